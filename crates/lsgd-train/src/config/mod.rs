@@ -1,0 +1,3 @@
+//! Config.
+mod types;
+pub use types::*;
