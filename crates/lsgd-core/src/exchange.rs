@@ -1,0 +1,112 @@
+//! How a worker sees its peers: one small trait and the messages that pass through it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Rank, Refusal, Report, Snapshot, Source};
+
+/// Whether workers wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Every worker takes exactly tau steps, then all meet. Same seed, same bits.
+    Sync,
+    /// The total number of steps triggers an exchange; nobody waits for anybody (Algorithm 1 of
+    /// arXiv 1905.10395).
+    Async,
+}
+
+/// The kinds of vector an exchange carries, counted apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Vector {
+    /// One worker's parameters, to all.
+    Snapshot,
+    /// The mean of all workers' parameters, summed in rank order.
+    Mean,
+    /// The centre variable of asynchronous EASGD and DOWNPOUR, to which workers add.
+    Centre,
+}
+
+/// Which leader: the node's own, or that of all nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Within the node.
+    Local,
+    /// Over all nodes.
+    Global,
+}
+
+/// From a worker to its local leader.
+#[derive(Debug, Clone)]
+pub enum Message {
+    /// The worker is at a step boundary. In `sync` sent where an exchange is due, and the worker
+    /// then waits; in `async` sent after every step.
+    Report {
+        /// How it does.
+        report: Report,
+        /// Its BatchNorm running statistics, where an exchange averages them.
+        buffers: Option<Arc<[f32]>>,
+    },
+    /// A vector: the snapshot the worker was asked to publish, its part of a mean, or what it adds
+    /// to the centre; or why it could not be read.
+    Publish(Vector, Result<Arc<Snapshot>, Refusal>),
+    /// Asks for the centre as it is.
+    WantCentre,
+    /// The worker has moved toward what an exchange delivered.
+    Adopted {
+        /// Its step.
+        step: u64,
+        /// Which leader.
+        scope: Scope,
+        /// Whose parameters.
+        source: Source,
+        /// How strongly.
+        strength: f64,
+    },
+}
+
+/// From the local leader to a worker.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// The worker is elected: publish a snapshot, now that it is at a step boundary.
+    Publish,
+    /// The exchange is over: move toward what it delivered and go on.
+    Adopt(Adoption),
+    /// The centre, as asked for.
+    Centre(Arc<Snapshot>),
+    /// The run is over for everybody: stop.
+    Close,
+}
+
+/// What an exchange delivers. All empty when nobody could lead: the worker goes on as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Adoption {
+    /// Target of the local pull.
+    pub local: Option<Arc<Snapshot>>,
+    /// Target of the global pull, which comes after the local one.
+    pub global: Option<Arc<Snapshot>>,
+    /// BatchNorm running statistics to take over as they are.
+    pub buffers: Option<Arc<[f32]>>,
+}
+
+/// A worker's connection to its peers.
+///
+/// An implementation may block in [`receive`](Exchange::receive) when the worker says it waits (as
+/// [`Member`](crate::Member) does for threads) or answer `None` and leave the waiting to whoever
+/// drives the worker (as a simulator does).
+pub trait Exchange: Send {
+    /// Whose connection this is.
+    fn rank(&self) -> Rank;
+
+    /// Whether workers wait for each other.
+    fn mode(&self) -> Mode;
+
+    /// Tells the local leader something.
+    fn send(&mut self, message: Message);
+
+    /// The next order, if there is one. `waiting` says that the worker cannot go on without.
+    fn receive(&mut self, waiting: bool) -> Option<Order>;
+}

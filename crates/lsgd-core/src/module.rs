@@ -1,0 +1,221 @@
+//! Between a Burn module and flat vectors: read, write, pull.
+//!
+//! Burn's traps, all met here: running statistics are visited like parameters; the update of the
+//! last training forward is pending until [`Module::valid`] flushes it, and would overwrite what is
+//! written before; a mapped parameter must come back to autodiff as it left.
+
+use std::sync::Arc;
+
+use burn::Tensor;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::TensorData;
+
+use crate::layout::{Entry, Path};
+use crate::{Layout, Refusal, Snapshot, Source};
+
+/// Reads a module's parameters and buffers in the order of `layout`.
+///
+/// # Errors
+///
+/// [`Refusal::Length`] when the module does not have the tensors of `layout`.
+pub fn read<M: Module>(
+    module: &M,
+    layout: &Arc<Layout>,
+    source: Source,
+) -> Result<Snapshot, Refusal> {
+    let mut reader = Reader {
+        walk: Walk::new(layout),
+        parameters: Vec::with_capacity(layout.parameter_len()),
+        buffers: Vec::with_capacity(layout.buffer_len()),
+    };
+    // `valid` flushes the running statistics' pending updates.
+    module.valid().visit(&mut reader);
+    Snapshot::new(layout.clone(), source, reader.parameters, reader.buffers)
+}
+
+/// Writes a snapshot's parameters and buffers into a module of the same layout.
+///
+/// # Errors
+///
+/// [`Refusal`] when the module's `layout` is not the snapshot's, or a value is not finite; the
+/// module is then lost to the caller only if it was not cloned: check first with
+/// [`Snapshot::check`].
+pub fn write<M: Module>(module: M, layout: &Layout, snapshot: &Snapshot) -> Result<M, Refusal> {
+    snapshot.check(layout)?;
+    Ok(Change {
+        parameters: Some((snapshot.parameters(), 1.0)),
+        buffers: Some((snapshot.buffers(), 1.0)),
+    }
+    .apply(module, layout))
+}
+
+/// A change of a module toward flat vectors: `x <- x - strength (x - target)`.
+///
+/// A strength of 1 copies the target and a strength of 0 touches nothing, since `x - (x - t)` is
+/// not `t` in floating point and `x - 0 (x - t)` is NaN where `x - t` overflows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Change<'a> {
+    /// Target and strength for the trainable parameters.
+    pub parameters: Option<(&'a [f32], f64)>,
+    /// Target and strength for the BatchNorm running statistics.
+    pub buffers: Option<(&'a [f32], f64)>,
+}
+
+impl Change<'_> {
+    /// Changes `module`, whose layout and the targets' lengths the caller has checked.
+    pub(crate) fn apply<M: Module>(self, module: M, layout: &Layout) -> M {
+        let moves = |part: Option<(&[f32], f64)>| part.is_some_and(|(_, strength)| strength != 0.0);
+        if !moves(self.parameters) && !moves(self.buffers) {
+            return module;
+        }
+        if moves(self.buffers) {
+            // Flushes pending updates, which would replace what is written below.
+            let _ = module.valid();
+        }
+        module.map(&mut Writer {
+            walk: Walk::new(layout),
+            change: self,
+        })
+    }
+}
+
+/// Which of the two vectors a tensor belongs to, and where.
+enum Place {
+    Parameter(std::ops::Range<usize>),
+    Buffer(std::ops::Range<usize>),
+}
+
+/// Goes along a layout while a visitor or mapper goes along a module.
+struct Walk<'a> {
+    path: Path,
+    parameters: Cursor<'a>,
+    buffers: Cursor<'a>,
+}
+
+struct Cursor<'a> {
+    entries: std::slice::Iter<'a, Entry>,
+    offset: usize,
+}
+
+impl Cursor<'_> {
+    fn take(&mut self, path: &str) -> Option<std::ops::Range<usize>> {
+        let entry = self.entries.as_slice().first()?;
+        if entry.path != path {
+            return None;
+        }
+        let range = self.offset..self.offset + entry.len();
+        self.entries.next();
+        self.offset = range.end;
+        Some(range)
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn new(layout: &'a Layout) -> Self {
+        let cursor = |entries: &'a [Entry]| Cursor {
+            entries: entries.iter(),
+            offset: 0,
+        };
+        Self {
+            path: Path::default(),
+            parameters: cursor(layout.parameters()),
+            buffers: cursor(layout.buffers()),
+        }
+    }
+
+    /// Where the tensor at the current path belongs; a frozen parameter belongs nowhere.
+    fn place(&mut self) -> Option<Place> {
+        let path = self.path.joined();
+        let parameter = self.parameters.take(&path).map(Place::Parameter);
+        parameter.or_else(|| self.buffers.take(&path).map(Place::Buffer))
+    }
+}
+
+struct Reader<'a> {
+    walk: Walk<'a>,
+    parameters: Vec<f32>,
+    buffers: Vec<f32>,
+}
+
+impl ModuleVisitor for Reader<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.walk.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.walk.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let vector = match self.walk.place() {
+            Some(Place::Parameter(_)) => &mut self.parameters,
+            Some(Place::Buffer(_)) => &mut self.buffers,
+            None => return,
+        };
+        let data = param.base().into_data();
+        match data.as_slice::<f32>() {
+            Ok(values) => vector.extend_from_slice(values),
+            Err(_) => vector.extend(data.iter::<f32>()),
+        }
+    }
+}
+
+struct Writer<'a> {
+    walk: Walk<'a>,
+    change: Change<'a>,
+}
+
+impl ModuleMapper for Writer<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.walk.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.walk.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (range, part) = match self.walk.place() {
+            Some(Place::Parameter(range)) => (range, self.change.parameters),
+            Some(Place::Buffer(range)) => (range, self.change.buffers),
+            None => return param,
+        };
+        match part.and_then(|(target, strength)| Some((target.get(range)?, strength))) {
+            Some((target, strength)) => pull_param(param, target, strength),
+            None => param,
+        }
+    }
+}
+
+/// Pulls one parameter off the tape and puts it back as it was: gradient requirement and
+/// gradient-checkpointing strategy included.
+fn pull_param<const D: usize>(
+    param: Param<Tensor<D>>,
+    target: &[f32],
+    strength: f64,
+) -> Param<Tensor<D>> {
+    if strength == 0.0 {
+        return param;
+    }
+    let (id, tensor, mapper) = param.consume();
+    let autodiff = tensor.is_autodiff();
+    let require_grad = tensor.is_require_grad();
+    let checkpointing = tensor.gradient_checkpointing_strategy();
+
+    let value = tensor.without_autodiff();
+    let data = TensorData::new(target.to_vec(), value.shape());
+    let target = Tensor::<D>::from_data(data, (&value.device(), value.dtype()));
+    let mut moved = if strength == 1.0 {
+        target
+    } else {
+        value.clone() - (value - target).mul_scalar(strength)
+    };
+    if autodiff {
+        moved = moved.autodiff();
+        if let Some(strategy) = checkpointing {
+            moved = moved.with_gradient_checkpointing_strategy(strategy);
+        }
+        moved = moved.set_require_grad(require_grad);
+    }
+    Param::from_mapped_value(id, moved, mapper)
+}

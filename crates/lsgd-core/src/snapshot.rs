@@ -1,0 +1,255 @@
+//! One module's values at one moment, flat.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Layout, LayoutDigest, Rank};
+
+/// Where a vector comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A worker's own parameters after `step` steps.
+    Worker {
+        /// The worker.
+        rank: Rank,
+        /// Steps it had taken.
+        step: u64,
+    },
+    /// The mean of several workers' vectors.
+    Mean {
+        /// How many.
+        workers: usize,
+    },
+    /// The centre variable of asynchronous EASGD and DOWNPOUR.
+    Centre {
+        /// How many additions it has received.
+        version: u64,
+    },
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Worker { rank, step } => write!(f, "worker {rank} at step {step}"),
+            Self::Mean { workers } => write!(f, "the mean of {workers} workers"),
+            Self::Centre { version } => write!(f, "the centre, version {version}"),
+        }
+    }
+}
+
+/// The trainable parameters of a module and, apart from them, its BatchNorm running statistics, in
+/// the order of their [`Layout`]. The values of a snapshot never change once it is made, so
+/// workers of a process share it by reference.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    layout: Arc<Layout>,
+    source: Source,
+    parameters: Vec<f32>,
+    buffers: Vec<f32>,
+}
+
+/// Why a snapshot is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// It belongs to a module of another layout.
+    #[error("layout {found} is not the {expected} of this model; all workers must train one model")]
+    Layout {
+        /// First eight bytes of the digest expected.
+        #[serde(with = "short_hex")]
+        expected: ShortDigest,
+        /// First eight bytes of the digest found.
+        #[serde(with = "short_hex")]
+        found: ShortDigest,
+    },
+    /// A vector has another length than the layout says.
+    #[error("{found} values where the layout has {expected}")]
+    Length {
+        /// Values the layout has.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// A value is NaN or infinite.
+    #[error("value {index} is not finite")]
+    NotFinite {
+        /// Position of the first such value, parameters first, then buffers.
+        index: usize,
+    },
+}
+
+/// The first eight bytes of a [`LayoutDigest`], enough to tell layouts apart in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShortDigest(u64);
+
+impl From<LayoutDigest> for ShortDigest {
+    fn from(digest: LayoutDigest) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = digest.0;
+        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
+
+impl fmt::Display for ShortDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+mod short_hex {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::ShortDigest;
+
+    pub fn serialize<S: Serializer>(digest: &ShortDigest, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(digest)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ShortDigest, D::Error> {
+        let text = String::deserialize(from)?;
+        u64::from_str_radix(&text, 16)
+            .map(ShortDigest)
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+impl Snapshot {
+    /// A snapshot of given values.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Length`] when a vector is not as long as the layout says.
+    pub fn new(
+        layout: Arc<Layout>,
+        source: Source,
+        parameters: Vec<f32>,
+        buffers: Vec<f32>,
+    ) -> Result<Self, Refusal> {
+        for (expected, found) in [
+            (layout.parameter_len(), parameters.len()),
+            (layout.buffer_len(), buffers.len()),
+        ] {
+            if expected != found {
+                return Err(Refusal::Length { expected, found });
+            }
+        }
+        Ok(Self {
+            layout,
+            source,
+            parameters,
+            buffers,
+        })
+    }
+
+    /// What the vectors hold.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// Where the values come from.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The trainable parameters, in the layout's order.
+    pub fn parameters(&self) -> &[f32] {
+        &self.parameters
+    }
+
+    /// The BatchNorm running statistics, in the layout's order.
+    pub fn buffers(&self) -> &[f32] {
+        &self.buffers
+    }
+
+    /// The same parameters with other buffers.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Length`] when there are more or fewer buffers than the layout has.
+    pub fn with_buffers(&self, buffers: Vec<f32>) -> Result<Self, Refusal> {
+        Self::new(
+            self.layout.clone(),
+            self.source,
+            self.parameters.clone(),
+            buffers,
+        )
+    }
+
+    /// Size of the values in bytes, 4 each.
+    pub fn bytes(&self) -> u64 {
+        4 * (self.parameters.len() + self.buffers.len()) as u64
+    }
+
+    /// A hash of the values and the layout, in hex: equal digests mean equal bits.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.layout.digest().0);
+        hasher.update(bytemuck::cast_slice(&self.parameters));
+        hasher.update(bytemuck::cast_slice(&self.buffers));
+        hasher.finalize().to_hex().to_string()
+    }
+
+    /// Whether a module of `layout` may take these values.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Layout`] for another layout, [`Refusal::NotFinite`] for a NaN or infinity.
+    pub fn check(&self, layout: &Layout) -> Result<(), Refusal> {
+        if self.layout.digest() != layout.digest() {
+            return Err(Refusal::Layout {
+                expected: layout.digest().into(),
+                found: self.layout.digest().into(),
+            });
+        }
+        let values = self.parameters.iter().chain(&self.buffers);
+        match values.enumerate().find(|(_, value)| !value.is_finite()) {
+            Some((index, _)) => Err(Refusal::NotFinite { index }),
+            None => Ok(()),
+        }
+    }
+
+    /// The mean of several snapshots of one layout, parameters and buffers, summed in the order
+    /// given and then divided: the same order gives the same bits. `None` for no snapshots.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] when one does not fit the first.
+    pub fn mean<'a>(
+        snapshots: impl IntoIterator<Item = &'a Snapshot>,
+    ) -> Result<Option<Self>, Refusal> {
+        let mut snapshots = snapshots.into_iter();
+        let Some(first) = snapshots.next() else {
+            return Ok(None);
+        };
+        let mut workers = 1;
+        let mut parameters = first.parameters.clone();
+        let mut buffers = first.buffers.clone();
+        for snapshot in snapshots {
+            snapshot.check(&first.layout)?;
+            add(&mut parameters, &snapshot.parameters);
+            add(&mut buffers, &snapshot.buffers);
+            workers += 1;
+        }
+        divide(&mut parameters, workers);
+        divide(&mut buffers, workers);
+        let source = Source::Mean { workers };
+        Self::new(first.layout.clone(), source, parameters, buffers).map(Some)
+    }
+}
+
+/// `sum += values`, elementwise over the shorter of the two.
+pub(crate) fn add(sum: &mut [f32], values: &[f32]) {
+    for (sum, value) in sum.iter_mut().zip(values) {
+        *sum += value;
+    }
+}
+
+/// `sum /= count`, elementwise.
+pub(crate) fn divide(sum: &mut [f32], count: usize) {
+    let count = count as f32;
+    for value in sum {
+        *value /= count;
+    }
+}
