@@ -1,1 +1,52 @@
-//! Stub.
+//! The convolutional networks of the Leader SGD paper (arXiv 1905.10395) and their relatives
+//! as Burn modules: CNN7, CIFAR ResNets, ResNet-18/34/50 and VGG.
+//!
+//! A [`ModelConfig`] names the model and its sizes; [`ModelConfig::init`] checks them and
+//! gives a [`Model`]. Every model is checked against PyTorch: names, shapes, logits, loss and
+//! gradients (`tests/against_torch.rs`). This crate knows nothing of leaders or training.
+//!
+//! ```
+//! use burn::module::Module;
+//! use burn::tensor::{Device, Tensor};
+//! use lsgd_models::{ModelConfig, ModelKind, Phase};
+//! use rand::SeedableRng;
+//! use rand_chacha::ChaCha8Rng;
+//!
+//! let device = Device::flex().autodiff();
+//! device.seed(1); // initial weights
+//! let model = ModelConfig::new(ModelKind::ResNet8, 10, [1, 8, 8]).init(&device)?;
+//!
+//! // Training: dropout masks come from the caller's generator.
+//! let mut generator = ChaCha8Rng::seed_from_u64(2);
+//! let images = Tensor::<4>::zeros([4, 1, 8, 8], &device);
+//! let logits = model.forward(images.clone(), Phase::Train(&mut generator));
+//! assert_eq!(logits.dims(), [4, 10]);
+//!
+//! // Evaluation: without autodiff, BatchNorm uses its running statistics.
+//! let images = Tensor::<4>::zeros([4, 1, 8, 8], &Device::flex());
+//! let logits = model.valid().forward(images, Phase::Evaluate);
+//! assert_eq!(logits.dims(), [4, 10]);
+//! # Ok::<(), lsgd_models::ModelError>(())
+//! ```
+
+mod cnn7;
+mod config;
+mod dropout;
+mod error;
+mod layers;
+mod model;
+mod resnet;
+mod resnet_cifar;
+mod torch;
+mod vgg;
+
+pub use cnn7::Cnn7;
+pub use config::{
+    MAX_BASE_WIDTH, MAX_CHANNELS, MAX_CLASSES, MAX_IMAGE_SIDE, ModelConfig, ModelKind,
+};
+pub use error::ModelError;
+pub use model::{Model, Phase, is_running_statistic};
+pub use resnet::{BasicBlock, Block, Bottleneck, Downsample, ResNet};
+pub use resnet_cifar::{CifarBlock, CifarResNet};
+pub use torch::TorchName;
+pub use vgg::{ConvNorm, Vgg};

@@ -4,7 +4,7 @@
     venv/bin/python crates/lsgd-models/tests/torch/make.py
 
 Weights, images and labels are a closed formula of the tensor's name and the element's index
-(`values` below, `reference.rs` in Rust), so only results are stored. Everything is
+(`values` below, `tests/reference` in Rust), so only results are stored. Everything is
 computed in float64 from float32 weights: the stored numbers are exact to the nine digits
 written, and the test sees the error of the Rust side alone.
 

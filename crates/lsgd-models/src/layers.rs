@@ -1,0 +1,137 @@
+//! Every operation that the models compute, one function each.
+//!
+//! The parameters are Burn's own layers; only the arithmetic goes through here, so that a
+//! faster kernel for an operation has one place to go.
+
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, Initializer, Linear, LinearConfig, PaddingConfig2d};
+use burn::tensor::activation;
+use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
+use burn::tensor::ops::{MaxPoolOptions, PadMode};
+use burn::tensor::{Device, Tensor, s};
+
+/// Added to the variance by every BatchNorm, as in PyTorch.
+const BATCH_NORM_EPSILON: f64 = 1e-5;
+
+/// A convolution without bias, padded so that stride one keeps the image's size (odd
+/// kernels), drawn from He's normal distribution over the fan-out (arXiv 1502.01852; the
+/// choice of torchvision's ResNets and VGGs).
+pub(crate) fn he_conv(
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    device: &Device,
+) -> Conv2d {
+    let padding = kernel / 2;
+    Conv2dConfig::new(channels, [kernel, kernel])
+        .with_stride([stride, stride])
+        .with_padding(PaddingConfig2d::Explicit(
+            padding, padding, padding, padding,
+        ))
+        .with_bias(false)
+        .with_initializer(Initializer::KaimingNormal {
+            gain: std::f64::consts::SQRT_2,
+            fan_out_only: true,
+        })
+        .init(device)
+}
+
+/// [`he_conv`] with a bias that starts at nought.
+pub(crate) fn he_conv_biased(channels: [usize; 2], kernel: usize, device: &Device) -> Conv2d {
+    let mut conv = he_conv(channels, kernel, 1, device);
+    conv.bias = Some(Initializer::Zeros.init([channels[1]], device));
+    conv
+}
+
+/// A biased convolution without padding at PyTorch's default: weights and bias uniform in
+/// plus or minus 1 / sqrt(fan-in).
+pub(crate) fn plain_conv(channels: [usize; 2], kernel: usize, device: &Device) -> Conv2d {
+    Conv2dConfig::new(channels, [kernel, kernel]).init(device)
+}
+
+/// A biased fully connected layer at PyTorch's default: weights and bias uniform in plus or
+/// minus 1 / sqrt(inputs).
+pub(crate) fn plain_linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
+    LinearConfig::new(inputs, outputs).init(device)
+}
+
+/// Batch normalisation starting as the identity: scale one, shift nought.
+pub(crate) fn batch_norm(channels: usize, momentum: f64, device: &Device) -> BatchNorm {
+    BatchNormConfig::new(channels)
+        .with_epsilon(BATCH_NORM_EPSILON)
+        .with_momentum(momentum)
+        .init(device)
+}
+
+/// Convolution: `[batch, in, h, w]` to `[batch, out, h', w']`.
+pub(crate) fn conv(layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    layer.forward(x)
+}
+
+/// Normalisation per channel; the shape stays.
+pub(crate) fn norm(layer: &BatchNorm, x: Tensor<4>) -> Tensor<4> {
+    layer.forward(x)
+}
+
+/// Normalisation and ReLU; the shape stays.
+pub(crate) fn norm_relu(layer: &BatchNorm, x: Tensor<4>) -> Tensor<4> {
+    activation::relu(norm(layer, x))
+}
+
+/// Normalisation, residual added, ReLU; `x` and `residual` have one shape, which stays.
+pub(crate) fn norm_add_relu(layer: &BatchNorm, x: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
+    activation::relu(norm(layer, x) + residual)
+}
+
+/// `max(x, 0)`; the shape stays.
+pub(crate) fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::relu(x)
+}
+
+/// Maximum over 2 x 2 squares: halves height and width, rounding down.
+pub(crate) fn halve(x: Tensor<4>) -> Tensor<4> {
+    max_pool2d(x, MaxPoolOptions::new([2, 2]))
+}
+
+/// Maximum over 3 x 3 squares at stride 2 with a border of one: halves height and width,
+/// rounding up.
+pub(crate) fn stem_pool(x: Tensor<4>) -> Tensor<4> {
+    let options = MaxPoolOptions::new([3, 3])
+        .with_stride([2, 2])
+        .with_padding([1, 1]);
+    max_pool2d(x, options)
+}
+
+/// Mean over height and width: `[batch, channels, h, w]` to `[batch, channels]`.
+pub(crate) fn global_average(x: Tensor<4>) -> Tensor<2> {
+    adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3)
+}
+
+/// Shortcut without parameters (option A of arXiv 1512.03385): every `stride`-th pixel, and
+/// zero channels on both sides up to `channels` (the odd one behind).
+pub(crate) fn subsample_pad(x: Tensor<4>, stride: usize, channels: usize) -> Tensor<4> {
+    let [_, inputs, _, _] = x.dims();
+    let x = match stride {
+        1 => x,
+        _ => {
+            let step = stride as isize;
+            x.slice(s![.., .., ..;step, ..;step])
+        }
+    };
+    let extra = channels.saturating_sub(inputs);
+    match extra {
+        0 => x,
+        _ => {
+            let before = extra / 2;
+            x.pad(
+                [(before, extra - before), (0, 0), (0, 0)],
+                PadMode::Constant(0.0),
+            )
+        }
+    }
+}
+
+/// Fully connected: `[batch, in]` to `[batch, out]`.
+pub(crate) fn linear(layer: &Linear, x: Tensor<2>) -> Tensor<2> {
+    layer.forward(x)
+}

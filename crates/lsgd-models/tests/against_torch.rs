@@ -1,0 +1,282 @@
+//! Every model family against PyTorch: `tests/torch/make.py` wrote the numbers.
+
+mod reference;
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use lsgd_models::{Model, ModelConfig, ModelKind, Phase};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use reference::{at_start, tensors, transpose, values};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Case {
+    kind: ModelKind,
+    classes: usize,
+    shape: [usize; 4],
+    labels: Vec<i32>,
+    evaluate: Vec<f64>,
+    train: Vec<f64>,
+    loss: f64,
+    gradients: BTreeMap<String, Gradient>,
+    running: BTreeMap<String, Running>,
+}
+
+#[derive(Deserialize)]
+struct Gradient {
+    norm: f64,
+    first: Vec<f64>,
+}
+
+/// PyTorch's running statistics after one training forward: the first four channels.
+#[derive(Deserialize)]
+struct Running {
+    /// Elements a channel that the batch statistics average over.
+    count: f64,
+    mean: Vec<f64>,
+    variance: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    classes: usize,
+    shape: [usize; 3],
+    trainable: usize,
+    tensors: BTreeMap<String, Vec<usize>>,
+}
+
+/// Asserts that `ours` is within `tolerance` of `theirs`, relative to the larger of their
+/// largest magnitude and `floor`.
+#[track_caller]
+fn assert_close(what: &str, ours: &[f64], theirs: &[f64], tolerance: f64, floor: f64) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    let scale = theirs.iter().fold(floor, |m, v| m.max(v.abs()));
+    for (a, b) in ours.iter().zip(theirs) {
+        let error = (a - b).abs() / scale;
+        assert!(
+            error <= tolerance,
+            "{what}: {a} here, {b} in PyTorch, off by {error:.1e}"
+        );
+    }
+}
+
+fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    tensor.into_data().iter::<f64>().collect()
+}
+
+/// Tensors by their PyTorch name and in PyTorch's layout: gradients, or values.
+struct ByName<'a> {
+    kind: ModelKind,
+    gradients: Option<&'a Gradients>,
+    path: Vec<String>,
+    found: BTreeMap<String, Vec<f64>>,
+}
+
+impl<'a> ByName<'a> {
+    fn of(
+        model: &Model,
+        kind: ModelKind,
+        gradients: Option<&'a Gradients>,
+    ) -> BTreeMap<String, Vec<f64>> {
+        let mut visitor = Self {
+            kind,
+            gradients,
+            path: Vec::new(),
+            found: BTreeMap::new(),
+        };
+        model.visit(&mut visitor);
+        visitor.found
+    }
+}
+
+impl ModuleVisitor for ByName<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let torch = self
+            .kind
+            .torch_name(&self.path.join("."))
+            .expect("a torch name");
+        let data = match self.gradients {
+            Some(gradients) => match param.val().grad(gradients) {
+                Some(gradient) => gradient.into_data(),
+                None => return,
+            },
+            None => param.val().into_data(),
+        };
+        let mut values: Vec<f32> = data.iter::<f32>().collect();
+        if torch.transpose {
+            let shape = param.lazy_shape();
+            values = transpose(&values, [shape[0], shape[1]]);
+        }
+        let values = values.into_iter().map(f64::from).collect();
+        assert!(self.found.insert(torch.name, values).is_none());
+    }
+}
+
+fn images(shape: [usize; 4], device: &Device) -> Tensor<4> {
+    let values: Vec<f32> = values("images", shape.iter().product())
+        .map(|v| v as f32)
+        .collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// Sum over a layer's gradient differences that float32 cannot avoid stays well below this.
+const TOLERANCE: f64 = 1e-4;
+
+fn check(json: &str) {
+    let case: Case = serde_json::from_str(json).expect("make.py's JSON");
+    let plain = Device::flex();
+    let [batch, channels, height, width] = case.shape;
+    let mut config = ModelConfig::new(case.kind, case.classes, [channels, height, width]);
+    config.dropout = 0.0;
+    let model = at_start(config.init(&plain).expect("a model"), case.kind);
+
+    let logits = model.forward(images(case.shape, &plain), Phase::Evaluate);
+    assert_eq!(logits.dims(), [batch, case.classes]);
+    assert_close(
+        "evaluation logits",
+        &numbers(logits),
+        &case.evaluate,
+        TOLERANCE,
+        0.0,
+    );
+
+    let before = ByName::of(&model, case.kind, None);
+    let model = model.train();
+    let device = plain.autodiff();
+    let mut generator = ChaCha8Rng::seed_from_u64(0);
+    let logits = model.forward(images(case.shape, &device), Phase::Train(&mut generator));
+    assert_close(
+        "training logits",
+        &numbers(logits.clone()),
+        &case.train,
+        TOLERANCE,
+        0.0,
+    );
+
+    let labels = Tensor::<1, Int>::from_ints(case.labels.as_slice(), &device);
+    let loss = CrossEntropyLossConfig::new()
+        .init(&device)
+        .forward(logits, labels);
+    assert_close("loss", &numbers(loss.clone()), &[case.loss], TOLERANCE, 0.0);
+
+    let gradients = loss.backward();
+    let gradients = ByName::of(&model, case.kind, Some(&gradients));
+    assert_eq!(gradients.len(), case.gradients.len());
+    let norms = case.gradients.values().map(|g| g.norm);
+    let largest = norms.fold(0.0, f64::max);
+    for (name, theirs) in &case.gradients {
+        let ours = &gradients[name];
+        let norm = ours.iter().map(|v| v * v).sum::<f64>().sqrt();
+        // A bias before a BatchNorm has no gradient: rounding alone is left of it.
+        let floor = 1e-3 * largest;
+        assert_close(
+            &format!("{name}, norm"),
+            &[norm],
+            &[theirs.norm],
+            TOLERANCE,
+            floor,
+        );
+        // One element is as exact as the sum it comes from: judged by the typical element.
+        let typical = norm / (ours.len() as f64).sqrt();
+        let elements = format!("{name}, elements");
+        assert_close(
+            &elements,
+            &ours[..4.min(ours.len())],
+            &theirs.first,
+            1e-3,
+            typical.max(floor),
+        );
+    }
+
+    // Burn remembers pending statistics; `valid` takes them in.
+    let after = ByName::of(&model.valid(), case.kind, None);
+    for (name, theirs) in &case.running {
+        let mean = &after[&format!("{name}.running_mean")][..4];
+        assert_close(
+            &format!("{name}, running mean"),
+            mean,
+            &theirs.mean,
+            TOLERANCE,
+            0.1,
+        );
+        // PyTorch's batch variance divides by n - 1, Burn's by n.
+        let variance_name = format!("{name}.running_var");
+        let old = before[&variance_name].iter().map(|v| 0.9 * v);
+        let shrink = (theirs.count - 1.0) / theirs.count;
+        let expected: Vec<f64> = old
+            .zip(&theirs.variance)
+            .map(|(old, new)| old + shrink * (new - old))
+            .collect();
+        let variance = &after[&variance_name][..4];
+        assert_close(&variance_name, variance, &expected, TOLERANCE, 0.0);
+    }
+}
+
+macro_rules! cases {
+    ($($kind:ident),*) => {$(
+        #[test]
+        fn $kind() {
+            check(include_str!(concat!("torch/", stringify!($kind), ".json")));
+        }
+    )*};
+}
+
+cases!(cnn7, resnet8, resnet20, resnet18, resnet50, vgg11, vgg16);
+
+/// Names and shapes of all tensors, and the parameter count, of every model are PyTorch's.
+/// (PyTorch's state dict without the batch counters; the deepest CIFAR ResNets by count.)
+#[test]
+fn names_shapes_and_counts_are_pytorchs() {
+    let catalogue = include_str!("torch/catalogue.json");
+    let catalogue: BTreeMap<ModelKind, Entry> =
+        serde_json::from_str(catalogue).expect("make.py's JSON");
+    assert_eq!(catalogue.len(), ModelKind::ALL.len());
+    for (kind, entry) in catalogue {
+        let model = ModelConfig::new(kind, entry.classes, entry.shape)
+            .init(&Device::flex())
+            .expect("a model");
+        assert_eq!(model.num_trainable(), entry.trainable, "{kind}");
+        let mut ours = BTreeMap::new();
+        for tensor in tensors(&model) {
+            let torch = kind.torch_name(&tensor.path).expect("a torch name");
+            let mut shape = tensor.shape;
+            if torch.transpose {
+                shape.reverse();
+            }
+            let twice = ours.insert(torch.name, shape);
+            assert!(twice.is_none(), "{kind}: {} twice", tensor.path);
+        }
+        if !entry.tensors.is_empty() {
+            assert_eq!(ours, entry.tensors, "{kind}");
+        }
+    }
+}
+
+/// The parameter counts that the literature and the issue state.
+#[test]
+fn parameter_counts_are_the_stated_ones() {
+    for (kind, classes, side, count) in [
+        (ModelKind::Cnn7, 10, 28, 351_946),
+        (ModelKind::ResNet20, 10, 32, 269_722),
+        (ModelKind::Vgg16, 10, 32, 15_253_578),
+        (ModelKind::ResNet18, 1000, 224, 11_689_512),
+        (ModelKind::ResNet34, 1000, 224, 21_797_672),
+        (ModelKind::ResNet50, 1000, 224, 25_557_032),
+    ] {
+        let config = ModelConfig::new(kind, classes, [3, side, side]);
+        let model = config.init(&Device::flex()).expect("a model");
+        assert_eq!(model.num_trainable(), count, "{kind}");
+    }
+}
