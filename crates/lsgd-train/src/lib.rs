@@ -1,3 +1,4 @@
 //! Stub.
+pub mod cli;
 pub mod config;
-
+pub mod learning_rate;

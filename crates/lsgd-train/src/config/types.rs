@@ -1,7 +1,7 @@
 //! The tables of a run's config, one struct a table, every key with its default.
 //!
 //! These structs are what the rest of the program reads. A value of type [`Config`] that came out
-//! of [`Config::load`](super::load) has been checked as a whole: nothing later checks again.
+//! of [`Config::load`] has been checked as a whole: nothing later checks again.
 
 use std::path::PathBuf;
 
@@ -275,7 +275,7 @@ pub struct WorkersConfig {
 #[serde(untagged)]
 pub enum Devices {
     /// The word `auto`: GPUs if the build and the machine have any, else the CPU. After
-    /// [`Config::load`](super::load) no other word stands here.
+    /// [`Config::load`] no other word stands here.
     Word(String),
     /// A device per worker.
     List(Vec<String>),

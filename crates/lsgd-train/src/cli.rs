@@ -1,0 +1,419 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// Exit code: all went well.
+pub const EXIT_SUCCESS: u8 = 0;
+/// Exit code: the command was understood and failed.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit code: the command line or the config is wrong; nothing was started.
+pub const EXIT_USAGE: u8 = 2;
+/// Exit code: stopped by Ctrl-C; what was trained is kept.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+const EXAMPLES: &str = "\
+Examples:
+  lsgd-train init                                  write a commented config, lsgd.toml
+  lsgd-train --config lsgd.toml                    train as it says
+  lsgd-train --config lsgd.toml --set run.name=slow --set schedule.learning_rate=0.01
+  lsgd-train data fetch cifar10                    download CIFAR-10 to where configs expect it
+  lsgd-train eval runs/slow                        test error of the finished run's leader
+  lsgd-train export runs/slow --which mean         write runs/slow/model.safetensors
+
+A run is a folder, runs/NAME: config.toml, metrics.jsonl, events.jsonl, checkpoints, summary.json.
+
+Exit codes:
+  0    success
+  1    the run or the command failed
+  2    wrong usage or config; nothing was started
+  130  stopped by Ctrl-C; what was trained is kept";
+
+const NO_CONFIG: &str = "\
+no config was given
+
+  lsgd-train init                  writes one, with every key explained, to lsgd.toml
+  lsgd-train --config lsgd.toml    trains as it says
+
+For more, try '--help'.";
+
+/// What a command line asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Invocation {
+    /// Train: no subcommand.
+    Train(Train),
+    /// One of the subcommands.
+    Command(Command),
+}
+
+impl Invocation {
+    /// Parses `arguments`, the program's name first.
+    ///
+    /// # Errors
+    ///
+    /// On wrong usage, and for `--help` and `--version`, whose text is the error's. Its `exit`
+    /// prints either and ends with code 2 or 0.
+    pub fn parse<I, T>(arguments: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString> + Clone,
+    {
+        let Cli {
+            config,
+            set,
+            quiet,
+            command,
+        } = Cli::try_parse_from(arguments)?;
+        match (command, config) {
+            (Some(command), _) => Ok(Invocation::Command(command)),
+            (None, Some(config)) => Ok(Invocation::Train(Train { config, set, quiet })),
+            (None, None) => {
+                Err(Cli::command().error(ErrorKind::MissingRequiredArgument, NO_CONFIG))
+            }
+        }
+    }
+}
+
+/// Arguments of a training run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Train {
+    /// The config file.
+    pub config: PathBuf,
+    /// Overrides as typed, `table.key=value`, for [`Config::load`](crate::config::Config::load).
+    pub set: Vec<String>,
+    /// Show no progress; warnings and errors only.
+    pub quiet: bool,
+}
+
+/// Train Burn models with Leader SGD: several workers, each on a device of its own, pulled toward
+/// whichever of them does best
+#[derive(Debug, Parser)]
+#[command(
+    name = "lsgd-train",
+    version,
+    args_conflicts_with_subcommands = true,
+    override_usage = "lsgd-train --config <FILE> [--set <KEY=VALUE>]... [--quiet]\n       \
+                      lsgd-train <COMMAND>",
+    after_help = EXAMPLES
+)]
+struct Cli {
+    /// Train as this TOML file says
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Override a key of the config, such as data.batch_size=64; may be repeated
+    ///
+    /// The value is a TOML value; a bare word is a string. Of keys that exclude each other
+    /// (budget.epochs, budget.steps, budget.minutes) the one set here takes the other's place.
+    #[arg(long, short, value_name = "KEY=VALUE", requires = "config")]
+    set: Vec<String>,
+
+    /// No progress: warnings and errors only
+    #[arg(long, short)]
+    quiet: bool,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Everything but training.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum Command {
+    /// Write a config with every key, its default and its meaning
+    Init {
+        /// Where to write it; an existing file is left alone and is an error
+        #[arg(value_name = "PATH", default_value = "lsgd.toml")]
+        path: PathBuf,
+    },
+
+    /// List what can train here, by the names that workers.devices takes
+    Devices,
+
+    /// Get data sets
+    #[command(subcommand)]
+    Data(DataCommand),
+
+    /// Test a finished or stopped run once more
+    #[command(after_help = "\
+Examples:
+  lsgd-train eval runs/slow
+  lsgd-train eval runs/slow --which mean
+  lsgd-train eval runs/slow --which worker-0 --set data.folder=/data/cifar-10-batches-bin")]
+    Eval(Eval),
+
+    /// Write a run's parameters as safetensors, under torchvision's names
+    #[command(after_help = "\
+Examples:
+  lsgd-train export runs/slow                                writes runs/slow/model.safetensors
+  lsgd-train export runs/slow --which mean --output mean.safetensors")]
+    Export(Export),
+}
+
+/// `lsgd-train data`
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum DataCommand {
+    /// Download a data set, check its SHA-256 and unpack it; goes on where a download broke off
+    #[command(after_help = "\
+Examples:
+  lsgd-train data fetch cifar10                      to datasets/cifar-10-batches-bin
+  lsgd-train data fetch cifar100 --folder /data/c100
+                              then train with --set data.folder=/data/c100")]
+    Fetch {
+        /// Which data set
+        #[arg(value_name = "NAME")]
+        name: FetchName,
+        /// Folder for the files themselves, as data.folder names it [default: the data set's
+        /// default data.folder]
+        #[arg(long, value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
+}
+
+/// Data sets that `data fetch` knows how to get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FetchName {
+    /// CIFAR-10, binary version
+    Cifar10,
+    /// CIFAR-100, binary version
+    Cifar100,
+}
+
+/// Arguments of `lsgd-train eval`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Eval {
+    /// Folder of the run, such as runs/first
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Whose parameters: leader, mean (of all workers) or worker-K, K from 0
+    #[arg(long, value_name = "WHICH", default_value_t = Which::Leader)]
+    pub which: Which,
+    /// Override a key of the run's config, such as data.folder=DIR; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Arguments of `lsgd-train export`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Export {
+    /// Folder of the run, such as runs/first
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Whose parameters: leader, mean (of all workers) or worker-K, K from 0
+    #[arg(long, value_name = "WHICH", default_value_t = Which::Leader)]
+    pub which: Which,
+    /// Where to write them [default: RUN/model.safetensors]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Whose parameters a command reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// The leader's: of the worker with the lowest training loss.
+    Leader,
+    /// The replica mean: the mean over all workers, BatchNorm statistics estimated anew.
+    Mean,
+    /// One worker's, by its rank from 0.
+    Worker(usize),
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Which::Leader => f.write_str("leader"),
+            Which::Mean => f.write_str("mean"),
+            Which::Worker(rank) => write!(f, "worker-{rank}"),
+        }
+    }
+}
+
+/// A word that names no [`Which`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("give leader, mean or worker-K, such as worker-0")]
+pub struct WhichError;
+
+impl FromStr for Which {
+    type Err = WhichError;
+
+    fn from_str(word: &str) -> Result<Self, WhichError> {
+        match word {
+            "leader" => Ok(Which::Leader),
+            "mean" => Ok(Which::Mean),
+            _ => {
+                let rank = word.strip_prefix("worker-").ok_or(WhichError)?;
+                // `parse` would take a sign.
+                if !rank.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Err(WhichError);
+                }
+                rank.parse().map(Which::Worker).map_err(|_| WhichError)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Invocation, clap::Error> {
+        Invocation::parse(line.split_whitespace())
+    }
+
+    fn refusal(line: &str) -> (i32, String) {
+        match parse(line) {
+            Ok(parsed) => panic!("{line}: not refused, {parsed:?}"),
+            Err(error) => (error.exit_code(), error.to_string()),
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_fault_in_the_definition() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_subcommand_trains() {
+        let line = "lsgd-train --config a.toml --set run.seed=2 --set data.batch_size=8 --quiet";
+        let expected = Train {
+            config: PathBuf::from("a.toml"),
+            set: vec![
+                String::from("run.seed=2"),
+                String::from("data.batch_size=8"),
+            ],
+            quiet: true,
+        };
+        assert_eq!(parse(line).unwrap(), Invocation::Train(expected));
+    }
+
+    #[test]
+    fn training_without_a_config_says_how_to_get_one() {
+        for line in ["lsgd-train", "lsgd-train --quiet"] {
+            let (code, text) = refusal(line);
+            assert_eq!(code, i32::from(EXIT_USAGE));
+            assert!(text.starts_with("error: no config was given\n"), "{text}");
+            assert!(text.contains("lsgd-train init "), "{text}");
+            assert!(text.contains("lsgd-train --config lsgd.toml "), "{text}");
+        }
+        let (code, text) = refusal("lsgd-train --set run.seed=2");
+        assert_eq!(code, i32::from(EXIT_USAGE));
+        assert!(text.contains("--config <FILE>"), "{text}");
+    }
+
+    #[test]
+    fn subcommands() {
+        let command = |line: &str| match parse(line).unwrap() {
+            Invocation::Command(command) => command,
+            Invocation::Train(train) => panic!("{line}: {train:?}"),
+        };
+        assert_eq!(
+            command("lsgd-train init"),
+            Command::Init {
+                path: PathBuf::from("lsgd.toml")
+            }
+        );
+        assert_eq!(
+            command("lsgd-train init a.toml"),
+            Command::Init {
+                path: "a.toml".into()
+            }
+        );
+        assert_eq!(command("lsgd-train devices"), Command::Devices);
+        assert_eq!(
+            command("lsgd-train data fetch cifar100 --folder d"),
+            Command::Data(DataCommand::Fetch {
+                name: FetchName::Cifar100,
+                folder: Some("d".into())
+            })
+        );
+        assert_eq!(
+            command("lsgd-train eval runs/a --which worker-3 --set data.folder=d"),
+            Command::Eval(Eval {
+                run: "runs/a".into(),
+                which: Which::Worker(3),
+                set: vec![String::from("data.folder=d")],
+            })
+        );
+        assert_eq!(
+            command("lsgd-train export runs/a --which mean --output m.safetensors"),
+            Command::Export(Export {
+                run: "runs/a".into(),
+                which: Which::Mean,
+                output: Some("m.safetensors".into()),
+            })
+        );
+    }
+
+    #[test]
+    fn wrong_usage_is_code_two() {
+        for line in [
+            "lsgd-train --config a.toml devices",
+            "lsgd-train --cofnig a.toml",
+            "lsgd-train trian",
+            "lsgd-train data fetch cifar11",
+            "lsgd-train eval",
+            "lsgd-train export runs/a --which best",
+        ] {
+            let (code, text) = refusal(line);
+            assert_eq!(code, i32::from(EXIT_USAGE), "{line}");
+            assert!(text.starts_with("error: "), "{line}: {text}");
+        }
+        // A command that only has subcommands answers with its help.
+        assert_eq!(refusal("lsgd-train data").0, i32::from(EXIT_USAGE));
+        let (_, text) = refusal("lsgd-train export runs/a --which best");
+        assert!(
+            text.contains(
+                "invalid value 'best' for '--which <WHICH>': \
+                 give leader, mean or worker-K, such as worker-0"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn help_is_success_and_tells_the_exit_codes() {
+        let (code, text) = refusal("lsgd-train --help");
+        assert_eq!(code, i32::from(EXIT_SUCCESS));
+        for line in [
+            "  0    success",
+            "  1    the run",
+            "  2    wrong usage",
+            "  130  stopped by Ctrl-C",
+        ] {
+            assert!(text.contains(line), "{line} not in {text}");
+        }
+    }
+
+    #[test]
+    fn which_is_read_as_it_is_written() {
+        for which in [
+            Which::Leader,
+            Which::Mean,
+            Which::Worker(0),
+            Which::Worker(1023),
+        ] {
+            assert_eq!(which.to_string().parse(), Ok(which));
+        }
+        let wrong = [
+            "",
+            "Leader",
+            "worker",
+            "worker-",
+            "worker--1",
+            "worker-+1",
+            "worker-1x",
+            "worker-1e9",
+        ];
+        for word in wrong {
+            assert_eq!(word.parse::<Which>(), Err(WhichError), "{word}");
+        }
+        assert_eq!(
+            "worker-99999999999999999999999".parse::<Which>(),
+            Err(WhichError)
+        );
+    }
+}

@@ -1,0 +1,254 @@
+//! The ranges of values and the relations between keys.
+
+mod schedule;
+mod sources;
+
+use super::error::{ConfigError, quote_number};
+use super::types::*;
+pub(super) use sources::Sources;
+use sources::{Length, MOST_STEPS};
+
+/// Most workers of a node, and most threads of a worker.
+const MOST_WORKERS: usize = 1024;
+/// Largest batch, in examples.
+const LARGEST_BATCH: usize = 1 << 16;
+/// Most generated examples.
+const MOST_EXAMPLES: usize = 1_000_000;
+/// Most values (channels x height x width x examples) of generated data: a gibibyte of bytes.
+const MOST_VALUES: u64 = 1 << 30;
+/// Longest loss window, in batches.
+const LONGEST_WINDOW: usize = 1_000_000;
+/// Longest name of a folder, in bytes, on the file systems in use.
+const LONGEST_NAME: usize = 255;
+
+/// Checks all tables.
+///
+/// # Errors
+///
+/// The first value out of its range or at odds with another.
+pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigError> {
+    check_run(&config.run, sources)?;
+    check_data(&config.data, sources)?;
+    check_model(&config.model, sources)?;
+    check_optimizer(&config.optimizer, sources)?;
+    schedule::check_schedule(config, sources)?;
+    check_method(config, sources)?;
+    check_workers(&config.workers, sources)?;
+
+    let BudgetConfig {
+        epochs,
+        steps,
+        minutes,
+    } = config.budget;
+    sources.interval(
+        "budget",
+        "",
+        Length {
+            epochs,
+            steps,
+            minutes,
+        },
+    )?;
+    check_evaluate(&config.evaluate, sources)?;
+    check_checkpoint(&config.checkpoint, sources)
+}
+
+fn check_run(run: &RunConfig, sources: &Sources) -> Result<(), ConfigError> {
+    let name = &run.name;
+    let problem = if name.is_empty() {
+        Some(String::from("is empty"))
+    } else if name == "." || name == ".." {
+        Some(String::from("is not a name of its own"))
+    } else if name.contains(['/', '\\']) {
+        Some(String::from("is a path"))
+    } else if name.chars().any(char::is_control) {
+        Some(String::from("has control characters"))
+    } else if name.len() > LONGEST_NAME {
+        Some(format!("is longer than {LONGEST_NAME} bytes"))
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        let problem = format!(
+            "{problem}; give the name of one folder, such as \"first\" (where it stands is run.folder)"
+        );
+        return Err(sources.refuse("run.name", format!("{name:?}"), problem));
+    }
+    if run.folder.as_os_str().is_empty() {
+        let problem = "is empty; give a folder, such as \"runs\"";
+        return Err(sources.refuse("run.folder", "\"\"", problem));
+    }
+    Ok(())
+}
+
+fn check_data(data: &DataConfig, sources: &Sources) -> Result<(), ConfigError> {
+    match &data.folder {
+        Some(folder) if folder.as_os_str().is_empty() => {
+            let problem = "is empty; give the folder that holds the data set's files";
+            return Err(sources.refuse("data.folder", "\"\"", problem));
+        }
+        None if data.name == DataName::Folder => {
+            return Err(ConfigError::Absent {
+                source_name: sources.of(&["data.name"]),
+                key: String::from("data.folder"),
+                problem: String::from(
+                    "data.name \"folder\" needs it; set it to the folder that holds train and val",
+                ),
+            });
+        }
+        _ => {}
+    }
+    sources.whole("data.batch_size", data.batch_size, (1, LARGEST_BATCH))?;
+    sources.whole("data.examples", data.examples, (1, MOST_EXAMPLES))?;
+    sources.whole("data.classes", data.classes, (2, 100_000))?;
+    for size in data.shape {
+        if !(1..=4096).contains(&size) {
+            let problem =
+                format!("has {size}, which is not in [1, 4096]; give channels, height, width");
+            return Err(sources.refuse("data.shape", format!("{:?}", data.shape), problem));
+        }
+    }
+    let values: u64 = data.shape.iter().map(|size| *size as u64).product();
+    let values = values.saturating_mul(data.examples as u64);
+    if values > MOST_VALUES {
+        let [channels, height, width] = data.shape;
+        let problem = format!(
+            "times data.shape [{channels}, {height}, {width}] is over {MOST_VALUES} values; \
+             give fewer or smaller examples"
+        );
+        let keys = ["data.examples", "data.shape"];
+        return Err(sources.refuse_relation(&keys, data.examples, problem));
+    }
+    Ok(())
+}
+
+fn check_model(model: &ModelConfig, sources: &Sources) -> Result<(), ConfigError> {
+    if model.name.trim().is_empty() {
+        let problem = "is empty; give a model, such as \"resnet20\"";
+        return Err(sources.refuse("model.name", format!("{:?}", model.name), problem));
+    }
+    sources.whole("model.width", model.width, (1, 4096))?;
+    sources.under_one("model.dropout", model.dropout)
+}
+
+fn check_optimizer(optimizer: &OptimizerConfig, sources: &Sources) -> Result<(), ConfigError> {
+    sources.under_one("optimizer.momentum", optimizer.momentum)?;
+    if optimizer.nesterov && optimizer.momentum == 0.0 {
+        let problem = "needs optimizer.momentum over 0; set nesterov to false or momentum to 0.9";
+        let keys = ["optimizer.nesterov", "optimizer.momentum"];
+        return Err(sources.refuse_relation(&keys, true, problem));
+    }
+    let decay = optimizer.weight_decay;
+    if !(decay >= 0.0 && decay.is_finite()) {
+        let problem = "is not in [0, inf); give a number from 0";
+        return Err(sources.refuse("optimizer.weight_decay", quote_number(decay), problem));
+    }
+    Ok(())
+}
+
+fn check_method(config: &Config, sources: &Sources) -> Result<(), ConfigError> {
+    let method = &config.method;
+    sources.fraction("method.local_pull", method.local_pull)?;
+    sources.fraction("method.global_pull", method.global_pull)?;
+    sources.whole("method.local_period", method.local_period, (1, MOST_STEPS))?;
+    sources.whole(
+        "method.global_period",
+        method.global_period,
+        (1, MOST_STEPS),
+    )?;
+    let (local, global) = (method.local_period, method.global_period);
+    if global % local != 0 {
+        let (lower, upper) = (global / local * local, (global / local + 1) * local);
+        let advice = match lower {
+            0 => format!("set it to {upper}"),
+            lower => format!("set it to {lower} or {upper}"),
+        };
+        let problem = format!("is not a multiple of method.local_period {local}; {advice}");
+        let keys = ["method.global_period", "method.local_period"];
+        return Err(sources.refuse_relation(&keys, global, problem));
+    }
+    sources.fraction("method.local_prox", method.local_prox)?;
+    sources.fraction("method.global_prox", method.global_prox)?;
+    sources.whole(
+        "method.loss_window",
+        method.loss_window,
+        (1, LONGEST_WINDOW),
+    )?;
+    if method.name != MethodName::LocalSgd {
+        return Ok(());
+    }
+    if config.run.mode == Mode::Async {
+        let problem = "needs all workers to meet, which run.mode \"async\" never does; \
+                       set run.mode to \"sync\"";
+        let keys = ["method.name", "run.mode"];
+        return Err(sources.refuse_relation(&keys, "\"local_sgd\"", problem));
+    }
+    if method.batch_norm == BatchNormPolicy::Leader {
+        let problem = "needs a leader, which method.name \"local_sgd\" has not; \
+                       set it to \"own\" or \"mean\"";
+        let keys = ["method.batch_norm", "method.name"];
+        return Err(sources.refuse_relation(&keys, "\"leader\"", problem));
+    }
+    Ok(())
+}
+
+fn check_workers(workers: &WorkersConfig, sources: &Sources) -> Result<(), ConfigError> {
+    if let Some(count) = workers.count {
+        sources.whole("workers.count", count, (1, MOST_WORKERS))?;
+    }
+    sources.whole("workers.threads", workers.threads, (1, MOST_WORKERS))?;
+    let Devices::List(devices) = &workers.devices else {
+        return Ok(());
+    };
+    let listed = format!("{devices:?}");
+    if devices.is_empty() || devices.len() > MOST_WORKERS {
+        let problem = format!(
+            "has {} entries; give one device a worker, from 1 to {MOST_WORKERS}",
+            devices.len()
+        );
+        return Err(sources.refuse("workers.devices", listed, problem));
+    }
+    if devices.iter().any(|device| device.trim().is_empty()) {
+        let problem = "has an empty name; `lsgd-train devices` lists what can train here";
+        return Err(sources.refuse("workers.devices", listed, problem));
+    }
+    if let Some(count) = workers.count
+        && count != devices.len()
+    {
+        let problem = format!(
+            "is not the length of workers.devices, {}; give one device a worker, or leave one of \
+             the two keys out",
+            devices.len()
+        );
+        let keys = ["workers.count", "workers.devices"];
+        return Err(sources.refuse_relation(&keys, count, problem));
+    }
+    Ok(())
+}
+
+fn check_evaluate(evaluate: &EvaluateConfig, sources: &Sources) -> Result<(), ConfigError> {
+    let length = Length {
+        epochs: evaluate.every_epochs,
+        steps: evaluate.every_steps,
+        minutes: evaluate.every_minutes,
+    };
+    sources.interval("evaluate", "every_", length)?;
+    if let Some(examples) = evaluate.examples {
+        sources.whole("evaluate.examples", examples, (1, 1_000_000_000))?;
+    }
+    sources.whole(
+        "evaluate.batch_norm_batches",
+        evaluate.batch_norm_batches,
+        (1, LONGEST_WINDOW),
+    )
+}
+
+fn check_checkpoint(checkpoint: &CheckpointConfig, sources: &Sources) -> Result<(), ConfigError> {
+    let length = Length {
+        epochs: checkpoint.every_epochs,
+        steps: checkpoint.every_steps,
+        minutes: checkpoint.every_minutes,
+    };
+    sources.interval("checkpoint", "every_", length)?;
+    sources.whole("checkpoint.keep", checkpoint.keep, (1, LONGEST_WINDOW))
+}
