@@ -1,4 +1,5 @@
 //! Stub.
 pub mod cli;
 pub mod config;
+pub mod data;
 pub mod learning_rate;

@@ -1,0 +1,316 @@
+//! What can be wrong with data.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::DataName;
+
+/// Everything that can go wrong with a data set, its batches and its download. Each text says
+/// where, what was found, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A data set that reads files was chosen without saying where they are.
+    #[error("data.folder is not set, and data.name \"{name}\" reads its files from it; {remedy}")]
+    FolderNotSet {
+        /// The value of `data.name`.
+        name: &'static str,
+        /// What to do.
+        remedy: String,
+    },
+    /// `data.folder` is not there.
+    #[error("data.folder {} does not exist; {remedy}", folder.display())]
+    FolderMissing {
+        /// The folder looked for.
+        folder: PathBuf,
+        /// What to do.
+        remedy: String,
+    },
+    /// `data.folder` is there, but one of the files is not.
+    #[error("{} is missing; {remedy}", file.display())]
+    FileMissing {
+        /// The file (or folder of a split) looked for.
+        file: PathBuf,
+        /// What to do.
+        remedy: String,
+    },
+    /// A file does not hold a whole number of records.
+    #[error(
+        "{} is {length} bytes long, not one or more whole records of {record} bytes; \
+         it is truncated or of another layout, so fetch it again", file.display()
+    )]
+    RecordLength {
+        /// The file.
+        file: PathBuf,
+        /// Its length in bytes.
+        length: u64,
+        /// The length of a record in bytes.
+        record: u64,
+    },
+    /// A label that the data set does not have.
+    #[error(
+        "{}: record {record} has label {label}, but labels go from 0 to {}; \
+         the file is damaged or of another layout", file.display(), classes - 1
+    )]
+    Label {
+        /// The file.
+        file: PathBuf,
+        /// The record's number, from 0.
+        record: u64,
+        /// The label found.
+        label: u32,
+        /// The number of classes, at least one.
+        classes: usize,
+    },
+    /// A line of a CSV file that is not an example.
+    #[error("{}: line {line}: {reason}", file.display())]
+    Line {
+        /// The file.
+        file: PathBuf,
+        /// The line's number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A folder that should hold images holds none.
+    #[error("no .jpg, .jpeg or .png images found in {}", folder.display())]
+    NoImages {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The class folders of an image folder's two splits are not the same.
+    #[error(
+        "{}: class \"{class}\" is in {present} but not in {absent}; both need the same class folders",
+        folder.display()
+    )]
+    ClassesDiffer {
+        /// `data.folder`.
+        folder: PathBuf,
+        /// The class that only one split has.
+        class: String,
+        /// The split that has it.
+        present: &'static str,
+        /// The split that does not.
+        absent: &'static str,
+    },
+    /// More than is taken into memory or onto disk.
+    #[error("{what} is {size} bytes, more than the {limit} bytes accepted")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The most that is accepted, in bytes.
+        limit: u64,
+    },
+    /// A file that is not an image that can be decoded.
+    #[error("{} cannot be decoded as an image: {reason}", file.display())]
+    Undecodable {
+        /// The file.
+        file: PathBuf,
+        /// The decoder's words.
+        reason: String,
+    },
+    /// `data.augment = "paper"` on images smaller than its crop.
+    #[error(
+        "data.augment \"paper\" crops 28 x 28 pixels, but the images are {height} x {width}; \
+         use \"pad_crop\" or \"none\""
+    )]
+    CropTooLarge {
+        /// Height of the images in pixels.
+        height: usize,
+        /// Width of the images in pixels.
+        width: usize,
+    },
+    /// `data.augment = "pad_crop"` on images that differ in size.
+    #[error(
+        "data.augment \"pad_crop\" needs images of one size, and those of data.name \"folder\" differ; \
+         use \"paper\" (random resized crop of 224 and flip) or \"none\" (centre crop of 224)"
+    )]
+    PadCropOfFolder,
+    /// A key of `[data]` that the generated data set cannot be made with.
+    #[error("data.{key} is {value}, but generated data needs {need}")]
+    Generated {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What it needs to be.
+        need: &'static str,
+    },
+    /// A stream over nothing, or of empty batches.
+    #[error(
+        "no batches can be made of {batch_size} examples each from {examples} examples; both must be \
+         at least 1, and the examples fewer than 2^32"
+    )]
+    EmptyStream {
+        /// Number of training examples.
+        examples: usize,
+        /// Examples a batch.
+        batch_size: usize,
+    },
+    /// A stream made for a data set of another size.
+    #[error("the stream orders {stream} examples, but the data set has {dataset}")]
+    StreamMismatch {
+        /// Examples the stream orders.
+        stream: usize,
+        /// Training examples of the data set.
+        dataset: usize,
+    },
+    /// Test examples that do not exist.
+    #[error("test examples {start}..{end} were asked for, but there are {len}")]
+    TestRange {
+        /// First example asked for.
+        start: usize,
+        /// One past the last.
+        end: usize,
+        /// Number of test examples.
+        len: usize,
+    },
+    /// A worker's number that is not below the number of workers.
+    #[error("worker {worker} of {workers} was given batches; workers count from 0")]
+    Worker {
+        /// The worker's number.
+        worker: usize,
+        /// The number of workers.
+        workers: usize,
+    },
+    /// The thread that prepares batches panicked.
+    #[error("the thread {thread} panicked while preparing batches: {message}")]
+    LoaderPanicked {
+        /// The thread's name.
+        thread: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// A batch was asked of a loader that has already failed.
+    #[error("the thread {thread} has ended after an error; no batches are left")]
+    LoaderEnded {
+        /// The thread's name.
+        thread: String,
+    },
+    /// The thread that prepares batches could not be started.
+    #[error("cannot start the thread {thread}: {source}")]
+    LoaderStart {
+        /// The thread's name.
+        thread: String,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// A file or folder that could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// `data fetch` of a data set that needs no download.
+    #[error("nothing is to be fetched for \"{name}\": {reason}")]
+    NothingToFetch {
+        /// The value of `data.name`.
+        name: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The download failed or broke off.
+    #[error(
+        "{url}: {got} of {total} bytes received: {reason}; run the same command again to resume"
+    )]
+    Download {
+        /// What was being downloaded.
+        url: String,
+        /// Bytes on disk so far.
+        got: u64,
+        /// Bytes of the whole file.
+        total: u64,
+        /// The transport's words.
+        reason: String,
+    },
+    /// The server offers a file of another length than the published one.
+    #[error("{url}: the server offers {found} bytes, but the published file has {expected}")]
+    DownloadSize {
+        /// What was to be downloaded.
+        url: String,
+        /// Bytes of the published file.
+        expected: u64,
+        /// Bytes the server offers or sent.
+        found: u64,
+    },
+    /// The download is complete, but not the published file.
+    #[error(
+        "{} has SHA-256 {found}, not the published {expected}; it was removed, so run the same \
+         command again to download it anew", file.display()
+    )]
+    Checksum {
+        /// The downloaded file.
+        file: PathBuf,
+        /// Published SHA-256 in hex.
+        expected: String,
+        /// SHA-256 found, in hex.
+        found: String,
+    },
+    /// An entry of the downloaded archive that is not as published.
+    #[error("{}: entry \"{entry}\": {reason}; nothing was unpacked", archive.display())]
+    ArchiveEntry {
+        /// The archive.
+        archive: PathBuf,
+        /// The entry's path in it, as it stands there.
+        entry: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The word for a data set in `data.name`.
+pub(crate) fn word(name: DataName) -> &'static str {
+    match name {
+        DataName::Cifar10 => "cifar10",
+        DataName::Cifar100 => "cifar100",
+        DataName::Folder => "folder",
+        DataName::Digits => "digits",
+        DataName::Generated => "generated",
+    }
+}
+
+/// What to do when the files of a data set are not in `folder`.
+pub(crate) fn remedy(name: DataName, folder: Option<&Path>) -> String {
+    let folder = folder.map_or_else(|| "FOLDER".to_owned(), |f| f.display().to_string());
+    match name {
+        DataName::Cifar10 | DataName::Cifar100 => {
+            format!(
+                "get the data with `lsgd-train data fetch {} --folder {folder}`",
+                word(name)
+            )
+        }
+        DataName::Folder => {
+            format!("it holds train/CLASS/*.jpg and val/CLASS/*.jpg (or .png) below {folder}")
+        }
+        DataName::Digits => {
+            "leave data.folder out to use the digits built into the program".to_owned()
+        }
+        DataName::Generated => "generated data needs no folder".to_owned(),
+    }
+}
+
+/// Puts the path to an error of the file system.
+pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> DataError {
+    let path = path.to_owned();
+    move |source| DataError::Io { path, source }
+}
+
+/// The folder of a data set that reads files: set, and there.
+pub(crate) fn existing_folder(name: DataName, folder: Option<&Path>) -> Result<&Path, DataError> {
+    let Some(folder) = folder else {
+        return Err(DataError::FolderNotSet {
+            name: word(name),
+            remedy: remedy(name, None),
+        });
+    };
+    if !folder.is_dir() {
+        return Err(DataError::FolderMissing {
+            folder: folder.to_owned(),
+            remedy: remedy(name, Some(folder)),
+        });
+    }
+    Ok(folder)
+}

@@ -1,0 +1,240 @@
+//! Data: from files to batches of normalised images.
+//!
+//! ```text
+//! Dataset   the examples: in memory as bytes, or a folder of images decoded when needed
+//! Stream    which examples batch k holds, and which batch a worker takes at a step
+//! Loader    a thread that prepares one worker's batches ahead
+//! fetch     downloads the published data sets
+//! ```
+//!
+//! A batch is a function of the data set, the seed and its number alone: neither the threads that
+//! prepare it nor what was asked before change a bit of it.
+
+mod augment;
+mod cifar;
+mod digits;
+mod error;
+pub mod fetch;
+mod folder;
+mod generated;
+mod loader;
+mod memory;
+mod stream;
+
+use std::fmt;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+pub use error::DataError;
+pub use loader::Loader;
+pub use stream::Stream;
+
+use crate::config::{DataConfig, DataName};
+use folder::Folder;
+use memory::{Memory, Raw};
+
+/// Most bytes of images in one batch.
+const BATCH_LIMIT: u64 = 4 << 30;
+
+/// Images and their labels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Normalised pixels in the order of `shape`.
+    pub images: Vec<f32>,
+    /// The class of each image, from 0.
+    pub labels: Vec<i32>,
+    /// Images, channels, height, width.
+    pub shape: [usize; 4],
+}
+
+/// A data set with its augmentation.
+///
+/// | `data.name` | training | test |
+/// |---|---|---|
+/// | `cifar10`, `cifar100`, `digits`, `generated` | `data.augment` | centre crop for `paper`, else the image |
+/// | `folder`, augment `paper` | random resized crop of 224, flip | shorter side to 256, centre crop of 224 |
+/// | `folder`, augment `none` | as the test | the same |
+///
+/// Augmentation does what is asked and no less: `pad_crop` and `paper` mirror digits too, which
+/// harms them, so digits want `none`.
+pub struct Dataset {
+    source: Source,
+    shape: [usize; 3],
+    classes: usize,
+    digest: String,
+}
+
+enum Source {
+    Memory(Memory),
+    Folder(Folder),
+}
+
+impl Dataset {
+    /// Reads the data set that `config` names; `seed` is used for `generated` only.
+    ///
+    /// # Errors
+    /// If the folder or a file is missing, damaged or too large, or if the augmentation does not
+    /// suit the images.
+    pub fn open(config: &DataConfig, seed: u64) -> Result<Self, DataError> {
+        let path = config.folder.as_deref();
+        let raw: Raw = match config.name {
+            DataName::Cifar10 => cifar::open_cifar10(path)?,
+            DataName::Cifar100 => cifar::open_cifar100(path)?,
+            DataName::Digits => digits::open(path)?,
+            DataName::Generated => generated::open(config, seed)?,
+            DataName::Folder => {
+                let (folder, identity) = Folder::open(path, config.augment)?;
+                let side = folder::SIDE as usize;
+                return Ok(Self {
+                    shape: [3, side, side],
+                    classes: folder.classes(),
+                    source: Source::Folder(folder),
+                    digest: identity.finalize().to_hex().to_string(),
+                });
+            }
+        };
+        let classes = raw.classes;
+        let digest = raw.identity.finalize().to_hex().to_string();
+        let memory = Memory::new(raw, config.augment)?;
+        Ok(Self {
+            shape: memory.shape(),
+            classes,
+            source: Source::Memory(memory),
+            digest,
+        })
+    }
+
+    /// Number of training examples.
+    pub fn train_len(&self) -> usize {
+        match &self.source {
+            Source::Memory(memory) => memory.train_len(),
+            Source::Folder(folder) => folder.train_len(),
+        }
+    }
+
+    /// Number of test examples.
+    pub fn test_len(&self) -> usize {
+        match &self.source {
+            Source::Memory(memory) => memory.test_len(),
+            Source::Folder(folder) => folder.test_len(),
+        }
+    }
+
+    /// Channels, height and width of an image in a batch, after augmentation.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// BLAKE3, in hex, of what the data are: of every label and pixel, or of an image folder's
+    /// list of files and their sizes. Augmentation does not enter it.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Batch `number` of `stream`, augmented, in the stream's order: images x
+    /// [`shape`](Self::shape).
+    ///
+    /// # Errors
+    /// If the stream is not over this many examples, the batch would be too large, or an image of
+    /// a folder cannot be read.
+    pub fn train_batch(&self, stream: &Stream, number: u64) -> Result<Batch, DataError> {
+        self.check(stream)?;
+        let indices = stream.indices(number);
+        self.batch(indices.len(), |place, out| {
+            let index = indices[place] as usize;
+            let mut rng = stream.augmentation(number, place);
+            match &self.source {
+                Source::Memory(memory) => Ok(memory.train(index, &mut rng, out)),
+                Source::Folder(folder) => folder.train(index, &mut rng, out),
+            }
+        })
+    }
+
+    /// The test examples of `range`, in order and without augmentation. The classes are mixed in
+    /// this order, so a part from the beginning is a fair sample.
+    ///
+    /// # Errors
+    /// If `range` is not within the test examples, the batch would be too large, or an image of a
+    /// folder cannot be read.
+    pub fn test_batch(&self, range: Range<usize>) -> Result<Batch, DataError> {
+        let Range { start, end } = range;
+        if start > end || end > self.test_len() {
+            return Err(DataError::TestRange {
+                start,
+                end,
+                len: self.test_len(),
+            });
+        }
+        self.batch(end - start, |place, out| match &self.source {
+            Source::Memory(memory) => Ok(memory.test(start + place, out)),
+            Source::Folder(folder) => folder.test(start + place, out),
+        })
+    }
+
+    /// That `stream` orders as many examples as there are.
+    fn check(&self, stream: &Stream) -> Result<(), DataError> {
+        let (stream, dataset) = (stream.examples(), self.train_len());
+        if stream != dataset {
+            return Err(DataError::StreamMismatch { stream, dataset });
+        }
+        Ok(())
+    }
+
+    /// A batch of `count` images, each written by `one`, which returns its label.
+    fn batch(
+        &self,
+        count: usize,
+        one: impl Fn(usize, &mut [f32]) -> Result<i32, DataError> + Sync,
+    ) -> Result<Batch, DataError> {
+        let [channels, height, width] = self.shape;
+        let length = channels * height * width;
+        let size = (count as u64).saturating_mul(4 * length as u64);
+        if size > BATCH_LIMIT {
+            let what = format!("a batch of {count} images (data.batch_size)");
+            return Err(DataError::TooLarge {
+                what,
+                size,
+                limit: BATCH_LIMIT,
+            });
+        }
+        let mut images = vec![0.0; count * length];
+        let labels = match &self.source {
+            Source::Memory(_) => {
+                let images = images.chunks_exact_mut(length).enumerate();
+                images
+                    .map(|(place, out)| one(place, out))
+                    .collect::<Result<_, _>>()?
+            }
+            // Decoding takes milliseconds an image, so it is spread over the threads there are.
+            Source::Folder(_) => {
+                let images = images.par_chunks_exact_mut(length).enumerate();
+                images
+                    .map(|(place, out)| one(place, out))
+                    .collect::<Result<_, _>>()?
+            }
+        };
+        Ok(Batch {
+            images,
+            labels,
+            shape: [count, channels, height, width],
+        })
+    }
+}
+
+impl fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dataset")
+            .field("train", &self.train_len())
+            .field("test", &self.test_len())
+            .field("shape", &self.shape)
+            .field("classes", &self.classes)
+            .field("digest", &self.digest)
+            .finish()
+    }
+}
