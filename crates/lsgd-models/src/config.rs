@@ -223,7 +223,7 @@ pub struct ModelConfig {
     #[serde(default = "default_dropout")]
     pub dropout: f64,
     /// Weight of the newest batch in BatchNorm's running statistics, in [0, 1] (default 0.1).
-    /// At 1 they become those of the last training batch.
+    /// At 1 they become those of the last training batch (but what is not a number stays so).
     #[serde(default = "default_batch_norm_momentum")]
     pub batch_norm_momentum: f64,
 }

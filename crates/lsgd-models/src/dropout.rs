@@ -17,8 +17,8 @@ pub(crate) fn dropout(x: Tensor<2>, rate: f64, phase: &mut Phase<'_>) -> Tensor<
         Phase::Train(generator) if rate > 0.0 => {
             let [batch, units] = x.dims();
             let mask = mask(batch * units, rate, generator);
-            // Inner tensor: the mask needs no gradient of its own.
-            let mask = Tensor::<2>::from_data(TensorData::new(mask, [batch, units]), &x.device());
+            let data = TensorData::new(mask, [batch, units]);
+            let mask = Tensor::<2>::from_data(data, (&x.device(), x.dtype()));
             x * mask
         }
         _ => x,

@@ -2,8 +2,12 @@
 //! as Burn modules: CNN7, CIFAR ResNets, ResNet-18/34/50 and VGG.
 //!
 //! A [`ModelConfig`] names the model and its sizes; [`ModelConfig::init`] checks them and
-//! gives a [`Model`]. Every model is checked against PyTorch: names, shapes, logits, loss and
-//! gradients (`tests/against_torch.rs`). This crate knows nothing of leaders or training.
+//! gives a [`Model`]. Every family is checked against PyTorch: names, shapes, parameter counts,
+//! logits, loss, gradients and running statistics (`tests/models/against_torch.rs`). This
+//! crate knows nothing of leaders or training.
+//!
+//! One difference from PyTorch: Burn's running variance takes in the batch's variance over n
+//! elements, PyTorch's over n - 1.
 //!
 //! ```
 //! use burn::module::Module;

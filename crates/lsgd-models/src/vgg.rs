@@ -71,9 +71,9 @@ impl Vgg {
     /// `[batch, channels, height, width]` to `[batch, classes]`.
     pub fn forward(&self, images: Tensor<4>, mut phase: Phase<'_>) -> Tensor<2> {
         let mut x = images;
-        let mut layers_left = self.features.iter();
+        let mut remaining = self.features.iter();
         for count in self.convolutions {
-            for layer in layers_left.by_ref().take(count) {
+            for layer in remaining.by_ref().take(count) {
                 x = layers::norm_relu(&layer.bn, layers::conv(&layer.conv, x));
             }
             x = layers::halve(x);

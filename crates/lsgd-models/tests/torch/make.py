@@ -1,10 +1,10 @@
-"""Writes the PyTorch numbers that tests/against_torch.rs compares with.
+"""Writes the PyTorch numbers that tests/models/against_torch.rs compares with.
 
     python -m venv venv && venv/bin/pip install torch torchvision
     venv/bin/python crates/lsgd-models/tests/torch/make.py
 
 Weights, images and labels are a closed formula of the tensor's name and the element's index
-(`values` below, `tests/reference` in Rust), so only results are stored. Everything is
+(`values` below, `tests/models/reference.rs` in Rust), so only results are stored. Everything is
 computed in float64 from float32 weights: the stored numbers are exact to the nine digits
 written, and the test sees the error of the Rust side alone.
 

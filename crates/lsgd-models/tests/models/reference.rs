@@ -2,7 +2,7 @@
 //! and modules seen by path.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use lsgd_models::{Model, ModelKind};
 
 /// One tensor of a model as a visitor meets it.
@@ -76,22 +76,25 @@ pub fn start(name: &str, shape: &[usize]) -> Vec<f32> {
 }
 
 /// Rows become columns.
-pub fn transpose(values: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
+pub fn transpose<T: Copy>(values: &[T], [rows, columns]: [usize; 2]) -> Vec<T> {
     (0..columns)
         .flat_map(|c| (0..rows).map(move |r| values[r * columns + c]))
         .collect()
 }
 
-/// The model with every tensor at its formula's start. Must be without autodiff.
-pub fn at_start(model: Model, kind: ModelKind) -> Model {
+/// The model with every tensor at its formula's start, stored as `dtype`. Must be without
+/// autodiff.
+pub fn at_start(model: Model, kind: ModelKind, dtype: DType) -> Model {
     model.map(&mut Start {
         kind,
+        dtype,
         path: Vec::new(),
     })
 }
 
 struct Start {
     kind: ModelKind,
+    dtype: DType,
     path: Vec<String>,
 }
 
@@ -116,6 +119,7 @@ impl ModuleMapper for Start {
         } else {
             start(&torch.name, &shape)
         };
-        param.map(|t| Tensor::from_data(TensorData::new(values, shape), &t.device()))
+        let data = TensorData::new(values, shape);
+        param.map(|t| Tensor::from_data(data, (&t.device(), self.dtype)))
     }
 }

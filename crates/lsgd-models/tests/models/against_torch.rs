@@ -1,16 +1,14 @@
 //! Every model family against PyTorch: `tests/torch/make.py` wrote the numbers.
 
-mod reference;
-
 use std::collections::BTreeMap;
 
+use crate::reference::{at_start, tensors, transpose, values};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 use lsgd_models::{Model, ModelConfig, ModelKind, Phase};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use reference::{at_start, tensors, transpose, values};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -68,20 +66,19 @@ fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
-/// Tensors by their PyTorch name and in PyTorch's layout: gradients, or values.
+/// Tensors by their PyTorch name, each flat in PyTorch's layout.
+type Numbers = BTreeMap<String, Vec<f64>>;
+
+/// Collects a model's values, or its gradients, by PyTorch's names.
 struct ByName<'a> {
     kind: ModelKind,
     gradients: Option<&'a Gradients>,
     path: Vec<String>,
-    found: BTreeMap<String, Vec<f64>>,
+    found: Numbers,
 }
 
 impl<'a> ByName<'a> {
-    fn of(
-        model: &Model,
-        kind: ModelKind,
-        gradients: Option<&'a Gradients>,
-    ) -> BTreeMap<String, Vec<f64>> {
+    fn of(model: &Model, kind: ModelKind, gradients: Option<&'a Gradients>) -> Numbers {
         let mut visitor = Self {
             kind,
             gradients,
@@ -114,54 +111,48 @@ impl ModuleVisitor for ByName<'_> {
             },
             None => param.val().into_data(),
         };
-        let mut values: Vec<f32> = data.iter::<f32>().collect();
+        let mut values: Vec<f64> = data.iter::<f64>().collect();
         if torch.transpose {
             let shape = param.lazy_shape();
             values = transpose(&values, [shape[0], shape[1]]);
         }
-        let values = values.into_iter().map(f64::from).collect();
         assert!(self.found.insert(torch.name, values).is_none());
     }
 }
 
-fn images(shape: [usize; 4], device: &Device) -> Tensor<4> {
+fn images(shape: [usize; 4], device: &Device, dtype: DType) -> Tensor<4> {
     let values: Vec<f32> = values("images", shape.iter().product())
         .map(|v| v as f32)
         .collect();
-    Tensor::from_data(TensorData::new(values, shape), device)
+    Tensor::from_data(TensorData::new(values, shape), (device, dtype))
 }
 
-/// Sum over a layer's gradient differences that float32 cannot avoid stays well below this.
-const TOLERANCE: f64 = 1e-4;
-
-fn check(json: &str) {
+/// Runs the case with tensors of `dtype` and asserts all stored numbers to `tolerance`.
+fn check(json: &str, dtype: DType, tolerance: f64) {
     let case: Case = serde_json::from_str(json).expect("make.py's JSON");
     let plain = Device::flex();
     let [batch, channels, height, width] = case.shape;
     let mut config = ModelConfig::new(case.kind, case.classes, [channels, height, width]);
     config.dropout = 0.0;
-    let model = at_start(config.init(&plain).expect("a model"), case.kind);
+    let model = at_start(config.init(&plain).expect("a model"), case.kind, dtype);
 
-    let logits = model.forward(images(case.shape, &plain), Phase::Evaluate);
+    let logits = model.forward(images(case.shape, &plain, dtype), Phase::Evaluate);
     assert_eq!(logits.dims(), [batch, case.classes]);
-    assert_close(
-        "evaluation logits",
-        &numbers(logits),
-        &case.evaluate,
-        TOLERANCE,
-        0.0,
-    );
+    let logits = numbers(logits);
+    assert_close("evaluation logits", &logits, &case.evaluate, tolerance, 0.0);
 
     let before = ByName::of(&model, case.kind, None);
     let model = model.train();
     let device = plain.autodiff();
     let mut generator = ChaCha8Rng::seed_from_u64(0);
-    let logits = model.forward(images(case.shape, &device), Phase::Train(&mut generator));
+    let images = images(case.shape, &device, dtype);
+    let logits = model.forward(images, Phase::Train(&mut generator));
+    let theirs = &case.train;
     assert_close(
         "training logits",
         &numbers(logits.clone()),
-        &case.train,
-        TOLERANCE,
+        theirs,
+        tolerance,
         0.0,
     );
 
@@ -169,77 +160,87 @@ fn check(json: &str) {
     let loss = CrossEntropyLossConfig::new()
         .init(&device)
         .forward(logits, labels);
-    assert_close("loss", &numbers(loss.clone()), &[case.loss], TOLERANCE, 0.0);
+    assert_close("loss", &numbers(loss.clone()), &[case.loss], tolerance, 0.0);
 
-    let gradients = loss.backward();
-    let gradients = ByName::of(&model, case.kind, Some(&gradients));
-    assert_eq!(gradients.len(), case.gradients.len());
-    let norms = case.gradients.values().map(|g| g.norm);
-    let largest = norms.fold(0.0, f64::max);
-    for (name, theirs) in &case.gradients {
-        let ours = &gradients[name];
-        let norm = ours.iter().map(|v| v * v).sum::<f64>().sqrt();
-        // A bias before a BatchNorm has no gradient: rounding alone is left of it.
-        let floor = 1e-3 * largest;
-        assert_close(
-            &format!("{name}, norm"),
-            &[norm],
-            &[theirs.norm],
-            TOLERANCE,
-            floor,
-        );
-        // One element is as exact as the sum it comes from: judged by the typical element.
-        let typical = norm / (ours.len() as f64).sqrt();
-        let elements = format!("{name}, elements");
-        assert_close(
-            &elements,
-            &ours[..4.min(ours.len())],
-            &theirs.first,
-            1e-3,
-            typical.max(floor),
-        );
-    }
-
-    // Burn remembers pending statistics; `valid` takes them in.
+    let gradients = ByName::of(&model, case.kind, Some(&loss.backward()));
+    assert_gradients(&gradients, &case.gradients, tolerance);
+    // Burn keeps new statistics pending until `valid` takes them in.
     let after = ByName::of(&model.valid(), case.kind, None);
-    for (name, theirs) in &case.running {
-        let mean = &after[&format!("{name}.running_mean")][..4];
-        assert_close(
-            &format!("{name}, running mean"),
-            mean,
-            &theirs.mean,
-            TOLERANCE,
-            0.1,
-        );
-        // PyTorch's batch variance divides by n - 1, Burn's by n.
-        let variance_name = format!("{name}.running_var");
-        let old = before[&variance_name].iter().map(|v| 0.9 * v);
-        let shrink = (theirs.count - 1.0) / theirs.count;
-        let expected: Vec<f64> = old
-            .zip(&theirs.variance)
-            .map(|(old, new)| old + shrink * (new - old))
-            .collect();
-        let variance = &after[&variance_name][..4];
-        assert_close(&variance_name, variance, &expected, TOLERANCE, 0.0);
+    assert_running(&before, &after, &case.running, tolerance);
+}
+
+fn assert_gradients(ours: &Numbers, theirs: &BTreeMap<String, Gradient>, tolerance: f64) {
+    assert_eq!(ours.len(), theirs.len());
+    let largest = theirs.values().map(|g| g.norm).fold(0.0, f64::max);
+    // A bias before a BatchNorm has no gradient, rounding alone is left of it: judge it
+    // beside the others.
+    let floor = 1e-3 * largest;
+    for (name, theirs) in theirs {
+        let ours = &ours[name];
+        let norm = ours.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let what = format!("{name}, gradient's norm");
+        assert_close(&what, &[norm], &[theirs.norm], tolerance, floor);
+        // The typical element is the measure for one that is nearly nought by chance.
+        let typical = theirs.norm.max(floor) / (ours.len() as f64).sqrt();
+        let first = &ours[..theirs.first.len()];
+        let what = format!("{name}, gradient");
+        assert_close(&what, first, &theirs.first, tolerance, typical);
     }
 }
 
-macro_rules! cases {
+fn assert_running(
+    before: &Numbers,
+    after: &Numbers,
+    theirs: &BTreeMap<String, Running>,
+    tolerance: f64,
+) {
+    for (name, theirs) in theirs {
+        let mean = format!("{name}.running_mean");
+        assert_close(&mean, &after[&mean][..4], &theirs.mean, tolerance, 0.1);
+        // PyTorch's new variance divides by n - 1, Burn's by n.
+        let variance = format!("{name}.running_var");
+        let shrink = (theirs.count - 1.0) / theirs.count;
+        let kept = before[&variance].iter().map(|v| 0.9 * v);
+        let expected = kept
+            .zip(&theirs.variance)
+            .map(|(kept, new)| kept + shrink * (new - kept));
+        let expected: Vec<f64> = expected.collect();
+        assert_close(&variance, &after[&variance][..4], &expected, tolerance, 0.0);
+    }
+}
+
+/// In float64 nothing but the nine stored digits limits the agreement.
+macro_rules! exact {
     ($($kind:ident),*) => {$(
         #[test]
         fn $kind() {
-            check(include_str!(concat!("torch/", stringify!($kind), ".json")));
+            let json = include_str!(concat!("../torch/", stringify!($kind), ".json"));
+            check(json, DType::F64, 1e-7);
         }
     )*};
 }
 
-cases!(cnn7, resnet8, resnet20, resnet18, resnet50, vgg11, vgg16);
+exact!(cnn7, resnet8, resnet20, resnet18, resnet50, vgg11, vgg16);
+
+/// In float32, what training uses. ResNet-18, ResNet-50 and VGG-16 have few elements a
+/// channel here (16 in the last stage), which amplifies rounding: PyTorch's own float32
+/// gradients are then off by up to 1.4 %.
+macro_rules! single {
+    ($($test:ident $kind:literal),*) => {$(
+        #[test]
+        fn $test() {
+            check(include_str!(concat!("../torch/", $kind, ".json")), DType::F32, 1e-4);
+        }
+    )*};
+}
+
+single!(cnn7_float32 "cnn7", resnet8_float32 "resnet8", resnet20_float32 "resnet20", vgg11_float32 "vgg11");
 
 /// Names and shapes of all tensors, and the parameter count, of every model are PyTorch's.
 /// (PyTorch's state dict without the batch counters; the deepest CIFAR ResNets by count.)
 #[test]
 fn names_shapes_and_counts_are_pytorchs() {
-    let catalogue = include_str!("torch/catalogue.json");
+    let catalogue = include_str!("../torch/catalogue.json");
     let catalogue: BTreeMap<ModelKind, Entry> =
         serde_json::from_str(catalogue).expect("make.py's JSON");
     assert_eq!(catalogue.len(), ModelKind::ALL.len());
