@@ -1,11 +1,9 @@
 //! What every model does, whatever its numbers: shapes, refusals, names, seeds, statistics.
 
-use std::collections::BTreeSet;
-
-use crate::reference::{Seen, tensors, values};
+use crate::reference::values;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use lsgd_models::{ModelConfig, ModelError, ModelKind, Phase, is_running_statistic};
+use lsgd_models::{ModelConfig, ModelError, ModelKind, Phase};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -178,27 +176,6 @@ fn a_width_need_not_be_even() {
             .dims(),
         [2, 10]
     );
-}
-
-/// Every tensor of every model has a name in PyTorch, no two the same, and buffers keep theirs.
-#[test]
-fn every_path_has_a_name_of_its_own() {
-    for kind in ModelKind::ALL {
-        let model = ModelConfig::new(kind, 10, [3, 32, 32])
-            .init(&Device::flex())
-            .expect("a model");
-        let mut names = BTreeSet::new();
-        for Seen { path, shape } in tensors(&model) {
-            let torch = kind.torch_name(&path).expect("a torch name");
-            assert_eq!(torch.transpose, shape.len() == 2, "{kind}: {path}");
-            assert_eq!(
-                is_running_statistic(&path),
-                is_running_statistic(&torch.name)
-            );
-            assert!(names.insert(torch.name), "{kind}: {path} is named twice");
-        }
-        assert!(!names.is_empty());
-    }
 }
 
 /// A path of another model, or one a little off, is refused rather than given a made-up name.
