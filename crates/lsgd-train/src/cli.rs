@@ -38,9 +38,7 @@ const NO_CONFIG: &str = "\
 no config was given
 
   lsgd-train init                  writes one, with every key explained, to lsgd.toml
-  lsgd-train --config lsgd.toml    trains as it says
-
-For more, try '--help'.";
+  lsgd-train --config lsgd.toml    trains as it says";
 
 /// What a command line asks for.
 #[derive(Debug, Clone, PartialEq)]

@@ -80,7 +80,8 @@ impl LearningRate {
     /// Over 0, but for a cosine's end and beyond.
     pub fn at(&self, step: u64) -> f64 {
         if step < self.warmup {
-            return self.base * (step + 1) as f64 / self.warmup as f64;
+            // Divided first, so that the last step of warm-up is the configured rate to the bit.
+            return self.base * ((step + 1) as f64 / self.warmup as f64);
         }
         match &self.shape {
             Shape::Constant => self.base,

@@ -74,7 +74,11 @@ impl Override {
         };
         let (path, text) = (path.trim(), text.trim());
         let Some((table, key)) = path.split_once('.') else {
-            return Err(refuse(format!("the key has no table; {form}")));
+            let advice = match schema::suggest(path) {
+                Some(key) if key.contains('.') => format!("did you mean {key}?"),
+                _ => form.to_string(),
+            };
+            return Err(refuse(format!("the key has no table; {advice}")));
         };
         schema::check_key(path, &Source::Set)?;
         if text.is_empty() {

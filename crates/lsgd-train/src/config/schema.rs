@@ -290,7 +290,7 @@ fn unknown(key: &str, source: &Source) -> ConfigError {
 }
 
 /// The known key, or table, that `key` is most like.
-fn suggest(key: &str) -> Option<String> {
+pub(super) fn suggest(key: &str) -> Option<String> {
     let known = || KEYS.iter().map(|(known, _)| *known);
     let Some((table, name)) = key.split_once('.') else {
         // A table misspelt, or a key written outside its table.
@@ -325,3 +325,6 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, known)| known)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! What a config file may say, what it means, and the whole text of every refusal.
+
+use std::path::{Path, PathBuf};
+
+use lsgd_train::config::{
+    Augment, BatchNormPolicy, Config, DataName, Devices, MethodName, Mode, OptimizerName,
+    ScheduleKind, Score, TEMPLATE,
+};
+
+mod ranges;
+mod refusals;
+mod round_trip;
+
+/// Loads `text` as `c.toml`.
+fn load(text: &str) -> Config {
+    load_with(text, &[])
+}
+
+fn load_with(text: &str, overrides: &[&str]) -> Config {
+    let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
+    match Config::from_toml(text, "c.toml", &overrides) {
+        Ok(config) => config,
+        Err(error) => panic!("{text:?} {overrides:?}: {error}"),
+    }
+}
+
+fn refusal(text: &str, overrides: &[&str]) -> String {
+    let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
+    match Config::from_toml(text, "c.toml", &overrides) {
+        Ok(_) => panic!("{text:?} {overrides:?}: not refused"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Each text is refused with just this line.
+fn assert_refused(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        assert_eq!(refusal(text, &[]), *expected, "{text}");
+        assert!(!expected.contains('\n'));
+    }
+}
+
+/// Each `--set` on an empty file is refused with just this line.
+fn assert_set_refused(cases: &[(&str, &str)]) {
+    for (given, expected) in cases {
+        assert_eq!(refusal("", &[given]), *expected, "{given}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    let config = load("");
+    assert_eq!(config.run.name, "run");
+    assert_eq!(config.run.folder, Path::new("runs"));
+    assert_eq!(
+        (config.run.seed, config.run.mode, config.run.overwrite),
+        (1, Mode::Sync, false)
+    );
+    assert_eq!(config.data.name, DataName::Cifar10);
+    assert_eq!(
+        config.data.folder,
+        Some(PathBuf::from("datasets/cifar-10-batches-bin"))
+    );
+    assert_eq!(
+        (config.data.batch_size, config.data.augment),
+        (128, Augment::PadCrop)
+    );
+    assert_eq!((config.data.examples, config.data.classes), (2048, 10));
+    assert_eq!(config.data.shape, [3, 32, 32]);
+    assert_eq!(
+        (config.model.name.as_str(), config.model.width),
+        ("resnet20", 16)
+    );
+    assert_eq!(config.model.dropout, 0.5);
+    assert_eq!(config.optimizer.name, OptimizerName::Sgd);
+    assert_eq!(
+        (config.optimizer.momentum, config.optimizer.nesterov),
+        (0.9, false)
+    );
+    assert_eq!(config.optimizer.weight_decay, 5e-4);
+    assert_eq!(config.schedule.learning_rate, 0.1);
+    assert_eq!(config.schedule.kind, ScheduleKind::Constant);
+    assert_eq!(
+        (config.schedule.drops.len(), config.schedule.warmup),
+        (0, None)
+    );
+    assert_eq!(config.method.name, MethodName::Lsgd);
+    assert_eq!(
+        (config.method.local_pull, config.method.global_pull),
+        (0.1, 0.1)
+    );
+    assert_eq!(
+        (config.method.local_period, config.method.global_period),
+        (16, 64)
+    );
+    assert_eq!(
+        (config.method.local_prox, config.method.global_prox),
+        (0.0, 0.0)
+    );
+    assert_eq!(
+        (config.method.loss_window, config.method.max_staleness),
+        (16, None)
+    );
+    assert_eq!(config.method.batch_norm, BatchNormPolicy::Own);
+    assert_eq!(config.method.score, Score::TrainingLoss);
+    assert_eq!((config.workers.count, config.workers.threads), (None, 1));
+    assert_eq!(config.workers.devices, Devices::Word(String::from("auto")));
+    let budget = &config.budget;
+    assert_eq!(
+        (budget.epochs, budget.steps, budget.minutes),
+        (Some(1.0), None, None)
+    );
+    let evaluate = &config.evaluate;
+    assert_eq!(evaluate.every_epochs, Some(1.0));
+    assert_eq!((evaluate.every_steps, evaluate.every_minutes), (None, None));
+    assert_eq!((evaluate.examples, evaluate.batch_norm_batches), (None, 50));
+    let checkpoint = &config.checkpoint;
+    assert_eq!(
+        (checkpoint.every_steps, checkpoint.every_epochs),
+        (None, None)
+    );
+    assert_eq!((checkpoint.every_minutes, checkpoint.keep), (None, 2));
+}
+
+#[test]
+fn the_template_is_the_defaults() {
+    assert_eq!(load(TEMPLATE), load(""));
+}
+
+/// What is commented out in the template is valid too.
+#[test]
+fn the_templates_examples_are_valid() {
+    for line in TEMPLATE.lines() {
+        let Some((key, value)) = line
+            .strip_prefix("# ")
+            .and_then(|line| line.split_once(" = "))
+        else {
+            continue;
+        };
+        let value = value.split("  #").next().unwrap().trim();
+        let tables = [
+            "run", "data", "schedule", "method", "workers", "budget", "evaluate",
+        ];
+        let tables = tables.iter().chain(&["checkpoint"]);
+        let accepted = tables.filter(|table| {
+            Config::from_toml("", "c.toml", &[format!("{table}.{key}={value}")]).is_ok()
+        });
+        assert!(accepted.count() >= 1, "{line}");
+    }
+}
+
+#[test]
+fn defaults_that_depend_on_other_keys() {
+    assert_eq!(load("method.local_period = 5").method.global_period, 20);
+    assert_eq!(
+        load_with("", &["method.local_period=5"])
+            .method
+            .global_period,
+        20
+    );
+    let both = load("[method]\nlocal_period = 5\nglobal_period = 5");
+    assert_eq!(
+        (both.method.local_period, both.method.global_period),
+        (5, 5)
+    );
+
+    let folder = |name: &str| load_with("", &[&format!("data.name={name}")]).data.folder;
+    assert_eq!(
+        folder("cifar100"),
+        Some(PathBuf::from("datasets/cifar-100-binary"))
+    );
+    assert_eq!(folder("digits"), None);
+    assert_eq!(folder("generated"), None);
+
+    let budget = load("budget.minutes = 2").budget;
+    assert_eq!((budget.epochs, budget.minutes), (None, Some(2.0)));
+    let evaluate = load("evaluate.every_steps = 7").evaluate;
+    assert_eq!(
+        (evaluate.every_epochs, evaluate.every_steps),
+        (None, Some(7))
+    );
+}
+
+#[test]
+fn an_override_is_a_toml_value_or_a_bare_word() {
+    let config = load_with(
+        "[run]\nname = \"file\"\nseed = 3\n[budget]\nepochs = 5",
+        &[
+            "run.name=first",
+            "run.name = word-2",
+            "run.folder=../some where/runs",
+            "data.shape=[1, 8, 8]",
+            "optimizer.nesterov=true",
+            "optimizer.weight_decay=1e-4",
+            "schedule.kind=\"steps\"",
+            "schedule.drops=[{ steps = 10, factor = 0.5 }]",
+            "schedule.warmup={epochs=1}",
+            "workers.devices=[\"cpu\", \"cpu\"]",
+        ],
+    );
+    assert_eq!((config.run.name.as_str(), config.run.seed), ("word-2", 3));
+    assert_eq!(config.run.folder, Path::new("../some where/runs"));
+    assert_eq!(config.data.shape, [1, 8, 8]);
+    assert!(config.optimizer.nesterov);
+    assert_eq!(config.optimizer.weight_decay, 1e-4);
+    assert_eq!(config.schedule.kind, ScheduleKind::Steps);
+    assert_eq!(config.schedule.drops[0].steps, Some(10));
+    assert_eq!(config.schedule.warmup.unwrap().epochs, Some(1.0));
+    assert_eq!(
+        config.workers.devices,
+        Devices::List(vec!["cpu".into(), "cpu".into()])
+    );
+    assert_eq!(config.budget.epochs, Some(5.0));
+}
+
+/// Else `--set budget.steps` could not be used with a file that gives epochs, as every resolved
+/// config does.
+#[test]
+fn an_override_takes_the_place_of_keys_that_exclude_it() {
+    let file = "[budget]\nepochs = 5\n[evaluate]\nevery_epochs = 1\nexamples = 9\n\
+                [checkpoint]\nevery_steps = 1";
+    let set = [
+        "budget.steps=3",
+        "evaluate.every_minutes=2",
+        "checkpoint.every_epochs=4",
+    ];
+    let config = load_with(file, &set);
+    assert_eq!((config.budget.epochs, config.budget.steps), (None, Some(3)));
+    let evaluate = &config.evaluate;
+    assert_eq!(
+        (evaluate.every_epochs, evaluate.every_minutes),
+        (None, Some(2.0))
+    );
+    assert_eq!(evaluate.examples, Some(9));
+    let checkpoint = &config.checkpoint;
+    assert_eq!(
+        (checkpoint.every_steps, checkpoint.every_epochs),
+        (None, Some(4.0))
+    );
+    assert_eq!(
+        refusal(file, &["budget.steps=3", "budget.minutes=2"]),
+        "--set: budget.steps 3 is given together with budget.minutes; give one of them"
+    );
+}
+
+#[test]
+fn keys_that_the_method_or_the_data_do_not_use_are_allowed() {
+    load(
+        "[data]\nname = \"digits\"\nexamples = 7\n[schedule]\ndrops = [{ steps = 1, factor = 1 }]",
+    );
+    load("[method]\nname = \"sgd\"\nlocal_pull = 1\nbatch_norm = \"leader\"");
+    load("[model]\nname = \"resnet8\"\ndropout = 0\n[optimizer]\nname = \"adam\"\nmomentum = 0");
+}
+
+#[test]
+fn every_file_in_configs_loads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    let mut loaded = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if let Err(error) = Config::load(&path, &[]) {
+            panic!("{error}");
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# "), "{}: no header", path.display());
+        loaded += 1;
+    }
+    assert!(loaded >= 3);
+}

@@ -1,0 +1,414 @@
+//! Values out of range and keys at odds with each other, with the whole text of every refusal.
+
+use super::{assert_refused, assert_set_refused, load, load_with, refusal};
+
+#[test]
+fn run() {
+    let advice = "give the name of one folder, such as \"first\" (where it stands is run.folder)";
+    let cases = [
+        ("\"\"", "\"\" is empty"),
+        ("\".\"", "\".\" is not a name of its own"),
+        ("\"..\"", "\"..\" is not a name of its own"),
+        ("\"a/b\"", "\"a/b\" is a path"),
+        ("'a\\b'", "\"a\\\\b\" is a path"),
+        ("\"a\\nb\"", "\"a\\nb\" has control characters"),
+    ];
+    for (value, problem) in cases {
+        assert_eq!(
+            refusal(&format!("run.name = {value}"), &[]),
+            format!("c.toml: run.name {problem}; {advice}")
+        );
+    }
+    let long = "a".repeat(256);
+    assert_eq!(
+        refusal(&format!("run.name = \"{long}\""), &[]),
+        format!(
+            "c.toml: run.name \"{}... is longer than 255 bytes; {advice}",
+            &long[..79]
+        )
+    );
+    load(&format!("run.name = \"{}\"", &long[..255]));
+    load("run.name = \"a..b c\"");
+    assert_refused(&[(
+        "run.folder = \"\"",
+        "c.toml: run.folder \"\" is empty; give a folder, such as \"runs\"",
+    )]);
+}
+
+#[test]
+fn data() {
+    assert_refused(&[
+        (
+            "data.name = \"folder\"",
+            "c.toml: data.folder is not given; data.name \"folder\" needs it; \
+             set it to the folder that holds train and val",
+        ),
+        (
+            "data.folder = \"\"",
+            "c.toml: data.folder \"\" is empty; give the folder that holds the data set's files",
+        ),
+        (
+            "data.batch_size = 0",
+            "c.toml: data.batch_size 0 is not in [1, 65536]; \
+             give a whole number from 1 to 65536",
+        ),
+        (
+            "data.batch_size = 65537",
+            "c.toml: data.batch_size 65537 is not in [1, 65536]; \
+             give a whole number from 1 to 65536",
+        ),
+        (
+            "data.examples = 0",
+            "c.toml: data.examples 0 is not in [1, 1000000]; \
+             give a whole number from 1 to 1000000",
+        ),
+        (
+            "data.classes = 1",
+            "c.toml: data.classes 1 is not in [2, 100000]; give a whole number from 2 to 100000",
+        ),
+        (
+            "data.shape = [3, 0, 32]",
+            "c.toml: data.shape [3, 0, 32] has 0, which is not in [1, 4096]; \
+             give channels, height, width",
+        ),
+        (
+            "data.shape = [3, 32, 4097]",
+            "c.toml: data.shape [3, 32, 4097] has 4097, which is not in [1, 4096]; \
+             give channels, height, width",
+        ),
+        (
+            "data.examples = 1000000",
+            "c.toml: data.examples 1000000 times data.shape [3, 32, 32] is over 1073741824 \
+             values; give fewer or smaller examples",
+        ),
+    ]);
+    load("[data]\nname = \"folder\"\nfolder = \"imagenet\"\nbatch_size = 65536");
+    load("[data]\nexamples = 1000000\nshape = [1, 1, 1073]\nclasses = 2\nbatch_size = 1");
+}
+
+#[test]
+fn model_and_optimizer() {
+    assert_refused(&[
+        (
+            "model.name = \" \"",
+            "c.toml: model.name \" \" is empty; give a model, such as \"resnet20\"",
+        ),
+        (
+            "model.width = 0",
+            "c.toml: model.width 0 is not in [1, 4096]; give a whole number from 1 to 4096",
+        ),
+        (
+            "model.dropout = 1",
+            "c.toml: model.dropout 1 is not in [0, 1); give a number from 0 and under 1",
+        ),
+        (
+            "optimizer.momentum = 1.0",
+            "c.toml: optimizer.momentum 1 is not in [0, 1); give a number from 0 and under 1",
+        ),
+        (
+            "optimizer.momentum = nan",
+            "c.toml: optimizer.momentum NaN is not in [0, 1); give a number from 0 and under 1",
+        ),
+        (
+            "optimizer.weight_decay = -1e-4",
+            "c.toml: optimizer.weight_decay -0.0001 is not in [0, inf); give a number from 0",
+        ),
+        (
+            "optimizer.weight_decay = inf",
+            "c.toml: optimizer.weight_decay inf is not in [0, inf); give a number from 0",
+        ),
+        (
+            "[optimizer]\nnesterov = true\nmomentum = 0",
+            "c.toml: optimizer.nesterov true needs optimizer.momentum over 0; \
+             set nesterov to false or momentum to 0.9",
+        ),
+    ]);
+    load("[optimizer]\nmomentum = 0\nweight_decay = 0\n[model]\ndropout = 0");
+}
+
+#[test]
+fn schedule() {
+    assert_refused(&[
+        (
+            "schedule.learning_rate = 0",
+            "c.toml: schedule.learning_rate 0 is not in (0, inf); give a number over 0",
+        ),
+        (
+            "schedule.learning_rate = inf",
+            "c.toml: schedule.learning_rate inf is not in (0, inf); give a number over 0",
+        ),
+        (
+            "schedule.kind = \"steps\"",
+            "c.toml: schedule.drops is not given; schedule.kind \"steps\" needs it; \
+             give a list, such as [{ epochs = 80, factor = 0.1 }]",
+        ),
+        (
+            "schedule.kind = \"cosine\"\nbudget.minutes = 10",
+            "c.toml: schedule.kind \"cosine\" needs a known number of steps, which \
+             budget.minutes 10 does not give; set budget.epochs or budget.steps instead",
+        ),
+        (
+            "schedule.warmup = {}",
+            "c.toml: schedule.warmup.epochs is not given; nor is schedule.warmup.steps; \
+             give one of them",
+        ),
+        (
+            "schedule.warmup = { epochs = 1, steps = 5 }",
+            "c.toml: schedule.warmup.epochs 1 is given together with schedule.warmup.steps; \
+             give one of them",
+        ),
+        (
+            "schedule.warmup = { epochs = -1 }",
+            "c.toml: schedule.warmup.epochs -1 is not in (0, 1000000000]; \
+             give a number over 0, at most 1000000000",
+        ),
+        (
+            "schedule.warmup = { steps = 0 }",
+            "c.toml: schedule.warmup.steps 0 is not in [1, 1000000000000]; \
+             give a whole number from 1 to 1000000000000",
+        ),
+    ]);
+    load("schedule.kind = \"cosine\"\nbudget.steps = 10\nschedule.warmup = { steps = 5 }");
+}
+
+#[test]
+fn drops() {
+    let advice = "give drops in one unit, each later than the one before";
+    let cases = [
+        (
+            "{ factor = 1 }",
+            "[0].epochs is not given; nor is schedule.drops[0].steps; give one of them",
+        ),
+        (
+            "{ epochs = 1, steps = 1, factor = 1 }",
+            "[0].epochs 1 is given together with schedule.drops[0].steps; give one of them",
+        ),
+        (
+            "{ steps = 1, factor = 0 }",
+            "[0].factor 0 is not in (0, inf); give a number over 0, such as 0.1",
+        ),
+        (
+            "{ steps = 1, factor = inf }",
+            "[0].factor inf is not in (0, inf); give a number over 0, such as 0.1",
+        ),
+        (
+            "{ steps = 0, factor = 1 }",
+            "[0].steps 0 is not in [1, 1000000000000]; \
+             give a whole number from 1 to 1000000000000",
+        ),
+        (
+            "{ steps = 5, factor = 1 }, { steps = 5, factor = 1 }",
+            &format!("[1].steps 5 is not after 5; {advice}"),
+        ),
+        (
+            "{ epochs = 5.5, factor = 1 }, { epochs = 2, factor = 1 }",
+            &format!("[1].epochs 2 is not after 5.5; {advice}"),
+        ),
+        (
+            "{ epochs = 5, factor = 1 }, { steps = 9, factor = 1 }",
+            &format!("[1].steps 9 is not in epochs like the one before; {advice}"),
+        ),
+        (
+            "{ steps = 5, factor = 1 }, { epochs = 9, factor = 1 }",
+            &format!("[1].epochs 9 is not in steps like the one before; {advice}"),
+        ),
+    ];
+    for (drops, problem) in cases {
+        assert_eq!(
+            refusal(&format!("schedule.drops = [{drops}]"), &[]),
+            format!("c.toml: schedule.drops{problem}")
+        );
+        assert_eq!(
+            refusal("", &[&format!("schedule.drops=[{drops}]")]),
+            format!("--set: schedule.drops{problem}")
+        );
+    }
+    load("schedule.drops = [{ steps = 5, factor = 0.1 }, { steps = 6, factor = 2 }]");
+}
+
+#[test]
+fn method() {
+    assert_refused(&[
+        (
+            "method.local_pull = 1.5",
+            "c.toml: method.local_pull 1.5 is not in [0, 1]; give a number from 0 to 1",
+        ),
+        (
+            "method.global_pull = -0.1",
+            "c.toml: method.global_pull -0.1 is not in [0, 1]; give a number from 0 to 1",
+        ),
+        (
+            "method.local_prox = nan",
+            "c.toml: method.local_prox NaN is not in [0, 1]; give a number from 0 to 1",
+        ),
+        (
+            "method.global_prox = 2",
+            "c.toml: method.global_prox 2 is not in [0, 1]; give a number from 0 to 1",
+        ),
+        (
+            "method.local_period = 0",
+            "c.toml: method.local_period 0 is not in [1, 1000000000000]; \
+             give a whole number from 1 to 1000000000000",
+        ),
+        (
+            "method.global_period = 0",
+            "c.toml: method.global_period 0 is not in [1, 1000000000000]; \
+             give a whole number from 1 to 1000000000000",
+        ),
+        (
+            "[method]\nlocal_period = 4\nglobal_period = 10",
+            "c.toml: method.global_period 10 is not a multiple of method.local_period 4; \
+             set it to 8 or 12",
+        ),
+        (
+            "[method]\nglobal_period = 10",
+            "c.toml: method.global_period 10 is not a multiple of method.local_period 16; \
+             set it to 16",
+        ),
+        (
+            "method.loss_window = 0",
+            "c.toml: method.loss_window 0 is not in [1, 1000000]; \
+             give a whole number from 1 to 1000000",
+        ),
+        (
+            "method.name = \"local_sgd\"\nrun.mode = \"async\"",
+            "c.toml: method.name \"local_sgd\" needs all workers to meet, \
+             which run.mode \"async\" never does; set run.mode to \"sync\"",
+        ),
+        (
+            "[method]\nname = \"local_sgd\"\nbatch_norm = \"leader\"",
+            "c.toml: method.batch_norm \"leader\" needs a leader, \
+             which method.name \"local_sgd\" has not; set it to \"own\" or \"mean\"",
+        ),
+    ]);
+    load("[method]\nlocal_pull = 0\nglobal_pull = 1\nlocal_prox = 1\nglobal_prox = 0");
+    load("[method]\nlocal_period = 1\nglobal_period = 1\nloss_window = 1\nmax_staleness = 0");
+    load("[method]\nname = \"local_sgd\"\nbatch_norm = \"mean\"");
+}
+
+#[test]
+fn workers() {
+    assert_refused(&[
+        (
+            "workers.count = 0",
+            "c.toml: workers.count 0 is not in [1, 1024]; give a whole number from 1 to 1024",
+        ),
+        (
+            "workers.threads = 1025",
+            "c.toml: workers.threads 1025 is not in [1, 1024]; \
+             give a whole number from 1 to 1024",
+        ),
+        (
+            "workers.devices = []",
+            "c.toml: workers.devices [] has 0 entries; give one device a worker, from 1 to 1024",
+        ),
+        (
+            "workers.devices = [\"cpu\", \"\"]",
+            "c.toml: workers.devices [\"cpu\", \"\"] has an empty name; \
+             `lsgd-train devices` lists what can train here",
+        ),
+        (
+            "[workers]\ncount = 3\ndevices = [\"cpu\", \"cpu\"]",
+            "c.toml: workers.count 3 is not the length of workers.devices, 2; \
+             give one device a worker, or leave one of the two keys out",
+        ),
+    ]);
+    load("[workers]\ncount = 2\ndevices = [\"cpu\", \"cpu\"]\nthreads = 1024");
+}
+
+#[test]
+fn lengths() {
+    assert_refused(&[
+        (
+            "[budget]\nepochs = 5\nsteps = 100",
+            "c.toml: budget.epochs 5 is given together with budget.steps; give one of them",
+        ),
+        (
+            "[budget]\nsteps = 100\nminutes = 1.5",
+            "c.toml: budget.steps 100 is given together with budget.minutes; give one of them",
+        ),
+        (
+            "budget.epochs = 0",
+            "c.toml: budget.epochs 0 is not in (0, 1000000000]; \
+             give a number over 0, at most 1000000000",
+        ),
+        (
+            "budget.minutes = inf",
+            "c.toml: budget.minutes inf is not in (0, 10000000]; \
+             give a number over 0, at most 10000000",
+        ),
+        (
+            "budget.steps = 0",
+            "c.toml: budget.steps 0 is not in [1, 1000000000000]; \
+             give a whole number from 1 to 1000000000000",
+        ),
+        (
+            "[evaluate]\nevery_minutes = 5\nevery_epochs = 1",
+            "c.toml: evaluate.every_epochs 1 is given together with evaluate.every_minutes; \
+             give one of them",
+        ),
+        (
+            "evaluate.every_steps = 0",
+            "c.toml: evaluate.every_steps 0 is not in [1, 1000000000000]; \
+             give a whole number from 1 to 1000000000000",
+        ),
+        (
+            "evaluate.examples = 0",
+            "c.toml: evaluate.examples 0 is not in [1, 1000000000]; \
+             give a whole number from 1 to 1000000000",
+        ),
+        (
+            "evaluate.batch_norm_batches = 0",
+            "c.toml: evaluate.batch_norm_batches 0 is not in [1, 1000000]; \
+             give a whole number from 1 to 1000000",
+        ),
+        (
+            "[checkpoint]\nevery_steps = 5\nevery_minutes = 1",
+            "c.toml: checkpoint.every_steps 5 is given together with checkpoint.every_minutes; \
+             give one of them",
+        ),
+        (
+            "checkpoint.every_epochs = -1",
+            "c.toml: checkpoint.every_epochs -1 is not in (0, 1000000000]; \
+             give a number over 0, at most 1000000000",
+        ),
+        (
+            "checkpoint.keep = 0",
+            "c.toml: checkpoint.keep 0 is not in [1, 1000000]; \
+             give a whole number from 1 to 1000000",
+        ),
+    ]);
+    load("[budget]\nminutes = 0.5\n[evaluate]\nevery_epochs = 0.25\n[checkpoint]\nkeep = 1");
+}
+
+/// A refusal names `--set` if one of the keys it is about was set there.
+#[test]
+fn overrides_are_named_as_such() {
+    assert_set_refused(&[
+        (
+            "method.local_pull=1.5",
+            "--set: method.local_pull 1.5 is not in [0, 1]; give a number from 0 to 1",
+        ),
+        (
+            "data.name=folder",
+            "--set: data.folder is not given; data.name \"folder\" needs it; \
+             set it to the folder that holds train and val",
+        ),
+    ]);
+    let file = "method.global_period = 64";
+    assert_eq!(
+        refusal(file, &["method.local_period=10"]),
+        "--set: method.global_period 64 is not a multiple of method.local_period 10; \
+         set it to 60 or 70"
+    );
+    assert_eq!(
+        refusal("method.local_pull = 7", &["run.seed=2"]),
+        "c.toml: method.local_pull 7 is not in [0, 1]; give a number from 0 to 1"
+    );
+    assert_eq!(
+        load_with("method.local_pull = 7", &["method.local_pull=1"])
+            .method
+            .local_pull,
+        1.0
+    );
+}

@@ -1,0 +1,344 @@
+//! A run's resolved config runs again as it is, and nothing that is typed can bring the parser down.
+
+use std::path::PathBuf;
+
+use lsgd_train::config::{
+    Augment, BatchNormPolicy, BudgetConfig, CheckpointConfig, Config, DataConfig, DataName,
+    Devices, Drop, EvaluateConfig, MethodConfig, MethodName, Mode, ModelConfig, OptimizerConfig,
+    OptimizerName, RunConfig, ScheduleConfig, ScheduleKind, Score, Span, TEMPLATE, WorkersConfig,
+};
+use proptest::prelude::*;
+
+/// A length in just one of three units.
+type Length = (Option<f64>, Option<u64>, Option<f64>);
+
+fn length() -> impl Strategy<Value = Length> {
+    prop_oneof![
+        (1e-6..1e9f64).prop_map(|epochs| (Some(epochs), None, None)),
+        (1..=1_000_000_000_000u64).prop_map(|steps| (None, Some(steps), None)),
+        (1e-6..1e7f64).prop_map(|minutes| (None, None, Some(minutes))),
+    ]
+}
+
+fn run() -> impl Strategy<Value = RunConfig> {
+    let mode = prop_oneof![Just(Mode::Sync), Just(Mode::Async)];
+    (
+        "[a-z\"' \u{e9}#=\\[-]{1,20}",
+        "\\PC{1,20}",
+        0..=i64::MAX as u64,
+        mode,
+        any::<bool>(),
+    )
+        .prop_map(|(name, folder, seed, mode, overwrite)| RunConfig {
+            name,
+            folder: PathBuf::from(folder),
+            seed,
+            mode,
+            overwrite,
+        })
+}
+
+fn data() -> impl Strategy<Value = DataConfig> {
+    let name = prop_oneof![
+        Just(DataName::Cifar10),
+        Just(DataName::Cifar100),
+        Just(DataName::Digits),
+        Just(DataName::Generated),
+    ];
+    let augment = prop_oneof![
+        Just(Augment::Paper),
+        Just(Augment::PadCrop),
+        Just(Augment::None)
+    ];
+    let folder = prop::option::of("\\PC{1,20}");
+    let sizes = [1..5usize, 1..65, 1..65];
+    (
+        name,
+        folder,
+        1..=65536usize,
+        augment,
+        1..10_000usize,
+        2..1000usize,
+        sizes,
+    )
+        .prop_map(
+            |(name, folder, batch_size, augment, examples, classes, shape)| {
+                // A cifar without a folder is given its default one, so is never without.
+                let folder = folder.or(match name {
+                    DataName::Cifar10 | DataName::Cifar100 => Some(String::from("cifar")),
+                    _ => None,
+                });
+                let folder = folder.map(PathBuf::from);
+                DataConfig {
+                    name,
+                    folder,
+                    batch_size,
+                    augment,
+                    examples,
+                    classes,
+                    shape,
+                }
+            },
+        )
+}
+
+fn model_and_optimizer() -> impl Strategy<Value = (ModelConfig, OptimizerConfig)> {
+    let name = prop_oneof![
+        Just(OptimizerName::Sgd),
+        Just(OptimizerName::Adam),
+        Just(OptimizerName::Adamw)
+    ];
+    (
+        "[a-z0-9]{1,9}",
+        1..=4096usize,
+        0.0..1.0f64,
+        name,
+        1e-9..1.0f64,
+        any::<bool>(),
+        0.0..1e9f64,
+    )
+        .prop_map(
+            |(model, width, dropout, name, momentum, nesterov, weight_decay)| {
+                (
+                    ModelConfig {
+                        name: model,
+                        width,
+                        dropout,
+                    },
+                    OptimizerConfig {
+                        name,
+                        momentum,
+                        nesterov,
+                        weight_decay,
+                    },
+                )
+            },
+        )
+}
+
+fn drops() -> impl Strategy<Value = Vec<Drop>> {
+    let factor = || 1e-9..1e9f64;
+    let steps = prop::collection::btree_map(1..1_000_000u64, factor(), 1..4);
+    let in_steps = steps.prop_map(|drops| -> Vec<Drop> {
+        let drops = drops.into_iter();
+        drops
+            .map(|(at, factor)| Drop {
+                epochs: None,
+                steps: Some(at),
+                factor,
+            })
+            .collect()
+    });
+    let epochs = prop::collection::btree_map(1..1_000_000u32, factor(), 1..4);
+    let in_epochs = epochs.prop_map(|drops| -> Vec<Drop> {
+        let drops = drops
+            .into_iter()
+            .map(|(at, factor)| (f64::from(at) / 7.0, factor));
+        drops
+            .map(|(at, factor)| Drop {
+                epochs: Some(at),
+                steps: None,
+                factor,
+            })
+            .collect()
+    });
+    prop_oneof![in_steps, in_epochs]
+}
+
+/// Budget and schedule, since a cosine wants no budget of minutes.
+fn schedule_and_budget() -> impl Strategy<Value = (ScheduleConfig, BudgetConfig)> {
+    let kind = prop_oneof![
+        Just(ScheduleKind::Constant),
+        Just(ScheduleKind::Steps),
+        Just(ScheduleKind::Cosine)
+    ];
+    let span = prop_oneof![
+        (1e-6..1e9f64).prop_map(|epochs| Span {
+            epochs: Some(epochs),
+            steps: None
+        }),
+        (1..1_000_000u64).prop_map(|steps| Span {
+            epochs: None,
+            steps: Some(steps)
+        }),
+    ];
+    (
+        1e-300..1e300f64,
+        kind,
+        drops(),
+        prop::option::of(span),
+        length(),
+    )
+        .prop_map(
+            |(learning_rate, kind, drops, warmup, (epochs, steps, minutes))| {
+                let kind = match kind {
+                    ScheduleKind::Cosine if minutes.is_some() => ScheduleKind::Constant,
+                    kind => kind,
+                };
+                (
+                    ScheduleConfig {
+                        learning_rate,
+                        kind,
+                        drops,
+                        warmup,
+                    },
+                    BudgetConfig {
+                        epochs,
+                        steps,
+                        minutes,
+                    },
+                )
+            },
+        )
+}
+
+fn method() -> impl Strategy<Value = MethodConfig> {
+    let name = prop_oneof![Just(MethodName::Sgd), Just(MethodName::Lsgd)];
+    let batch_norm = prop_oneof![
+        Just(BatchNormPolicy::Own),
+        Just(BatchNormPolicy::Leader),
+        Just(BatchNormPolicy::Mean),
+    ];
+    let strength = || 0.0..=1.0f64;
+    let strengths = (strength(), strength(), strength(), strength());
+    let periods = (1..=1_000_000u64, 1..=1_000_000u64);
+    let staleness = prop::option::of(0..=i64::MAX as u64);
+    (
+        name,
+        strengths,
+        periods,
+        1..=1_000_000usize,
+        staleness,
+        batch_norm,
+    )
+        .prop_map(
+            |(name, strengths, (local_period, factor), loss_window, max_staleness, batch_norm)| {
+                let (local_pull, global_pull, local_prox, global_prox) = strengths;
+                MethodConfig {
+                    name,
+                    local_pull,
+                    global_pull,
+                    local_period,
+                    global_period: local_period * factor,
+                    local_prox,
+                    global_prox,
+                    loss_window,
+                    max_staleness,
+                    batch_norm,
+                    score: Score::TrainingLoss,
+                }
+            },
+        )
+}
+
+fn workers() -> impl Strategy<Value = WorkersConfig> {
+    let auto = (prop::option::of(1..=1024usize), 1..=1024usize).prop_map(|(count, threads)| {
+        WorkersConfig {
+            count,
+            devices: Devices::Word(String::from("auto")),
+            threads,
+        }
+    });
+    let listed = (
+        prop::collection::vec("[a-z]{1,5}:[0-9]", 1..5),
+        any::<bool>(),
+    )
+        .prop_map(|(devices, counted)| WorkersConfig {
+            count: counted.then_some(devices.len()),
+            devices: Devices::List(devices),
+            threads: 1,
+        });
+    prop_oneof![auto, listed]
+}
+
+fn evaluate_and_checkpoint() -> impl Strategy<Value = (EvaluateConfig, CheckpointConfig)> {
+    let examples = prop::option::of(1..1_000_000usize);
+    let batches = 1..=1_000_000usize;
+    (
+        length(),
+        examples,
+        batches.clone(),
+        prop::option::of(length()),
+        batches,
+    )
+        .prop_map(
+            |(evaluate, examples, batch_norm_batches, checkpoint, keep)| {
+                let checkpoint = checkpoint.unwrap_or_default();
+                (
+                    EvaluateConfig {
+                        every_epochs: evaluate.0,
+                        every_steps: evaluate.1,
+                        every_minutes: evaluate.2,
+                        examples,
+                        batch_norm_batches,
+                    },
+                    CheckpointConfig {
+                        every_epochs: checkpoint.0,
+                        every_steps: checkpoint.1,
+                        every_minutes: checkpoint.2,
+                        keep,
+                    },
+                )
+            },
+        )
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    (
+        run(),
+        data(),
+        model_and_optimizer(),
+        schedule_and_budget(),
+        method(),
+        workers(),
+        evaluate_and_checkpoint(),
+    )
+        .prop_map(
+            |(run, data, (model, optimizer), (schedule, budget), method, workers, last)| {
+                let (evaluate, checkpoint) = last;
+                Config {
+                    run,
+                    data,
+                    model,
+                    optimizer,
+                    schedule,
+                    method,
+                    workers,
+                    budget,
+                    evaluate,
+                    checkpoint,
+                }
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn a_resolved_config_loads_as_itself(config in config()) {
+        let text = config.to_toml().unwrap();
+        let loaded = Config::from_toml(&text, "config.toml", &[]);
+        match loaded {
+            Ok(loaded) => prop_assert_eq!(loaded, config),
+            Err(error) => prop_assert!(false, "{}\n{}", error, text),
+        }
+    }
+
+    /// Damaged text and odd overrides are loaded or refused in one line.
+    #[test]
+    fn anything_else_is_one_line(
+        at in 0..TEMPLATE.len(),
+        length in 0..40usize,
+        with in "\\PC{0,5}|[\\[\\]{}\"'=.,0-9a-z \n-]{0,9}",
+        set in "([a-z]{1,8}\\.[a-z_]{1,12}|method\\.local_pull|run\\.name)=?\\PC{0,12}",
+    ) {
+        let mut text = String::from(TEMPLATE);
+        let end = (at + length).min(text.len());
+        text.replace_range(at..end, &with);
+        for (text, overrides) in [(text.as_str(), vec![]), ("", vec![set])] {
+            if let Err(error) = Config::from_toml(text, "c.toml", &overrides) {
+                let error = error.to_string();
+                prop_assert!(error.lines().count() == 1 && error.len() < 1000, "{}", error);
+            }
+        }
+    }
+}
