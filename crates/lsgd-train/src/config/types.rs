@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// A whole run, as `config.toml` says it.
+///
+/// `Config::default()` leaves open what depends on other keys (the budget, the evaluation interval,
+/// the data folder); [`Config::from_toml`] of an empty text fills those in too.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
