@@ -1,5 +1,18 @@
-//! Stub.
+//! Training with Leader SGD on one node: `lsgd-train --config FILE`.
+//!
+//! Data flows one way: [`config`], [`data`], model, worker loop ([`train`](mod@train)), exchange,
+//! [`run`].
+
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod device;
+pub mod download;
+pub mod error;
+pub mod export;
+pub mod inspect;
 pub mod learning_rate;
+pub mod optimizer;
+pub mod progress;
+pub mod run;
+pub mod train;

@@ -1,2 +1,168 @@
-//! x
-fn main(){}
+//! The program: reads the command line, does what it asks for, prints the outcome once.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lsgd_train::cli::{
+    Command, DataCommand, EXIT_INTERRUPTED, EXIT_SUCCESS, Eval, Export, Invocation, Train,
+};
+use lsgd_train::config::{Config, TEMPLATE};
+use lsgd_train::error::TrainError;
+use lsgd_train::progress::Progress;
+use lsgd_train::train::{End, Outcome};
+use lsgd_train::{device, download, export, inspect, train};
+
+fn main() -> ExitCode {
+    let invocation = match Invocation::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(usage) => usage.exit(),
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+    let code = match run(invocation) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.exit_code()
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn run(invocation: Invocation) -> Result<u8, TrainError> {
+    match invocation {
+        Invocation::Train(arguments) => train(&arguments),
+        Invocation::Command(Command::Init { path }) => init(&path),
+        Invocation::Command(Command::Devices) => devices(),
+        Invocation::Command(Command::Data(DataCommand::Fetch { name, folder })) => {
+            download::download(name, folder.as_deref())?;
+            Ok(EXIT_SUCCESS)
+        }
+        Invocation::Command(Command::Eval(arguments)) => eval(&arguments),
+        Invocation::Command(Command::Export(arguments)) => export(&arguments),
+    }
+}
+
+fn train(arguments: &Train) -> Result<u8, TrainError> {
+    let config = Config::load(&arguments.config, &arguments.set)?;
+    let progress = match arguments.quiet {
+        true => Progress::quiet(),
+        false => Progress::on_stderr(),
+    };
+    let interrupted = Arc::new(AtomicBool::new(false));
+    end_on_ctrl_c(interrupted.clone());
+    let Outcome { folder, summary } = train::train(config, progress, interrupted)?;
+    if !arguments.quiet {
+        let percent = |error: Option<f64>| match error {
+            Some(error) => format!("{error:.2} %"),
+            None => String::from("none"),
+        };
+        println!(
+            "{}: {} steps of {} workers, {:.0} images/s; test error of the leader {}, \
+             the replica mean {}, workers {}",
+            folder.path().display(),
+            summary.steps,
+            summary.workers,
+            summary.samples_per_second,
+            percent(summary.test_error.leader),
+            percent(summary.test_error.replica_mean),
+            percent(summary.test_error.worker_mean),
+        );
+    }
+    Ok(match summary.end {
+        End::Budget => EXIT_SUCCESS,
+        End::Interrupted => EXIT_INTERRUPTED,
+    })
+}
+
+/// The first Ctrl-C ends the run after the step under way, with what was trained kept; the second
+/// ends the program at once.
+fn end_on_ctrl_c(interrupted: Arc<AtomicBool>) {
+    let wait = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build();
+        let Ok(runtime) = runtime else {
+            return;
+        };
+        runtime.block_on(async {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                if interrupted.swap(true, Ordering::Relaxed) {
+                    std::process::exit(i32::from(EXIT_INTERRUPTED));
+                }
+                eprintln!("stopping after this step; Ctrl-C again to stop at once");
+            }
+        });
+    };
+    // Without this thread Ctrl-C ends the program as it ends any other.
+    let _ = std::thread::Builder::new()
+        .name(String::from("ctrl-c"))
+        .spawn(wait);
+}
+
+fn init(path: &Path) -> Result<u8, TrainError> {
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(TEMPLATE.as_bytes()));
+    match written {
+        Ok(()) => {
+            println!(
+                "wrote {}; train with: lsgd-train --config {0}",
+                path.display()
+            );
+            Ok(EXIT_SUCCESS)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(TrainError::FileExists {
+            path: path.to_owned(),
+        }),
+        Err(source) => Err(TrainError::Write {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn devices() -> Result<u8, TrainError> {
+    let available = device::available();
+    if available.is_empty() {
+        return Err(device::DeviceError::NoBackend.into());
+    }
+    for (index, device) in available.iter().enumerate() {
+        let kind = if device.gpu { "GPU" } else { "CPU" };
+        let preferred = if index == 0 {
+            ", first choice of \"auto\""
+        } else {
+            ""
+        };
+        println!("{}  {kind}{preferred}", device.name);
+    }
+    Ok(EXIT_SUCCESS)
+}
+
+fn eval(arguments: &Eval) -> Result<u8, TrainError> {
+    let (score, examples) = inspect::eval(arguments)?;
+    println!(
+        "{} {}: error {:.2} %, loss {:.4}, {examples} test examples",
+        arguments.run.display(),
+        arguments.which,
+        score.error,
+        score.loss,
+    );
+    Ok(EXIT_SUCCESS)
+}
+
+fn export(arguments: &Export) -> Result<u8, TrainError> {
+    let path = export::export(arguments)?;
+    println!("wrote {}", path.display());
+    Ok(EXIT_SUCCESS)
+}

@@ -115,6 +115,17 @@ impl Default for CheckpointConfig {
     }
 }
 
+impl DataName {
+    /// Where the data set's files are when a config does not say: where `data fetch` puts them.
+    pub fn default_folder(self) -> Option<PathBuf> {
+        match self {
+            DataName::Cifar10 => Some(PathBuf::from("datasets/cifar-10-batches-bin")),
+            DataName::Cifar100 => Some(PathBuf::from("datasets/cifar-100-binary")),
+            DataName::Folder | DataName::Digits | DataName::Generated => None,
+        }
+    }
+}
+
 /// Local exchanges per global one when only `method.local_period` is given; the ratio of the
 /// authors' own runs.
 const GLOBAL_PERIOD_FACTOR: u64 = 4;
@@ -132,11 +143,7 @@ pub(super) fn resolve(config: &mut Config, given: &Table) {
 
     let data = &mut config.data;
     if data.folder.is_none() {
-        data.folder = match data.name {
-            DataName::Cifar10 => Some(PathBuf::from("datasets/cifar-10-batches-bin")),
-            DataName::Cifar100 => Some(PathBuf::from("datasets/cifar-100-binary")),
-            DataName::Folder | DataName::Digits | DataName::Generated => None,
-        };
+        data.folder = data.name.default_folder();
     }
 
     let method = &mut config.method;

@@ -1,0 +1,161 @@
+//! Why a command failed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lsgd_core::{MethodError, Refusal};
+use lsgd_models::ModelError;
+
+use crate::cli::{EXIT_FAILED, EXIT_USAGE};
+use crate::config::ConfigError;
+use crate::data::DataError;
+use crate::device::DeviceError;
+
+/// Why a command failed: one line that says where, what value, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The config.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data set.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model that the config names.
+    #[error("model.name: {0}")]
+    Model(#[from] ModelError),
+    /// The method's strengths and periods.
+    #[error("method: {0}")]
+    Method(#[from] MethodError),
+    /// A worker's device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A run of this name is there already.
+    #[error(
+        "{} exists; choose another run.name, or replace it with --set run.overwrite=true",
+        path.display()
+    )]
+    RunExists {
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// The folder that a run would replace is not a run.
+    #[error(
+        "{} is not a run (it has no run.json), so run.overwrite leaves it alone; choose another run.name",
+        path.display()
+    )]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file that would be written is there already.
+    #[error("{} exists; give another path, or remove it first", path.display())]
+    FileExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file or folder of a run cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of a run cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of a run does not hold what it should.
+    #[error("{}: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The run has no parameters of the kind asked for.
+    #[error("{}: {why}", path.display())]
+    Absent {
+        /// The run or checkpoint.
+        path: PathBuf,
+        /// What is missing, and what there is instead.
+        why: String,
+    },
+    /// The parameters have diverged.
+    #[error("worker {worker} cannot be read after step {step}: {why}")]
+    Snapshot {
+        /// The worker.
+        worker: usize,
+        /// Its step.
+        step: u64,
+        /// Why.
+        why: Refusal,
+    },
+    /// Values do not fit the model, or are not finite.
+    #[error("cannot evaluate: {why}")]
+    Unfit {
+        /// Why.
+        why: Refusal,
+    },
+    /// A worker's thread panicked.
+    #[error(
+        "worker {worker} panicked: {message}; what was recorded until then is in the run's folder"
+    )]
+    WorkerPanicked {
+        /// The worker.
+        worker: usize,
+        /// What it said.
+        message: String,
+    },
+    /// The machine gives no thread.
+    #[error("cannot start worker {worker}: {why}")]
+    NoThread {
+        /// The worker.
+        worker: usize,
+        /// Why.
+        why: String,
+    },
+}
+
+impl TrainError {
+    /// The exit code: 2 when the config or what it names is wrong and nothing was started.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_)
+            | Self::Model(_)
+            | Self::Method(_)
+            | Self::Device(_)
+            | Self::RunExists { .. }
+            | Self::NotARun { .. } => EXIT_USAGE,
+            _ => EXIT_FAILED,
+        }
+    }
+
+    /// For `map_err` on writing `path`.
+    pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Write {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// For `map_err` on reading `path`.
+    pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Read {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// A file that does not hold what it should.
+    pub(crate) fn damaged(path: &Path, why: impl ToString) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            why: why.to_string(),
+        }
+    }
+}

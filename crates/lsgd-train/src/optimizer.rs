@@ -1,0 +1,30 @@
+//! The inner optimizer of a worker.
+
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
+
+use crate::config::{OptimizerConfig, OptimizerName};
+
+/// Makes the optimizer, with PyTorch's arithmetic: dampening 0, weight decay added to the gradient
+/// before momentum (`sgd`, `adam`) or decoupled (`adamw`).
+pub fn inner(config: &OptimizerConfig) -> ModuleOptimizer {
+    let decay = config.weight_decay as f32;
+    let added = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
+    match config.name {
+        OptimizerName::Sgd => {
+            let momentum = (config.momentum > 0.0).then(|| {
+                MomentumConfig::new()
+                    .with_momentum(config.momentum)
+                    .with_dampening(0.0)
+                    .with_nesterov(config.nesterov)
+            });
+            SgdConfig::new()
+                .with_weight_decay(added)
+                .with_momentum(momentum)
+                .init()
+        }
+        OptimizerName::Adam => AdamConfig::new().with_weight_decay(added).init(),
+        OptimizerName::Adamw => AdamWConfig::new().with_weight_decay(decay).init(),
+    }
+}

@@ -1,0 +1,202 @@
+//! All workers' values at one step, on disk, whole or not at all.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lsgd_core::{Layout, Snapshot, Source};
+use serde::{Deserialize, Serialize};
+
+use super::folder::{RunFolder, read_bounded, read_json, remove_folder, write_json, write_whole};
+use super::records::Evaluation;
+use super::values::{decode, encode};
+use crate::cli::Which;
+use crate::error::TrainError;
+
+/// What stands in `state.json` of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointState {
+    /// Steps of a worker (in `async` the mean).
+    pub step: u64,
+    /// Training examples seen by all workers.
+    pub samples: u64,
+    /// Number of workers.
+    pub workers: usize,
+    /// The worker with the lowest training loss, if any has a full loss window.
+    pub leader: Option<usize>,
+    /// Steps of each worker.
+    pub steps: Vec<u64>,
+    /// Number of classes.
+    pub classes: usize,
+    /// Channels, height and width of an image, as the model takes it.
+    pub image: [usize; 3],
+    /// Digest of the model's layout.
+    pub layout: String,
+    /// The evaluation at this step, if there was one.
+    pub evaluation: Option<Evaluation>,
+}
+
+/// A checkpoint to be written.
+#[derive(Debug)]
+pub struct Checkpoint<'a> {
+    /// What is known of it.
+    pub state: CheckpointState,
+    /// Every worker's values.
+    pub workers: Vec<&'a Snapshot>,
+    /// The replica mean, unless a worker's values are not finite.
+    pub mean: Option<&'a Snapshot>,
+}
+
+/// The checkpoints of a run: `checkpoints/step-N`.
+#[derive(Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+    /// How many of the last are kept.
+    keep: usize,
+    /// Steps of those that are kept, oldest first.
+    last: Vec<u64>,
+    best: Option<u64>,
+}
+
+impl Checkpoints {
+    /// Of a new run. The last `keep` checkpoints and the best are kept.
+    pub fn new(run: &RunFolder, keep: usize) -> Self {
+        Self {
+            folder: run.join("checkpoints"),
+            keep: keep.max(1),
+            last: Vec::new(),
+            best: None,
+        }
+    }
+
+    /// Writes a checkpoint and removes the one that is no longer kept. `best` says that none so
+    /// far was better.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Write`]; the checkpoints before are then still there.
+    pub fn write(&mut self, checkpoint: &Checkpoint, best: bool) -> Result<PathBuf, TrainError> {
+        let step = checkpoint.state.step;
+        let path = self.path(step);
+        let beside = self.folder.join(format!("step-{step}.part"));
+        remove_folder(&beside)?;
+        fs::create_dir_all(&beside).map_err(TrainError::write(&beside))?;
+        for (worker, snapshot) in checkpoint.workers.iter().enumerate() {
+            write_values(&beside, &Which::Worker(worker), snapshot)?;
+        }
+        if let Some(mean) = checkpoint.mean {
+            write_values(&beside, &Which::Mean, mean)?;
+        }
+        write_json(&beside.join("state.json"), &checkpoint.state)?;
+        remove_folder(&path)?;
+        fs::rename(&beside, &path).map_err(TrainError::write(&path))?;
+        self.keep(step, best)?;
+        Ok(path)
+    }
+
+    fn path(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("step-{step}"))
+    }
+
+    fn keep(&mut self, step: u64, best: bool) -> Result<(), TrainError> {
+        let before = self.best;
+        if best {
+            self.best = Some(step);
+        }
+        self.last.retain(|kept| *kept != step);
+        self.last.push(step);
+        let outdated = self.last.len().saturating_sub(self.keep);
+        let candidates: Vec<u64> = self.last.drain(..outdated).chain(before).collect();
+        for candidate in candidates {
+            if Some(candidate) != self.best && !self.last.contains(&candidate) {
+                remove_folder(&self.path(candidate))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_values(folder: &Path, which: &Which, snapshot: &Snapshot) -> Result<(), TrainError> {
+    let path = values_path(folder, which);
+    write_whole(&path, &encode(&path, snapshot)?)
+}
+
+fn values_path(checkpoint: &Path, which: &Which) -> PathBuf {
+    checkpoint.join(format!("{which}.safetensors"))
+}
+
+impl CheckpointState {
+    /// Finds the newest checkpoint of a run and reads its state.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Absent`] if there is none, or as [`std::fs::read`].
+    pub fn newest(run: &RunFolder) -> Result<(PathBuf, Self), TrainError> {
+        let folder = run.join("checkpoints");
+        let absent = || TrainError::Absent {
+            path: run.path().to_owned(),
+            why: String::from("it has no checkpoint; was it ended before its first?"),
+        };
+        let entries = fs::read_dir(&folder).map_err(|_| absent())?;
+        let steps = entries.flatten().filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.strip_prefix("step-")?.parse::<u64>().ok()
+        });
+        let newest = steps.max().ok_or_else(absent)?;
+        let path = folder.join(format!("step-{newest}"));
+        let state = read_json(&path.join("state.json"))?;
+        Ok((path, state))
+    }
+
+    /// Reads one of its snapshots.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Absent`] if the checkpoint has nothing of the kind, [`TrainError::Damaged`]
+    /// if the file does not fit `layout`.
+    pub fn read(
+        &self,
+        checkpoint: &Path,
+        which: Which,
+        layout: &Arc<Layout>,
+    ) -> Result<Snapshot, TrainError> {
+        let absent = |why: String| TrainError::Absent {
+            path: checkpoint.to_owned(),
+            why,
+        };
+        let which = match which {
+            Which::Leader => Which::Worker(self.leader.ok_or_else(|| {
+                absent(format!(
+                    "nobody led at step {}: no worker's loss window was full; \
+                     give --which mean or --which worker-K",
+                    self.step
+                ))
+            })?),
+            Which::Worker(worker) if worker >= self.workers => {
+                return Err(absent(format!(
+                    "there is no worker-{worker}; the run has worker-0 to worker-{}",
+                    self.workers.saturating_sub(1)
+                )));
+            }
+            which => which,
+        };
+        let path = values_path(checkpoint, &which);
+        if !path.is_file() {
+            return Err(absent(format!("it has no {which}; a worker had diverged")));
+        }
+        let values = 4 * (layout.parameter_len() + layout.buffer_len()) as u64;
+        let names = layout.parameters().iter().chain(layout.buffers());
+        let header: usize = names.map(|entry| entry.path.len() + 256).sum();
+        let bytes = read_bounded(&path, values + header as u64 + 1024)?;
+        let source = match which {
+            Which::Worker(worker) => Source::Worker {
+                rank: lsgd_core::Rank::new(0, u32::try_from(worker).unwrap_or(u32::MAX)),
+                step: self.steps.get(worker).copied().unwrap_or(self.step),
+            },
+            _ => Source::Mean {
+                workers: self.workers,
+            },
+        };
+        decode(&path, &bytes, layout, source)
+    }
+}

@@ -1,0 +1,181 @@
+//! The folder itself, and files that are written whole or not at all.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::records::{RunRecord, Summary};
+use crate::config::{Config, RunConfig};
+use crate::error::TrainError;
+
+/// Largest record that is read back, in bytes.
+const LARGEST_RECORD: u64 = 16 << 20;
+
+/// The folder of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes `folder/name`. An existing run is replaced only if the config says so.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::RunExists`], [`TrainError::NotARun`], or [`TrainError::Write`].
+    pub fn create(config: &RunConfig) -> Result<Self, TrainError> {
+        let path = config.folder.join(&config.name);
+        if path.exists() {
+            if !config.overwrite {
+                return Err(TrainError::RunExists { path });
+            }
+            if !path.join("run.json").is_file() {
+                return Err(TrainError::NotARun { path });
+            }
+            fs::remove_dir_all(&path).map_err(TrainError::write(&path))?;
+        }
+        fs::create_dir_all(&path).map_err(TrainError::write(&path))?;
+        Ok(Self { path })
+    }
+
+    /// Writes what is known when a run begins: `config.toml` and `run.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Write`].
+    pub fn write_start(&self, config: &str, record: &RunRecord) -> Result<(), TrainError> {
+        write_whole(&self.join("config.toml"), config.as_bytes())?;
+        write_json(&self.join("run.json"), record)
+    }
+
+    /// Writes what is known when it ends: `run.json` once more and `summary.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Write`].
+    pub fn write_end(&self, record: &RunRecord, summary: &Summary) -> Result<(), TrainError> {
+        write_json(&self.join("run.json"), record)?;
+        write_json(&self.join("summary.json"), summary)
+    }
+
+    /// The folder of a run that exists.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Absent`] if it is not a run.
+    pub fn open(path: &Path) -> Result<Self, TrainError> {
+        if !path.join("config.toml").is_file() {
+            return Err(TrainError::Absent {
+                path: path.to_owned(),
+                why: String::from(
+                    "not a run: it has no config.toml; give a folder such as runs/first",
+                ),
+            });
+        }
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file or folder in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The run's config, with overrides as typed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn config(&self, overrides: &[String]) -> Result<Config, TrainError> {
+        Ok(Config::load(&self.join("config.toml"), overrides)?)
+    }
+}
+
+/// Writes a file whole or not at all: beside its place first, then renamed to it.
+///
+/// # Errors
+///
+/// [`TrainError::Write`]; what was there before is then still there.
+pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> Result<(), TrainError> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(TrainError::write(path))?;
+    file.write_all(contents).map_err(TrainError::write(path))?;
+    file.as_file().sync_all().map_err(TrainError::write(path))?;
+    readable_by_all(&file).map_err(TrainError::write(path))?;
+    file.persist(path)
+        .map_err(|error| TrainError::write(path)(error.error))?;
+    Ok(())
+}
+
+/// A temporary file is its owner's alone; a run's files are as any other file.
+#[cfg(unix)]
+fn readable_by_all(file: &tempfile::NamedTempFile) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn readable_by_all(_file: &tempfile::NamedTempFile) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Writes a record as indented JSON.
+///
+/// # Errors
+///
+/// [`TrainError::Write`].
+pub(crate) fn write_json(path: &Path, record: &impl Serialize) -> Result<(), TrainError> {
+    let mut text =
+        serde_json::to_vec_pretty(record).map_err(|error| TrainError::write(path)(error.into()))?;
+    text.push(b'\n');
+    write_whole(path, &text)
+}
+
+/// Reads a record back.
+///
+/// # Errors
+///
+/// [`TrainError::Read`] or [`TrainError::Damaged`].
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, TrainError> {
+    let text = read_bounded(path, LARGEST_RECORD)?;
+    serde_json::from_slice(&text).map_err(|error| TrainError::damaged(path, error))
+}
+
+/// Reads a file of at most `limit` bytes.
+///
+/// # Errors
+///
+/// [`TrainError::Read`], or [`TrainError::Damaged`] for a larger file.
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, TrainError> {
+    let size = fs::metadata(path).map_err(TrainError::read(path))?.len();
+    if size > limit {
+        let why = format!("{size} bytes are more than the {limit} such a file can have");
+        return Err(TrainError::damaged(path, why));
+    }
+    fs::read(path).map_err(TrainError::read(path))
+}
+
+/// Removes a folder that may not be there.
+///
+/// # Errors
+///
+/// [`TrainError::Write`].
+pub(crate) fn remove_folder(path: &Path) -> Result<(), TrainError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(TrainError::write(path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,269 @@
+//! What a run writes down: records as they are in its files.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use lsgd_core::{Event, Rank};
+use serde::{Deserialize, Serialize};
+
+use super::folder::RunFolder;
+use crate::error::TrainError;
+use crate::train::{End, Score};
+
+/// `run.json`: where a run comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Version of this program.
+    pub version: String,
+    /// Commit it was built from, where it was built from a checkout.
+    pub commit: Option<String>,
+    /// Version of Burn.
+    pub burn: String,
+    /// The machine.
+    pub machine: Machine,
+    /// The device of each worker.
+    pub devices: Vec<String>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Digest of the data set.
+    pub data: String,
+    /// Digest of the model's layout.
+    pub layout: String,
+    /// Trainable parameters.
+    pub parameters: usize,
+    /// When the run began, in RFC 3339.
+    pub start: String,
+    /// When it ended.
+    pub end: Option<String>,
+}
+
+/// The machine a run was on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Operating system.
+    pub os: String,
+    /// Processor architecture.
+    pub architecture: String,
+    /// Threads that can run at once.
+    pub threads: usize,
+}
+
+/// A line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Metric {
+    /// Some steps of a worker.
+    Interval(Interval),
+    /// An evaluation of all.
+    Evaluation(Evaluation),
+}
+
+/// Some steps of a worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// The worker's step at the end of the interval.
+    pub step: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// The worker.
+    pub worker: Rank,
+    /// Mean training loss over the interval, in nats.
+    pub loss: f64,
+    /// Learning rate of its last step.
+    pub learning_rate: f64,
+}
+
+/// An evaluation of all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Steps of a worker (in `async` the mean).
+    pub step: u64,
+    /// Epochs of the whole data.
+    pub epoch: f64,
+    /// Training examples seen by all workers.
+    pub samples: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Test examples used.
+    pub examples: usize,
+    /// The worker with the lowest training loss, if any has a full loss window.
+    pub leader: Option<WorkerScore>,
+    /// The mean of all workers' parameters, with BatchNorm statistics re-estimated.
+    pub replica_mean: Option<Score>,
+    /// Every worker.
+    pub workers: Vec<WorkerScore>,
+}
+
+/// How a worker does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerScore {
+    /// The worker.
+    pub worker: Rank,
+    /// Its mean training loss over the loss window, in nats, once the window is full.
+    pub training_loss: Option<f64>,
+    /// On test examples; nothing if its parameters are not finite.
+    pub test: Option<Score>,
+    /// Digest of its parameters and BatchNorm statistics: equal digests mean equal bits.
+    pub digest: String,
+}
+
+/// `summary.json`: what came of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Name of the method.
+    pub method: String,
+    /// Number of workers.
+    pub workers: usize,
+    /// Why it ended.
+    pub end: End,
+    /// Steps of a worker (in `async` the mean).
+    pub steps: u64,
+    /// Training examples seen by all workers.
+    pub samples: u64,
+    /// Epochs of the whole data.
+    pub epochs: f64,
+    /// Seconds from start to end.
+    pub seconds: f64,
+    /// Seconds of training: no set-up, evaluation or checkpoint.
+    pub training_seconds: f64,
+    /// `samples` over `training_seconds`.
+    pub samples_per_second: f64,
+    /// Test error at the end, in percent.
+    pub test_error: TestError,
+    /// Lowest test error at any evaluation, of the leader or the replica mean, in percent.
+    pub best_test_error: Option<f64>,
+    /// Step of that evaluation.
+    pub best_step: Option<u64>,
+    /// Exchanges between workers.
+    pub exchange: ExchangeSummary,
+    /// Seconds that a worker waited for data, mean over workers.
+    pub data_wait_seconds: f64,
+    /// Digests of all workers' parameters at the end.
+    pub digests: Vec<String>,
+    /// Most memory the process had at any time, in bytes, where the system tells.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// Test error in percent; nothing where parameters are not finite or nobody could lead.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TestError {
+    /// The leader's.
+    pub leader: Option<f64>,
+    /// The replica mean's.
+    pub replica_mean: Option<f64>,
+    /// Mean over the workers.
+    pub worker_mean: Option<f64>,
+}
+
+/// Exchanges between workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExchangeSummary {
+    /// How many.
+    pub count: u64,
+    /// Seconds a worker spent in them (reading, electing, pulling, recording), mean over workers.
+    pub seconds: f64,
+    /// Seconds a worker waited in them for others, mean over workers.
+    pub wait_seconds: f64,
+    /// Bytes published in them.
+    pub bytes: u64,
+}
+
+/// A line of `events.jsonl`.
+#[derive(Serialize)]
+struct TimedEvent<'a, E: Serialize> {
+    #[serde(flatten)]
+    event: &'a E,
+    seconds: f64,
+}
+
+/// Writes metrics and events as they come.
+#[derive(Debug)]
+pub struct Recorder {
+    metrics: Lines,
+    events: Lines,
+}
+
+impl Recorder {
+    /// Opens `metrics.jsonl` and `events.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Write`].
+    pub fn create(folder: &RunFolder) -> Result<Self, TrainError> {
+        Ok(Self {
+            metrics: Lines::create(folder.join("metrics.jsonl"))?,
+            events: Lines::create(folder.join("events.jsonl"))?,
+        })
+    }
+
+    /// Adds a line to `metrics.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Write`].
+    pub fn metric(&mut self, metric: &Metric) -> Result<(), TrainError> {
+        self.metrics.add(metric)
+    }
+
+    /// Adds a line to `events.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Write`].
+    pub fn event(&mut self, event: &Event, seconds: f64) -> Result<(), TrainError> {
+        self.events.add(&TimedEvent { event, seconds })
+    }
+
+    /// Adds the line that a checkpoint was written.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Write`].
+    pub fn checkpoint(&mut self, step: u64, path: &Path, seconds: f64) -> Result<(), TrainError> {
+        let event = serde_json::json!({ "event": "checkpoint", "step": step, "path": path });
+        self.events.add(&TimedEvent {
+            event: &event,
+            seconds,
+        })
+    }
+
+    /// Hands what was written to the system.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Write`].
+    pub fn flush(&mut self) -> Result<(), TrainError> {
+        self.metrics.flush()?;
+        self.events.flush()
+    }
+}
+
+/// A file of one JSON value a line.
+#[derive(Debug)]
+struct Lines {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Lines {
+    fn create(path: PathBuf) -> Result<Self, TrainError> {
+        let file = File::create(&path).map_err(TrainError::write(&path))?;
+        Ok(Self {
+            path,
+            file: BufWriter::new(file),
+        })
+    }
+
+    fn add(&mut self, record: &impl Serialize) -> Result<(), TrainError> {
+        serde_json::to_writer(&mut self.file, record)
+            .map_err(|error| TrainError::write(&self.path)(error.into()))?;
+        self.file
+            .write_all(b"\n")
+            .map_err(TrainError::write(&self.path))
+    }
+
+    fn flush(&mut self) -> Result<(), TrainError> {
+        self.file.flush().map_err(TrainError::write(&self.path))
+    }
+}

@@ -1,0 +1,199 @@
+//! The workers of a node, as the main thread sees them.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use lsgd_core::{Group, LocalLeader, Snapshot};
+
+use super::evaluation::{BatchScore, Score};
+use super::messages::{FromWorker, Task};
+use super::setup::Setup;
+use super::stopwatch::Stopwatch;
+use super::worker_thread::{Assignment, spawn};
+use crate::error::TrainError;
+
+/// The worker threads of a run. Dropping it ends them all, at their next step boundary, and waits
+/// for their end.
+#[derive(Debug)]
+pub struct Crew {
+    group: Group,
+    stopwatch: Arc<Stopwatch>,
+    tasks: Vec<Sender<Task>>,
+    inbox: Receiver<FromWorker>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Crew {
+    /// Starts all workers and waits until each has its model.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] of the worker that could not begin.
+    pub fn start(setup: &Arc<Setup>, interrupted: Arc<AtomicBool>) -> Result<Self, TrainError> {
+        let stopwatch = Arc::new(Stopwatch::new(setup.plan, interrupted));
+        let (reports, inbox) = channel();
+        let workers = u32::try_from(setup.workers()).unwrap_or(u32::MAX);
+        let leader = LocalLeader::new(0, workers, setup.method.clone(), setup.plan.mode)?;
+        let (group, members) = Group::form(leader, {
+            let (reports, stopwatch) = (reports.clone(), stopwatch.clone());
+            move |event| {
+                let seconds = stopwatch.elapsed().as_secs_f64();
+                // If nobody listens any more, there is no record to keep.
+                let _ = reports.send(FromWorker::Event(event, seconds));
+            }
+        });
+        let mut crew = Self {
+            group,
+            stopwatch: stopwatch.clone(),
+            tasks: Vec::new(),
+            inbox,
+            threads: Vec::new(),
+        };
+        for member in members {
+            let (sender, tasks) = channel();
+            crew.tasks.push(sender);
+            crew.threads.push(spawn(Assignment {
+                setup: setup.clone(),
+                member,
+                stopwatch: stopwatch.clone(),
+                tasks,
+                reports: reports.clone(),
+            })?);
+        }
+        for _ in 0..crew.tasks.len() {
+            crew.next()?;
+        }
+        Ok(crew)
+    }
+
+    /// Lets all train, or train on.
+    pub fn resume(&self) {
+        self.stopwatch.resume();
+        for tasks in &self.tasks {
+            // A worker that is gone has said so, or will.
+            let _ = tasks.send(Task::Resume);
+        }
+    }
+
+    /// Seconds of training so far.
+    pub fn seconds(&self) -> f64 {
+        self.stopwatch.elapsed().as_secs_f64()
+    }
+
+    /// What comes next from any worker.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] of a worker that has failed.
+    pub fn next(&self) -> Result<FromWorker, TrainError> {
+        loop {
+            match self.inbox.recv() {
+                Ok(FromWorker::Ended {
+                    outcome: Err(error),
+                    ..
+                }) => return Err(error),
+                Ok(FromWorker::Ended {
+                    outcome: Ok(()), ..
+                }) => {}
+                Ok(report) => return Ok(report),
+                Err(_) => {
+                    return Err(TrainError::WorkerPanicked {
+                        worker: 0,
+                        message: String::from("all workers are gone"),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Scores of several snapshots on test examples, in the order of `subjects`, while all pause.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] of a worker that has failed.
+    pub fn score(
+        &self,
+        subjects: &[Arc<Snapshot>],
+        batches: &[(usize, Range<usize>)],
+    ) -> Result<Vec<Option<Score>>, TrainError> {
+        let mut awaited = 0;
+        for (subject, snapshot) in subjects.iter().enumerate() {
+            for (tasks, batches) in self.tasks.iter().zip(self.share(batches)) {
+                let snapshot = snapshot.clone();
+                awaited += usize::from(
+                    tasks
+                        .send(Task::Score {
+                            subject,
+                            snapshot,
+                            batches,
+                        })
+                        .is_ok(),
+                );
+            }
+        }
+        let mut scores: Vec<Vec<(usize, BatchScore)>> = vec![Vec::new(); subjects.len()];
+        while awaited > 0 {
+            if let FromWorker::Scores {
+                subject,
+                scores: part,
+            } = self.next()?
+            {
+                awaited -= 1;
+                if let Some(scores) = scores.get_mut(subject) {
+                    scores.extend(part);
+                }
+            }
+        }
+        Ok(scores.into_iter().map(Score::of).collect())
+    }
+
+    /// BatchNorm statistics of a snapshot on each of several training batches, while all pause.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] of a worker that has failed.
+    pub fn statistics(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        batches: Range<u64>,
+    ) -> Result<Vec<(u64, Vec<f32>)>, TrainError> {
+        let batches: Vec<u64> = batches.collect();
+        let mut awaited = 0;
+        for (tasks, batches) in self.tasks.iter().zip(self.share(&batches)) {
+            let snapshot = snapshot.clone();
+            awaited += usize::from(tasks.send(Task::Statistics { snapshot, batches }).is_ok());
+        }
+        let mut statistics = Vec::new();
+        while awaited > 0 {
+            if let FromWorker::Statistics(part) = self.next()? {
+                awaited -= 1;
+                statistics.extend(part);
+            }
+        }
+        Ok(statistics)
+    }
+
+    /// Deals batches out to the workers in turn.
+    fn share<T: Clone>(&self, batches: &[T]) -> impl Iterator<Item = Vec<T>> {
+        let workers = self.tasks.len();
+        (0..workers).map(move |worker| {
+            let own = batches.iter().skip(worker).step_by(workers);
+            own.cloned().collect()
+        })
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.stopwatch.break_off();
+        self.group.close();
+        self.tasks.clear();
+        for thread in self.threads.drain(..) {
+            // Its panic, if it had one, has been reported.
+            let _ = thread.join();
+        }
+    }
+}

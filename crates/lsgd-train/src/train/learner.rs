@@ -1,0 +1,108 @@
+//! What a worker minimizes: the cross-entropy of its own batches.
+
+use std::time::{Duration, Instant};
+
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use lsgd_core::Objective;
+use lsgd_models::{Model, Phase};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::setup::Setup;
+use crate::data::{Batch, DataError, Loader};
+use crate::learning_rate::LearningRate;
+
+/// Batches prepared ahead of the worker.
+const AHEAD: usize = 2;
+
+/// A worker's batches, loss and learning rate.
+#[derive(Debug)]
+pub struct Learner {
+    loader: Loader,
+    device: Device,
+    rate: LearningRate,
+    seed: u64,
+    worker: usize,
+    waited: Duration,
+}
+
+impl Learner {
+    /// Starts to prepare the batches of worker `worker`, whose module is on `device`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] if the system gives no thread for it.
+    pub fn start(setup: &Setup, worker: usize, device: Device) -> Result<Self, DataError> {
+        let loader = Loader::start(
+            setup.dataset.clone(),
+            setup.stream.clone(),
+            worker,
+            setup.workers(),
+            0,
+            AHEAD,
+        )?;
+        Ok(Self {
+            loader,
+            device,
+            rate: setup.rate.clone(),
+            seed: setup.config.run.seed,
+            worker,
+            waited: Duration::ZERO,
+        })
+    }
+
+    /// Time spent waiting for batches.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+}
+
+impl Objective<Model> for Learner {
+    type Error = DataError;
+
+    fn gradients(
+        &mut self,
+        module: &Model,
+        step: u64,
+    ) -> Result<(f32, GradientsParams), DataError> {
+        let began = Instant::now();
+        let batch = self.loader.next()?;
+        self.waited += began.elapsed();
+
+        let (images, labels) = tensors(batch, &self.device);
+        let mut dropout = dropout_generator(self.seed, self.worker, step);
+        let logits = module.forward(images, Phase::Train(&mut dropout));
+        let loss = CrossEntropyLossConfig::new()
+            .init(&self.device)
+            .forward(logits, labels);
+        let value = loss.clone().into_scalar::<f32>();
+        let gradients = GradientsParams::from_grads(loss.backward(), module);
+        Ok((value, gradients))
+    }
+
+    fn learning_rate(&self, step: u64) -> f64 {
+        self.rate.at(step)
+    }
+}
+
+/// A batch as tensors on `device`: images `[batch, channels, height, width]`, labels `[batch]`.
+pub fn tensors(batch: Batch, device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
+    let labels = TensorData::new(batch.labels, [batch.shape[0]]);
+    let images = TensorData::new(batch.images, batch.shape);
+    (
+        Tensor::from_data(images, device),
+        Tensor::from_data(labels, device),
+    )
+}
+
+/// The dropout masks of one step: a function of seed, worker and step alone, so that they hold no
+/// state between steps.
+fn dropout_generator(seed: u64, worker: usize, step: u64) -> ChaCha8Rng {
+    let mut hasher = blake3::Hasher::new_derive_key("lsgd-train v1 dropout");
+    for part in [seed, worker as u64, step] {
+        hasher.update(&part.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())
+}

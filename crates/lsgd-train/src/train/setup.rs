@@ -1,0 +1,177 @@
+//! From a checked config to all that a run needs, before any thread starts.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use lsgd_core::{Layout, LeaderConfig, Method, MethodError, Mode, Rank, Snapshot, Source};
+use lsgd_models::{ModelConfig, ModelKind};
+
+use super::pace::{Every, Plan};
+use crate::config::{self, BatchNormPolicy, Config, MethodConfig, MethodName};
+use crate::data::{Dataset, Stream};
+use crate::device::{self, WorkerDevice};
+use crate::error::TrainError;
+use crate::learning_rate::LearningRate;
+
+/// All that the workers of a run share.
+#[derive(Debug)]
+pub struct Setup {
+    /// The config.
+    pub config: Config,
+    /// The examples.
+    pub dataset: Arc<Dataset>,
+    /// The order of training batches.
+    pub stream: Stream,
+    /// The network.
+    pub model: ModelConfig,
+    /// How workers learn from each other.
+    pub method: Method,
+    /// A device for each worker.
+    pub devices: Vec<WorkerDevice>,
+    /// When workers pause, and when the run ends.
+    pub plan: Plan,
+    /// The learning rate over the run.
+    pub rate: LearningRate,
+    /// The order of the model's values.
+    pub layout: Arc<Layout>,
+    /// The weights every worker starts from.
+    pub initial: Arc<Snapshot>,
+}
+
+impl Setup {
+    /// Opens the data, draws the initial weights, finds the devices.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] for whatever of these cannot be had.
+    pub fn new(config: Config) -> Result<Self, TrainError> {
+        let method = method(&config.method)?;
+        method.check_mode(mode(config.run.mode))?;
+        let devices = device::assign(&config.workers)?;
+        // Tells an unknown model before minutes are spent on opening a large data set.
+        let kind: ModelKind = config.model.name.parse()?;
+        let dataset = Arc::new(Dataset::open(&config.data, config.run.seed)?);
+        let stream = Stream::new(dataset.train_len(), config.data.batch_size, config.run.seed)?;
+        let model = ModelConfig {
+            base_width: config.model.width,
+            dropout: config.model.dropout,
+            ..ModelConfig::new(kind, dataset.classes(), dataset.shape())
+        };
+        let first = devices
+            .first()
+            .ok_or(device::DeviceError::NoBackend)?
+            .device
+            .clone();
+        let (layout, initial) = initial_weights(&model, &first, config.run.seed)?;
+        let workers = devices.len();
+        let steps_per_epoch =
+            dataset.train_len() as f64 / (config.data.batch_size * workers) as f64;
+        let plan = plan(&config, workers, steps_per_epoch);
+        let rate = LearningRate::new(&config.schedule, steps_per_epoch, plan.steps);
+        Ok(Self {
+            dataset,
+            stream,
+            model,
+            method,
+            devices,
+            plan,
+            rate,
+            layout,
+            initial,
+            config,
+        })
+    }
+
+    /// Number of workers.
+    pub fn workers(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Epochs of the whole data that `steps` steps of all workers together have seen.
+    pub fn epochs(&self, steps: u64) -> f64 {
+        let samples = steps as f64 * self.config.data.batch_size as f64;
+        samples / self.dataset.train_len() as f64
+    }
+}
+
+/// Draws the weights once, before any thread starts: Burn's generator is the process's.
+fn initial_weights(
+    model: &ModelConfig,
+    device: &burn::tensor::Device,
+    seed: u64,
+) -> Result<(Arc<Layout>, Arc<Snapshot>), TrainError> {
+    device.seed(seed);
+    let module = model.init(&device.clone().autodiff())?;
+    let layout = Layout::of(&module);
+    let source = Source::Worker {
+        rank: Rank::default(),
+        step: 0,
+    };
+    let snapshot =
+        lsgd_core::read(&module.valid(), &layout, source).map_err(|why| TrainError::Snapshot {
+            worker: 0,
+            step: 0,
+            why,
+        })?;
+    Ok((layout, Arc::new(snapshot)))
+}
+
+fn method(config: &MethodConfig) -> Result<Method, MethodError> {
+    let batch_norm = match config.batch_norm {
+        BatchNormPolicy::Own => lsgd_core::BatchNorm::Own,
+        BatchNormPolicy::Leader => lsgd_core::BatchNorm::Leader,
+        BatchNormPolicy::Mean => lsgd_core::BatchNorm::Mean,
+    };
+    match config.name {
+        MethodName::Sgd => Ok(Method::sgd(config.loss_window)),
+        MethodName::LocalSgd => {
+            Method::local_sgd(config.local_period, config.loss_window, batch_norm)
+        }
+        MethodName::Lsgd => Method::lsgd(&LeaderConfig {
+            local_pull: config.local_pull,
+            global_pull: config.global_pull,
+            local_period: config.local_period,
+            global_period: config.global_period,
+            local_prox: config.local_prox,
+            global_prox: config.global_prox,
+            loss_window: config.loss_window,
+            max_staleness: config.max_staleness,
+            batch_norm,
+        }),
+    }
+}
+
+/// The config's mode as the library names it.
+pub fn mode(mode: config::Mode) -> Mode {
+    match mode {
+        config::Mode::Sync => Mode::Sync,
+        config::Mode::Async => Mode::Async,
+    }
+}
+
+fn plan(config: &Config, workers: usize, steps_per_epoch: f64) -> Plan {
+    // A part of a step is not taken, but a run takes at least one.
+    let steps = |epochs: f64| ((epochs * steps_per_epoch) as u64).max(1);
+    let every = |by_steps: Option<u64>, by_epochs: Option<f64>, by_minutes: Option<f64>| {
+        let by_steps = by_steps.or(by_epochs.map(steps)).map(Every::Steps);
+        let by_clock = by_minutes.map(|minutes| Every::Seconds(60.0 * minutes));
+        by_steps.or(by_clock).unwrap_or(Every::Never)
+    };
+    let (budget, evaluate, checkpoint) = (&config.budget, &config.evaluate, &config.checkpoint);
+    Plan {
+        mode: mode(config.run.mode),
+        workers,
+        steps: budget.steps.or(budget.epochs.map(steps)),
+        seconds: budget.minutes.map(|minutes| 60.0 * minutes),
+        evaluate: every(
+            evaluate.every_steps,
+            evaluate.every_epochs,
+            evaluate.every_minutes,
+        ),
+        checkpoint: every(
+            checkpoint.every_steps,
+            checkpoint.every_epochs,
+            checkpoint.every_minutes,
+        ),
+    }
+}
