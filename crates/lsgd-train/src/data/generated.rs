@@ -1,9 +1,9 @@
 //! Images drawn from the seed: for tests and benchmarks, without any file.
 //!
 //! Each class has a prototype, a coarse grid of 4 x 4 random levels a channel. An image is its
-//! class's prototype with a random contrast between a half and one, moved by up to an eighth of
+//! class's prototype with a random contrast between a half and one, moved by up to a quarter of
 //! its size in both directions (what leaves one side enters on the other), plus near-normal noise
-//! of about the prototype's own strength. Labels go round the classes, so any run of examples is
+//! somewhat stronger than the prototype. Labels go round the classes, so any run of examples is
 //! balanced. Everything is drawn with integers: the same seed gives the same bytes everywhere.
 
 use rand::{Rng, RngExt, SeedableRng};
@@ -18,7 +18,7 @@ use crate::config::{DataConfig, DataName};
 const GRID: usize = 4;
 
 /// Largest distance of a prototype's level from mid-grey, in byte values.
-const AMPLITUDE: i32 = 64;
+const AMPLITUDE: i32 = 40;
 
 /// A fifth as many test images as training images are made.
 const TEST_SHARE: usize = 5;

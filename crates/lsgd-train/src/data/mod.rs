@@ -145,6 +145,7 @@ impl Dataset {
     /// a folder cannot be read.
     pub fn train_batch(&self, stream: &Stream, number: u64) -> Result<Batch, DataError> {
         self.check(stream)?;
+        self.check_size(stream.batch_size())?;
         let indices = stream.indices(number);
         self.batch(indices.len(), |place, out| {
             let index = indices[place] as usize;
@@ -171,6 +172,7 @@ impl Dataset {
                 len: self.test_len(),
             });
         }
+        self.check_size(end - start)?;
         self.batch(end - start, |place, out| match &self.source {
             Source::Memory(memory) => Ok(memory.test(start + place, out)),
             Source::Folder(folder) => folder.test(start + place, out),
@@ -186,15 +188,10 @@ impl Dataset {
         Ok(())
     }
 
-    /// A batch of `count` images, each written by `one`, which returns its label.
-    fn batch(
-        &self,
-        count: usize,
-        one: impl Fn(usize, &mut [f32]) -> Result<i32, DataError> + Sync,
-    ) -> Result<Batch, DataError> {
-        let [channels, height, width] = self.shape;
-        let length = channels * height * width;
-        let size = (count as u64).saturating_mul(4 * length as u64);
+    /// That a batch of `count` images fits in the memory a batch may take.
+    fn check_size(&self, count: usize) -> Result<(), DataError> {
+        let image = 4 * self.shape.iter().product::<usize>() as u64;
+        let size = (count as u64).saturating_mul(image);
         if size > BATCH_LIMIT {
             let what = format!("a batch of {count} images (data.batch_size)");
             return Err(DataError::TooLarge {
@@ -203,6 +200,17 @@ impl Dataset {
                 limit: BATCH_LIMIT,
             });
         }
+        Ok(())
+    }
+
+    /// A batch of `count` images (its size checked), each written by `one`, which returns its label.
+    fn batch(
+        &self,
+        count: usize,
+        one: impl Fn(usize, &mut [f32]) -> Result<i32, DataError> + Sync,
+    ) -> Result<Batch, DataError> {
+        let [channels, height, width] = self.shape;
+        let length = channels * height * width;
         let mut images = vec![0.0; count * length];
         let labels = match &self.source {
             Source::Memory(_) => {
@@ -238,3 +246,6 @@ impl fmt::Debug for Dataset {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,7 +208,7 @@ mod tests {
             PINNED
         );
     }
-    const PINNED: [[u32; 5]; 3] = [[0; 5]; 3];
+    const PINNED: [[u32; 5]; 3] = [[2, 1, 8, 0, 4], [5, 6, 9, 7, 3], [7, 6, 4, 8, 9]];
 
     #[test]
     fn a_far_batch_costs_no_more() {
