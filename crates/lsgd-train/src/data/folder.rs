@@ -52,7 +52,7 @@ pub(crate) struct Folder {
     test: Vec<Entry>,
     classes: usize,
     augmented: bool,
-    tables: [[f32; 256]; 3],
+    tables: Vec<[f32; 256]>,
 }
 
 impl Folder {
@@ -75,7 +75,7 @@ impl Folder {
         // Listed class by class; mixed (the same way always) so that the first so many test
         // examples are a fair sample.
         test.shuffle(&mut ChaCha8Rng::seed_from_u64(0));
-        let tables = std::array::from_fn(|c| table(255.0, MEAN[c], STD[c]));
+        let tables = (0..3).map(|c| table(255.0, MEAN[c], STD[c])).collect();
         let augmented = augment == Augment::Paper;
         Ok((
             Self {
@@ -132,11 +132,12 @@ impl Folder {
     /// Interleaved bytes to normalised planes.
     fn write(&self, image: &RgbImage, flip: bool, out: &mut [f32]) {
         let side = SIDE as usize;
-        for (c, plane) in out.chunks_exact_mut(side * side).enumerate() {
+        let planes = out.chunks_exact_mut(side * side);
+        for (c, (plane, table)) in planes.zip(&self.tables).enumerate() {
             let rows = image.as_raw().chunks_exact(3 * side);
             for (row, out_row) in rows.zip(plane.chunks_exact_mut(side)) {
                 for (value, pixel) in out_row.iter_mut().zip(row.chunks_exact(3)) {
-                    *value = self.tables[c][usize::from(pixel[c])];
+                    *value = table[usize::from(pixel[c])];
                 }
                 if flip {
                     out_row.reverse();

@@ -37,7 +37,14 @@ pub struct Stream {
     batch_size: usize,
     order_key: [u8; 32],
     augment_key: [u8; 32],
-    drawn: Arc<Mutex<VecDeque<(u64, Arc<[u32]>)>>>,
+    drawn: Arc<Mutex<VecDeque<Drawn>>>,
+}
+
+/// The permutation of an epoch.
+#[derive(Debug)]
+struct Drawn {
+    epoch: u64,
+    order: Arc<[u32]>,
 }
 
 impl Stream {
@@ -108,8 +115,8 @@ impl Stream {
     fn permutation(&self, epoch: u64) -> Arc<[u32]> {
         // What is behind the lock is only ever whole permutations, so a poisoned one is sound.
         let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = drawn.iter().find(|(of, _)| *of == epoch) {
-            return Arc::clone(known);
+        if let Some(known) = drawn.iter().find(|d| d.epoch == epoch) {
+            return Arc::clone(&known.order);
         }
         let mut order: Vec<u32> = (0..self.examples as u32).collect();
         let mut rng = ChaCha8Rng::from_seed(self.order_key);
@@ -119,7 +126,10 @@ impl Stream {
         if drawn.len() == EPOCHS_KEPT {
             drawn.pop_front();
         }
-        drawn.push_back((epoch, Arc::clone(&order)));
+        drawn.push_back(Drawn {
+            epoch,
+            order: Arc::clone(&order),
+        });
         order
     }
 }
