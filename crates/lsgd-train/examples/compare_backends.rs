@@ -145,5 +145,7 @@ fn distance(expected: &[f32], found: &[f32]) -> f32 {
         d if d.is_nan() => f32::INFINITY,
         d => off.max(d),
     });
-    off / expected.iter().fold(f32::MIN_POSITIVE, |most, a| most.max(a.abs()))
+    off / expected
+        .iter()
+        .fold(f32::MIN_POSITIVE, |most, a| most.max(a.abs()))
 }

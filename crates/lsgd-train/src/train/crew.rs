@@ -91,13 +91,8 @@ impl Crew {
     pub fn next(&self) -> Result<FromWorker, TrainError> {
         loop {
             match self.inbox.recv() {
-                Ok(FromWorker::Ended {
-                    outcome: Err(error),
-                    ..
-                }) => return Err(error),
-                Ok(FromWorker::Ended {
-                    outcome: Ok(()), ..
-                }) => {}
+                Ok(FromWorker::Ended(Err(error))) => return Err(error),
+                Ok(FromWorker::Ended(Ok(()))) => {}
                 Ok(report) => return Ok(report),
                 Err(_) => {
                     return Err(TrainError::WorkerPanicked {

@@ -39,13 +39,8 @@ pub enum FromWorker {
     Statistics(Vec<(u64, Vec<f32>)>),
     /// The exchange between workers did something, this long into training.
     Event(Event, f64),
-    /// The worker's thread is over.
-    Ended {
-        /// The worker.
-        worker: usize,
-        /// Whether it did what it was asked to.
-        outcome: Result<(), TrainError>,
-    },
+    /// A worker's thread is over: whether it did what it was asked to.
+    Ended(Result<(), TrainError>),
 }
 
 /// A worker at a pause.

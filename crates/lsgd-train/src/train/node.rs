@@ -113,7 +113,7 @@ impl Node {
                 FromWorker::Ready
                 | FromWorker::Scores { .. }
                 | FromWorker::Statistics(_)
-                | FromWorker::Ended { .. } => {}
+                | FromWorker::Ended(_) => {}
             }
             if paused.len() < self.setup.workers() {
                 continue;

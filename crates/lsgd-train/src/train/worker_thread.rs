@@ -69,7 +69,7 @@ pub fn spawn(assignment: Assignment) -> Result<JoinHandle<()>, TrainError> {
                 })
             });
             // If nobody listens any more, the run is over for another reason.
-            let _ = reports.send(FromWorker::Ended { worker, outcome });
+            let _ = reports.send(FromWorker::Ended(outcome));
         })
         .map_err(|why| no_thread(why.to_string()))
 }
