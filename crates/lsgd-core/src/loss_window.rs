@@ -19,7 +19,7 @@ impl LossWindow {
         let size = size.max(1);
         Self {
             size,
-            losses: VecDeque::with_capacity(size),
+            losses: VecDeque::new(),
         }
     }
 
