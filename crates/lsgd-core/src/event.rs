@@ -53,7 +53,7 @@ pub enum Event {
     Refused {
         /// The furthest step reported.
         step: u64,
-        /// Who published it.
+        /// Who published it; for a mean whose parts overflow, the lowest rank in it.
         worker: Rank,
         /// Why it was refused.
         why: Refusal,

@@ -40,8 +40,8 @@ struct Member {
     reported_at: u64,
     /// Whether it waits at a meeting (`sync`).
     waiting: bool,
-    /// Its part of a mean.
-    part: Option<Arc<Snapshot>>,
+    /// Its part of a mean, or why that was refused.
+    part: Option<Result<Arc<Snapshot>, Refusal>>,
     buffers: Option<Arc<[f32]>>,
     /// Its step when it was last sent something to adopt.
     ordered_at: u64,
@@ -253,10 +253,7 @@ impl LocalLeader {
             // Elected once, but the election has been repeated since.
             Vector::Snapshot => {}
             Vector::Mean => {
-                if let Some(member) = self.members.get_mut(&worker) {
-                    member.part = Some(snapshot);
-                }
-                self.meet();
+                self.bring_part(worker, Ok(snapshot));
             }
             Vector::Centre => self.add_to_centre(worker, &snapshot),
         }
@@ -271,30 +268,57 @@ impl LocalLeader {
 
     /// Records a refusal and ends the exchange that the vector was for: there is no pull.
     fn refuse(&mut self, worker: u32, vector: Vector, why: Refusal) {
+        self.record_refusal(worker, why);
+        match vector {
+            // The meeting ends only when all have come: whoever is still on its way would take
+            // the order to go on for one of its own, and be a meeting ahead for ever.
+            Vector::Mean => self.bring_part(worker, Err(why)),
+            Vector::Snapshot if self.elected == Some(worker) => {
+                self.elected = None;
+                self.deliver_nothing();
+            }
+            Vector::Snapshot | Vector::Centre => {}
+        }
+    }
+
+    fn record_refusal(&mut self, worker: u32, why: Refusal) {
         self.events.push_back(Event::Refused {
             step: self.furthest_step(),
             worker: Rank::new(self.node, worker),
             why,
         });
-        if vector == Vector::Mean || self.elected == Some(worker) {
-            self.elected = None;
-            self.deliver_nothing();
-        }
     }
 
-    /// Delivers the mean of all parts, summed in rank order, once they are all there.
+    fn bring_part(&mut self, worker: u32, part: Result<Arc<Snapshot>, Refusal>) {
+        if let Some(member) = self.members.get_mut(&worker) {
+            member.part = Some(part);
+        }
+        self.meet();
+    }
+
+    /// Delivers the mean of all parts, summed in rank order, once they are all there; nothing if
+    /// one of them was refused.
     fn average(&mut self) {
-        let parts: Option<Vec<&Snapshot>> = self
-            .members
-            .values()
-            .map(|member| member.part.as_deref())
-            .collect();
-        let Some(parts) = parts else {
+        let brought = self.members.values().map(|member| member.part.as_ref());
+        let Some(brought) = brought.collect::<Option<Vec<_>>>() else {
             return;
         };
+        let parts: Result<Vec<&Snapshot>, _> = brought
+            .into_iter()
+            .map(|part| part.as_deref().map_err(|why| *why))
+            .collect();
+        let Ok(parts) = parts else {
+            return self.deliver_nothing();
+        };
         let bytes = parts.iter().map(|part| part.bytes()).sum();
-        if let Ok(Some(mean)) = Snapshot::mean(parts) {
-            self.deliver(Vector::Mean, Arc::new(mean), bytes);
+        match Snapshot::mean(parts) {
+            Ok(Some(mean)) => self.deliver(Vector::Mean, Arc::new(mean), bytes),
+            Ok(None) => self.deliver_nothing(),
+            Err(why) => {
+                let lowest = self.live().next().unwrap_or_default();
+                self.record_refusal(lowest, why);
+                self.deliver_nothing();
+            }
         }
     }
 

@@ -215,7 +215,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`Refusal`] when one does not fit the first.
+    /// [`Refusal`] when one does not fit the first, is not finite, or their sum is not.
     pub fn mean<'a>(
         snapshots: impl IntoIterator<Item = &'a Snapshot>,
     ) -> Result<Option<Self>, Refusal> {
@@ -235,7 +235,9 @@ impl Snapshot {
         divide(&mut parameters, workers);
         divide(&mut buffers, workers);
         let source = Source::Mean { workers };
-        Self::new(first.layout.clone(), source, parameters, buffers).map(Some)
+        let mean = Self::new(first.layout.clone(), source, parameters, buffers)?;
+        mean.check(&first.layout)?;
+        Ok(Some(mean))
     }
 }
 
