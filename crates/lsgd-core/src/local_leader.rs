@@ -332,10 +332,11 @@ impl LocalLeader {
             workers: self.members.len(),
             bytes,
         });
+        let buffers = self.mean_buffers(snapshot.layout().buffer_len());
         let adoption = Adoption {
             local: Some(snapshot),
             global: None,
-            buffers: self.mean_buffers(),
+            buffers,
         };
         self.order_all(&adoption);
     }
@@ -357,13 +358,16 @@ impl LocalLeader {
         }
     }
 
-    /// The mean of the workers' running statistics, where the method asks for it. Workers that
-    /// have sent none yet are left out.
-    fn mean_buffers(&self) -> Option<Arc<[f32]>> {
+    /// The mean of the workers' running statistics, where the method asks for it. Left out are
+    /// workers that have sent none yet, and those whose are not finite or not of this model: one
+    /// of them would spoil everybody's.
+    fn mean_buffers(&self, len: usize) -> Option<Arc<[f32]>> {
         if self.method.batch_norm != BatchNorm::Mean {
             return None;
         }
-        let mut buffers = self.members.values().filter_map(|m| m.buffers.as_deref());
+        let sent = self.members.values().filter_map(|m| m.buffers.as_deref());
+        let mut buffers =
+            sent.filter(|values| values.len() == len && values.iter().all(|v| v.is_finite()));
         let mut sum = buffers.next()?.to_vec();
         let mut count = 1;
         for values in buffers {
