@@ -87,7 +87,13 @@ impl LocalLeader {
     }
 
     /// Sets the centre variable that workers will add to.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] when `start` is not finite or not of the model that the node trains.
     pub fn set_centre(&mut self, start: &Snapshot) -> Result<(), Refusal> {
+        start.check(self.layout.as_ref().unwrap_or(start.layout()))?;
+        self.layout = Some(start.layout().clone());
         self.centre = Some(Arc::new(recentred(start, start.parameters().to_vec(), 0)?));
         Ok(())
     }
@@ -277,7 +283,8 @@ impl LocalLeader {
                 self.elected = None;
                 self.deliver_nothing();
             }
-            Vector::Snapshot | Vector::Centre => {}
+            Vector::Snapshot => {}
+            Vector::Centre => self.answer_centre(worker),
         }
     }
 
@@ -395,20 +402,21 @@ impl LocalLeader {
         };
         let mut sum = centre.parameters().to_vec();
         add(&mut sum, addition.parameters());
-        if let Ok(next) = recentred(centre, sum, version + 1) {
-            self.centre = Some(Arc::new(next));
-            self.exchanges += 1;
-            self.events.push_back(Event::Exchange {
-                step: self.furthest_step(),
-                exchange: self.exchanges,
-                vector: Vector::Centre,
-                source: Source::Centre {
-                    version: version + 1,
-                },
-                workers: 1,
-                bytes: addition.bytes(),
-            });
-        }
+        let next = match recentred(centre, sum, version + 1) {
+            Ok(next) => next,
+            Err(why) => return self.refuse(worker, Vector::Centre, why),
+        };
+        let source = next.source();
+        self.centre = Some(Arc::new(next));
+        self.exchanges += 1;
+        self.events.push_back(Event::Exchange {
+            step: self.furthest_step(),
+            exchange: self.exchanges,
+            vector: Vector::Centre,
+            source,
+            workers: 1,
+            bytes: addition.bytes(),
+        });
         self.answer_centre(worker);
     }
 
@@ -418,11 +426,11 @@ impl LocalLeader {
     }
 }
 
+/// The centre of `version` with these values, if they are finite.
 fn recentred(like: &Snapshot, values: Vec<f32>, version: u64) -> Result<Snapshot, Refusal> {
-    Snapshot::new(
-        like.layout().clone(),
-        Source::Centre { version },
-        values,
-        like.buffers().to_vec(),
-    )
+    let layout = like.layout();
+    let source = Source::Centre { version };
+    let next = Snapshot::new(layout.clone(), source, values, like.buffers().to_vec())?;
+    next.check(layout)?;
+    Ok(next)
 }
