@@ -37,16 +37,18 @@ pub fn read<M: Module>(
 ///
 /// # Errors
 ///
-/// [`Refusal`] when the module's `layout` is not the snapshot's, or a value is not finite; the
-/// module is then lost to the caller only if it was not cloned: check first with
-/// [`Snapshot::check`].
+/// [`Refusal`] when the module's `layout` is not the snapshot's, a value is not finite, or the
+/// module does not have the tensors of `layout`. The module is then lost to the caller unless it
+/// was cloned.
 pub fn write<M: Module>(module: M, layout: &Layout, snapshot: &Snapshot) -> Result<M, Refusal> {
     snapshot.check(layout)?;
-    Ok(Change {
+    let change = Change {
         parameters: Some((snapshot.parameters(), 1.0)),
         buffers: Some((snapshot.buffers(), 1.0)),
-    }
-    .apply(module, layout))
+    };
+    let (module, walk) = change.walk(module, layout);
+    walk.complete(layout)?;
+    Ok(module)
 }
 
 /// A change of a module toward flat vectors: `x <- x - strength (x - target)`.
@@ -61,21 +63,28 @@ pub(crate) struct Change<'a> {
     pub buffers: Option<(&'a [f32], f64)>,
 }
 
-impl Change<'_> {
+impl<'a> Change<'a> {
     /// Changes `module`, whose layout and the targets' lengths the caller has checked.
     pub(crate) fn apply<M: Module>(self, module: M, layout: &Layout) -> M {
         let moves = |part: Option<(&[f32], f64)>| part.is_some_and(|(_, strength)| strength != 0.0);
         if !moves(self.parameters) && !moves(self.buffers) {
             return module;
         }
-        if moves(self.buffers) {
+        self.walk(module, layout).0
+    }
+
+    /// Changes `module` and says how far along `layout` that came.
+    fn walk<M: Module>(self, module: M, layout: &'a Layout) -> (M, Walk<'a>) {
+        if self.buffers.is_some() {
             // Flushes pending updates, which would replace what is written below.
             let _ = module.valid();
         }
-        module.map(&mut Writer {
+        let mut writer = Writer {
             walk: Walk::new(layout),
             change: self,
-        })
+        };
+        let module = module.map(&mut writer);
+        (module, writer.walk)
     }
 }
 
@@ -98,9 +107,9 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    fn take(&mut self, path: &str) -> Option<std::ops::Range<usize>> {
+    fn take(&mut self, path: &str, shape: &[usize]) -> Option<std::ops::Range<usize>> {
         let entry = self.entries.as_slice().first()?;
-        if entry.path != path {
+        if entry.path != path || entry.shape != shape {
             return None;
         }
         let range = self.offset..self.offset + entry.len();
@@ -124,10 +133,23 @@ impl<'a> Walk<'a> {
     }
 
     /// Where the tensor at the current path belongs; a frozen parameter belongs nowhere.
-    fn place(&mut self) -> Option<Place> {
+    fn place(&mut self, shape: &[usize]) -> Option<Place> {
         let path = self.path.joined();
-        let parameter = self.parameters.take(&path).map(Place::Parameter);
-        parameter.or_else(|| self.buffers.take(&path).map(Place::Buffer))
+        let parameter = self.parameters.take(&path, shape).map(Place::Parameter);
+        parameter.or_else(|| self.buffers.take(&path, shape).map(Place::Buffer))
+    }
+
+    /// Whether every tensor of the layout has been met.
+    fn complete(&self, layout: &Layout) -> Result<(), Refusal> {
+        for (expected, found) in [
+            (layout.parameter_len(), self.parameters.offset),
+            (layout.buffer_len(), self.buffers.offset),
+        ] {
+            if expected != found {
+                return Err(Refusal::Length { expected, found });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -147,7 +169,7 @@ impl ModuleVisitor for Reader<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let vector = match self.walk.place() {
+        let vector = match self.walk.place(param.lazy_shape().as_slice()) {
             Some(Place::Parameter(_)) => &mut self.parameters,
             Some(Place::Buffer(_)) => &mut self.buffers,
             None => return,
@@ -175,7 +197,7 @@ impl ModuleMapper for Writer<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (range, part) = match self.walk.place() {
+        let (range, part) = match self.walk.place(param.lazy_shape().as_slice()) {
             Some(Place::Parameter(range)) => (range, self.change.parameters),
             Some(Place::Buffer(range)) => (range, self.change.buffers),
             None => return param,
