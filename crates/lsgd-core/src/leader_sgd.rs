@@ -36,7 +36,8 @@ pub enum Next {
 /// ```
 ///
 /// The strengths are not multiplied by the learning rate. Only trainable parameters are pulled:
-/// momentum stays with its worker. The prox pulls wait for a first leader.
+/// momentum stays with its worker. The prox pulls wait for a first leader. A leader is pulled to
+/// itself by nothing: a single worker's bits are those of its inner optimizer.
 ///
 /// It offers `step`, `to_record` and `load_record` as [`ModuleOptimizer`] does. It is not an
 /// `impl Optimizer`, whose `step` never learns which parameter it holds.
@@ -47,7 +48,7 @@ pub struct LeaderSgd {
     layout: Option<Arc<Layout>>,
     step: u64,
     window: LossWindow,
-    /// The leaders last received.
+    /// The leaders last received; none where this worker leads.
     leaders: Adoption,
     phase: Phase,
 }
@@ -253,10 +254,11 @@ impl LeaderSgd {
             return module;
         };
         let source = leader.source();
-        *self.last_leader(scope) = Some(leader.clone());
         if matches!(source, Source::Worker { rank, .. } if rank == self.exchange.rank()) {
+            *self.last_leader(scope) = None;
             return module;
         }
+        *self.last_leader(scope) = Some(leader.clone());
         let strength = self.strengths(scope).strength;
         let follows = self.method.batch_norm == BatchNorm::Leader;
         let module = Change {
