@@ -51,9 +51,10 @@ pub enum Event {
     },
     /// A published vector was not used; there is no pull.
     Refused {
-        /// The furthest step reported.
+        /// The furthest step reported, or that of the worker that could not adopt it.
         step: u64,
-        /// Who published it; for a mean whose parts overflow, the lowest rank in it.
+        /// Who published it, or who could not adopt it; for a mean whose parts overflow, the
+        /// lowest rank in it.
         worker: Rank,
         /// Why it was refused.
         why: Refusal,

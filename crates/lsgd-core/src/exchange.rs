@@ -55,6 +55,13 @@ pub enum Message {
     Publish(Vector, Result<Arc<Snapshot>, Refusal>),
     /// Asks for the centre as it is.
     WantCentre,
+    /// The worker did not move toward what an exchange delivered.
+    Refused {
+        /// Its step.
+        step: u64,
+        /// Why it cannot take it.
+        why: Refusal,
+    },
     /// The worker has moved toward what an exchange delivered.
     Adopted {
         /// Its step.

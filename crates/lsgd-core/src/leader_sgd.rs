@@ -250,9 +250,14 @@ impl LeaderSgd {
         scope: Scope,
         leader: Option<Arc<Snapshot>>,
     ) -> M {
-        let Some(leader) = leader.filter(|leader| leader.check(layout).is_ok()) else {
+        let Some(leader) = leader else {
             return module;
         };
+        if let Err(why) = leader.check(layout) {
+            let step = self.step;
+            self.exchange.send(Message::Refused { step, why });
+            return module;
+        }
         let source = leader.source();
         if matches!(source, Source::Worker { rank, .. } if rank == self.exchange.rank()) {
             *self.last_leader(scope) = None;

@@ -107,6 +107,7 @@ impl LocalLeader {
             Message::Report { report, buffers } => self.report(worker, report, buffers),
             Message::Publish(vector, snapshot) => self.publish(worker, vector, snapshot),
             Message::WantCentre => self.answer_centre(worker),
+            Message::Refused { step, why } => self.record_refusal(worker, step, why),
             Message::Adopted {
                 step,
                 scope,
@@ -274,7 +275,7 @@ impl LocalLeader {
 
     /// Records a refusal and ends the exchange that the vector was for: there is no pull.
     fn refuse(&mut self, worker: u32, vector: Vector, why: Refusal) {
-        self.record_refusal(worker, why);
+        self.record_refusal(worker, self.furthest_step(), why);
         match vector {
             // The meeting ends only when all have come: whoever is still on its way would take
             // the order to go on for one of its own, and be a meeting ahead for ever.
@@ -288,12 +289,9 @@ impl LocalLeader {
         }
     }
 
-    fn record_refusal(&mut self, worker: u32, why: Refusal) {
-        self.events.push_back(Event::Refused {
-            step: self.furthest_step(),
-            worker: Rank::new(self.node, worker),
-            why,
-        });
+    fn record_refusal(&mut self, worker: u32, step: u64, why: Refusal) {
+        let worker = Rank::new(self.node, worker);
+        self.events.push_back(Event::Refused { step, worker, why });
     }
 
     fn bring_part(&mut self, worker: u32, part: Result<Arc<Snapshot>, Refusal>) {
@@ -323,7 +321,7 @@ impl LocalLeader {
             Ok(None) => self.deliver_nothing(),
             Err(why) => {
                 let lowest = self.live().next().unwrap_or_default();
-                self.record_refusal(lowest, why);
+                self.record_refusal(lowest, self.furthest_step(), why);
                 self.deliver_nothing();
             }
         }
