@@ -62,7 +62,8 @@ impl Group {
         (Self { shared }, members)
     }
 
-    /// Ends the run for every worker at its next exchange; a meeting under way is broken off.
+    /// Ends the run for every worker: where workers meet at the next meeting (one under way is
+    /// broken off), elsewhere at its next step boundary.
     pub fn close(&self) {
         self.shared.drive(LocalLeader::close);
     }

@@ -129,10 +129,11 @@ impl LeaderSgd {
         if self.phase == Phase::Stepped {
             self.tell(&module, &layout);
         }
+        // Where peers meet, orders come only to those who wait; who never meets is told at once.
+        let meets = self.exchange.mode() == Mode::Sync && self.method.vector.is_some();
         while self.phase != Phase::Closed {
             let waiting = self.phase == Phase::Waiting;
-            // Where peers meet, orders come only to those who wait.
-            if !waiting && self.exchange.mode() == Mode::Sync {
+            if meets && !waiting {
                 break;
             }
             let Some(order) = self.exchange.receive(waiting) else {
