@@ -84,7 +84,7 @@ impl Shared {
         let mut ordered = false;
         while let Some((worker, order)) = state.leader.next_order() {
             if let Some(inbox) = state.inboxes.get_mut(&worker) {
-                inbox.push_back(order);
+                enqueue(inbox, order);
                 ordered = true;
             }
         }
@@ -95,6 +95,26 @@ impl Shared {
             (state.record)(event);
         }
     }
+}
+
+/// Adds an order to those a worker has not taken yet. Of two adoptions the newer replaces the
+/// older: a worker that is busy for long (in `async`) is pulled by the newest leader, once, and
+/// does not keep every snapshot published meanwhile in memory.
+fn enqueue(inbox: &mut VecDeque<Order>, order: Order) {
+    let Order::Adopt(mut newest) = order else {
+        inbox.push_back(order);
+        return;
+    };
+    inbox.retain_mut(|waiting| {
+        let Order::Adopt(older) = waiting else {
+            return true;
+        };
+        newest.local = newest.local.take().or(older.local.take());
+        newest.global = newest.global.take().or(older.global.take());
+        newest.buffers = newest.buffers.take().or(older.buffers.take());
+        false
+    });
+    inbox.push_back(Order::Adopt(newest));
 }
 
 impl Exchange for Member {
