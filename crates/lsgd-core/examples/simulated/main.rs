@@ -1,0 +1,136 @@
+//! Eight workers of Leader SGD without a thread: one loop gives each its turn.
+//!
+//!     cargo run --release -p lsgd-core --example simulated
+//!
+//! They fit `y = sin(3 x)` with a small network, each on its own batches, until one of them is
+//! good enough. One dies on the way and nobody notices. No thread, no clock, one seed: the same
+//! lines come out every time.
+
+mod memory;
+
+use std::convert::Infallible;
+
+use burn::module::Module;
+use burn::nn::loss::{MseLoss, Reduction};
+use burn::nn::{Linear, LinearConfig};
+use burn::optim::{GradientsParams, SgdConfig};
+use burn::tensor::activation::tanh;
+use burn::tensor::{Device, Tensor};
+use lsgd_core::{
+    Event, LeaderConfig, LeaderSgd, LocalLeader, Method, Mode, Objective, WindowLoss, Worker,
+};
+use memory::Node;
+
+const WORKERS: u32 = 8;
+/// Mean squared error at which they stop.
+const TARGET: f64 = 0.005;
+/// Steps of a worker after which they stop in any case.
+const LIMIT: u64 = 1600;
+
+/// One hidden layer of 16.
+#[derive(Module, Debug)]
+struct Net {
+    hidden: Linear,
+    output: Linear,
+}
+
+impl Net {
+    fn new(device: &Device) -> Self {
+        Self {
+            hidden: LinearConfig::new(1, 16).init(device),
+            output: LinearConfig::new(16, 1).init(device),
+        }
+    }
+
+    /// `[batch, 1]` to `[batch, 1]`.
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.output.forward(tanh(self.hidden.forward(x)))
+    }
+}
+
+/// Sixteen points of the interval [-1, 1] a batch, other ones for every worker and step.
+struct Sine {
+    worker: u64,
+    device: Device,
+}
+
+impl Objective<Net> for Sine {
+    type Error = Infallible;
+
+    fn gradients(&mut self, net: &Net, step: u64) -> Result<(f32, GradientsParams), Infallible> {
+        let first = (step * u64::from(WORKERS) + self.worker) * 16;
+        // Multiples of the golden ratio, without their whole part, fill an interval evenly.
+        let points: [f32; 16] = std::array::from_fn(|i| {
+            let turn = (first + i as u64) as f64 * 0.618_033_988_749_895;
+            (2.0 * turn.fract() - 1.0) as f32
+        });
+        let x = Tensor::<1>::from_floats(points, &self.device).reshape([16, 1]);
+        let y = x.clone().mul_scalar(3.0).sin();
+        let loss = MseLoss::new().forward(net.forward(x), y, Reduction::Mean);
+        let value = loss.clone().into_scalar::<f32>();
+        Ok((value, GradientsParams::from_grads(loss.backward(), net)))
+    }
+
+    fn learning_rate(&self, _step: u64) -> f64 {
+        0.1
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let device = Device::flex().autodiff();
+    device.seed(7);
+    let method = Method::lsgd(&LeaderConfig::default())?;
+    let leader = LocalLeader::new(0, WORKERS, method.clone(), Mode::Sync)?;
+    let mut node = Node::new(leader, |line| {
+        let objective = Sine {
+            worker: u64::from(lsgd_core::Exchange::rank(&line).worker),
+            device: device.clone(),
+        };
+        let optimizer = LeaderSgd::new(SgdConfig::new().init(), method.clone(), line);
+        Worker::new(Net::new(&device), optimizer, objective)
+    });
+
+    let mut step = 0;
+    while best_loss(&node) > TARGET && step < LIMIT {
+        step += 16;
+        if step == 320 {
+            println!("step {step:4}  worker 0.3 dies");
+            node.leave(3);
+        }
+        if !node.run(step)? {
+            return Err("the workers wait for each other".into());
+        }
+    }
+    node.close();
+    node.run(u64::MAX)?;
+
+    for event in node.events() {
+        if let Event::Election { step, election, .. } = event
+            && let Some(leader) = election.leader
+            && step % 64 == 0
+        {
+            println!(
+                "step {step:4}  worker {leader} leads: {:?}",
+                election.reason
+            );
+        }
+    }
+    for worker in node.workers() {
+        let report = worker.optimizer().report();
+        let (rank, step) = (report.rank, report.step);
+        let said = node.next(rank.worker as usize);
+        println!("worker {rank}  step {step}  {:?}  {said:?}", report.loss);
+    }
+    Ok(())
+}
+
+/// The lowest mean loss over a window, of all workers.
+fn best_loss(node: &Node<Net, Sine>) -> f64 {
+    let losses = node
+        .workers()
+        .map(|worker| match worker.optimizer().loss() {
+            WindowLoss::Mean(loss) => loss,
+            WindowLoss::Filling { .. } => f64::INFINITY,
+        });
+    losses.fold(f64::INFINITY, f64::min)
+}

@@ -1,0 +1,248 @@
+//! BatchNorm's running statistics: `batch_norm = "own" | "leader" | "mean"`, and Burn's pending
+//! updates, which would undo what is written before them.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use lsgd_core::{
+    Adoption, BatchNorm as Follow, Event, Layout, LeaderConfig, LeaderSgd, LocalLeader, Message,
+    Mode, Order, Rank, Snapshot, Source, Vector, read, write,
+};
+
+use crate::memory::Line;
+use crate::setting::{config, device, lsgd, report, sgd};
+
+#[derive(Module, Debug)]
+struct Net {
+    norm: BatchNorm,
+}
+
+impl Net {
+    fn new(device: &Device) -> Self {
+        Self {
+            norm: BatchNormConfig::new(2).with_momentum(0.5).init(device),
+        }
+    }
+
+    /// A training forward of a batch with mean (2, 6) and variance (1, 4), and its gradients.
+    fn train_forward(&self) -> GradientsParams {
+        let batch = Tensor::<2>::from_floats([[1.0, 4.0], [3.0, 8.0]], &device());
+        let loss = self.norm.forward(batch).powi_scalar(2).sum();
+        GradientsParams::from_grads(loss.backward(), self)
+    }
+}
+
+/// Running means, then variances, as a snapshot has them.
+fn statistics(net: &Net) -> Vec<f32> {
+    let source = Source::Mean { workers: 1 };
+    let snapshot = read(net, &Layout::of(net), source).expect("of its own layout");
+    snapshot.buffers().to_vec()
+}
+
+/// The statistics start at (0, 0), (1, 1); half of the batch's comes in with every forward.
+const AFTER_ONE: [f32; 4] = [1.0, 3.0, 1.0, 2.5];
+const LEADERS: [f32; 4] = [5.0, 7.0, 9.0, 0.5];
+
+fn leaders_snapshot(net: &Net, parameters: &[f32]) -> Arc<Snapshot> {
+    let source = Source::Worker {
+        rank: Rank::new(0, 1),
+        step: 1,
+    };
+    let (parameters, buffers) = (parameters.to_vec(), LEADERS.to_vec());
+    let made = Snapshot::new(Layout::of(net), source, parameters, buffers);
+    Arc::new(made.expect("as long as its layout"))
+}
+
+/// A training step of a worker with `batch_norm = follow`, and the exchange after it.
+fn after_an_exchange(follow: Follow, pull: f64, mean: Option<[f32; 4]>) -> (Net, LeaderSgd) {
+    let line = Line::new(Rank::new(0, 0), Mode::Async);
+    let method = lsgd(LeaderConfig {
+        batch_norm: follow,
+        local_pull: pull,
+        ..config()
+    });
+    let mut worker = LeaderSgd::new(sgd(), method, line.clone());
+    let net = Net::new(&device());
+    let adoption = Adoption {
+        local: Some(leaders_snapshot(&net, &[2.0, 2.0, 1.0, 1.0])),
+        global: None,
+        buffers: mean.map(|mean| mean.as_slice().into()),
+    };
+    line.post().orders.push_back(Order::Adopt(adoption));
+    let gradients = net.train_forward();
+    (worker.step(0.0, net, gradients), worker)
+}
+
+/// Parameters first, buffers apart; a snapshot has the last forward's update in it.
+#[test]
+fn read_flushes_the_pending_update() {
+    let net = Net::new(&device());
+    assert_eq!(statistics(&net), [0.0, 0.0, 1.0, 1.0]);
+    let _ = net.train_forward();
+    assert_eq!(statistics(&net), AFTER_ONE);
+    let layout = Layout::of(&net);
+    assert_eq!((layout.parameter_len(), layout.buffer_len()), (4, 4));
+}
+
+#[test]
+fn own_statistics_stay_and_lose_no_update() {
+    for pull in [0.5, 1.0] {
+        let (net, _) = after_an_exchange(Follow::Own, pull, None);
+        assert_eq!(statistics(&net), AFTER_ONE);
+    }
+}
+
+#[test]
+fn leaders_statistics_are_pulled_like_parameters() {
+    let (net, _) = after_an_exchange(Follow::Leader, 0.5, None);
+    assert_eq!(statistics(&net), [3.0, 5.0, 5.0, 1.5]);
+    let (net, _) = after_an_exchange(Follow::Leader, 1.0, None);
+    assert_eq!(statistics(&net), LEADERS);
+    let (net, _) = after_an_exchange(Follow::Leader, 0.0, None);
+    assert_eq!(statistics(&net), AFTER_ONE);
+}
+
+#[test]
+fn mean_statistics_are_taken_over_whatever_the_pull() {
+    for pull in [0.0, 0.5] {
+        let (net, _) = after_an_exchange(Follow::Mean, pull, Some([4.0, 3.0, 2.0, 1.0]));
+        assert_eq!(statistics(&net), [4.0, 3.0, 2.0, 1.0]);
+    }
+}
+
+/// What is written stays: the next training forward starts from it.
+#[test]
+fn written_statistics_survive_a_training_step() {
+    let half_way = |from: [f32; 4]| {
+        [2.0, 6.0, 1.0, 4.0]
+            .map(f32::from)
+            .iter()
+            .zip(from)
+            .map(|(batch, from)| (batch + from) / 2.0)
+            .collect::<Vec<f32>>()
+    };
+
+    let net = Net::new(&device());
+    let _ = net.train_forward();
+    let snapshot = leaders_snapshot(&net, &[1.0, 1.0, 0.0, 0.0]);
+    let net = write(net.clone(), &Layout::of(&net), &snapshot).expect("one layout");
+    assert_eq!(statistics(&net), LEADERS);
+    let _ = net.train_forward();
+    assert_eq!(statistics(&net), half_way(LEADERS));
+
+    for (follow, mean) in [(Follow::Leader, None), (Follow::Mean, Some(LEADERS))] {
+        let (net, mut worker) = after_an_exchange(follow, 1.0, mean);
+        let gradients = net.train_forward();
+        let net = worker.step(0.0, net, gradients);
+        assert_eq!(statistics(&net), half_way(LEADERS));
+    }
+}
+
+/// A pull of parameters alone loses none of a sequence of updates.
+#[test]
+fn updates_go_on_under_pulls() {
+    let plain = Net::new(&device());
+    let (mut net, mut worker) = after_an_exchange(Follow::Own, 0.25, None);
+    let _ = plain.train_forward();
+    for _ in 0..3 {
+        let _ = plain.train_forward();
+        let gradients = net.train_forward();
+        net = worker.step(0.0, net, gradients);
+    }
+    assert_eq!(statistics(&net), statistics(&plain));
+}
+
+fn with_buffers(message: Message, buffers: &[f32]) -> Message {
+    match message {
+        Message::Report { report, .. } => Message::Report {
+            report,
+            buffers: Some(buffers.into()),
+        },
+        other => other,
+    }
+}
+
+/// Runs a meeting of three that report these statistics; the mean that comes of it.
+fn mean_of(buffers: [&[f32]; 3]) -> Option<Vec<f32>> {
+    let method = lsgd(LeaderConfig {
+        batch_norm: Follow::Mean,
+        ..config()
+    });
+    let mut leader = LocalLeader::new(0, 3, method, Mode::Sync).expect("runs in sync");
+    for (worker, buffers) in (0..).zip(buffers) {
+        leader.receive(worker, with_buffers(report(worker, 1, 1.0), buffers));
+    }
+    let snapshot = leaders_snapshot(&Net::new(&device()), &[1.0, 1.0, 0.0, 0.0]);
+    leader.receive(0, Message::Publish(Vector::Snapshot, Ok(snapshot)));
+    while let Some((_, order)) = leader.next_order() {
+        if let Order::Adopt(adoption) = order {
+            return adoption.buffers.map(|buffers| buffers.to_vec());
+        }
+    }
+    None
+}
+
+#[test]
+fn mean_statistics_are_the_workers_mean() {
+    let mean = mean_of([
+        &[1.0, 0.0, 1.0, 1.0],
+        &[2.0, 0.0, 1.0, 1.0],
+        &[6.0, 3.0, 1.0, 1.0],
+    ]);
+    assert_eq!(mean, Some(vec![3.0, 1.0, 1.0, 1.0]));
+}
+
+/// One worker whose statistics are not finite must not spoil everybody's.
+#[test]
+fn mean_statistics_leave_out_a_worker_whose_are_not_finite() {
+    let mean = mean_of([&[1.0; 4], &[f32::NAN, 1.0, 1.0, 1.0], &[3.0; 4]]);
+    assert_eq!(mean, Some(vec![2.0; 4]));
+}
+
+/// Nor may statistics of another model be added to them.
+#[test]
+fn mean_statistics_leave_out_another_model() {
+    let mean = mean_of([&[1.0; 4], &[9.0; 2], &[3.0; 4]]);
+    assert_eq!(mean, Some(vec![2.0; 4]));
+}
+
+/// With `local_sgd` and `batch_norm = "own"` the mean is of parameters alone.
+#[test]
+fn local_sgd_keeps_own_statistics() {
+    let line = Line::new(Rank::new(0, 0), Mode::Sync);
+    let method = lsgd_core::Method::local_sgd(1, 1, Follow::Own).expect("valid");
+    let mut worker = LeaderSgd::new(sgd(), method, line.clone());
+    let net = Net::new(&device());
+    let adoption = Adoption {
+        local: Some(leaders_snapshot(&net, &[2.0, 3.0, 4.0, 5.0])),
+        ..Adoption::default()
+    };
+    line.post().orders.push_back(Order::Adopt(adoption));
+    let gradients = net.train_forward();
+    let net = worker.step(0.0, net, gradients);
+    assert_eq!(statistics(&net), AFTER_ONE);
+    let source = Source::Mean { workers: 1 };
+    let now = read(&net, &Layout::of(&net), source).expect("of its own layout");
+    assert_eq!(now.parameters(), [2.0, 3.0, 4.0, 5.0]);
+}
+
+/// Events are for the record: nothing in them is lost in JSON.
+#[test]
+fn refusal_in_an_event_survives_json() {
+    let net = Net::new(&device());
+    let other = Layout::of(&crate::setting::Point::at(&[0.0]));
+    let why = leaders_snapshot(&net, &[1.0; 4]).check(&other);
+    let event = Event::Refused {
+        step: 3,
+        worker: Rank::new(0, 1),
+        why: why.expect_err("another model"),
+    };
+    let text = serde_json::to_string(&event).expect("plain data");
+    assert_eq!(
+        serde_json::from_str::<Event>(&text).expect("as written"),
+        event
+    );
+}

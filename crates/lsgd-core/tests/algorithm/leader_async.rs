@@ -1,0 +1,259 @@
+//! Mode `async`, the paper's Algorithm 1: the total step count triggers, nobody waits.
+
+use lsgd_core::{
+    Event, LeaderConfig, LocalLeader, Message, Mode, Next, Order, Rank, Reason, Source, Vector,
+};
+
+use crate::leader_sync::node_of;
+use crate::setting::{config, lsgd, report, snapshot};
+
+/// tau = 4, and a report is too old after twice that.
+fn every_four() -> LeaderConfig {
+    LeaderConfig {
+        local_period: 4,
+        global_period: 4,
+        ..config()
+    }
+}
+
+fn leader(workers: u32) -> LocalLeader {
+    LocalLeader::new(0, workers, lsgd(every_four()), Mode::Async).expect("runs in async")
+}
+
+/// Orders, as what they are and for whom.
+fn orders(leader: &mut LocalLeader) -> Vec<(u32, &'static str)> {
+    std::iter::from_fn(|| leader.next_order())
+        .map(|(worker, order)| match order {
+            Order::Publish => (worker, "publish"),
+            Order::Adopt(_) => (worker, "adopt"),
+            Order::Centre(_) | Order::Close => (worker, "other"),
+        })
+        .collect()
+}
+
+/// Worker `worker` steps from `from` on, `steps` times; what is ordered meanwhile.
+fn steps(leader: &mut LocalLeader, worker: u32, from: u64, steps: u64) -> Vec<(u32, &'static str)> {
+    for step in from..from + steps {
+        leader.receive(worker, report(worker, step, f64::from(worker)));
+    }
+    orders(leader)
+}
+
+fn publish(worker: u32, step: u64) -> Message {
+    Message::Publish(Vector::Snapshot, Ok(snapshot(worker, step, &[1.0])))
+}
+
+/// "n l tau divides the total number of steps", whoever takes them.
+#[test]
+fn trigger_counts_the_steps_of_all() {
+    let mut leader = leader(2);
+    assert_eq!(steps(&mut leader, 1, 1, 7), []);
+    assert_eq!(steps(&mut leader, 0, 1, 1), [(0, "publish")]);
+    leader.receive(0, publish(0, 1));
+    assert_eq!(orders(&mut leader), [(0, "adopt"), (1, "adopt")]);
+    assert_eq!(steps(&mut leader, 0, 2, 7), []);
+    assert_eq!(steps(&mut leader, 1, 8, 1), [(0, "publish")]);
+}
+
+/// Nobody waits for anybody: a worker whose peers stand still takes all its steps.
+#[test]
+fn nobody_waits() {
+    let mut node = node_of(3, &lsgd(every_four()), Mode::Async);
+    for _ in 0..50 {
+        assert_eq!(node.turn(1), Ok(true));
+        assert_eq!(node.next(1), Some(Next::Continue));
+    }
+    let steps: Vec<u64> = node.workers().map(|w| w.optimizer().steps()).collect();
+    assert_eq!(steps, [0, 50, 0]);
+}
+
+/// The elected worker publishes at its next step boundary, named by worker and step.
+#[test]
+fn elected_publishes_at_its_next_step_boundary() {
+    let mut node = node_of(2, &lsgd(every_four()), Mode::Async);
+    assert_eq!(node.run(20), Ok(true));
+    let elected: Vec<u32> = node
+        .events()
+        .iter()
+        .filter_map(|event| match event {
+            Event::Election { election, .. } => election.leader.map(|rank| rank.worker),
+            _ => None,
+        })
+        .collect();
+    let published: Vec<u32> = node
+        .events()
+        .iter()
+        .filter_map(|event| match event {
+            Event::Exchange {
+                step,
+                source: Source::Worker { rank, step: at },
+                ..
+            } => {
+                assert!(step.abs_diff(*at) <= 1, "published {at}, furthest {step}");
+                Some(rank.worker)
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(elected.len(), 5, "40 steps, 8 an exchange: {elected:?}");
+    // The last may have been elected after its last step boundary.
+    assert!(published.len() >= 4, "{published:?}");
+    assert_eq!(published, elected[..published.len()]);
+}
+
+/// If the elected worker dies before it publishes, the election is repeated.
+#[test]
+fn elected_worker_leaves() {
+    let mut leader = leader(3);
+    steps(&mut leader, 1, 1, 6);
+    steps(&mut leader, 2, 1, 5);
+    assert_eq!(steps(&mut leader, 0, 1, 1), [(0, "publish")]);
+    leader.leave(0);
+    assert_eq!(orders(&mut leader), [(1, "publish")]);
+    leader.receive(0, publish(0, 1));
+    assert_eq!(orders(&mut leader), []);
+    leader.receive(1, publish(1, 7));
+    assert_eq!(orders(&mut leader), [(1, "adopt"), (2, "adopt")]);
+}
+
+/// If the elected worker comes to no step boundary for too long, the election is repeated, without
+/// it; what it publishes in the end is not used.
+#[test]
+fn elected_worker_is_too_old() {
+    let mut leader = leader(2);
+    steps(&mut leader, 0, 1, 1);
+    assert_eq!(steps(&mut leader, 1, 1, 7), [(0, "publish")]);
+    // Worker 0's report is as old as max_staleness, 8 of its node's steps: still fresh enough.
+    assert_eq!(steps(&mut leader, 1, 8, 10), []);
+    assert_eq!(steps(&mut leader, 1, 18, 1), [(1, "publish")]);
+    leader.receive(0, publish(0, 2));
+    assert_eq!(orders(&mut leader), []);
+    leader.receive(1, publish(1, 19));
+    assert_eq!(orders(&mut leader), [(0, "adopt"), (1, "adopt")]);
+    let reasons: Vec<Reason> = std::iter::from_fn(|| leader.next_event())
+        .filter_map(|event| match event {
+            Event::Election { election, .. } => Some(election.reason),
+            _ => None,
+        })
+        .collect();
+    assert!(matches!(
+        reasons.as_slice(),
+        [Reason::LowestLoss { .. }, Reason::OnlyEligible { .. }]
+    ));
+}
+
+/// Only increments count: a death never moves the trigger back, and with fewer workers live the
+/// period is theirs.
+#[test]
+fn death_does_not_move_the_trigger_back() {
+    let mut leader = leader(4);
+    assert_eq!(steps(&mut leader, 1, 1, 11), []);
+    leader.leave(3);
+    assert_eq!(
+        steps(&mut leader, 1, 12, 1),
+        [(1, "publish")],
+        "12 of 3 x 4"
+    );
+}
+
+/// Another worker's death leaves an election under way as it is.
+#[test]
+fn follower_leaves_while_the_snapshot_is_awaited() {
+    let mut leader = leader(2);
+    assert_eq!(steps(&mut leader, 1, 1, 8), [(1, "publish")]);
+    leader.leave(0);
+    assert_eq!(orders(&mut leader), []);
+    leader.receive(1, publish(1, 8));
+    assert_eq!(orders(&mut leader), [(1, "adopt")]);
+}
+
+/// Staleness is counted in the adopter's own steps.
+#[test]
+fn staleness_is_recorded() {
+    let mut leader = leader(2);
+    steps(&mut leader, 1, 1, 5);
+    assert_eq!(steps(&mut leader, 0, 1, 3), [(0, "publish")]);
+    leader.receive(0, publish(0, 3));
+    let adopted = |worker: u32, step| {
+        let source = Source::Worker {
+            rank: Rank::new(0, 0),
+            step: 3,
+        };
+        let scope = lsgd_core::Scope::Local;
+        let strength = 0.25;
+        (
+            worker,
+            Message::Adopted {
+                step,
+                scope,
+                source,
+                strength,
+            },
+        )
+    };
+    // Worker 1 had reported step 5 when the snapshot came and adopts after two more.
+    let (worker, message) = adopted(1, 7);
+    leader.receive(worker, message);
+    let last = std::iter::from_fn(|| leader.next_event()).last();
+    assert!(
+        matches!(
+            last,
+            Some(Event::Adoption {
+                step: 7,
+                staleness: 2,
+                ..
+            })
+        ),
+        "{last:?}"
+    );
+}
+
+/// A worker that is busy for long adopts the newest leader, once: older ones have no more to say.
+#[test]
+fn slow_worker_is_pulled_by_the_newest_leader() {
+    use lsgd_core::{Exchange, Group};
+    let (_group, mut members) = Group::form(leader(2), |_| {});
+    for exchange in 1..=3 {
+        for step in 1..=8 {
+            let step = (exchange - 1) * 8 + step;
+            members[1].send(report(1, step, 1.0));
+        }
+        assert!(matches!(members[1].receive(false), Some(Order::Publish)));
+        members[1].send(publish(1, exchange * 8));
+        assert!(matches!(members[1].receive(false), Some(Order::Adopt(_))));
+    }
+    let Some(Order::Adopt(adoption)) = members[0].receive(false) else {
+        panic!("worker 0 was to adopt");
+    };
+    let target = adoption.local.map(|snapshot| snapshot.source());
+    let newest = Source::Worker {
+        rank: Rank::new(0, 1),
+        step: 24,
+    };
+    assert_eq!(target, Some(newest));
+    assert!(members[0].receive(false).is_none(), "and nothing older");
+}
+
+/// A broken snapshot is refused; the run goes on to the next exchange.
+#[test]
+fn refused_snapshot_ends_only_its_exchange() {
+    let mut leader = leader(1);
+    assert_eq!(steps(&mut leader, 0, 1, 4), [(0, "publish")]);
+    let broken = snapshot(0, 4, &[f32::NAN]);
+    leader.receive(0, Message::Publish(Vector::Snapshot, Ok(broken)));
+    assert_eq!(orders(&mut leader), []);
+    let events: Vec<Event> = std::iter::from_fn(|| leader.next_event()).collect();
+    assert!(matches!(events.last(), Some(Event::Refused { .. })));
+    assert_eq!(steps(&mut leader, 0, 5, 4), [(0, "publish")]);
+}
+
+/// Closing reaches a worker at its next step boundary.
+#[test]
+fn close_stops_at_the_next_step_boundary() {
+    let mut node = node_of(2, &lsgd(every_four()), Mode::Async);
+    assert_eq!(node.run(6), Ok(true));
+    node.close();
+    assert_eq!(node.run(100), Ok(true));
+    let steps: Vec<u64> = node.workers().map(|w| w.optimizer().steps()).collect();
+    assert_eq!(steps, [7, 7]);
+}

@@ -1,0 +1,18 @@
+//! Arxiv 1905.10395 (Leader SGD), equation by equation, and everything around it that the crate
+//! promises.
+
+mod batch_norm;
+mod centre;
+mod decisions;
+mod equations;
+mod inner_optimizer;
+mod leader_async;
+mod leader_sync;
+mod mean;
+#[path = "../../examples/simulated/memory.rs"]
+mod memory;
+mod method;
+mod reference;
+mod setting;
+mod snapshots;
+mod threads;

@@ -1,0 +1,219 @@
+//! Whole runs against `tests/reference/lsgd.py`, which computes Algorithm 1 in numpy and float64.
+
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{ModuleOptimizer, SgdConfig};
+use lsgd_core::{
+    Adoption, BatchNorm, Candidate, Election, Event, LeaderConfig, LeaderSgd, LocalLeader, Message,
+    Method, Mode, Next, Order, Rank, Report, Snapshot, Worker, elect,
+};
+use serde::Deserialize;
+use std::sync::Arc;
+
+use crate::memory::{Line, Node};
+use crate::setting::{Bowl, Point};
+
+/// A case of the stored file: its settings, who led, and every worker's x after every step.
+#[derive(Debug, Deserialize)]
+struct Case {
+    name: String,
+    method: String,
+    nodes: u32,
+    /// Per node.
+    workers: u32,
+    steps: u64,
+    learning_rate: f64,
+    momentum: f64,
+    local_pull: f64,
+    global_pull: f64,
+    local_period: u64,
+    global_period: u64,
+    local_prox: f64,
+    global_prox: f64,
+    loss_window: usize,
+    /// Step, leader of each node, leader of all; workers numbered over all nodes.
+    leaders: Vec<(u64, Vec<Option<u32>>, Option<u32>)>,
+    trace: Vec<Vec<[f32; 2]>>,
+}
+
+fn cases() -> Vec<Case> {
+    serde_json::from_str(include_str!("../reference/lsgd.json")).expect("as the script wrote it")
+}
+
+impl Case {
+    fn method(&self) -> Method {
+        if self.method == "local_sgd" {
+            let (period, window) = (self.local_period, self.loss_window);
+            return Method::local_sgd(period, window, BatchNorm::Own).expect("valid");
+        }
+        let config = LeaderConfig {
+            local_pull: self.local_pull,
+            global_pull: self.global_pull,
+            local_period: self.local_period,
+            global_period: self.global_period,
+            local_prox: self.local_prox,
+            global_prox: self.global_prox,
+            loss_window: self.loss_window,
+            max_staleness: None,
+            batch_norm: BatchNorm::Own,
+        };
+        Method::lsgd(&config).expect("valid")
+    }
+
+    fn inner(&self) -> ModuleOptimizer {
+        let momentum = MomentumConfig {
+            momentum: self.momentum,
+            dampening: 0.0,
+            nesterov: false,
+        };
+        SgdConfig::new().with_momentum(Some(momentum)).init()
+    }
+
+    /// Worker `line.rank()`, with its number over all nodes.
+    fn worker(&self, line: Line) -> Worker<Point, Bowl> {
+        let rank = lsgd_core::Exchange::rank(&line);
+        let number = rank.node * self.workers + rank.worker;
+        let start = Point::at(&[number as f32 + 1.0, 2.0 - number as f32]);
+        let mut bowl = Bowl::new(number);
+        bowl.rate = self.learning_rate;
+        let optimizer = LeaderSgd::new(self.inner(), self.method(), line);
+        Worker::new(start, optimizer, bowl)
+    }
+
+    fn number(&self, rank: Rank) -> u32 {
+        rank.node * self.workers + rank.worker
+    }
+
+    fn compare<'a>(&self, step: u64, workers: impl Iterator<Item = &'a Worker<Point, Bowl>>) {
+        let expected = &self.trace[step as usize - 1];
+        let ends: Vec<Vec<f32>> = workers.map(|worker| worker.module().values()).collect();
+        assert_eq!(ends.len(), expected.len(), "{}", self.name);
+        for (number, (end, expected)) in ends.iter().zip(expected).enumerate() {
+            for (a, b) in end.iter().zip(expected) {
+                let (name, off) = (&self.name, (a - b).abs());
+                assert!(
+                    off < 5e-6,
+                    "{name}, step {step}, worker {number}: {a}, not {b}"
+                );
+            }
+        }
+    }
+}
+
+/// One node, through [`LocalLeader`]: every x, and every election.
+#[test]
+fn one_node() {
+    let cases: Vec<Case> = cases().into_iter().filter(|case| case.nodes == 1).collect();
+    assert!(cases.len() >= 8);
+    for case in cases {
+        let leader = LocalLeader::new(0, case.workers, case.method(), Mode::Sync).expect("sync");
+        let mut node = Node::new(leader, |line| case.worker(line));
+        for step in 1..=case.steps {
+            assert_eq!(node.run(step), Ok(true));
+            case.compare(step, node.workers());
+        }
+        let elections: Vec<_> = node
+            .events()
+            .iter()
+            .filter_map(|event| match event {
+                Event::Election { step, election, .. } => {
+                    let leader = election.leader.map(|rank| case.number(rank));
+                    Some((*step, vec![leader], None))
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(elections, case.leaders, "{}", case.name);
+    }
+}
+
+/// Several nodes: local and global elections and both pulls, with the exchange written out.
+#[test]
+fn several_nodes() {
+    let cases: Vec<Case> = cases().into_iter().filter(|case| case.nodes > 1).collect();
+    assert!(cases.len() >= 3);
+    for case in cases {
+        let ranks = (0..case.nodes).flat_map(|n| (0..case.workers).map(move |w| Rank::new(n, w)));
+        let lines: Vec<Line> = ranks.map(|rank| Line::new(rank, Mode::Sync)).collect();
+        let mut workers: Vec<_> = lines.iter().map(|line| case.worker(line.clone())).collect();
+        let mut elections = Vec::new();
+        for step in 1..=case.steps {
+            let due = case.method().periods().due(step);
+            for worker in &mut workers {
+                let next = if due.any() {
+                    Next::Wait
+                } else {
+                    Next::Continue
+                };
+                assert_eq!(worker.step(), Ok(next));
+            }
+            if due.any() {
+                elections.push(meet(&case, step, due.global, &mut workers, &lines));
+            }
+            case.compare(step, workers.iter());
+        }
+        assert_eq!(elections, case.leaders, "{}", case.name);
+    }
+}
+
+/// A meeting of all nodes: each elects its leader, then, if due, the leaders elect one of them.
+fn meet(
+    case: &Case,
+    step: u64,
+    global: bool,
+    workers: &mut [Worker<Point, Bowl>],
+    lines: &[Line],
+) -> (u64, Vec<Option<u32>>, Option<u32>) {
+    let reports: Vec<Report> = lines.iter().map(reported).collect();
+    let node_size = case.workers as usize;
+    let locals: Vec<Option<Rank>> = reports
+        .chunks(node_size)
+        .map(|node| vote(node).leader)
+        .collect();
+    let of_nodes: Option<Vec<Report>> = locals
+        .iter()
+        .map(|rank| rank.map(|rank| reports[case.number(rank) as usize]))
+        .collect();
+    let first = of_nodes
+        .filter(|_| global)
+        .and_then(|all| vote(&all).leader);
+
+    let mut published: Vec<Option<Arc<Snapshot>>> = vec![None; lines.len()];
+    for rank in locals.iter().flatten() {
+        let number = case.number(*rank) as usize;
+        lines[number].post().orders.push_back(Order::Publish);
+        assert_eq!(workers[number].exchange(), Next::Wait);
+        let sent = lines[number].post().sent.pop_front();
+        let Some(Message::Publish(_, Ok(snapshot))) = sent else {
+            panic!("worker {rank} was to publish: {sent:?}");
+        };
+        published[number] = Some(snapshot);
+    }
+    let of = |rank: Option<Rank>| published[case.number(rank?) as usize].clone();
+    for (number, worker) in workers.iter_mut().enumerate() {
+        let adoption = Adoption {
+            local: of(locals[number / node_size]),
+            global: of(first),
+            buffers: None,
+        };
+        let mut post = lines[number].post();
+        post.orders.push_back(Order::Adopt(adoption));
+        drop(post);
+        assert_eq!(worker.exchange(), Next::Continue);
+        lines[number].post().sent.clear();
+    }
+    let numbers = |rank: &Option<Rank>| rank.map(|rank| case.number(rank));
+    (step, locals.iter().map(numbers).collect(), numbers(&first))
+}
+
+/// The report that a worker has sent at a meeting.
+fn reported(line: &Line) -> Report {
+    match line.post().sent.pop_front() {
+        Some(Message::Report { report, .. }) => report,
+        other => panic!("a worker at a meeting reports first: {other:?}"),
+    }
+}
+
+fn vote(reports: &[Report]) -> Election {
+    let fresh = |&report: &Report| Candidate { report, age: 0 };
+    elect(&reports.iter().map(fresh).collect::<Vec<_>>(), 0)
+}

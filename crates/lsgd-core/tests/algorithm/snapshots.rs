@@ -1,0 +1,228 @@
+//! Flat vectors: what a layout tells apart, what is refused, what a mean is.
+
+use std::sync::Arc;
+
+use burn::module::{Module, Param};
+use burn::nn::LinearConfig;
+use burn::tensor::Tensor;
+use lsgd_core::{Layout, Rank, Refusal, Snapshot, Source, is_buffer, read, write};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::setting::{Point, bits, device, floats, layout, snapshot};
+
+#[derive(Module, Debug)]
+struct Several {
+    parts: Vec<Param<Tensor<1>>>,
+}
+
+/// A module of vectors, each of a length and frozen or not.
+fn several(parts: &[(usize, bool)]) -> Several {
+    let part = |&(len, frozen): &(usize, bool)| {
+        let values = Tensor::<1>::zeros([len], &device());
+        Param::from_tensor(values).set_require_grad(!frozen)
+    };
+    Several {
+        parts: parts.iter().map(part).collect(),
+    }
+}
+
+fn parts() -> impl Strategy<Value = Vec<(usize, bool)>> {
+    vec((1..4_usize, any::<bool>()), 0..4)
+}
+
+/// What a layout holds of a module: where its trainable parts are, and how long.
+fn trainable(parts: &[(usize, bool)]) -> Vec<(usize, usize)> {
+    let numbered = parts.iter().enumerate();
+    numbered
+        .filter(|(_, (_, frozen))| !frozen)
+        .map(|(i, (len, _))| (i, *len))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Two modules have one digest exactly when their trainable parameters have the same names,
+    /// shapes and order.
+    #[test]
+    fn digest_tells_layouts_apart(one in parts(), other in parts()) {
+        let (a, b) = (Layout::of(&several(&one)), Layout::of(&several(&other)));
+        let alike = trainable(&one) == trainable(&other);
+        prop_assert_eq!(a.digest() == b.digest(), alike);
+        prop_assert_eq!(a.parameter_len(), trainable(&one).iter().map(|(_, len)| len).sum::<usize>());
+    }
+
+    /// The mean is summed in the order given, in f32, and then divided: numpy's
+    /// `(a + b + c) / np.float32(3)`.
+    #[test]
+    fn mean_is_summed_in_order(
+        workers in (1..5_usize, 1..6_usize)
+            .prop_flat_map(|(workers, len)| vec(vec(-1e6..1e6_f32, len), workers))
+    ) {
+        let len = workers[0].len();
+        let snapshots: Vec<Arc<Snapshot>> = (0..).zip(&workers).map(|(w, x)| snapshot(w, 1, x)).collect();
+        let mean = Snapshot::mean(snapshots.iter().map(Arc::as_ref)).expect("finite").expect("some");
+        let expected: Vec<f32> = (0..len).map(|i| {
+            let sum = workers.iter().skip(1).fold(workers[0][i], |sum, x| sum + x[i]);
+            sum / workers.len() as f32
+        }).collect();
+        prop_assert_eq!(bits(mean.parameters()), bits(&expected));
+        prop_assert_eq!(mean.source(), Source::Mean { workers: workers.len() });
+    }
+
+    /// A digest is of bits: equal values have one, and one flipped bit has another.
+    #[test]
+    fn digest_is_of_the_bits(values in vec(any::<f32>(), 1..6), at in any::<usize>(), bit in 0..32_u32) {
+        let mut flipped = values.clone();
+        let at = at % values.len();
+        flipped[at] = f32::from_bits(flipped[at].to_bits() ^ (1 << bit));
+        let digest = |values: &[f32]| snapshot(0, 1, values).digest();
+        prop_assert_eq!(digest(&values), digest(&values.clone()));
+        prop_assert_ne!(digest(&values), digest(&flipped));
+    }
+
+    /// What is written is read again, bit for bit.
+    #[test]
+    fn write_then_read(values in vec(-1e30..1e30_f32, 1..6)) {
+        let module = Point::at(&vec![0.5; values.len()]);
+        let given = snapshot(1, 3, &values);
+        let module = write(module, &layout(values.len()), &given).expect("one layout");
+        let back = read(&module, &layout(values.len()), given.source()).expect("one layout");
+        prop_assert_eq!(back.digest(), given.digest());
+        prop_assert!(module.x.val().is_require_grad());
+    }
+}
+
+/// The mean of nothing is nothing.
+#[test]
+fn mean_of_none() {
+    assert!(Snapshot::mean([]).expect("nothing to refuse").is_none());
+}
+
+/// No part of a mean may be something else than finite numbers, the first one included.
+#[test]
+fn mean_refuses_what_is_not_finite() {
+    let (good, bad) = (
+        snapshot(0, 1, &[1.0, 2.0]),
+        snapshot(1, 1, &[1.0, f32::NAN]),
+    );
+    for parts in [[&good, &bad], [&bad, &good]] {
+        let refusal = Snapshot::mean(parts.map(Arc::as_ref)).expect_err("a NaN");
+        assert_eq!(refusal, Refusal::NotFinite { index: 1 });
+    }
+}
+
+/// Two different models can never be mixed.
+#[test]
+fn mean_refuses_another_layout() {
+    let (one, other) = (snapshot(0, 1, &[1.0]), snapshot(1, 1, &[1.0, 2.0]));
+    let refusal = Snapshot::mean([one.as_ref(), other.as_ref()]).expect_err("two models");
+    assert!(matches!(refusal, Refusal::Layout { .. }), "{refusal}");
+    let text = refusal.to_string();
+    assert!(text.ends_with("all workers must train one model"), "{text}");
+}
+
+/// The same values under another name or in another shape are another model.
+#[test]
+fn layouts_differ_by_name_and_shape() {
+    #[derive(Module, Debug)]
+    struct Renamed {
+        y: Param<Tensor<1>>,
+    }
+    #[derive(Module, Debug)]
+    struct Square {
+        x: Param<Tensor<2>>,
+    }
+    let device = device();
+    let renamed = Renamed {
+        y: Param::from_data([0.0, 0.0, 0.0, 0.0], &device),
+    };
+    let square = Square {
+        x: Param::from_data([[0.0, 0.0], [0.0, 0.0]], &device),
+    };
+    let digests = [
+        layout(4).digest(),
+        Layout::of(&renamed).digest(),
+        Layout::of(&square).digest(),
+    ];
+    assert!(digests[0] != digests[1] && digests[1] != digests[2] && digests[0] != digests[2]);
+}
+
+#[test]
+fn snapshot_of_a_wrong_length_is_refused() {
+    let source = Source::Worker {
+        rank: Rank::new(0, 0),
+        step: 1,
+    };
+    let refusal = Snapshot::new(layout(2), source, vec![1.0], vec![]).expect_err("too short");
+    let (expected, found) = (2, 1);
+    assert_eq!(refusal, Refusal::Length { expected, found });
+}
+
+#[test]
+fn write_refuses_another_model_and_what_is_not_finite() {
+    let refusal = write(Point::at(&[0.0]), &layout(1), &snapshot(0, 1, &[1.0, 2.0]));
+    assert!(matches!(refusal, Err(Refusal::Layout { .. })));
+    let refusal = write(
+        Point::at(&[0.0]),
+        &layout(1),
+        &snapshot(0, 1, &[f32::INFINITY]),
+    );
+    assert!(matches!(refusal, Err(Refusal::NotFinite { index: 0 })));
+}
+
+/// A module that is not of the layout it is said to be is neither read nor written.
+#[test]
+fn module_of_another_layout_is_refused() {
+    let long = Point::at(&[1.0, 2.0, 3.0]);
+    let source = snapshot(0, 1, &[0.0]).source();
+    assert!(matches!(
+        read(&long, &layout(2), source),
+        Err(Refusal::Length { expected: 2, .. })
+    ));
+    let two = snapshot(0, 1, &[8.0, 9.0]);
+    assert!(matches!(
+        write(long, &layout(2), &two),
+        Err(Refusal::Length { expected: 2, .. })
+    ));
+    assert!(matches!(
+        write(several(&[(2, false)]), &layout(2), &two),
+        Err(Refusal::Length {
+            expected: 2,
+            found: 0
+        })
+    ));
+}
+
+/// Parameters that Burn makes only when they are first used are the ones that are read.
+#[test]
+fn lazy_parameters_are_read_as_they_will_be() {
+    let linear = LinearConfig::new(3, 2).init(&device());
+    let layout = Layout::of(&linear);
+    let source = snapshot(0, 1, &[0.0]).source();
+    let first = read(&linear, &layout, source).expect("of its own layout");
+    let again = read(&linear, &layout, source).expect("of its own layout");
+    assert_eq!(first.digest(), again.digest());
+    let weight = floats(linear.weight.val());
+    assert_eq!(bits(&first.parameters()[..6]), bits(&weight));
+}
+
+/// An evaluation module, off the tape, takes a snapshot as well.
+#[test]
+fn module_off_the_tape_can_be_written() {
+    let module = Point::at(&[0.0, 0.0]).valid();
+    let module = write(module, &layout(2), &snapshot(0, 1, &[1.0, 2.0])).expect("one layout");
+    assert_eq!(module.values(), [1.0, 2.0]);
+}
+
+#[test]
+fn buffers_are_known_by_name() {
+    assert!(is_buffer("layers.3.norm.running_mean") && is_buffer("running_var"));
+    assert!(!is_buffer("running_mean.weight") && !is_buffer("norm.gamma"));
+}
+
+#[test]
+fn bytes_are_four_a_value() {
+    assert_eq!(snapshot(0, 1, &[0.0; 5]).bytes(), 20);
+}
