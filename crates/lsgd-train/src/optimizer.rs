@@ -6,6 +6,9 @@ use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
 
 use crate::config::{OptimizerConfig, OptimizerName};
 
+/// What Adam adds to a gradient's root mean square, as in PyTorch; Burn's default is larger.
+const EPSILON: f32 = 1e-8;
+
 /// Makes the optimizer, with PyTorch's arithmetic: dampening 0, weight decay added to the gradient
 /// before momentum (`sgd`, `adam`) or decoupled (`adamw`).
 pub fn inner(config: &OptimizerConfig) -> ModuleOptimizer {
@@ -24,7 +27,13 @@ pub fn inner(config: &OptimizerConfig) -> ModuleOptimizer {
                 .with_momentum(momentum)
                 .init()
         }
-        OptimizerName::Adam => AdamConfig::new().with_weight_decay(added).init(),
-        OptimizerName::Adamw => AdamWConfig::new().with_weight_decay(decay).init(),
+        OptimizerName::Adam => AdamConfig::new()
+            .with_epsilon(EPSILON)
+            .with_weight_decay(added)
+            .init(),
+        OptimizerName::Adamw => AdamWConfig::new()
+            .with_epsilon(EPSILON)
+            .with_weight_decay(decay)
+            .init(),
     }
 }

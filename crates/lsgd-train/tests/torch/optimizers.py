@@ -1,0 +1,47 @@
+"""Writes optimizers.json: three weights under PyTorch's optimizers, for tests/optimizers.rs.
+
+    python optimizers.py    (PyTorch from PyPI; the test needs only the stored numbers)
+"""
+
+import json
+import pathlib
+
+import torch
+
+START = [0.5, -1.25, 2.0]
+GRADIENTS = [[0.3, -0.7, 0.11], [-0.2, 0.45, 0.9], [1.5, 0.0, -0.6], [0.05, -0.3, 0.2], [-0.9, 0.8, 0.4]]
+RATES = [0.1, 0.1, 0.05, 0.05, 0.01]
+
+CASES = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=1.0),
+    "sgd, weight decay": lambda p: torch.optim.SGD(p, lr=1.0, weight_decay=0.05),
+    "sgd, momentum": lambda p: torch.optim.SGD(p, lr=1.0, momentum=0.9, weight_decay=0.05),
+    "sgd, nesterov": lambda p: torch.optim.SGD(p, lr=1.0, momentum=0.9, nesterov=True, weight_decay=0.05),
+    "adam": lambda p: torch.optim.Adam(p, lr=1.0, weight_decay=0.05),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=1.0, weight_decay=0.05),
+}
+
+
+def run(make):
+    weights = torch.nn.Parameter(torch.tensor(START, dtype=torch.float64))
+    optimizer = make([weights])
+    trace = []
+    for rate, gradient in zip(RATES, GRADIENTS):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        weights.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+        trace.append(weights.detach().tolist())
+    return trace
+
+
+if __name__ == "__main__":
+    record = {
+        "torch": torch.__version__,
+        "start": START,
+        "gradients": GRADIENTS,
+        "rates": RATES,
+        "weights": {name: run(make) for name, make in CASES.items()},
+    }
+    path = pathlib.Path(__file__).with_suffix(".json")
+    path.write_text(json.dumps(record, indent=1) + "\n")
