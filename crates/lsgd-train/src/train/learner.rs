@@ -15,7 +15,7 @@ use crate::data::{Batch, DataError, Loader};
 use crate::learning_rate::LearningRate;
 
 /// Batches prepared ahead of the worker.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 
 /// A worker's batches, loss and learning rate.
 #[derive(Debug)]
