@@ -141,7 +141,8 @@ pub enum Command {
 Examples:
   lsgd-train eval runs/slow
   lsgd-train eval runs/slow --which mean
-  lsgd-train eval runs/slow --which worker-0 --set data.folder=/data/cifar-10-batches-bin")]
+  lsgd-train eval runs/slow --which worker-0 --set data.folder=/data/cifar-10-batches-bin
+  lsgd-train eval runs/slow --logits logits.safetensors    to compare with another program")]
     Eval(Eval),
 
     /// Write a run's parameters as safetensors, under torchvision's names
@@ -193,6 +194,10 @@ pub struct Eval {
     /// Override a key of the run's config, such as data.folder=DIR; may be repeated
     #[arg(long, short, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Also write the first 128 test images, as the model takes them, and its logits to a
+    /// safetensors file, tensors `images` and `logits`
+    #[arg(long, value_name = "FILE")]
+    pub logits: Option<PathBuf>,
 }
 
 /// Arguments of `lsgd-train export`.
@@ -329,11 +334,12 @@ mod tests {
             })
         );
         assert_eq!(
-            command("lsgd-train eval runs/a --which worker-3 --set data.folder=d"),
+            command("lsgd-train eval runs/a --which worker-3 --set data.folder=d --logits l"),
             Command::Eval(Eval {
                 run: "runs/a".into(),
                 which: Which::Worker(3),
                 set: vec![String::from("data.folder=d")],
+                logits: Some("l".into()),
             })
         );
         assert_eq!(

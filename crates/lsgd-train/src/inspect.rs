@@ -3,19 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lsgd_core::{Layout, Snapshot};
-use lsgd_models::{ModelConfig, ModelKind};
+use burn::tensor::{Tensor, TensorData};
+use lsgd_core::{Layout, Snapshot, write};
+use lsgd_models::{ModelConfig, ModelKind, Phase};
+use safetensors::tensor::{Dtype, TensorView};
 
 use crate::cli::{self, Which};
 use crate::config::Config;
 use crate::data::Dataset;
 use crate::device;
 use crate::error::TrainError;
-use crate::run::{CheckpointState, RunFolder};
+use crate::run::{CheckpointState, RunFolder, write_whole};
 use crate::train::{Score, Scratch, test_batches};
 
 /// Test examples that `eval` scores at once.
 const SCORING_BATCH: usize = 128;
+
+/// Most test examples whose logits `eval` writes.
+const LOGITS: usize = 128;
 
 /// A run's newest checkpoint, and what it is of.
 #[derive(Debug)]
@@ -80,11 +85,13 @@ impl Trained {
     }
 }
 
-/// Scores a run's parameters on the whole test set, and says how many examples that were.
+/// Scores a run's parameters on the whole test set, and says how many examples that were; writes
+/// images and logits where `arguments` ask for them.
 ///
 /// # Errors
 ///
-/// [`TrainError`] if the run or its data is not there or is damaged.
+/// [`TrainError`] if the run or its data is not there or is damaged, or the logits cannot be
+/// written.
 pub fn eval(arguments: &cli::Eval) -> Result<(Score, usize), TrainError> {
     let trained = Trained::open(&arguments.run, &arguments.set)?;
     let snapshot = trained.snapshot(arguments.which)?;
@@ -99,12 +106,53 @@ pub fn eval(arguments: &cli::Eval) -> Result<(Score, usize), TrainError> {
         );
         return Err(TrainError::damaged(trained.folder.path(), why));
     }
+    let empty = || TrainError::damaged(trained.folder.path(), "the data has no test examples");
+    if dataset.test_len() == 0 {
+        return Err(empty());
+    }
+    // First, so that a path that cannot be written is told of before minutes of scoring.
+    if let Some(path) = &arguments.logits {
+        write_whole(path, &logits(path, &trained, &snapshot, &dataset)?)?;
+    }
     let device = trained.device.device.clone();
     let mut scratch = Scratch::new(&trained.model, &trained.layout, device);
     let batches = test_batches(dataset.test_len(), SCORING_BATCH);
     let scores = scratch.score(&snapshot, &dataset, &batches)?;
-    let score = Score::of(scores).ok_or_else(|| {
-        TrainError::damaged(trained.folder.path(), "the data has no test examples")
-    })?;
+    let score = Score::of(scores).ok_or_else(empty)?;
     Ok((score, dataset.test_len()))
+}
+
+/// A safetensors file of the first test examples: `images` `[n, channels, height, width]` as the
+/// model takes them, and its `logits` `[n, classes]`. `path` is what an error names.
+fn logits(
+    path: &Path,
+    trained: &Trained,
+    snapshot: &Snapshot,
+    dataset: &Dataset,
+) -> Result<Vec<u8>, TrainError> {
+    let device = &trained.device.device;
+    let model = write(trained.model.init(device)?, &trained.layout, snapshot)
+        .map_err(|why| TrainError::Unfit { why })?;
+    let batch = dataset.test_batch(0..dataset.test_len().min(LOGITS))?;
+    let images = Tensor::from_data(TensorData::new(batch.images.clone(), batch.shape), device);
+    let logits = model.forward(images, Phase::Evaluate);
+    let (batch_shape, logits_shape) = (batch.shape.to_vec(), logits.dims().to_vec());
+    let logits = logits
+        .into_data()
+        .convert::<f32>()
+        .try_into_vec::<f32>()
+        .map_err(|error| TrainError::damaged(path, error))?;
+
+    let views = [
+        ("images", batch_shape, &batch.images),
+        ("logits", logits_shape, &logits),
+    ]
+    .into_iter()
+    .map(|(name, shape, values)| {
+        let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(values));
+        view.map(|view| (name, view))
+    })
+    .collect::<Result<Vec<_>, _>>()
+    .map_err(|error| TrainError::damaged(path, error))?;
+    safetensors::serialize(views, None).map_err(|error| TrainError::damaged(path, error))
 }

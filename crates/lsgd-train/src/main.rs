@@ -158,6 +158,9 @@ fn eval(arguments: &Eval) -> Result<u8, TrainError> {
         score.error,
         score.loss,
     );
+    if let Some(path) = &arguments.logits {
+        println!("wrote {}", path.display());
+    }
     Ok(EXIT_SUCCESS)
 }
 

@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Images/s of ResNet-20 on images of CIFAR's shape, batch 128: lsgd-train with one and two
+workers of one thread each, beside PyTorch on the same machine in the same minutes.
+
+    python scripts/bench_throughput.py            (needs torch)
+
+A step is forward, backward and SGD with momentum 0.9. lsgd-train's figure is the summary's
+samples_per_second: data, augmentation and exchanges (every 4 steps, so that a short run has some;
+the default is 16) are in it, set-up and evaluation are not. PyTorch gets its batch ready made, and
+its first step is not counted. All take turns in every round; ratios are taken within a round.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+
+import bench_runs
+
+BATCH_SIZE = 128
+# name -> (processes, threads of each)
+PYTORCH = {"PyTorch, 1 thread": (1, 1), "PyTorch, 2 threads": (1, 2), "PyTorch, 2 processes": (2, 1)}
+WORKERS = {"lsgd-train, 1 worker": 1, "lsgd-train, 2 workers": 2}
+SCALING = "lsgd-train, 2 workers / lsgd-train, 1 worker"
+WANTED = 1.7  # of SCALING, on two cores that nothing else uses
+RATIOS = [
+    ("lsgd-train, 2 workers", "lsgd-train, 1 worker"),
+    ("PyTorch, 2 processes", "PyTorch, 1 thread"),
+    ("PyTorch, 2 threads", "PyTorch, 1 thread"),
+    ("lsgd-train, 1 worker", "PyTorch, 1 thread"),
+    ("lsgd-train, 2 workers", "PyTorch, 2 threads"),
+    ("lsgd-train, 2 workers", "PyTorch, 2 processes"),
+]
+
+
+def pytorch_process(model, steps, threads):
+    """Trains in this process: says that it is ready, waits for a line, prints seconds."""
+    import torch
+    import torch_models
+
+    torch.manual_seed(1)
+    torch.set_num_threads(threads)
+    network = torch_models.build(model)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    images = torch.randn(BATCH_SIZE, 3, 32, 32)
+    labels = torch.arange(BATCH_SIZE) % 10
+
+    def step():
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    step()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    began = time.perf_counter()
+    for _ in range(steps):
+        step()
+    print(time.perf_counter() - began, flush=True)
+
+
+def pytorch(arguments, processes, threads):
+    """Images/s of PyTorch; processes start together, the slowest one counts."""
+    command = [sys.executable, __file__, "--pytorch-threads", str(threads)]
+    command += ["--model", arguments.model, "--steps", str(arguments.steps)]
+    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, **pipe) for _ in range(processes)]
+    for process in running:
+        if process.stdout.readline().strip() != "ready":
+            sys.exit("PyTorch did not start; is torch installed?")
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    seconds = max(float(process.stdout.readline()) for process in running)
+    for process in running:
+        process.communicate()
+    return processes * arguments.steps * BATCH_SIZE / seconds
+
+
+def lsgd(arguments, program, folder, workers):
+    settings = {
+        **bench_runs.CIFAR_SHAPE,
+        "model.name": arguments.model,
+        "data.batch_size": BATCH_SIZE,
+        "method.local_period": 4,
+        "method.loss_window": 4,
+        "workers.count": workers,
+        "workers.devices": ["cpu"] * workers,
+        "budget.steps": arguments.steps,
+    }
+    return bench_runs.train(program, folder, settings)["samples_per_second"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    bench_runs.options(parser)
+    parser.add_argument("--model", default="resnet20")
+    parser.add_argument("--steps", type=int, default=12, help="steps of each run [default: 12]")
+    parser.add_argument("--pytorch-threads", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.pytorch_threads:
+        return pytorch_process(arguments.model, arguments.steps, arguments.pytorch_threads)
+
+    program = bench_runs.binary(arguments)
+    measured = {name: [] for name in [*WORKERS, *PYTORCH]}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(1, arguments.rounds + 1):
+            for name, workers in WORKERS.items():
+                measured[name].append(lsgd(arguments, program, folder, workers))
+            for name, (processes, threads) in PYTORCH.items():
+                measured[name].append(pytorch(arguments, processes, threads))
+            figures = ", ".join(f"{name} {values[-1]:.1f}" for name, values in measured.items())
+            bench_runs.progress(f"round {number}: {figures}")
+
+    speeds = {name: bench_runs.spread(values) for name, values in measured.items()}
+    ratios = {
+        f"{above} / {below}": bench_runs.spread(
+            [a / b for a, b in zip(measured[above], measured[below])]
+        )
+        for above, below in RATIOS
+    }
+    title = f"{arguments.model}, batch {BATCH_SIZE}"
+    bench_runs.table(
+        [title, "images/s, median (least to most)"],
+        [[name, bench_runs.text(figure, ".1f")] for name, figure in speeds.items()],
+    )
+    print()
+    bench_runs.table(
+        ["ratio within a round", "median (least to most)"],
+        [[name, bench_runs.text(figure, ".2f")] for name, figure in ratios.items()],
+    )
+    reached = ratios[SCALING]["median"]
+    print(f"\n{SCALING}: {reached:.2f}, wanted at least {WANTED}")
+    result = {
+        "model": arguments.model,
+        "batch_size": BATCH_SIZE,
+        "steps": arguments.steps,
+        "rounds": arguments.rounds,
+        "images_per_second": speeds,
+        "ratios": ratios,
+        "each_round": measured,
+    }
+    bench_runs.write("throughput", arguments, result)
+
+
+if __name__ == "__main__":
+    main()
