@@ -36,9 +36,8 @@ def peak(program, folder, model, workers, steps):
 
 
 def slope(points):
-    """Slope and intercept of the line of least squares through (x, y) pairs."""
-    line = statistics.linear_regression(*zip(*points))
-    return line.slope, line.intercept
+    """Slope of the line of least squares through (x, y) pairs."""
+    return statistics.linear_regression(*zip(*points)).slope
 
 
 def resident(pid):
@@ -97,14 +96,18 @@ def main():
             )
 
     medians = {workers: statistics.median(values) for workers, values in peaks.items()}
-    per_worker, rest = slope(medians.items())
+    per_worker = slope(medians.items())
     bench_runs.table(
-        [f"{arguments.model}, batch 128", "peak memory, MB"],
-        [[f"{workers} workers", f"{size / MEGABYTE:.0f}"] for workers, size in medians.items()]
-        + [
-            ["each worker (slope)", f"{per_worker / MEGABYTE:.0f}"],
-            ["the rest (intercept)", f"{rest / MEGABYTE:.0f}"],
-        ],
+        [f"{arguments.model}, batch 128", "peak memory, MB", "over workers"],
+        [
+            [
+                f"{workers} workers" if workers > 1 else "1 worker",
+                bench_runs.text(bench_runs.spread([v / MEGABYTE for v in values]), ".0f"),
+                f"{medians[workers] / workers / MEGABYTE:.0f}",
+            ]
+            for workers, values in peaks.items()
+        ]
+        + [["each worker more (slope)", f"{per_worker / MEGABYTE:.0f}", ""]],
     )
     print()
     keys = ["first_quarter_bytes", "last_quarter_bytes", "growth_bytes", "peak_memory_bytes"]
@@ -123,7 +126,7 @@ def main():
         "batch_size": 128,
         "steps": arguments.steps,
         "rounds": arguments.rounds,
-        "peak_memory_bytes": medians,
+        "peak_memory_bytes": peaks,
         "peak_memory_bytes_per_worker": per_worker,
         "smoke_steps": arguments.smoke_steps,
         "smoke": growths,
