@@ -1,5 +1,6 @@
 """What the bench_*.py scripts share: running lsgd-train, medians, tables, result files."""
 
+import argparse
 import json
 import os
 import platform
@@ -27,10 +28,20 @@ CIFAR_SHAPE = {
 def options(parser):
     """The options that all these scripts have."""
     parser.add_argument("--binary", type=Path, help="lsgd-train [default: the release build's]")
-    parser.add_argument("--rounds", type=int, default=5, help="times to repeat all [default: 5]")
+    parser.add_argument(
+        "--rounds", type=positive, default=5, help="times to repeat all [default: %(default)s]"
+    )
     parser.add_argument(
         "--output", type=Path, help="result file [default: scripts/results/NAME.json]"
     )
+
+
+def positive(word):
+    """A whole number of at least 1, for argparse."""
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{word} is less than 1")
+    return number
 
 
 def binary(arguments):
@@ -114,8 +125,20 @@ def write(name, arguments, result):
         "machine": machine(),
         **result,
     }
-    path.write_text(json.dumps(record, indent=2) + "\n")
+    path.write_text(json.dumps(rounded(record), indent=2) + "\n")
     progress(f"wrote {path}")
+
+
+def rounded(value):
+    """The same with six digits of every float; more would be noise."""
+    match value:
+        case float():
+            return float(f"{value:.6g}")
+        case dict():
+            return {key: rounded(inner) for key, inner in value.items()}
+        case list():
+            return [rounded(inner) for inner in value]
+    return value
 
 
 def shown(words):

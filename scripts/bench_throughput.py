@@ -20,7 +20,11 @@ import bench_runs
 
 BATCH_SIZE = 128
 # name -> (processes, threads of each)
-PYTORCH = {"PyTorch, 1 thread": (1, 1), "PyTorch, 2 threads": (1, 2), "PyTorch, 2 processes": (2, 1)}
+PYTORCH = {
+    "PyTorch, 1 thread": (1, 1),
+    "PyTorch, 2 threads": (1, 2),
+    "PyTorch, 2 processes": (2, 1),
+}
 WORKERS = {"lsgd-train, 1 worker": 1, "lsgd-train, 2 workers": 2}
 SCALING = "lsgd-train, 2 workers / lsgd-train, 1 worker"
 WANTED = 1.7  # of SCALING, on two cores that nothing else uses
@@ -98,7 +102,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     bench_runs.options(parser)
     parser.add_argument("--model", default="resnet20")
-    parser.add_argument("--steps", type=int, default=12, help="steps of each run [default: 12]")
+    parser.add_argument("--steps", type=bench_runs.positive, default=12, help="steps of each run [default: 12]")
     parser.add_argument("--pytorch-threads", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.pytorch_threads:
