@@ -78,7 +78,9 @@ def main():
     bench_runs.options(parser)
     parser.set_defaults(rounds=3)
     parser.add_argument("--model", default="resnet20")
-    parser.add_argument("--steps", type=bench_runs.positive, default=3, help="of a run for its peak")
+    parser.add_argument(
+        "--steps", type=bench_runs.positive, default=3, help="of a run for its peak [default: 3]"
+    )
     parser.add_argument("--smoke-steps", type=bench_runs.positive, default=2000)
     arguments = parser.parse_args()
 

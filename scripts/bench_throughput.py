@@ -102,7 +102,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     bench_runs.options(parser)
     parser.add_argument("--model", default="resnet20")
-    parser.add_argument("--steps", type=bench_runs.positive, default=12, help="steps of each run [default: 12]")
+    parser.add_argument(
+        "--steps", type=bench_runs.positive, default=12, help="steps of each run [default: 12]"
+    )
     parser.add_argument("--pytorch-threads", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.pytorch_threads:
