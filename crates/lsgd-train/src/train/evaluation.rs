@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, ElementConversion};
 use lsgd_core::{Layout, Refusal, Snapshot, read, write};
@@ -140,8 +141,7 @@ impl<'a> Scratch<'a> {
         Ok(scores?)
     }
 
-    /// BatchNorm statistics of `snapshot` on each of several training batches. A momentum of one
-    /// leaves just the last batch's statistics in the model.
+    /// BatchNorm statistics of `snapshot` on each of several training batches.
     ///
     /// # Errors
     ///
@@ -174,12 +174,14 @@ impl<'a> Scratch<'a> {
     }
 }
 
+/// A model that keeps just the last batch's statistics. Nothing in it requires a gradient: what a
+/// forward pass puts on the tape would stay in memory until a backward pass, which never comes.
 fn counting(config: &ModelConfig, device: &Device) -> Result<Model, ModelError> {
     let config = ModelConfig {
         batch_norm_momentum: 1.0,
         ..config.clone()
     };
-    config.init(device)
+    Ok(config.init(device)?.no_grad())
 }
 
 fn unfit(why: Refusal) -> TrainError {
