@@ -74,22 +74,20 @@ impl Checkpoints {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Write`]; the checkpoints before are then still there.
+    /// [`TrainError::Write`]; the checkpoints before are then still there, and nothing of this one.
     pub fn write(&mut self, checkpoint: &Checkpoint, best: bool) -> Result<PathBuf, TrainError> {
         let step = checkpoint.state.step;
         let path = self.path(step);
         let beside = self.folder.join(format!("step-{step}.part"));
         remove_folder(&beside)?;
-        fs::create_dir_all(&beside).map_err(TrainError::write(&beside))?;
-        for (worker, snapshot) in checkpoint.workers.iter().enumerate() {
-            write_values(&beside, &Which::Worker(worker), snapshot)?;
+        let written = write_all(&beside, checkpoint)
+            .and_then(|()| remove_folder(&path))
+            .and_then(|()| fs::rename(&beside, &path).map_err(TrainError::write(&path)));
+        if written.is_err() {
+            // What could not be written is the error to tell.
+            let _ = remove_folder(&beside);
         }
-        if let Some(mean) = checkpoint.mean {
-            write_values(&beside, &Which::Mean, mean)?;
-        }
-        write_json(&beside.join("state.json"), &checkpoint.state)?;
-        remove_folder(&path)?;
-        fs::rename(&beside, &path).map_err(TrainError::write(&path))?;
+        written?;
         self.keep(step, best)?;
         Ok(path)
     }
@@ -114,6 +112,18 @@ impl Checkpoints {
         }
         Ok(())
     }
+}
+
+/// Writes all files of a checkpoint into `folder`.
+fn write_all(folder: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+    fs::create_dir_all(folder).map_err(TrainError::write(folder))?;
+    for (worker, snapshot) in checkpoint.workers.iter().enumerate() {
+        write_values(folder, &Which::Worker(worker), snapshot)?;
+    }
+    if let Some(mean) = checkpoint.mean {
+        write_values(folder, &Which::Mean, mean)?;
+    }
+    write_json(&folder.join("state.json"), &checkpoint.state)
 }
 
 fn write_values(folder: &Path, which: &Which, snapshot: &Snapshot) -> Result<(), TrainError> {
