@@ -1,6 +1,6 @@
 //! The folder itself, and files that are written whole or not at all.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -45,10 +45,16 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Write`].
+    /// [`TrainError::Write`]; the folder is then gone, since half a run would be in the way of the
+    /// next of its name and no run that `run.overwrite` replaces.
     pub fn write_start(&self, config: &str, record: &RunRecord) -> Result<(), TrainError> {
-        write_whole(&self.join("config.toml"), config.as_bytes())?;
-        write_json(&self.join("run.json"), record)
+        let written = write_whole(&self.join("config.toml"), config.as_bytes())
+            .and_then(|()| write_json(&self.join("run.json"), record));
+        if written.is_err() {
+            // What could not be written is the error to tell.
+            let _ = remove_folder(&self.path);
+        }
+        written
     }
 
     /// Writes what is known when it ends: `run.json` once more and `summary.json`.
@@ -110,25 +116,16 @@ pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> Result<(), TrainError
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(TrainError::write(path))?;
-    file.write_all(contents).map_err(TrainError::write(path))?;
+    // Opened as any other file: tempfile's own are their owner's alone, and its errors end with a
+    // random name.
+    let open = |beside: &Path| File::create_new(beside);
+    let file = tempfile::Builder::new().make_in(folder, open);
+    let mut file = file.map_err(TrainError::write(path))?;
+    let written = file.as_file_mut().write_all(contents);
+    written.map_err(TrainError::write(path))?;
     file.as_file().sync_all().map_err(TrainError::write(path))?;
-    readable_by_all(&file).map_err(TrainError::write(path))?;
     file.persist(path)
         .map_err(|error| TrainError::write(path)(error.error))?;
-    Ok(())
-}
-
-/// A temporary file is its owner's alone; a run's files are as any other file.
-#[cfg(unix)]
-fn readable_by_all(file: &tempfile::NamedTempFile) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.as_file()
-        .set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable_by_all(_file: &tempfile::NamedTempFile) -> std::io::Result<()> {
     Ok(())
 }
 
