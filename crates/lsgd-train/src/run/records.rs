@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::folder::RunFolder;
 use crate::error::TrainError;
-use crate::train::{End, Score};
+use crate::train::{End, Score, nan_from_null};
 
 /// `run.json`: where a run comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,7 +68,8 @@ pub struct Interval {
     pub seconds: f64,
     /// The worker.
     pub worker: Rank,
-    /// Mean training loss over the interval, in nats.
+    /// Mean training loss over the interval, in nats; NaN or infinite once the worker has diverged.
+    #[serde(deserialize_with = "nan_from_null")]
     pub loss: f64,
     /// Learning rate of its last step.
     pub learning_rate: f64,

@@ -13,7 +13,7 @@ use lsgd_core::{Layout, Refusal, Snapshot, read, write};
 use lsgd_models::{Model, ModelConfig, ModelError, Phase};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::learner::tensors;
 use crate::data::{Batch, DataError, Dataset, Stream};
@@ -22,10 +22,16 @@ use crate::error::TrainError;
 /// How a model does on test examples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// Mean cross-entropy, in nats.
+    /// Mean cross-entropy, in nats; NaN or infinite where the logits are.
+    #[serde(deserialize_with = "nan_from_null")]
     pub loss: f64,
     /// Examples put into a wrong class, in percent.
     pub error: f64,
+}
+
+/// Reads a number back that JSON, which has no NaN and no infinity, holds as null.
+pub(crate) fn nan_from_null<'de, D: Deserializer<'de>>(number: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(number)?.unwrap_or(f64::NAN))
 }
 
 /// The same of one batch, as sums.

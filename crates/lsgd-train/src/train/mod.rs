@@ -16,6 +16,7 @@ mod setup;
 mod stopwatch;
 mod worker_thread;
 
+pub(crate) use evaluation::nan_from_null;
 pub use evaluation::{BatchScore, Score, Scratch, test_batches};
 pub use learner::{Learner, tensors};
 pub use node::{Outcome, train};
