@@ -1,5 +1,6 @@
 //! `lsgd-train data fetch`: a download that a person can watch.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -32,7 +33,8 @@ pub fn download(name: FetchName, folder: Option<&Path>) -> Result<(), DataError>
         bar.set_style(style);
     }
     let say = |text: &str| match bar.is_hidden() {
-        true => eprintln!("{text}"),
+        // That nobody reads it is no reason to break off.
+        true => drop(writeln!(std::io::stderr(), "{text}")),
         false => bar.println(text),
     };
     let mut begun = false;

@@ -1,8 +1,9 @@
 //! The program: reads the command line, does what it asks for, prints the outcome once.
 
+use std::fmt;
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, IsTerminal, Write};
-use std::path::Path;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,15 +24,16 @@ fn main() -> ExitCode {
     };
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .without_time()
         .init();
     let code = match run(invocation) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            // If nobody reads it, the exit code still tells.
+            let _ = writeln!(io::stderr(), "error: {error}");
             error.exit_code()
         }
     };
@@ -66,7 +68,7 @@ fn train(arguments: &Train) -> Result<u8, TrainError> {
             Some(error) => format!("{error:.2} %"),
             None => String::from("none"),
         };
-        println!(
+        say(format_args!(
             "{}: {} steps of {} workers, {:.0} images/s; test error of the leader {}, \
              the replica mean {}, workers {}",
             folder.path().display(),
@@ -76,7 +78,7 @@ fn train(arguments: &Train) -> Result<u8, TrainError> {
             percent(summary.test_error.leader),
             percent(summary.test_error.replica_mean),
             percent(summary.test_error.worker_mean),
-        );
+        ))?;
     }
     Ok(match summary.end {
         End::Budget => EXIT_SUCCESS,
@@ -99,7 +101,10 @@ fn end_on_ctrl_c(interrupted: Arc<AtomicBool>) {
                 if interrupted.swap(true, Ordering::Relaxed) {
                     std::process::exit(i32::from(EXIT_INTERRUPTED));
                 }
-                eprintln!("stopping after this step; Ctrl-C again to stop at once");
+                let _ = writeln!(
+                    io::stderr(),
+                    "stopping after this step; Ctrl-C again to stop at once"
+                );
             }
         });
     };
@@ -117,10 +122,10 @@ fn init(path: &Path) -> Result<u8, TrainError> {
         .and_then(|mut file| file.write_all(TEMPLATE.as_bytes()));
     match written {
         Ok(()) => {
-            println!(
+            say(format_args!(
                 "wrote {}; train with: lsgd-train --config {0}",
                 path.display()
-            );
+            ))?;
             Ok(EXIT_SUCCESS)
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(TrainError::FileExists {
@@ -145,28 +150,36 @@ fn devices() -> Result<u8, TrainError> {
         } else {
             ""
         };
-        println!("{}  {kind}{preferred}", device.name);
+        say(format_args!("{}  {kind}{preferred}", device.name))?;
     }
     Ok(EXIT_SUCCESS)
 }
 
 fn eval(arguments: &Eval) -> Result<u8, TrainError> {
     let (score, examples) = inspect::eval(arguments)?;
-    println!(
+    say(format_args!(
         "{} {}: error {:.2} %, loss {:.4}, {examples} test examples",
         arguments.run.display(),
         arguments.which,
         score.error,
         score.loss,
-    );
+    ))?;
     if let Some(path) = &arguments.logits {
-        println!("wrote {}", path.display());
+        say(format_args!("wrote {}", path.display()))?;
     }
     Ok(EXIT_SUCCESS)
 }
 
 fn export(arguments: &Export) -> Result<u8, TrainError> {
     let path = export::export(arguments)?;
-    println!("wrote {}", path.display());
+    say(format_args!("wrote {}", path.display()))?;
     Ok(EXIT_SUCCESS)
+}
+
+/// Writes a line to standard output, which may be closed or on a full disk.
+fn say(line: fmt::Arguments) -> Result<(), TrainError> {
+    writeln!(io::stdout(), "{line}").map_err(|source| TrainError::Write {
+        path: PathBuf::from("standard output"),
+        source,
+    })
 }

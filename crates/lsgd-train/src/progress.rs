@@ -1,6 +1,6 @@
 //! What a person sees of a run: bars on a terminal, plain lines in a log, or nothing.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -189,7 +189,11 @@ impl Progress {
     fn line(&self, text: &str) {
         match &self.show {
             Show::Bar(bar) => bar.println(text),
-            Show::Lines { .. } => eprintln!("{text}"),
+            // A log that cannot be written (its reader is gone, its disk is full) is no reason to
+            // end a run: the run's folder has the record.
+            Show::Lines { .. } => {
+                let _ = writeln!(std::io::stderr(), "{text}");
+            }
             Show::Nothing => {}
         }
     }
