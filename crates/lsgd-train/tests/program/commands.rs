@@ -1,0 +1,105 @@
+//! `init`, `devices`, `--help`, and what a run says while it trains.
+
+use std::fs;
+
+use super::program::{Runs, SMOKE, run};
+
+#[test]
+fn init_writes_a_config_that_trains_and_leaves_a_file_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    let path = path.to_str().unwrap();
+    let said = run(["init", path]).well();
+    let expected = format!("wrote {path}; train with: lsgd-train --config {path}\n");
+    assert_eq!(said, expected);
+    let written = fs::read_to_string(path).unwrap();
+
+    let text = format!("{path} exists; give another path, or remove it first");
+    run(["init", path]).failed(1, &text);
+    assert_eq!(fs::read_to_string(path).unwrap(), written);
+
+    let runs = Runs::new();
+    let set = [
+        "data.name=digits",
+        "data.augment=none",
+        "model.width=2",
+        "budget.steps=2",
+    ];
+    runs.train(path, "first", &set);
+}
+
+#[test]
+fn init_writes_lsgd_toml_where_it_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = super::program::command(["init"]);
+    command.current_dir(folder.path()).assert().success();
+    assert!(folder.path().join("lsgd.toml").is_file());
+}
+
+#[test]
+fn devices_lists_what_can_train() {
+    let listed = run(["devices"]).well();
+    assert!(
+        listed.lines().any(|line| line.starts_with("flex  CPU")),
+        "{listed}"
+    );
+    assert_eq!(
+        listed.matches("first choice of \"auto\"").count(),
+        1,
+        "{listed}"
+    );
+}
+
+#[test]
+fn help_tells_of_commands_and_exit_codes() {
+    let help = run(["--help"]).well();
+    for command in ["init", "devices", "data", "eval", "export"] {
+        let line = format!("\n  {command} ");
+        assert!(help.contains(&line), "{help}");
+    }
+    let codes = "\
+Exit codes:
+  0    success
+  1    the run or the command failed
+  2    wrong usage or config; nothing was started
+  130  stopped by Ctrl-C; what was trained is kept
+";
+    assert!(help.ends_with(codes), "{help}");
+}
+
+/// Standard error is no terminal here: plain lines, one for the start and one an evaluation.
+#[test]
+fn progress_in_a_log_is_plain_lines() {
+    let runs = Runs::new();
+    let ran = runs.start(SMOKE, "lines", &["evaluate.every_steps=8"]);
+    let path = runs.get("lines").path.display().to_string();
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let [first, second, third] = lines.as_slice() else {
+        panic!("{}", ran.stderr);
+    };
+    let start = "resnet8, 4904 parameters, lsgd on generated, 2 workers on flex";
+    assert_eq!(*first, format!("{path}: {start}"));
+    assert!(
+        second.starts_with("step 8, epoch 0.50: test error of the leader "),
+        "{second}"
+    );
+    assert!(
+        third.starts_with("step 16, epoch 1.00: test error of the leader "),
+        "{third}"
+    );
+    assert!(!ran.stderr.contains('\u{1b}') && !ran.stderr.contains('\r'));
+    let start = format!("{path}: 16 steps of 2 workers, ");
+    assert!(ran.stdout.starts_with(&start), "{}", ran.stdout);
+    assert_eq!(ran.stdout.lines().count(), 1);
+}
+
+#[test]
+fn quiet_prints_nothing() {
+    let runs = Runs::new();
+    let mut arguments = runs.arguments(SMOKE, "quiet", &[]);
+    arguments.push(String::from("--quiet"));
+    let ran = run(arguments);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+    assert_eq!(ran.code, Some(0));
+    assert_eq!(runs.get("quiet").summary()["end"], "budget");
+}

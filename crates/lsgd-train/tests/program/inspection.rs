@@ -1,0 +1,144 @@
+//! `eval` and `export` of a run.
+
+use std::fs;
+
+use safetensors::SafeTensors;
+
+use super::program::{QUICKSTART, Runs, SMOKE, run};
+
+#[test]
+fn eval_reproduces_what_the_run_found() {
+    let runs = Runs::new();
+    for (config, steps) in [(SMOKE, "budget.steps=16"), (QUICKSTART, "budget.steps=40")] {
+        let set = ["workers.count=2", steps, "run.overwrite=true"];
+        let trained = runs.train(config, "run", &set);
+        let evaluation = trained.metrics("evaluation").pop().unwrap();
+        let scores = [
+            ("leader", &evaluation["leader"]["test"]),
+            ("mean", &evaluation["replica_mean"]),
+            ("worker-0", &evaluation["workers"][0]["test"]),
+            ("worker-1", &evaluation["workers"][1]["test"]),
+        ];
+        for (which, score) in scores {
+            let expected = format!(
+                "{} {which}: error {:.2} %, loss {:.4}, {} test examples\n",
+                trained.path.display(),
+                score["error"].as_f64().unwrap(),
+                score["loss"].as_f64().unwrap(),
+                evaluation["examples"],
+            );
+            assert_eq!(trained.eval(which), expected);
+        }
+        let summary = trained.summary();
+        assert_eq!(
+            summary["test_error"]["leader"],
+            evaluation["leader"]["test"]["error"]
+        );
+    }
+}
+
+#[test]
+fn exports_depend_on_the_parameters_alone() {
+    let runs = Runs::new();
+    let trained = runs.train(SMOKE, "run", &[]);
+    let [leader, mean, first, second] =
+        ["leader", "mean", "worker-0", "worker-1"].map(|which| trained.export(which));
+    assert!(leader == trained.export("leader"));
+    assert!(leader == first || leader == second);
+    assert!(first != second && mean != first && mean != second);
+
+    let path = trained.path.to_str().unwrap();
+    let said = run(["export", path]).well();
+    assert_eq!(said, format!("wrote {path}/model.safetensors\n"));
+    assert!(fs::read(trained.join("model.safetensors")).unwrap() == leader);
+
+    // Another folder, another name, another day: the same parameters.
+    let elsewhere = Runs::new();
+    assert!(elsewhere.train(SMOKE, "other", &[]).export("leader") == leader);
+}
+
+#[test]
+fn an_export_has_torchvisions_names_and_shapes() {
+    let runs = Runs::new();
+    let file = runs
+        .train(SMOKE, "run", &["budget.steps=4"])
+        .export("leader");
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let norm = |name: &str| {
+        ["weight", "bias", "running_mean", "running_var"].map(|field| format!("{name}.{field}"))
+    };
+    let mut expected = vec![String::from("conv1.weight")];
+    expected.extend(norm("bn1"));
+    // 6n + 2 layers with n = 1: one block a stage.
+    for stage in 1..=3 {
+        for layer in 1..=2 {
+            expected.push(format!("layer{stage}.0.conv{layer}.weight"));
+            expected.extend(norm(&format!("layer{stage}.0.bn{layer}")));
+        }
+    }
+    expected.extend(["fc.weight", "fc.bias"].map(String::from));
+    expected.sort();
+    let mut names: Vec<String> = tensors.names().into_iter().map(String::from).collect();
+    names.sort();
+    assert_eq!(names, expected);
+
+    let shape = |name: &str| tensors.tensor(name).unwrap().shape().to_vec();
+    // Width 4, four classes; PyTorch's order: out, in, height, width.
+    assert_eq!(shape("conv1.weight"), [4, 3, 3, 3]);
+    assert_eq!(shape("layer2.0.conv1.weight"), [8, 4, 3, 3]);
+    assert_eq!(shape("layer3.0.bn2.running_var"), [16]);
+    assert_eq!(shape("fc.weight"), [4, 16]);
+}
+
+#[test]
+fn what_a_run_does_not_have_is_said() {
+    let runs = Runs::new();
+    let trained = runs.train(SMOKE, "run", &["budget.steps=3"]);
+    let path = trained.path.to_str().unwrap();
+    let checkpoint = format!("{path}/checkpoints/step-3");
+    for command in ["eval", "export"] {
+        run([command, path, "--which", "worker-9"]).failed(
+            1,
+            &format!("{checkpoint}: there is no worker-9; the run has worker-0 to worker-1"),
+        );
+        // Three steps do not fill a loss window of four.
+        run([command, path]).failed(
+            1,
+            &format!(
+                "{checkpoint}: nobody led at step 3: no worker's loss window was full; \
+                 give --which mean or --which worker-K"
+            ),
+        );
+        run([command, "configs"]).failed(
+            1,
+            "configs: not a run: it has no config.toml; give a folder such as runs/first",
+        );
+    }
+    fs::remove_dir_all(trained.join("checkpoints")).unwrap();
+    let text = format!("{path}: it has no checkpoint; was it ended before its first?");
+    run(["eval", path]).failed(1, &text);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_said() {
+    let runs = Runs::new();
+    let trained = runs.train(SMOKE, "run", &[]);
+    let path = trained.path.to_str().unwrap();
+    let file = trained.join("checkpoints/step-16/worker-0.safetensors");
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    let ran = run(["eval", path, "--which", "worker-0"]);
+    let start = format!("error: {}: ", file.display());
+    assert!(ran.stderr.starts_with(&start), "{}", ran.stderr);
+    assert_eq!((ran.code, ran.stderr.lines().count()), (Some(1), 1));
+
+    let state = trained.join("checkpoints/step-16/state.json");
+    fs::write(&state, "{").unwrap();
+    run(["export", path]).failed(
+        1,
+        &format!(
+            "{}: EOF while parsing an object at line 1 column 1",
+            state.display()
+        ),
+    );
+}

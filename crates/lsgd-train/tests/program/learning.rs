@@ -1,0 +1,47 @@
+//! Runs learn, by every method and in both modes.
+
+use super::program::{QUICKSTART, Run, Runs};
+
+const SET: [&str; 3] = [
+    "workers.count=2",
+    "budget.epochs=4",
+    "evaluate.every_steps=1000",
+];
+
+fn worker_mean(run: &Run) -> f64 {
+    run.summary()["test_error"]["worker_mean"].as_f64().unwrap()
+}
+
+fn beats_its_start(set: &[&str]) -> Run {
+    let runs = Runs::new();
+    let set: Vec<&str> = SET.iter().chain(set).copied().collect();
+    let started: Vec<&str> = set.iter().copied().chain(["budget.steps=1"]).collect();
+    let start = runs.train(QUICKSTART, "start", &started);
+    let end = runs.train(QUICKSTART, "end", &set);
+    // Ten classes: guessing is 90 % wrong.
+    assert!(worker_mean(&start) > 50.0, "{}", start.summary());
+    assert!(worker_mean(&end) < 20.0, "{}", end.summary());
+    let leader = end.summary()["test_error"]["leader"].as_f64().unwrap();
+    assert!(leader < 20.0, "{}", end.summary());
+    let mean = end.summary()["test_error"]["replica_mean"]
+        .as_f64()
+        .unwrap();
+    assert!(mean < 20.0, "{}", end.summary());
+    end
+}
+
+#[test]
+fn a_quickstart_of_two_workers_beats_its_own_start() {
+    beats_its_start(&[]);
+}
+
+#[test]
+fn so_it_does_in_async() {
+    beats_its_start(&["run.mode=async"]);
+}
+
+#[test]
+fn so_do_the_methods_to_compare_with() {
+    beats_its_start(&["method.name=local_sgd"]);
+    beats_its_start(&["method.name=sgd"]);
+}

@@ -1,0 +1,13 @@
+//! Runs of the program itself: what it prints, writes and returns, by its command line alone.
+
+mod bad_input;
+mod checkpoints;
+mod commands;
+mod events;
+mod failures;
+mod folder;
+mod inspection;
+mod interruption;
+mod learning;
+mod program;
+mod repeats;

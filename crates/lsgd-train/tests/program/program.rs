@@ -1,0 +1,232 @@
+//! The program, started as a person starts it, and what its runs leave behind.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_lsgd-train");
+
+/// Two workers, 16 steps, generated images: a fraction of a second.
+pub const SMOKE: &str = "configs/smoke.toml";
+
+/// The bundled digits.
+pub const QUICKSTART: &str = "configs/quickstart.toml";
+
+/// When a command is taken to hang: far longer than any of these takes.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Where the program is started: the paths in configs are relative to it.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// What a command printed and returned.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code; nothing if a signal ended it, as one does after [`LIMIT`].
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    pub fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    /// Asserts that it went well, and returns what it printed to standard output.
+    #[track_caller]
+    pub fn well(self) -> String {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        self.stdout
+    }
+
+    /// Asserts that it failed with `code` and said just one line: `error: TEXT`.
+    #[track_caller]
+    pub fn failed(&self, code: i32, text: &str) {
+        assert_eq!(self.stderr, format!("error: {text}\n"));
+        assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""));
+    }
+
+    /// Asserts that it failed with `code`, and that of its lines just the last is an error: TEXT.
+    #[track_caller]
+    pub fn failed_late(&self, code: i32, text: &str) {
+        let errors: Vec<&str> = self
+            .stderr
+            .lines()
+            .skip_while(|line| !line.starts_with("error: "))
+            .collect();
+        assert_eq!(errors, [format!("error: {text}")], "{}", self.stderr);
+        assert_eq!(self.code, Some(code));
+    }
+}
+
+/// A command of the program, in the workspace's folder.
+pub fn command<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::new(PROGRAM);
+    command
+        .args(arguments)
+        .current_dir(workspace())
+        .env_remove("RAYON_NUM_THREADS")
+        .timeout(LIMIT);
+    command
+}
+
+/// Runs the program to its end.
+pub fn run<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Ran {
+    Ran::of(command(arguments).output().unwrap())
+}
+
+/// A folder for runs, removed with all that is in it.
+#[derive(Debug)]
+pub struct Runs(TempDir);
+
+impl Runs {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The arguments that train `config` as run `name`, with overrides.
+    pub fn arguments(&self, config: &str, name: &str, set: &[&str]) -> Vec<String> {
+        let folder = format!("run.folder={}", self.path().display());
+        let mut arguments = vec![String::from("--config"), String::from(config)];
+        for set in [&folder, &format!("run.name={name}")] {
+            arguments.extend([String::from("--set"), set.clone()]);
+        }
+        for set in set {
+            arguments.extend([String::from("--set"), String::from(*set)]);
+        }
+        arguments
+    }
+
+    /// Trains, however it ends.
+    pub fn start(&self, config: &str, name: &str, set: &[&str]) -> Ran {
+        run(self.arguments(config, name, set))
+    }
+
+    /// Trains, and asserts that it went well.
+    #[track_caller]
+    pub fn train(&self, config: &str, name: &str, set: &[&str]) -> Run {
+        self.start(config, name, set).well();
+        self.get(name)
+    }
+
+    /// The run of that name.
+    pub fn get(&self, name: &str) -> Run {
+        Run {
+            path: self.path().join(name),
+        }
+    }
+}
+
+/// The folder of a run.
+#[derive(Debug)]
+pub struct Run {
+    pub path: PathBuf,
+}
+
+impl Run {
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Everything below the folder, sorted, folders with a slash.
+    pub fn files(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        list(&self.path, "", &mut found);
+        found.sort();
+        found
+    }
+
+    /// A file of one JSON value.
+    pub fn json(&self, name: &str) -> Value {
+        serde_json::from_slice(&fs::read(self.join(name)).unwrap()).unwrap()
+    }
+
+    pub fn summary(&self) -> Value {
+        self.json("summary.json")
+    }
+
+    /// Digests of all workers at the end.
+    pub fn digests(&self) -> Vec<String> {
+        serde_json::from_value(self.summary()["digests"].clone()).unwrap()
+    }
+
+    /// A file of one JSON value a line.
+    pub fn lines(&self, name: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.join(name)).unwrap();
+        assert!(text.is_empty() || text.ends_with('\n'), "{name}: {text}");
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// The lines of `events.jsonl` with this `event`.
+    pub fn events(&self, event: &str) -> Vec<Value> {
+        let mut lines = self.lines("events.jsonl");
+        lines.retain(|line| line["event"] == event);
+        lines
+    }
+
+    /// The lines of `metrics.jsonl` with this `kind`.
+    pub fn metrics(&self, kind: &str) -> Vec<Value> {
+        let mut lines = self.lines("metrics.jsonl");
+        lines.retain(|line| line["kind"] == kind);
+        lines
+    }
+
+    /// Names of the checkpoints that are there, sorted.
+    pub fn checkpoints(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.join("checkpoints")).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// What `eval` prints.
+    pub fn eval(&self, which: &str) -> String {
+        let path = self.path.to_str().unwrap();
+        run(["eval", path, "--which", which]).well()
+    }
+
+    /// The bytes of the file that `export` writes.
+    pub fn export(&self, which: &str) -> Vec<u8> {
+        let file = self.join(&format!("{which}.exported"));
+        let (path, output) = (self.path.to_str().unwrap(), file.to_str().unwrap());
+        run(["export", path, "--which", which, "--output", output]).well();
+        let bytes = fs::read(&file).unwrap();
+        fs::remove_file(file).unwrap();
+        bytes
+    }
+}
+
+fn list(folder: &Path, before: &str, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{before}{}", entry.file_name().into_string().unwrap());
+        if entry.path().is_dir() {
+            let inside = format!("{name}/");
+            list(&entry.path(), &inside, found);
+            found.push(inside);
+        } else {
+            found.push(name);
+        }
+    }
+}
