@@ -193,31 +193,32 @@ impl Node {
         Ok(evaluation)
     }
 
-    /// The replica mean, its BatchNorm statistics re-estimated; nothing if a worker has diverged.
-    /// The mean of one worker is that worker.
+    /// The replica mean, its BatchNorm statistics re-estimated; nothing if a worker has diverged, or
+    /// the mean itself where the workers are only about to. The mean of one worker is that worker.
     fn mean(&self, crew: &Crew, paused: &[Paused]) -> Result<Option<Arc<Snapshot>>, TrainError> {
         let layout = &self.setup.layout;
-        if paused.iter().any(|p| p.snapshot.check(layout).is_err()) {
+        let sound = |snapshot: &Snapshot| snapshot.check(layout).is_ok();
+        if !paused.iter().all(|p| sound(&p.snapshot)) {
             return Ok(None);
         }
         if let [only] = paused {
             return Ok(Some(only.snapshot.clone()));
         }
-        let Ok(Some(mean)) = Snapshot::mean(paused.iter().map(|p| p.snapshot.as_ref())) else {
+        let mean = Snapshot::mean(paused.iter().map(|p| p.snapshot.as_ref()));
+        let Some(mean) = mean.ok().flatten().filter(sound).map(Arc::new) else {
             return Ok(None);
         };
         if layout.buffer_len() == 0 {
-            return Ok(Some(Arc::new(mean)));
+            return Ok(Some(mean));
         }
-        let mean = Arc::new(mean);
         let next: u64 = paused.iter().map(|p| p.report.step).sum();
         let count = self.setup.config.evaluate.batch_norm_batches;
         let statistics = crew.statistics(&mean, statistics_batches(next, count))?;
         let buffers = mean_statistics(statistics).unwrap_or_default();
-        match mean.with_buffers(buffers) {
-            Ok(mean) => Ok(Some(Arc::new(mean))),
-            Err(why) => Err(TrainError::Unfit { why }),
-        }
+        let mean = mean
+            .with_buffers(buffers)
+            .map_err(|why| TrainError::Unfit { why })?;
+        Ok(Some(mean).filter(sound).map(Arc::new))
     }
 
     fn evaluate(
