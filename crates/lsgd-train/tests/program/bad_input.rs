@@ -57,7 +57,7 @@ fn values_and_relations() {
     refused(
         &["data.batch_size=many"],
         2,
-        "--set: data.batch_size \"many\" is a string; give a whole number, such as 128",
+        "--set: data.batch_size \"many\" is a string; give a whole number",
     );
     refused(
         &["method.local_period=4", "method.global_period=6"],

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use image::{ImageFormat, Rgb, RgbImage};
 
-use super::program::{PROGRAM, QUICKSTART, Ran, Run, Runs, SMOKE, workspace};
+use super::program::{PROGRAM, Ran, Runs, SMOKE, command, workspace};
 
 /// What is in a run's folder that could begin but not end, checkpoints apart.
 const UNFINISHED: [&str; 4] = ["config.toml", "events.jsonl", "metrics.jsonl", "run.json"];
@@ -223,25 +223,62 @@ fn a_log_that_is_closed_does_not_end_a_run() {
     assert_eq!(runs.get("unread").summary()["end"], "budget");
 }
 
-/// Too large a step: parameters overflow. The run ends as any other, and says so.
+/// Parameters, statistics or losses overflow, whichever comes first: the run ends as any other,
+/// says so, and can be read.
 #[test]
-fn a_run_that_diverges_can_still_be_read() {
+fn a_run_that_diverges_ends_as_any_other() {
     let runs = Runs::new();
-    let run: Run = runs.train(
-        QUICKSTART,
-        "diverged",
-        &[
-            "workers.count=2",
-            "budget.steps=20",
-            "model.name=cnn7",
-            "optimizer.momentum=0.5",
-            "schedule.learning_rate=1e20",
-            "schedule.kind=constant",
-            "schedule.warmup={steps=1}",
-        ],
-    );
-    for name in ["events.jsonl", "metrics.jsonl"] {
-        assert!(!run.lines(name).is_empty());
+    for rate in ["1e3", "1e6", "1e15", "1e30"] {
+        let rate_is = format!("schedule.learning_rate={rate}");
+        let set = [
+            rate_is.as_str(),
+            "budget.steps=24",
+            "evaluate.every_steps=4",
+        ];
+        let run = runs.train(SMOKE, &format!("rate-{rate}"), &set);
+        assert_eq!(run.metrics("evaluation").len(), 6);
+        assert!(!run.export("worker-0").is_empty());
     }
-    println!("{}", run.summary());
+    // At the last rate nothing is left of the parameters.
+    let run = runs.get("rate-1e30");
+    for key in ["leader", "replica_mean", "worker_mean"] {
+        assert!(
+            run.summary()["test_error"][key].is_null(),
+            "{}",
+            run.summary()
+        );
+    }
+    let path = run.path.to_str().unwrap();
+    let refusal = |which: &str| command(["eval", path, "--which", which]).output().unwrap();
+    let mean = "it has no mean; a worker had diverged";
+    let text = format!("{path}/checkpoints/step-24: {mean}");
+    Ran::of(refusal("mean")).failed(1, &text);
+    let worker = Ran::of(refusal("worker-0"));
+    assert!(
+        worker.stderr.starts_with("error: cannot evaluate: value "),
+        "{worker:?}"
+    );
+    assert_eq!(worker.code, Some(1));
+}
+
+/// Parameters that are finite and logits that are not: JSON has no word for such a loss.
+#[test]
+fn a_run_whose_loss_overflows_can_be_evaluated() {
+    let runs = Runs::new();
+    let set = [
+        "model.name=cnn7",
+        "data.shape=[1, 24, 24]",
+        "data.examples=64",
+        "optimizer.momentum=0.0",
+        "schedule.learning_rate=1e12",
+        "budget.steps=1",
+    ];
+    let run = runs.train(SMOKE, "overflow", &set);
+    let score = &run.metrics("evaluation")[0]["workers"][0]["test"];
+    assert!(
+        score["loss"].is_null() && score["error"].is_f64(),
+        "{score}"
+    );
+    assert!(run.eval("worker-0").contains("loss NaN"));
+    assert!(!run.export("mean").is_empty());
 }

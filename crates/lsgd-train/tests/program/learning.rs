@@ -2,22 +2,19 @@
 
 use super::program::{QUICKSTART, Run, Runs};
 
-const SET: [&str; 3] = [
-    "workers.count=2",
-    "budget.epochs=4",
-    "evaluate.every_steps=1000",
-];
-
 fn worker_mean(run: &Run) -> f64 {
     run.summary()["test_error"]["worker_mean"].as_f64().unwrap()
 }
 
 fn beats_its_start(set: &[&str]) -> Run {
     let runs = Runs::new();
-    let set: Vec<&str> = SET.iter().chain(set).copied().collect();
-    let started: Vec<&str> = set.iter().copied().chain(["budget.steps=1"]).collect();
-    let start = runs.train(QUICKSTART, "start", &started);
-    let end = runs.train(QUICKSTART, "end", &set);
+    let with = |budget| {
+        let own = ["workers.count=2", "evaluate.every_steps=1000", budget];
+        let set: Vec<&str> = own.iter().chain(set).copied().collect();
+        set
+    };
+    let start = runs.train(QUICKSTART, "start", &with("budget.steps=1"));
+    let end = runs.train(QUICKSTART, "end", &with("budget.epochs=4"));
     // Ten classes: guessing is 90 % wrong.
     assert!(worker_mean(&start) > 50.0, "{}", start.summary());
     assert!(worker_mean(&end) < 20.0, "{}", end.summary());

@@ -54,10 +54,11 @@ fn repeats(method: &str) {
         assert_same(&first, &train(&runs, threads, &[&method, threads]));
     }
     for threads in ["1", "5"] {
+        let name = format!("pool-{threads}");
         let set: Vec<&str> = SET.iter().copied().chain([method.as_str()]).collect();
-        let mut command = command(runs.arguments(SMOKE, threads, &set));
+        let mut command = command(runs.arguments(SMOKE, &name, &set));
         Ran::of(command.env("RAYON_NUM_THREADS", threads).output().unwrap()).well();
-        assert_same(&first, &runs.get(threads));
+        assert_same(&first, &runs.get(&name));
     }
 
     let other = train(&runs, "other", &[&method, "run.seed=2"]).digests();
