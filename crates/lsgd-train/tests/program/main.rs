@@ -9,5 +9,6 @@ mod folder;
 mod inspection;
 mod interruption;
 mod learning;
+mod methods;
 mod program;
 mod repeats;
