@@ -59,14 +59,15 @@ fn an_exchange_of_lsgd_has_an_election_and_adoptions_by_all_others() {
         .map(|e| e["step"].as_u64().unwrap())
         .collect();
     assert_eq!(steps, [4, 8, 12, 16, 20, 24]);
-    assert_eq!(exchange(&run), (6, 6 * model_bytes(&run)));
+    let bytes = model_bytes(&run);
+    assert_eq!(exchange(&run), (6, 6 * bytes));
 
     for (number, (exchange, election)) in exchanges.iter().zip(&elections).enumerate() {
         let step = &exchange["step"];
         assert_eq!(exchange["exchange"], json!(number + 1));
         assert_eq!(exchange["vector"], "snapshot");
         assert_eq!(exchange["workers"], 3);
-        assert_eq!(exchange["bytes"], json!(model_bytes(&run)));
+        assert_eq!(exchange["bytes"], json!(bytes));
 
         let leader = &election["leader"];
         assert_eq!(&election["step"], step);
