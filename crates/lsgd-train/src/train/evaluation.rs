@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::tensor::{Device, ElementConversion};
+use burn::tensor::{Device, ElementConversion, Tensor};
 use lsgd_core::{Layout, Refusal, Snapshot, read, write};
 use lsgd_models::{Model, ModelConfig, ModelError, Phase};
 use rand::SeedableRng;
@@ -171,7 +171,8 @@ impl<'a> Scratch<'a> {
             // Dropout comes after the last normalisation in all of these models: its masks do not
             // reach a statistic.
             let mut dropout = ChaCha8Rng::seed_from_u64(0);
-            model.forward(images, Phase::Train(&mut dropout));
+            drop(model.forward(images, Phase::Train(&mut dropout)));
+            sweep_tape(&device);
             let after = read(&model, self.layout, snapshot.source()).map_err(unfit)?;
             statistics.push((number, after.buffers().to_vec()));
         }
@@ -180,8 +181,14 @@ impl<'a> Scratch<'a> {
     }
 }
 
-/// A model that keeps just the last batch's statistics. Nothing in it requires a gradient: what a
-/// forward pass puts on the tape would stay in memory until a backward pass, which never comes.
+/// Burn frees what a forward pass has put on the tape in a backward pass only, that of any thread
+/// and tensor: here is one of nothing.
+fn sweep_tape(device: &Device) {
+    Tensor::<1>::zeros([1], device).require_grad().backward();
+}
+
+/// A model that keeps just the last batch's statistics. Nothing in it requires a gradient, so that
+/// the tape holds no activations.
 fn counting(config: &ModelConfig, device: &Device) -> Result<Model, ModelError> {
     let config = ModelConfig {
         batch_norm_momentum: 1.0,

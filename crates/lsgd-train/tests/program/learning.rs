@@ -42,3 +42,22 @@ fn so_do_the_methods_to_compare_with() {
     beats_its_start(&["method.name=local_sgd"]);
     beats_its_start(&["method.name=sgd"]);
 }
+
+/// Burn keeps what a forward pass puts on the tape until a backward pass, which re-estimating
+/// BatchNorm statistics never makes.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_does_not_grow_with_the_batches_that_statistics_are_estimated_from() {
+    let peak = |batches: &str| {
+        let runs = Runs::new();
+        let batches = format!("evaluate.batch_norm_batches={batches}");
+        let run = runs.train(
+            QUICKSTART,
+            "run",
+            &["budget.steps=100", "evaluate.every_steps=100", &batches],
+        );
+        run.summary()["peak_memory_bytes"].as_u64().unwrap()
+    };
+    let (few, many) = (peak("4"), peak("400"));
+    assert!(many < 2 * few, "{few} bytes, then {many}");
+}
