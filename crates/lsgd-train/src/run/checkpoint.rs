@@ -75,7 +75,7 @@ impl Checkpoints {
     /// # Errors
     ///
     /// [`TrainError::Write`]; the checkpoints before are then still there, and nothing of this one.
-    pub fn write(&mut self, checkpoint: &Checkpoint, best: bool) -> Result<PathBuf, TrainError> {
+    pub fn write(&mut self, checkpoint: &Checkpoint, best: bool) -> Result<(), TrainError> {
         let step = checkpoint.state.step;
         let path = self.path(step);
         let beside = self.folder.join(format!("step-{step}.part"));
@@ -88,8 +88,7 @@ impl Checkpoints {
             let _ = remove_folder(&beside);
         }
         written?;
-        self.keep(step, best)?;
-        Ok(path)
+        self.keep(step, best)
     }
 
     fn path(&self, step: u64) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lsgd_core::{Event, Rank};
 use serde::{Deserialize, Serialize};
@@ -221,7 +221,9 @@ impl Recorder {
     /// # Errors
     ///
     /// [`TrainError::Write`].
-    pub fn checkpoint(&mut self, step: u64, path: &Path, seconds: f64) -> Result<(), TrainError> {
+    pub fn checkpoint(&mut self, step: u64, seconds: f64) -> Result<(), TrainError> {
+        // Relative to the run, which may be moved.
+        let path = format!("checkpoints/step-{step}");
         let event = serde_json::json!({ "event": "checkpoint", "step": step, "path": path });
         self.events.add(&TimedEvent {
             event: &event,

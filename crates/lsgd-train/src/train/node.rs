@@ -185,9 +185,8 @@ impl Node {
                 workers: paused.iter().map(|p| p.snapshot.as_ref()).collect(),
                 mean: mean.as_deref(),
             };
-            let path = self.checkpoints.write(&checkpoint, better)?;
-            self.recorder
-                .checkpoint(checkpoint.state.step, &path, seconds)?;
+            self.checkpoints.write(&checkpoint, better)?;
+            self.recorder.checkpoint(checkpoint.state.step, seconds)?;
         }
         self.recorder.flush()?;
         Ok(evaluation)

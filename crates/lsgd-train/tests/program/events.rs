@@ -214,8 +214,9 @@ fn lines_have_the_keys_the_design_names() {
             "worker"
         ]
     );
-    assert_eq!(
-        keys(&first("checkpoint")),
-        ["event", "path", "seconds", "step"]
-    );
+    let checkpoints = run.events("checkpoint");
+    let newest = checkpoints.last().unwrap();
+    assert_eq!(keys(newest), ["event", "path", "seconds", "step"]);
+    let path = newest["path"].as_str().unwrap();
+    assert!(run.join(path).join("state.json").is_file(), "{path}");
 }

@@ -26,7 +26,6 @@ fn timeless(run: &Run) -> Vec<String> {
     let timeless = |mut event: Value| {
         let fields = event.as_object_mut().unwrap();
         assert!(fields.remove("seconds").is_some_and(|s| s.is_number()));
-        fields.remove("path");
         event.to_string()
     };
     events.into_iter().map(timeless).collect()
