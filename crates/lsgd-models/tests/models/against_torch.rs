@@ -220,7 +220,9 @@ macro_rules! exact {
     )*};
 }
 
-exact!(cnn7, resnet8, resnet20, resnet18, resnet50, vgg11, vgg16);
+exact!(
+    cnn7, resnet8, resnet20, resnet18, resnet34, resnet50, vgg11, vgg13, vgg16, vgg19
+);
 
 /// In float32, what training uses. ResNet-18, ResNet-50 and VGG-16 have few elements a
 /// channel here (16 in the last stage), which amplifies rounding: PyTorch's own float32

@@ -33,9 +33,12 @@ CASES = {
     "resnet8": (1, 8, 8),
     "resnet20": (3, 32, 32),
     "resnet18": (3, 64, 64),
+    "resnet34": (3, 64, 64),
     "resnet50": (3, 64, 64),
     "vgg11": (3, 32, 32),
+    "vgg13": (3, 32, 32),
     "vgg16": (3, 32, 32),
+    "vgg19": (3, 32, 32),
 }
 # The deepest CIFAR ResNets repeat ResNet-20's names; their counts are stored, their names not.
 WITHOUT_NAMES = ("resnet32", "resnet44", "resnet56", "resnet110")
