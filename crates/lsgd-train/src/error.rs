@@ -1,5 +1,6 @@
 //! Why a command failed.
 
+use std::any::Any;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -158,4 +159,11 @@ impl TrainError {
             why: why.to_string(),
         }
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| String::from("no message"))
 }

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 use super::{Batch, DataError, Dataset, Stream};
+use crate::error::panic_message;
 
 /// A thread that prepares one worker's batches in the order of its steps. Dropping it ends the
 /// thread and waits for its end, at most the time of one batch.
@@ -61,7 +62,7 @@ impl Loader {
             None => Err(match self.end() {
                 Some(panic) => DataError::LoaderPanicked {
                     thread: self.name.clone(),
-                    message: message(panic.as_ref()),
+                    message: panic_message(panic.as_ref()),
                 },
                 None => DataError::LoaderEnded {
                     thread: self.name.clone(),
@@ -112,12 +113,6 @@ impl Drop for Loader {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|t| (*t).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
 }
 
 #[cfg(test)]

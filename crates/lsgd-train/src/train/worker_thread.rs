@@ -1,6 +1,5 @@
 //! A worker's thread: batch, forward, backward, step, exchange, report; and tasks at pauses.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +18,7 @@ use super::messages::{FromWorker, Paused, Task, Times};
 use super::pace::{Pause, Turn};
 use super::setup::Setup;
 use super::stopwatch::Stopwatch;
-use crate::error::TrainError;
+use crate::error::{TrainError, panic_message};
 use crate::optimizer;
 
 /// What a worker's thread starts with.
@@ -65,7 +64,7 @@ pub fn spawn(assignment: Assignment) -> Result<JoinHandle<()>, TrainError> {
             let outcome = catch_unwind(run).unwrap_or_else(|panic| {
                 Err(TrainError::WorkerPanicked {
                     worker,
-                    message: message(panic.as_ref()),
+                    message: panic_message(panic.as_ref()),
                 })
             });
             // If nobody listens any more, the run is over for another reason.
@@ -254,11 +253,4 @@ impl Exchange for TimedMember {
         }
         order
     }
-}
-
-/// What a panic said.
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| String::from("no message"))
 }
