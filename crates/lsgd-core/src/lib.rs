@@ -76,6 +76,7 @@ mod method;
 mod module;
 mod schedule;
 mod snapshot;
+mod status;
 mod worker;
 
 pub use election::{Candidate, Election, Exclusion, Rank, Reason, Report, WindowLoss, elect};
@@ -89,5 +90,6 @@ pub use loss_window::LossWindow;
 pub use method::{BatchNorm, LeaderConfig, Method, MethodError};
 pub use module::{read, write};
 pub use schedule::{Due, Periods, Trigger};
-pub use snapshot::{Refusal, ShortDigest, Snapshot, Source};
+pub use snapshot::{Refusal, ShortDigest, Snapshot, SnapshotDigest, Source};
+pub use status::{Offer, Offered, Phase, Status};
 pub use worker::{Objective, Worker};

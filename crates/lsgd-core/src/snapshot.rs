@@ -3,12 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
 use crate::{Layout, LayoutDigest, Rank};
 
 /// Where a vector comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// A worker's own parameters after `step` steps.
@@ -49,6 +52,22 @@ pub struct Snapshot {
     source: Source,
     parameters: Vec<f32>,
     buffers: Vec<f32>,
+}
+
+/// Identifies the values of a [`Snapshot`]: a hash of them and of their layout.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+pub struct SnapshotDigest(pub [u8; 32]);
+
+impl fmt::Display for SnapshotDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for SnapshotDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SnapshotDigest({self})")
+    }
 }
 
 /// Why a snapshot is refused.
@@ -182,13 +201,13 @@ impl Snapshot {
         4 * (self.parameters.len() + self.buffers.len()) as u64
     }
 
-    /// A hash of the values and the layout, in hex: equal digests mean equal bits.
-    pub fn digest(&self) -> String {
+    /// A hash of the values and the layout: equal digests mean equal bits.
+    pub fn digest(&self) -> SnapshotDigest {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.layout.digest().0);
         hasher.update(bytemuck::cast_slice(&self.parameters));
         hasher.update(bytemuck::cast_slice(&self.buffers));
-        hasher.finalize().to_hex().to_string()
+        SnapshotDigest(*hasher.finalize().as_bytes())
     }
 
     /// Whether a module of `layout` may take these values.

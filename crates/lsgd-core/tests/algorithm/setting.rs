@@ -192,7 +192,7 @@ pub fn bowl_worker(
 pub fn digest<M: Module>(module: &M) -> String {
     let source = Source::Mean { workers: 1 };
     let values = read(module, &Layout::of(module), source).expect("of its own layout");
-    values.digest()
+    values.digest().to_string()
 }
 
 /// A window's loss after `losses`.

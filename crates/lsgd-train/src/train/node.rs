@@ -251,7 +251,7 @@ impl Node {
                         lsgd_core::WindowLoss::Filling { .. } => None,
                     },
                     test: scores_of.clone().find(own).and_then(|(_, score)| *score),
-                    digest: p.snapshot.digest(),
+                    digest: p.snapshot.digest().to_string(),
                 }
             })
             .collect();
@@ -337,7 +337,10 @@ impl Node {
                 ..self.exchange
             },
             data_wait_seconds: mean_seconds(|p| p.times.data_wait),
-            digests: workers.iter().map(|p| p.snapshot.digest()).collect(),
+            digests: workers
+                .iter()
+                .map(|p| p.snapshot.digest().to_string())
+                .collect(),
             peak_memory_bytes: provenance::peak_memory(),
         }
     }

@@ -1,0 +1,100 @@
+//! What nodes tell each other.
+//!
+//! A node's [`Status`] is its whole state as others need to know it, and the newest replaces all
+//! before: one that is lost, late, doubled or out of order does no harm. Vectors are named by the
+//! hash of their values, so any node that has one can hand it on.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::{Rank, SnapshotDigest, Source, Vector};
+
+/// What a node tells all others of itself.
+#[derive(Debug, Clone, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Status {
+    /// The node, from 0.
+    pub node: u32,
+    /// Which life of the node: a process that is started again has another.
+    pub life: u64,
+    /// Grows with every status of a life.
+    pub sequence: u64,
+    /// Where the node is in the run.
+    pub phase: Phase,
+    /// Grows whenever the node gets on with something: a step, or a part of an evaluation.
+    pub progress: u64,
+    /// Global exchanges that it has completed; in `sync` the number of the last one.
+    pub rounds: u64,
+    /// Steps of its workers together, those before it joined included.
+    pub steps: u64,
+    /// Its live workers.
+    pub workers: u32,
+    /// Its last two offers, the newest first.
+    pub offers: [Option<Offer>; 2],
+    /// What its last global exchange delivered: the parameters that a node which joins starts from.
+    pub delivered: Option<Offer>,
+}
+
+/// Where a node is in the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Phase {
+    /// It has not begun to train, or waits for the run's parameters.
+    Joining,
+    /// It trains.
+    Training,
+    /// It has trained to the end of its budget.
+    Done,
+    /// It needs nothing more of the others.
+    Closed,
+}
+
+/// What a node brings to a global exchange.
+#[derive(Debug, Clone, Copy, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Offer {
+    /// Which exchange: in `sync` the round, from 1; in `async` the node's own count of offers.
+    pub round: u64,
+    /// The vector; `None` when no worker of the node may lead, or its vector was refused.
+    pub vector: Option<Offered>,
+}
+
+/// A vector that nodes can fetch.
+#[derive(Debug, Clone, Copy, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Offered {
+    /// What kind of vector.
+    pub kind: Vector,
+    /// Whose it is: a worker's, or the sum over the workers of a node.
+    pub source: Source,
+    /// The worker's mean training loss over its window, in nats; 0 for a mean.
+    pub loss: f64,
+    /// Its name.
+    pub digest: SnapshotDigest,
+}
+
+impl Status {
+    /// Longest encoded status, in bytes. Nothing longer is decoded.
+    pub const LONGEST: usize = 512;
+
+    /// The status as bytes. Its length depends only on which of its optional parts are there.
+    pub fn encode(&self) -> Vec<u8> {
+        borsh::to_vec(self).expect("memory can be written")
+    }
+
+    /// A status from bytes that came from anywhere.
+    ///
+    /// # Errors
+    ///
+    /// A line that says what is wrong with them.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.len() > Self::LONGEST {
+            let (found, most) = (bytes.len(), Self::LONGEST);
+            return Err(format!("{found} bytes where a status has at most {most}"));
+        }
+        let status: Self = borsh::from_slice(bytes).map_err(|error| error.to_string())?;
+        let own = |offer: &Offer| match offer.vector.map(|vector| vector.source) {
+            Some(Source::Worker { rank, .. }) => rank.node == status.node,
+            Some(_) | None => true,
+        };
+        if !status.offers.iter().flatten().all(own) {
+            return Err(format!("node {} offers another's vector", status.node));
+        }
+        Ok(status)
+    }
+}
