@@ -25,14 +25,20 @@ pub enum Event {
         step: u64,
         /// Its number, from 1.
         exchange: u64,
+        /// Within the node or over all nodes.
+        scope: Scope,
         /// What kind of vector.
         vector: Vector,
         /// Where it came from.
         source: Source,
         /// Workers it was delivered to.
         workers: usize,
-        /// Payload published for it, in bytes.
+        /// Within a node, the payload published for it; over all nodes, the payload that this node
+        /// fetched from others. In bytes.
         bytes: u64,
+        /// Over all nodes in `async`: this node's own steps, per worker, since the report of the
+        /// one that leads came.
+        staleness: u64,
     },
     /// A worker moved toward what an exchange delivered.
     Adoption {
@@ -59,11 +65,68 @@ pub enum Event {
         /// Why it was refused.
         why: Refusal,
     },
+    /// The node brought a vector to a global exchange.
+    Offered {
+        /// The furthest step reported.
+        step: u64,
+        /// Which exchange.
+        round: u64,
+        /// Whose vector; nothing when no worker of the node may lead.
+        source: Option<Source>,
+        /// What rounding it for the wire changed, relative to its norm; nothing if it is not
+        /// rounded.
+        rounding: Option<f64>,
+    },
+    /// Another node is there, and trains the same run.
+    NodeAppeared {
+        /// This node's furthest step.
+        step: u64,
+        /// The node.
+        node: u32,
+    },
+    /// Another node is not waited for, and not followed, any more.
+    NodeLost {
+        /// This node's furthest step.
+        step: u64,
+        /// The node.
+        node: u32,
+        /// Why.
+        why: Lost,
+    },
+    /// The node begins to train.
+    Joined {
+        /// The step its workers begin at.
+        step: u64,
+        /// Whose parameters they begin with; nothing for the initial weights.
+        source: Option<Source>,
+    },
+    /// A vector could not be had from any node.
+    NotFetched {
+        /// This node's furthest step.
+        step: u64,
+        /// Whose vector.
+        source: Source,
+        /// What each node that was asked said.
+        why: String,
+    },
     /// A worker takes part no longer: it has finished or failed.
     Left {
         /// Its last reported step.
         step: u64,
         /// The worker.
         worker: Rank,
+    },
+}
+
+/// Why a node is not waited for any more.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lost {
+    /// Its connection is gone: it died, froze or was cut off.
+    Vanished,
+    /// It is connected but gets on with nothing.
+    Silent {
+        /// For so long.
+        seconds: f64,
     },
 }

@@ -67,6 +67,7 @@
 mod election;
 mod event;
 mod exchange;
+mod global_leader;
 mod group;
 mod layout;
 mod leader_sgd;
@@ -80,12 +81,13 @@ mod status;
 mod worker;
 
 pub use election::{Candidate, Election, Exclusion, Rank, Reason, Report, WindowLoss, elect};
-pub use event::Event;
+pub use event::{Event, Lost};
 pub use exchange::{Adoption, Exchange, Message, Mode, Order, Scope, Vector};
+pub use global_leader::{Action, GlobalLeader, Membership, Wire};
 pub use group::{Group, Member};
 pub use layout::{Entry, Layout, LayoutDigest, is_buffer};
 pub use leader_sgd::{LeaderSgd, Next};
-pub use local_leader::LocalLeader;
+pub use local_leader::{Bid, LocalLeader};
 pub use loss_window::LossWindow;
 pub use method::{BatchNorm, LeaderConfig, Method, MethodError};
 pub use module::{read, write};

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`sgd`](Method::sgd) | none | |
 //! | [`lsgd`](Method::lsgd) | `x <- x - lambda (x - leader)`, first the local, then the global leader | `x <- x - (prox / period) (x - last leader)`, first the global, then the local one |
-//! | [`local_sgd`](Method::local_sgd) | `x <- mean of all x` | |
+//! | [`local_sgd`](Method::local_sgd) | `x <- mean of all x`, of the node's or of all nodes' | |
 //!
 //! Every method is the same machine with another vector: a target that the exchange delivers
 //! ([`Vector`]) and a strength with which a worker moves to it.
@@ -32,7 +32,7 @@ pub struct LeaderConfig {
     pub global_prox: f64,
     /// Batches whose mean training loss ranks a worker, at least 1. Default 16.
     pub loss_window: usize,
-    /// A report older than this many steps cannot lead. Default twice the local period.
+    /// A report older than this many steps cannot lead. Default twice the period, local or global.
     pub max_staleness: Option<u64>,
     /// What an exchange does with BatchNorm's running statistics. Default `Own`.
     pub batch_norm: BatchNorm,
@@ -75,6 +75,22 @@ pub(crate) struct Pull {
     pub every_step: f64,
 }
 
+/// How old a report may be, in steps, for an election within a node and over all nodes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Scoped {
+    pub local: u64,
+    pub global: u64,
+}
+
+impl Scoped {
+    fn both(steps: u64) -> Self {
+        Self {
+            local: steps,
+            global: steps,
+        }
+    }
+}
+
 /// A training method: which vector workers exchange, when, and how strongly they follow it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Method {
@@ -84,7 +100,7 @@ pub struct Method {
     pub(crate) global: Pull,
     pub(crate) periods: Periods,
     pub(crate) loss_window: usize,
-    pub(crate) max_staleness: u64,
+    pub(crate) max_staleness: Scoped,
     pub(crate) batch_norm: BatchNorm,
 }
 
@@ -144,7 +160,7 @@ impl Method {
                 global: u64::MAX,
             },
             loss_window,
-            max_staleness: u64::MAX,
+            max_staleness: Scoped::both(u64::MAX),
             batch_norm: BatchNorm::Own,
         }
     }
@@ -167,12 +183,9 @@ impl Method {
             }
         }
         let (local, global) = (config.local_period, config.global_period);
-        not_nought("local_period", local)?;
-        not_nought("global_period", global)?;
+        let periods = Periods { local, global };
+        check_periods(periods)?;
         not_nought("loss_window", config.loss_window as u64)?;
-        if !global.is_multiple_of(local) {
-            return Err(MethodError::NotAMultiple { global, local });
-        }
         Ok(Self {
             name: "lsgd",
             vector: Some(Vector::Snapshot),
@@ -184,44 +197,51 @@ impl Method {
                 strength: config.global_pull,
                 every_step: config.global_prox / global as f64,
             },
-            periods: Periods { local, global },
+            periods,
             loss_window: config.loss_window,
-            max_staleness: config.max_staleness.unwrap_or(local.saturating_mul(2)),
+            max_staleness: match config.max_staleness {
+                Some(steps) => Scoped::both(steps),
+                None => Scoped {
+                    local: local.saturating_mul(2),
+                    global: global.saturating_mul(2),
+                },
+            },
             batch_norm: config.batch_norm,
         })
     }
 
-    /// Local SGD (arXiv 1805.09767): all workers move to the mean of all every `period` steps.
+    /// Local SGD (arXiv 1805.09767): the workers of a node move to their mean every `tau` steps, and
+    /// those of all nodes to the mean of all every `tau_G` (with `tau < tau_G` hierarchical, as in
+    /// arXiv 1808.07217).
     ///
     /// # Errors
     ///
-    /// [`MethodError`] for a period of nought, or for following a leader's statistics.
+    /// [`MethodError`] for a period or window of nought, a global period that is not a multiple of
+    /// the local one, or for following a leader's statistics.
     pub fn local_sgd(
-        period: u64,
+        periods: Periods,
         loss_window: usize,
         batch_norm: BatchNorm,
     ) -> Result<Self, MethodError> {
-        not_nought("local_period", period)?;
+        check_periods(periods)?;
         not_nought("loss_window", loss_window as u64)?;
         if batch_norm == BatchNorm::Leader {
             return Err(MethodError::NoLeader {
                 method: "local_sgd",
             });
         }
+        let copy = Pull {
+            strength: 1.0,
+            every_step: 0.0,
+        };
         Ok(Self {
             name: "local_sgd",
             vector: Some(Vector::Mean),
-            local: Pull {
-                strength: 1.0,
-                every_step: 0.0,
-            },
-            global: NO_PULL,
-            periods: Periods {
-                local: period,
-                global: period,
-            },
+            local: copy,
+            global: copy,
+            periods,
             loss_window,
-            max_staleness: u64::MAX,
+            max_staleness: Scoped::both(u64::MAX),
             batch_norm,
         })
     }
@@ -260,6 +280,16 @@ const NO_PULL: Pull = Pull {
     strength: 0.0,
     every_step: 0.0,
 };
+
+fn check_periods(periods: Periods) -> Result<(), MethodError> {
+    let Periods { local, global } = periods;
+    not_nought("local_period", local)?;
+    not_nought("global_period", global)?;
+    if !global.is_multiple_of(local) {
+        return Err(MethodError::NotAMultiple { global, local });
+    }
+    Ok(())
+}
 
 fn not_nought(key: &'static str, value: u64) -> Result<(), MethodError> {
     if value == 0 {

@@ -52,9 +52,9 @@ pub struct Trigger {
 }
 
 impl Trigger {
-    /// One more step of any worker.
-    pub fn count(&mut self) {
-        self.since += 1;
+    /// So many more steps, of any workers.
+    pub fn count(&mut self, steps: u64) {
+        self.since = self.since.saturating_add(steps);
     }
 
     /// Whether `live * period` steps came since the last exchange; if so, a new period begins and

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use half::bf16;
 use serde::{Deserialize, Serialize};
 
 use crate::{Layout, LayoutDigest, Rank};
@@ -26,6 +27,11 @@ pub enum Source {
         /// How many.
         workers: usize,
     },
+    /// The sum of the vectors of several workers of a node, which is yet to be divided.
+    Sum {
+        /// How many.
+        workers: usize,
+    },
     /// The centre variable of asynchronous EASGD and DOWNPOUR.
     Centre {
         /// How many additions it has received.
@@ -38,6 +44,7 @@ impl fmt::Display for Source {
         match self {
             Self::Worker { rank, step } => write!(f, "worker {rank} at step {step}"),
             Self::Mean { workers } => write!(f, "the mean of {workers} workers"),
+            Self::Sum { workers } => write!(f, "the sum of {workers} workers"),
             Self::Centre { version } => write!(f, "the centre, version {version}"),
         }
     }
@@ -232,31 +239,82 @@ impl Snapshot {
     /// The mean of several snapshots of one layout, parameters and buffers, summed in the order
     /// given and then divided: the same order gives the same bits. `None` for no snapshots.
     ///
+    /// A [sum](Source::Sum) counts as the workers in it. So a mean over nodes, of each node's sum in
+    /// node order, has the same bits wherever the nodes are.
+    ///
     /// # Errors
     ///
     /// [`Refusal`] when one does not fit the first, is not finite, or their sum is not.
     pub fn mean<'a>(
         snapshots: impl IntoIterator<Item = &'a Snapshot>,
     ) -> Result<Option<Self>, Refusal> {
+        let Some(mut mean) = Self::sum(snapshots)? else {
+            return Ok(None);
+        };
+        if let Source::Sum { workers } = mean.source {
+            divide(&mut mean.parameters, workers);
+            divide(&mut mean.buffers, workers);
+            mean.source = Source::Mean { workers };
+        }
+        Ok(Some(mean))
+    }
+
+    /// The sum of several snapshots, as in [`mean`](Self::mean), not divided.
+    ///
+    /// # Errors
+    ///
+    /// As [`mean`](Self::mean).
+    pub fn sum<'a>(
+        snapshots: impl IntoIterator<Item = &'a Snapshot>,
+    ) -> Result<Option<Self>, Refusal> {
         let mut snapshots = snapshots.into_iter();
         let Some(first) = snapshots.next() else {
             return Ok(None);
         };
-        let mut workers = 1;
-        let mut parameters = first.parameters.clone();
-        let mut buffers = first.buffers.clone();
+        let mut sum = first.clone();
+        let mut workers = first.workers();
         for snapshot in snapshots {
             snapshot.check(&first.layout)?;
-            add(&mut parameters, &snapshot.parameters);
-            add(&mut buffers, &snapshot.buffers);
-            workers += 1;
+            add(&mut sum.parameters, &snapshot.parameters);
+            add(&mut sum.buffers, &snapshot.buffers);
+            workers += snapshot.workers();
         }
-        divide(&mut parameters, workers);
-        divide(&mut buffers, workers);
-        let source = Source::Mean { workers };
-        let mean = Self::new(first.layout.clone(), source, parameters, buffers)?;
-        mean.check(&first.layout)?;
-        Ok(Some(mean))
+        sum.source = Source::Sum { workers };
+        sum.check(&first.layout)?;
+        Ok(Some(sum))
+    }
+
+    /// How many workers' vectors it counts as in a sum.
+    fn workers(&self) -> usize {
+        match self.source {
+            Source::Sum { workers } => workers,
+            Source::Worker { .. } | Source::Mean { .. } | Source::Centre { .. } => 1,
+        }
+    }
+
+    /// The values rounded to the nearest bf16 (ties to even), and by how much they moved: the norm
+    /// of the difference over the norm of the values, parameters and buffers together.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFinite`] for a value too large for a finite bf16.
+    pub fn rounded_to_bf16(&self) -> Result<(Self, f64), Refusal> {
+        let mut rounded = self.clone();
+        let (mut moved, mut length) = (0.0, 0.0);
+        let values = rounded.parameters.iter_mut().chain(&mut rounded.buffers);
+        for value in values {
+            let nearest = bf16::from_f32(*value).to_f32();
+            moved += f64::from(nearest - *value).powi(2);
+            length += f64::from(*value).powi(2);
+            *value = nearest;
+        }
+        rounded.check(&self.layout)?;
+        let error = if length > 0.0 {
+            (moved / length).sqrt()
+        } else {
+            0.0
+        };
+        Ok((rounded, error))
     }
 }
 

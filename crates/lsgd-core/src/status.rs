@@ -6,7 +6,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::{Rank, SnapshotDigest, Source, Vector};
+use crate::{SnapshotDigest, Source, Vector};
 
 /// What a node tells all others of itself.
 #[derive(Debug, Clone, PartialEq, BorshSerialize, BorshDeserialize)]

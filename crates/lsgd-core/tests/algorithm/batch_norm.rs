@@ -213,7 +213,15 @@ fn mean_statistics_leave_out_another_model() {
 #[test]
 fn local_sgd_keeps_own_statistics() {
     let line = Line::new(Rank::new(0, 0), Mode::Sync);
-    let method = lsgd_core::Method::local_sgd(1, 1, Follow::Own).expect("valid");
+    let method = lsgd_core::Method::local_sgd(
+        lsgd_core::Periods {
+            local: 1,
+            global: 1,
+        },
+        1,
+        Follow::Own,
+    )
+    .expect("valid");
     let mut worker = LeaderSgd::new(sgd(), method, line.clone());
     let net = Net::new(&device());
     let adoption = Adoption {

@@ -124,7 +124,7 @@ proptest! {
     fn trigger_fires_when_the_total_divides(live in 1..6_usize, period in 1..9_u64, total in 1..300_u64) {
         let mut trigger = Trigger::default();
         for step in 1..=total {
-            trigger.count();
+            trigger.count(1);
             let divides = step.is_multiple_of(live as u64 * period);
             prop_assert_eq!(trigger.fire(live, period), divides, "at step {}", step);
         }
@@ -139,13 +139,13 @@ proptest! {
         let left = live.saturating_sub(dead).max(1);
         let mut trigger = Trigger::default();
         for _ in 0..before {
-            trigger.count();
+            trigger.count(1);
             trigger.fire(live, period);
         }
         let until = |mut trigger: Trigger, live: usize| {
             let mut steps = 0;
             while !trigger.fire(live, period) {
-                trigger.count();
+                trigger.count(1);
                 steps += 1;
             }
             steps
@@ -175,7 +175,7 @@ proptest! {
 #[test]
 fn trigger_keeps_what_came_beyond_a_period() {
     let mut trigger = Trigger::default();
-    let count = |trigger: &mut Trigger, steps| (0..steps).for_each(|_| trigger.count());
+    let count = |trigger: &mut Trigger, steps| (0..steps).for_each(|_| trigger.count(1));
     count(&mut trigger, 8 + 8 + 3);
     assert!(trigger.fire(2, 4));
     assert!(!trigger.fire(2, 4));

@@ -6,7 +6,15 @@ use crate::leader_sync::{leader, node_of, orders};
 use crate::setting::{bits, digest, report, snapshot};
 
 fn local_sgd(period: u64) -> Method {
-    Method::local_sgd(period, 1, BatchNorm::Own).expect("a valid period")
+    lsgd_core::Method::local_sgd(
+        lsgd_core::Periods {
+            local: period,
+            global: period,
+        },
+        1,
+        BatchNorm::Own,
+    )
+    .expect("a valid period")
 }
 
 fn part(worker: u32, x: &[f32]) -> Message {

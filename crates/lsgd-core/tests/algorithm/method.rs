@@ -50,7 +50,15 @@ fn refusals_say_what_to_do() {
         refusal(|c| (c.local_period, c.global_period) = (4, 10)),
         "global_period 10 is not a multiple of local_period 4"
     );
-    let leaderless = Method::local_sgd(4, 1, BatchNorm::Leader).map_err(|why| why.to_string());
+    let leaderless = lsgd_core::Method::local_sgd(
+        lsgd_core::Periods {
+            local: 4,
+            global: 4,
+        },
+        1,
+        BatchNorm::Leader,
+    )
+    .map_err(|why| why.to_string());
     assert_eq!(
         leaderless.err().as_deref(),
         Some(
@@ -116,10 +124,12 @@ fn events_survive_json() {
         Event::Exchange {
             step: 4,
             exchange: 1,
+            scope: Scope::Local,
             vector: Vector::Snapshot,
             source,
             workers: 2,
             bytes: 8,
+            staleness: 0,
         },
         Event::Adoption {
             step: 4,

@@ -43,7 +43,15 @@ impl Case {
     fn method(&self) -> Method {
         if self.method == "local_sgd" {
             let (period, window) = (self.local_period, self.loss_window);
-            return Method::local_sgd(period, window, BatchNorm::Own).expect("valid");
+            return lsgd_core::Method::local_sgd(
+                lsgd_core::Periods {
+                    local: period,
+                    global: period,
+                },
+                window,
+                BatchNorm::Own,
+            )
+            .expect("valid");
         }
         let config = LeaderConfig {
             local_pull: self.local_pull,

@@ -65,7 +65,15 @@ fn digests(workers: u32, method: &Method, mode: Mode, steps: u64) -> (Vec<String
 /// Same config and seed, same bits: run after run, and without threads too.
 #[test]
 fn sync_gives_the_same_bits_with_and_without_threads() {
-    let mean = Method::local_sgd(4, 1, BatchNorm::Own).expect("a valid period");
+    let mean = lsgd_core::Method::local_sgd(
+        lsgd_core::Periods {
+            local: 4,
+            global: 4,
+        },
+        1,
+        BatchNorm::Own,
+    )
+    .expect("a valid period");
     for method in [every_four(), mean] {
         let mut node = node_of(4, &method, Mode::Sync);
         assert_eq!(node.run(30), Ok(true));

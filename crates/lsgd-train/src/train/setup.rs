@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::module::Module;
-use lsgd_core::{Layout, LeaderConfig, Method, MethodError, Mode, Rank, Snapshot, Source};
+use lsgd_core::{Layout, LeaderConfig, Method, MethodError, Mode, Periods, Rank, Snapshot, Source};
 use lsgd_models::{ModelConfig, ModelKind};
 
 use super::pace::{Every, Plan};
@@ -125,7 +125,11 @@ fn method(config: &MethodConfig) -> Result<Method, MethodError> {
     match config.name {
         MethodName::Sgd => Ok(Method::sgd(config.loss_window)),
         MethodName::LocalSgd => {
-            Method::local_sgd(config.local_period, config.loss_window, batch_norm)
+            let periods = Periods {
+                local: config.local_period,
+                global: config.global_period,
+            };
+            Method::local_sgd(periods, config.loss_window, batch_norm)
         }
         MethodName::Lsgd => Method::lsgd(&LeaderConfig {
             local_pull: config.local_pull,

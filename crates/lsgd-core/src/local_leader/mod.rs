@@ -1,16 +1,18 @@
 //! The leader of a node's workers, as a state machine: messages in, orders and events out.
 //!
 //! It elects, collects the elected worker's snapshot (or every worker's part of a mean) and delivers
-//! it. It touches no tensor, thread or clock; [`Group`](crate::Group) drives it for threads.
+//! it. Where there are other nodes, it makes a [`Bid`] for each exchange with them and delivers what
+//! comes of it. It touches no tensor, thread or clock; [`Group`](crate::Group) drives it for threads.
+
+mod centre;
+mod delivery;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::method::BatchNorm;
-use crate::snapshot::{add, divide};
 use crate::{
     Adoption, Candidate, Event, Layout, Message, Method, MethodError, Mode, Order, Rank, Refusal,
-    Report, Scope, Snapshot, Source, Trigger, Vector, elect,
+    Report, Scope, Snapshot, Trigger, Vector, WindowLoss, elect,
 };
 
 /// The state of a node's exchange.
@@ -21,9 +23,18 @@ pub struct LocalLeader {
     mode: Mode,
     layout: Option<Arc<Layout>>,
     members: BTreeMap<u32, Member>,
-    /// The worker whose snapshot is awaited.
-    elected: Option<u32>,
+    /// The worker whose snapshot is awaited, and its mean loss.
+    elected: Option<(u32, f64)>,
     trigger: Trigger,
+    /// Whether there are other nodes.
+    among_nodes: bool,
+    /// The step that workers begin at.
+    start: u64,
+    /// Steps taken since the last bid, by all workers.
+    taken: u64,
+    /// `sync`: what this node's meeting delivers once the exchange between nodes is over.
+    pending: Option<Adoption>,
+    bids: VecDeque<Bid>,
     /// Steps reported by all workers, ever.
     steps: u64,
     exchanges: u64,
@@ -47,6 +58,21 @@ struct Member {
     ordered_at: u64,
 }
 
+/// What a node brings to the exchange between nodes: its local leader's parameters, or the sum over
+/// its workers.
+#[derive(Debug, Clone)]
+pub struct Bid {
+    /// The furthest step of its workers.
+    pub step: u64,
+    /// Steps its workers have taken together since its last bid.
+    pub taken: u64,
+    /// Its live workers.
+    pub workers: u32,
+    /// The vector and, for a leader's, the mean loss it was elected for; nothing when nobody may
+    /// lead or a vector was refused.
+    pub vector: Option<(Arc<Snapshot>, f64)>,
+}
+
 impl LocalLeader {
     /// The local leader of node `node` with `workers` workers, all live, ranks from 0.
     ///
@@ -63,12 +89,30 @@ impl LocalLeader {
             members: (0..workers).map(|w| (w, Member::default())).collect(),
             elected: None,
             trigger: Trigger::default(),
+            among_nodes: false,
+            start: 0,
+            taken: 0,
+            pending: None,
+            bids: VecDeque::new(),
             steps: 0,
             exchanges: 0,
             centre: None,
             orders: VecDeque::new(),
             events: VecDeque::new(),
         })
+    }
+
+    /// With other nodes: it makes a [`Bid`] whenever an exchange with them may be due, and in `sync`
+    /// workers then wait for [`adopt_global`](Self::adopt_global) too.
+    pub fn among_nodes(mut self) -> Self {
+        self.among_nodes = true;
+        self
+    }
+
+    /// With workers that begin at step `step`.
+    pub fn starting_at(mut self, step: u64) -> Self {
+        self.start = step;
+        self
     }
 
     /// Whether workers wait for each other.
@@ -84,18 +128,6 @@ impl LocalLeader {
     /// The live workers.
     pub fn live(&self) -> impl Iterator<Item = u32> + '_ {
         self.members.keys().copied()
-    }
-
-    /// Sets the centre variable that workers will add to.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal`] when `start` is not finite or not of the model that the node trains.
-    pub fn set_centre(&mut self, start: &Snapshot) -> Result<(), Refusal> {
-        start.check(self.layout.as_ref().unwrap_or(start.layout()))?;
-        self.layout = Some(start.layout().clone());
-        self.centre = Some(Arc::new(recentred(start, start.parameters().to_vec(), 0)?));
-        Ok(())
     }
 
     /// Takes a message of worker `worker`; one of a worker that has left is ignored.
@@ -137,7 +169,7 @@ impl LocalLeader {
             step: member.report.map_or(0, |report| report.step),
             worker: Rank::new(self.node, worker),
         });
-        let was_elected = self.elected == Some(worker);
+        let was_elected = self.is_elected(worker);
         if was_elected {
             self.elected = None;
         }
@@ -146,6 +178,28 @@ impl LocalLeader {
             Mode::Async if was_elected => self.hold_election(),
             Mode::Async => {}
         }
+    }
+
+    /// An exchange between nodes is over: workers move to what it delivered, if anything. In `sync`
+    /// it answers this node's bid.
+    pub fn adopt_global(&mut self, vector: Option<Arc<Snapshot>>) {
+        let adoption = match self.mode {
+            Mode::Sync => self.pending.take(),
+            Mode::Async => vector.is_some().then(Adoption::default),
+        };
+        let Some(mut adoption) = adoption else {
+            return;
+        };
+        if self.method.vector == Some(Vector::Mean) && self.averages_buffers() {
+            adoption.buffers = vector.as_ref().map(|mean| mean.buffers().into());
+        }
+        adoption.global = vector;
+        self.order_all(&adoption);
+    }
+
+    /// The next bid for an exchange between nodes.
+    pub fn next_bid(&mut self) -> Option<Bid> {
+        self.bids.pop_front()
     }
 
     /// Tells every worker that the run is over.
@@ -170,6 +224,8 @@ impl LocalLeader {
         let Some(member) = self.members.get_mut(&worker) else {
             return;
         };
+        let before = member.report.map_or(self.start, |report| report.step);
+        self.taken += report.step.saturating_sub(before);
         member.report = Some(report);
         member.reported_at = self.steps;
         member.buffers = buffers;
@@ -177,10 +233,10 @@ impl LocalLeader {
         match self.mode {
             Mode::Sync => self.meet(),
             Mode::Async => {
-                self.trigger.count();
+                self.trigger.count(1);
                 match self.elected {
                     // The elected worker has come to no step boundary for too long.
-                    Some(elected) if self.age(elected) > self.method.max_staleness => {
+                    Some((elected, _)) if self.age(elected) > self.method.max_staleness.local => {
                         self.elected = None;
                         self.hold_election();
                     }
@@ -199,7 +255,8 @@ impl LocalLeader {
     /// `sync`: goes on once every live worker has come to the meeting.
     fn meet(&mut self) {
         let everyone = self.members.values().all(|member| member.waiting);
-        if self.members.is_empty() || !everyone || self.elected.is_some() {
+        let busy = self.elected.is_some() || self.pending.is_some();
+        if self.members.is_empty() || !everyone || busy {
             return;
         }
         match self.method.vector {
@@ -223,15 +280,21 @@ impl LocalLeader {
                 })
             })
             .collect();
-        let election = elect(&candidates, self.method.max_staleness);
-        self.elected = election.leader.map(|rank| rank.worker);
+        let election = elect(&candidates, self.method.max_staleness.local);
+        let led = |c: &&Candidate| Some(c.report.rank) == election.leader;
+        self.elected = candidates.iter().find(led).and_then(|leader| {
+            let WindowLoss::Mean(loss) = leader.report.loss else {
+                return None;
+            };
+            Some((leader.report.rank.worker, loss))
+        });
         self.events.push_back(Event::Election {
             step: self.furthest_step(),
             scope: Scope::Local,
             election,
         });
         match self.elected {
-            Some(worker) => self.orders.push_back((worker, Order::Publish)),
+            Some((worker, _)) => self.orders.push_back((worker, Order::Publish)),
             None => self.deliver_nothing(),
         }
     }
@@ -252,13 +315,11 @@ impl LocalLeader {
             Err(why) => return self.refuse(worker, vector, why),
         };
         match vector {
-            Vector::Snapshot if self.elected == Some(worker) => {
-                self.elected = None;
-                let bytes = snapshot.bytes();
-                self.deliver(Vector::Snapshot, snapshot, bytes);
-            }
-            // Elected once, but the election has been repeated since.
-            Vector::Snapshot => {}
+            Vector::Snapshot => match self.elected.take_if(|(elected, _)| *elected == worker) {
+                Some((_, loss)) => self.deliver_leader(snapshot, loss),
+                // Elected once, but the election has been repeated since.
+                None => {}
+            },
             Vector::Mean => {
                 self.bring_part(worker, Ok(snapshot));
             }
@@ -280,11 +341,15 @@ impl LocalLeader {
             // The meeting ends only when all have come: whoever is still on its way would take
             // the order to go on for one of its own, and be a meeting ahead for ever.
             Vector::Mean => self.bring_part(worker, Err(why)),
-            Vector::Snapshot if self.elected == Some(worker) => {
-                self.elected = None;
-                self.deliver_nothing();
+            Vector::Snapshot => {
+                if self
+                    .elected
+                    .take_if(|(elected, _)| *elected == worker)
+                    .is_some()
+                {
+                    self.deliver_nothing();
+                }
             }
-            Vector::Snapshot => {}
             Vector::Centre => self.answer_centre(worker),
         }
     }
@@ -301,134 +366,12 @@ impl LocalLeader {
         self.meet();
     }
 
-    /// Delivers the mean of all parts, summed in rank order, once they are all there; nothing if
-    /// one of them was refused.
-    fn average(&mut self) {
-        let brought = self.members.values().map(|member| member.part.as_ref());
-        let Some(brought) = brought.collect::<Option<Vec<_>>>() else {
-            return;
-        };
-        let parts: Result<Vec<&Snapshot>, _> = brought
-            .into_iter()
-            .map(|part| part.as_deref().map_err(|why| *why))
-            .collect();
-        let Ok(parts) = parts else {
-            return self.deliver_nothing();
-        };
-        let bytes = parts.iter().map(|part| part.bytes()).sum();
-        match Snapshot::mean(parts) {
-            Ok(Some(mean)) => self.deliver(Vector::Mean, Arc::new(mean), bytes),
-            Ok(None) => self.deliver_nothing(),
-            Err(why) => {
-                let lowest = self.live().next().unwrap_or_default();
-                self.record_refusal(lowest, self.furthest_step(), why);
-                self.deliver_nothing();
-            }
-        }
-    }
-
-    fn deliver(&mut self, vector: Vector, snapshot: Arc<Snapshot>, bytes: u64) {
-        self.exchanges += 1;
-        self.events.push_back(Event::Exchange {
-            step: self.furthest_step(),
-            exchange: self.exchanges,
-            vector,
-            source: snapshot.source(),
-            workers: self.members.len(),
-            bytes,
-        });
-        let buffers = self.mean_buffers(snapshot.layout().buffer_len());
-        let adoption = Adoption {
-            local: Some(snapshot),
-            global: None,
-            buffers,
-        };
-        self.order_all(&adoption);
-    }
-
-    /// Ends an exchange that has nothing to deliver. Only a meeting has anybody waiting for it.
-    fn deliver_nothing(&mut self) {
-        if self.mode == Mode::Sync {
-            self.order_all(&Adoption::default());
-        }
-    }
-
-    fn order_all(&mut self, adoption: &Adoption) {
-        for (&worker, member) in &mut self.members {
-            member.waiting = false;
-            member.part = None;
-            member.ordered_at = member.report.map_or(0, |report| report.step);
-            self.orders
-                .push_back((worker, Order::Adopt(adoption.clone())));
-        }
-    }
-
-    /// The mean of the workers' running statistics, where the method asks for it. Left out are
-    /// workers that have sent none yet, and those whose are not finite or not of this model: one
-    /// of them would spoil everybody's.
-    fn mean_buffers(&self, len: usize) -> Option<Arc<[f32]>> {
-        if self.method.batch_norm != BatchNorm::Mean {
-            return None;
-        }
-        let sent = self.members.values().filter_map(|m| m.buffers.as_deref());
-        let mut buffers =
-            sent.filter(|values| values.len() == len && values.iter().all(|v| v.is_finite()));
-        let mut sum = buffers.next()?.to_vec();
-        let mut count = 1;
-        for values in buffers {
-            add(&mut sum, values);
-            count += 1;
-        }
-        divide(&mut sum, count);
-        Some(sum.into())
-    }
-
-    fn answer_centre(&mut self, worker: u32) {
-        if let Some(centre) = &self.centre {
-            self.orders
-                .push_back((worker, Order::Centre(centre.clone())));
-        }
-    }
-
-    /// `centre <- centre + addition`, then tells the worker what it became.
-    fn add_to_centre(&mut self, worker: u32, addition: &Snapshot) {
-        let Some(centre) = &self.centre else {
-            return;
-        };
-        let Source::Centre { version } = centre.source() else {
-            return;
-        };
-        let mut sum = centre.parameters().to_vec();
-        add(&mut sum, addition.parameters());
-        let next = match recentred(centre, sum, version + 1) {
-            Ok(next) => next,
-            Err(why) => return self.refuse(worker, Vector::Centre, why),
-        };
-        let source = next.source();
-        self.centre = Some(Arc::new(next));
-        self.exchanges += 1;
-        self.events.push_back(Event::Exchange {
-            step: self.furthest_step(),
-            exchange: self.exchanges,
-            vector: Vector::Centre,
-            source,
-            workers: 1,
-            bytes: addition.bytes(),
-        });
-        self.answer_centre(worker);
+    fn is_elected(&self, worker: u32) -> bool {
+        matches!(self.elected, Some((elected, _)) if elected == worker)
     }
 
     fn furthest_step(&self) -> u64 {
         let reports = self.members.values().filter_map(|m| m.report);
         reports.map(|report| report.step).max().unwrap_or(0)
     }
-}
-
-/// The centre of `version` with these values, if they are finite.
-fn recentred(like: &Snapshot, values: Vec<f32>, version: u64) -> Result<Snapshot, Refusal> {
-    let layout = like.layout();
-    let source = Source::Centre { version };
-    let next = Snapshot::new(layout.clone(), source, values, like.buffers().to_vec())?;
-    next.check(layout)?;
-    Ok(next)
 }

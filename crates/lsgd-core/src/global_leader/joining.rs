@@ -1,0 +1,133 @@
+//! Beginning: with all others at the start, or with what those that train have come to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Action, GlobalLeader, Stage};
+use crate::{Event, Mode, Offer, Offered, Phase, Snapshot, Status};
+
+impl GlobalLeader {
+    /// Begins once it can.
+    pub(super) fn try_to_begin(&mut self, now: Duration) {
+        if matches!(self.stage, Stage::Catching { .. }) {
+            return;
+        }
+        if self.peers.running().next().is_some() {
+            return self.catch_up(now);
+        }
+        let absent = self
+            .peers
+            .absent(self.membership.nodes, self.membership.node);
+        if absent.is_empty() {
+            return self.begin(0, 0, None, now);
+        }
+        if now >= self.began_waiting + self.membership.wait {
+            self.actions.push_back(Action::GiveUp(absent));
+            // Said once; whoever drives it ends the run.
+            self.phase = Phase::Closed;
+            return;
+        }
+        self.await_nodes(absent);
+    }
+
+    /// Fetches what was delivered last to the others: in `sync` in the latest round, in `async` the
+    /// one of the lowest loss. If nothing has been delivered yet, begins with the initial weights.
+    pub(super) fn catch_up(&mut self, now: Duration) {
+        let latest = self.peers.running().map(|(_, status)| status.rounds).max();
+        let round = latest.unwrap_or(0);
+        let current = |status: &Status| self.mode == Mode::Async || status.rounds == round;
+        let delivered = |status: &Status| -> Option<(Offered, u64)> {
+            let Offer { round, vector } = status.delivered?;
+            Some((vector?, round))
+        };
+        let best = self
+            .peers
+            .running()
+            .filter(|(_, status)| current(status))
+            .filter_map(|(_, status)| Some((delivered(status)?, status)))
+            .min_by(|((a, _), first), ((b, _), second)| {
+                let by_loss = a.loss.total_cmp(&b.loss);
+                by_loss.then(first.node.cmp(&second.node))
+            });
+        let Some(((vector, delivered_in), status)) = best else {
+            let step = self.step_of_round(round);
+            return self.begin(round, step, None, now);
+        };
+        // In `sync` a round names its step. If nobody could lead in the latest one, what was
+        // delivered before it is all there is.
+        let (round, step) = match self.mode {
+            Mode::Sync => (round, self.step_of_round(round)),
+            Mode::Async => {
+                let step = status.steps / u64::from(status.workers.max(1));
+                (delivered_in, step)
+            }
+        };
+        let node = status.node;
+        self.stage = Stage::Catching {
+            vector,
+            round,
+            step,
+        };
+        self.fetch(node, vector);
+    }
+
+    /// The parameters to begin with are there, or cannot be had; then whatever there is by now is
+    /// tried.
+    pub(super) fn caught(
+        &mut self,
+        vector: Offered,
+        round: u64,
+        step: u64,
+        outcome: Result<Arc<Snapshot>, String>,
+        now: Duration,
+    ) {
+        self.stage = Stage::Idle;
+        match outcome {
+            Ok(snapshot) => {
+                self.actions.push_back(Action::Publish(snapshot.clone()));
+                self.delivered = Some(Offer {
+                    round,
+                    vector: Some(vector),
+                });
+                self.begin(round, step, Some(snapshot), now);
+            }
+            Err(why) => {
+                self.record_unfetched(vector.source, why);
+                // A node that has offered waits for its round as before.
+                if self.phase == Phase::Training && self.has_offered() {
+                    self.stage = Stage::Meeting { since: now };
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, round: u64, step: u64, parameters: Option<Arc<Snapshot>>, now: Duration) {
+        self.await_nodes(Default::default());
+        self.stage = Stage::Idle;
+        self.rounds = round;
+        self.step = step;
+        self.workers = self.membership.workers;
+        self.steps = step * u64::from(self.workers);
+        self.own = None;
+        // Offers of a life before are no offers of this one; in `async` their count goes on.
+        self.offers = [None, None];
+        self.phase = Phase::Training;
+        self.record(Event::Joined {
+            step,
+            source: parameters.as_ref().map(|snapshot| snapshot.source()),
+        });
+        self.actions.push_back(Action::Begin { step, parameters });
+        self.tell(now, false);
+    }
+
+    fn step_of_round(&self, round: u64) -> u64 {
+        round.saturating_mul(self.method.periods.global)
+    }
+
+    fn await_nodes(&mut self, nodes: std::collections::BTreeSet<u32>) {
+        if self.awaited != nodes {
+            self.awaited = nodes.clone();
+            self.actions.push_back(Action::Await(nodes));
+        }
+    }
+}

@@ -1,0 +1,532 @@
+//! The exchange between nodes, as a state machine: bids and statuses in, actions out.
+//!
+//! Every node runs the same one over the statuses it has: there is no coordinator. In `sync` the
+//! nodes meet: each offers its vector for a round, and goes on once all that train have offered, or
+//! are gone, or have got on with nothing for a limit. In `async` each takes the freshest offers it
+//! has whenever its trigger fires (arXiv 1905.10395, Algorithm 1). A node that joins, or that others
+//! have gone on without, starts from what was delivered to them last.
+//!
+//! It knows no socket, thread or clock: the time is an argument, and whoever drives it does what
+//! [`Action`]s say.
+
+mod following;
+mod joining;
+mod meeting;
+mod peers;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{
+    Bid, Event, Lost, Method, MethodError, Mode, Offer, Offered, Phase, Rank, Refusal, Scope,
+    Snapshot, SnapshotDigest, Source, Status, Trigger, Vector,
+};
+use peers::Peers;
+
+/// What a node is among the nodes of a run.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    /// Its number, from 0.
+    pub node: u32,
+    /// How many nodes the run has.
+    pub nodes: u32,
+    /// Its workers.
+    pub workers: u32,
+    /// Which life of the node this is; another one after every start.
+    pub life: u64,
+    /// How values cross the network.
+    pub wire: Wire,
+    /// How long it waits for the others at the start.
+    pub wait: Duration,
+    /// `sync`: how long it waits for a node that gets on with nothing.
+    pub limit: Duration,
+}
+
+/// How values cross the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// As they are, 4 bytes each.
+    F32,
+    /// Rounded once, by the node that offers them, to bf16: 2 bytes each. All nodes, its own
+    /// included, use the rounded values.
+    Bf16,
+}
+
+impl Wire {
+    /// Bytes of a value.
+    pub fn width(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+}
+
+/// What is to be done for the exchange between nodes.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Tell all other nodes. Those marked as heartbeat say nothing that another would not.
+    Tell {
+        /// What.
+        status: Status,
+        /// Whether it says only that the node is there and gets on.
+        heartbeat: bool,
+    },
+    /// Let others fetch this vector.
+    Publish(Arc<Snapshot>),
+    /// Get a vector from one of the nodes that have it, and answer with
+    /// [`fetched`](GlobalLeader::fetched).
+    Fetch {
+        /// Which.
+        vector: Offered,
+        /// Nodes to ask, in this order.
+        holders: Vec<u32>,
+    },
+    /// Hand this to [`LocalLeader::adopt_global`](crate::LocalLeader::adopt_global).
+    Deliver(Option<Arc<Snapshot>>),
+    /// Begin to train at this step, from these parameters or else the initial weights. If the
+    /// node's workers train already, they are stopped first: others have gone on without them.
+    Begin {
+        /// The step.
+        step: u64,
+        /// The parameters.
+        parameters: Option<Arc<Snapshot>>,
+    },
+    /// The node waits for these to come; empty when it waits no longer.
+    Await(BTreeSet<u32>),
+    /// The nodes waited for did not come in time: there is no run.
+    GiveUp(BTreeSet<u32>),
+    /// For the record.
+    Record(Event),
+}
+
+/// The state of the exchange between nodes, at one of them.
+#[derive(Debug)]
+pub struct GlobalLeader {
+    membership: Membership,
+    method: Method,
+    mode: Mode,
+    phase: Phase,
+    stage: Stage,
+    peers: Peers,
+    trigger: Trigger,
+    /// What a status says besides.
+    sequence: u64,
+    progress: u64,
+    rounds: u64,
+    steps: u64,
+    offers: [Option<Offer>; 2],
+    delivered: Option<Offer>,
+    /// The own vector that was offered last.
+    own: Option<Arc<Snapshot>>,
+    /// This node's steps per worker when it was offered.
+    own_at: u64,
+    /// The furthest step of its workers at its last bid.
+    step: u64,
+    workers: u32,
+    /// Since when it has waited to begin.
+    began_waiting: Duration,
+    awaited: BTreeSet<u32>,
+    told_at: Duration,
+    actions: VecDeque<Action>,
+}
+
+/// What the node is doing about the next exchange.
+#[derive(Debug)]
+enum Stage {
+    /// Nothing: its workers train, or it waits to begin.
+    Idle,
+    /// `sync`: it has offered, and waits for others since.
+    Meeting { since: Duration },
+    /// It fetches what the exchange delivers.
+    Fetching(Fetching),
+    /// It fetches the parameters that it begins with: those delivered in this round, to nodes that
+    /// are at this step.
+    Catching {
+        vector: Offered,
+        round: u64,
+        step: u64,
+    },
+}
+
+/// Vectors on their way.
+#[derive(Debug, Default)]
+struct Fetching {
+    /// By the node that offered each: the vector once it is there.
+    wanted: BTreeMap<u32, (Offered, Option<Arc<Snapshot>>)>,
+    /// Nodes whose vector could not be had.
+    failed: BTreeSet<u32>,
+    /// This node's steps per worker since the report of the one that leads came.
+    staleness: u64,
+}
+
+impl GlobalLeader {
+    /// A node that has not met any other. It begins when all are there, or when one of them trains
+    /// already.
+    ///
+    /// # Errors
+    ///
+    /// [`MethodError`] when `method` cannot run in `mode`.
+    pub fn new(
+        membership: Membership,
+        method: Method,
+        mode: Mode,
+        now: Duration,
+    ) -> Result<Self, MethodError> {
+        method.check_mode(mode)?;
+        let mut leader = Self {
+            workers: membership.workers,
+            membership,
+            method,
+            mode,
+            phase: Phase::Joining,
+            stage: Stage::Idle,
+            peers: Peers::default(),
+            trigger: Trigger::default(),
+            sequence: 0,
+            progress: 0,
+            rounds: 0,
+            steps: 0,
+            offers: [None, None],
+            delivered: None,
+            own: None,
+            own_at: 0,
+            step: 0,
+            began_waiting: now,
+            awaited: BTreeSet::new(),
+            told_at: now,
+            actions: VecDeque::new(),
+        };
+        leader.tell(now, false);
+        leader.advance(now);
+        Ok(leader)
+    }
+
+    /// A node is connected, and trains the same run.
+    pub fn appeared(&mut self, node: u32, life: u64, now: Duration) {
+        if node == self.membership.node || node >= self.membership.nodes {
+            return;
+        }
+        self.peers.appeared(node, life, now);
+        let step = self.step;
+        self.record(Event::NodeAppeared { step, node });
+        // It may have missed what was said before.
+        self.tell(now, true);
+        self.advance(now);
+    }
+
+    /// A node is connected no longer.
+    pub fn vanished(&mut self, node: u32, life: u64, now: Duration) {
+        if self.peers.vanished(node, life) {
+            self.record_loss(node, Lost::Vanished);
+            self.advance(now);
+        }
+    }
+
+    /// A node has said something.
+    pub fn receive(&mut self, status: Status, now: Duration) {
+        let node = status.node;
+        let Some(news) = self.peers.receive(status, self.own_steps(), now) else {
+            return;
+        };
+        if news.back {
+            let step = self.step;
+            self.record(Event::NodeAppeared { step, node });
+        }
+        self.trigger.count(news.steps);
+        self.advance(now);
+    }
+
+    /// The local leader's bid.
+    pub fn bid(&mut self, bid: Bid, now: Duration) {
+        if self.phase != Phase::Training {
+            return;
+        }
+        let Bid {
+            step,
+            taken,
+            workers,
+            vector,
+        } = bid;
+        self.step = step;
+        self.steps += taken;
+        self.workers = workers;
+        self.progress += 1;
+        self.trigger.count(taken);
+        let (vector, rounding) = self.prepare(vector);
+        let round = match self.mode {
+            Mode::Sync => step / self.method.periods.global,
+            Mode::Async => self.offers[0].map_or(0, |offer| offer.round) + 1,
+        };
+        let offer = Offer {
+            round,
+            vector: vector.as_ref().map(|(offered, _)| *offered),
+        };
+        self.record(Event::Offered {
+            step,
+            round,
+            source: offer.vector.map(|vector| vector.source),
+            rounding,
+        });
+        if let Some((_, snapshot)) = vector {
+            self.actions.push_back(Action::Publish(snapshot.clone()));
+            self.own = Some(snapshot);
+            self.own_at = self.own_steps();
+        } else {
+            self.own = None;
+        }
+        self.offers = [Some(offer), self.offers[0]];
+        self.tell(now, false);
+        if self.mode == Mode::Sync && !matches!(self.stage, Stage::Catching { .. }) {
+            self.stage = Stage::Meeting { since: now };
+        }
+        self.advance(now);
+    }
+
+    /// The node got on with something: its workers took a step, or were evaluated.
+    pub fn progress(&mut self) {
+        self.progress += 1;
+    }
+
+    /// What came of an [`Action::Fetch`]; the error says what each node that was asked said.
+    pub fn fetched(
+        &mut self,
+        digest: SnapshotDigest,
+        outcome: Result<Arc<Snapshot>, String>,
+        now: Duration,
+    ) {
+        match &mut self.stage {
+            Stage::Fetching(fetching) => {
+                let wanted = fetching.wanted.iter_mut();
+                let Some((&node, (vector, place))) =
+                    wanted.into_iter().find(|(_, (v, _))| v.digest == digest)
+                else {
+                    return;
+                };
+                match outcome {
+                    Ok(snapshot) => *place = Some(snapshot),
+                    Err(why) => {
+                        let source = vector.source;
+                        fetching.failed.insert(node);
+                        self.record_unfetched(source, why);
+                    }
+                }
+            }
+            Stage::Catching {
+                vector,
+                round,
+                step,
+            } if vector.digest == digest => {
+                let (vector, round, step) = (*vector, *round, *step);
+                self.caught(vector, round, step, outcome, now);
+            }
+            _ => return,
+        }
+        self.advance(now);
+    }
+
+    /// The node has trained to its end.
+    pub fn finish(&mut self, now: Duration) {
+        self.enter(Phase::Done, now);
+    }
+
+    /// The node needs nothing more of the others.
+    pub fn close(&mut self, now: Duration) {
+        self.enter(Phase::Closed, now);
+    }
+
+    /// Whether no other node needs anything more of this one: all that are connected have trained
+    /// to their end.
+    pub fn others_are_done(&self) -> bool {
+        self.peers
+            .up()
+            .all(|(_, status)| matches!(status.phase, Phase::Done | Phase::Closed))
+    }
+
+    /// Time has passed. Call it at [`deadline`](Self::deadline) or more often.
+    pub fn tick(&mut self, now: Duration) {
+        if now >= self.told_at + self.heartbeat() {
+            self.tell(now, true);
+        }
+        self.advance(now);
+    }
+
+    /// When the passing of time alone may lead to something.
+    pub fn deadline(&self) -> Duration {
+        let beat = self.told_at + self.heartbeat();
+        let limit = self.membership.limit;
+        let other = match self.stage {
+            Stage::Meeting { since } => {
+                let missing = self.peers.missing(self.rounds + 1);
+                missing
+                    .map(|(peer, _)| peer.progress_at.max(since) + limit)
+                    .min()
+            }
+            _ if !self.awaited.is_empty() => Some(self.began_waiting + self.membership.wait),
+            _ => None,
+        };
+        other.map_or(beat, |other| other.min(beat))
+    }
+
+    /// The next thing to do.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Does whatever the state of things allows.
+    fn advance(&mut self, now: Duration) {
+        match (self.phase, self.mode) {
+            (Phase::Joining, _) => self.try_to_begin(now),
+            (Phase::Training, _) if self.method.vector.is_none() => {}
+            (Phase::Training, Mode::Sync) => self.try_to_meet(now),
+            (Phase::Training, Mode::Async) => self.try_to_follow(),
+            (Phase::Done | Phase::Closed, _) => {}
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, now: Duration) {
+        if self.phase != phase {
+            self.phase = phase;
+            self.tell(now, false);
+        }
+    }
+
+    /// Own vector as all will use it, and by how much it was rounded.
+    #[allow(clippy::type_complexity, reason = "read in one place")]
+    fn prepare(
+        &mut self,
+        vector: Option<(Arc<Snapshot>, f64)>,
+    ) -> (Option<(Offered, Arc<Snapshot>)>, Option<f64>) {
+        let (Some((snapshot, loss)), Some(kind)) = (vector, self.method.vector) else {
+            return (None, None);
+        };
+        let (snapshot, rounding) = match self.round_for_wire(snapshot) {
+            Ok(rounded) => rounded,
+            Err(why) => {
+                self.refuse(why);
+                return (None, None);
+            }
+        };
+        let offered = Offered {
+            kind,
+            source: snapshot.source(),
+            loss,
+            digest: snapshot.digest(),
+        };
+        (Some((offered, snapshot)), rounding)
+    }
+
+    /// The values as they cross the network, and by how much they were rounded for it.
+    fn round_for_wire(
+        &self,
+        snapshot: Arc<Snapshot>,
+    ) -> Result<(Arc<Snapshot>, Option<f64>), Refusal> {
+        match self.membership.wire {
+            Wire::F32 => Ok((snapshot, None)),
+            Wire::Bf16 => {
+                let (rounded, error) = snapshot.rounded_to_bf16()?;
+                Ok((Arc::new(rounded), Some(error)))
+            }
+        }
+    }
+
+    /// A vector of this node's is not used.
+    fn refuse(&mut self, why: Refusal) {
+        let step = self.step;
+        let worker = Rank::new(self.membership.node, 0);
+        self.record(Event::Refused { step, worker, why });
+    }
+
+    /// Ends an exchange: the node's workers move to `snapshot`.
+    fn deliver(
+        &mut self,
+        round: u64,
+        vector: Option<(Offered, Arc<Snapshot>)>,
+        fetching: Fetching,
+    ) {
+        self.stage = Stage::Idle;
+        self.rounds = round;
+        let snapshot = vector.map(|(offered, snapshot)| {
+            let fetched = fetching.wanted.values().filter(|(_, got)| got.is_some());
+            let width = self.membership.wire.width() as u64;
+            self.record(Event::Exchange {
+                step: self.step,
+                exchange: round,
+                scope: Scope::Global,
+                vector: offered.kind,
+                source: snapshot.source(),
+                workers: self.workers as usize,
+                bytes: fetched.count() as u64 * snapshot.bytes() / 4 * width,
+                staleness: fetching.staleness,
+            });
+            self.actions.push_back(Action::Publish(snapshot.clone()));
+            self.delivered = Some(Offer {
+                round,
+                vector: Some(offered),
+            });
+            snapshot
+        });
+        self.actions.push_back(Action::Deliver(snapshot));
+    }
+
+    /// Asks for vectors; `holders` besides the node that offered each are all that are connected.
+    fn fetch(&mut self, offerer: u32, vector: Offered) {
+        let others = self.peers.running().map(|(_, status)| status.node);
+        let mut holders = vec![offerer];
+        holders.extend(others.filter(|node| *node != offerer));
+        self.actions.push_back(Action::Fetch { vector, holders });
+    }
+
+    fn tell(&mut self, now: Duration, heartbeat: bool) {
+        self.sequence += 1;
+        self.told_at = now;
+        let status = Status {
+            node: self.membership.node,
+            life: self.membership.life,
+            sequence: self.sequence,
+            phase: self.phase,
+            progress: self.progress,
+            rounds: self.rounds,
+            steps: self.steps,
+            workers: self.workers,
+            offers: self.offers,
+            delivered: self.delivered,
+        };
+        self.actions.push_back(Action::Tell { status, heartbeat });
+    }
+
+    /// A quarter of the limit: a node that gets on is heard of in time even if one is lost.
+    fn heartbeat(&self) -> Duration {
+        self.membership.limit / 4
+    }
+
+    /// Steps per worker that this node has taken.
+    fn own_steps(&self) -> u64 {
+        self.steps / u64::from(self.workers.max(1))
+    }
+
+    fn record(&mut self, event: Event) {
+        self.actions.push_back(Action::Record(event));
+    }
+
+    fn record_loss(&mut self, node: u32, why: Lost) {
+        let step = self.step;
+        self.record(Event::NodeLost { step, node, why });
+    }
+
+    fn record_unfetched(&mut self, source: Source, why: String) {
+        let step = self.step;
+        self.record(Event::NotFetched { step, source, why });
+    }
+}
+
+/// Whether a vector that another node offers is of the kind that the method exchanges.
+fn fits(vector: &Offered, method: &Method) -> bool {
+    let known = match vector.source {
+        Source::Worker { .. } => Vector::Snapshot,
+        Source::Sum { workers: 1.. } => Vector::Mean,
+        Source::Sum { .. } | Source::Mean { .. } | Source::Centre { .. } => return false,
+    };
+    known == vector.kind && Some(known) == method.vector
+}
