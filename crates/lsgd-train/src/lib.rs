@@ -4,6 +4,7 @@
 //! [`run`].
 
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod data;
 pub mod device;

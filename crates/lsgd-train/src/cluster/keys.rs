@@ -1,0 +1,102 @@
+//! Where in Zenoh's key space what is.
+
+/// Version of everything that nodes say to each other. Nodes of different versions do not meet.
+const VERSION: u32 = 1;
+
+/// The keys of one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    /// Those of the run `name`: a hash of it, so that any name makes a key.
+    pub fn of_run(name: &str) -> Self {
+        let hash = blake3::hash(name.as_bytes()).to_hex();
+        Self {
+            prefix: format!("lsgd/{VERSION}/{}", &hash[..16]),
+        }
+    }
+
+    /// The liveliness token of a life of a node.
+    pub fn token(&self, node: u32, life: u64) -> String {
+        format!("{}/node/{node}/{life}", self.prefix)
+    }
+
+    /// All liveliness tokens.
+    pub fn tokens(&self) -> String {
+        format!("{}/node/*/*", self.prefix)
+    }
+
+    /// Where a life of a node says what it is set to.
+    pub fn hello(&self, node: u32, life: u64) -> String {
+        format!("{}/hello/{node}/{life}", self.prefix)
+    }
+
+    /// Where a node publishes its status.
+    pub fn status(&self, node: u32) -> String {
+        format!("{}/status/{node}", self.prefix)
+    }
+
+    /// Where all nodes publish theirs.
+    pub fn statuses(&self) -> String {
+        format!("{}/status/*", self.prefix)
+    }
+
+    /// Where a life of a node answers for vectors.
+    pub fn vector(&self, node: u32, life: u64) -> String {
+        format!("{}/vector/{node}/{life}", self.prefix)
+    }
+
+    /// Whose token `key` is.
+    pub fn parse_token(&self, key: &str) -> Option<(u32, u64)> {
+        let rest = key.strip_prefix(&self.prefix)?.strip_prefix("/node/")?;
+        let (node, life) = rest.split_once('/')?;
+        let (node, life) = (node.parse().ok()?, life.parse().ok()?);
+        // "007" and "+7" are other keys than "7", so they are nobody's.
+        (self.token(node, life) == key).then_some((node, life))
+    }
+
+    /// Whose status is published at `key`.
+    pub fn parse_status(&self, key: &str) -> Option<u32> {
+        let node = key.strip_prefix(&self.prefix)?.strip_prefix("/status/")?;
+        let node = node.parse().ok()?;
+        (self.status(node) == key).then_some(node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_read_back() {
+        let keys = Keys::of_run("any name, even with */$?#");
+        for (node, life) in [(0, 0), (7, 1), (u32::MAX, u64::MAX)] {
+            assert_eq!(
+                keys.parse_token(&keys.token(node, life)),
+                Some((node, life))
+            );
+            assert_eq!(keys.parse_status(&keys.status(node)), Some(node));
+        }
+    }
+
+    #[test]
+    fn other_keys_are_nobodys() {
+        let keys = Keys::of_run("a");
+        let prefix = &keys.prefix;
+        for key in [
+            Keys::of_run("b").token(1, 2),
+            format!("{prefix}/node/01/2"),
+            format!("{prefix}/node/1/+2"),
+            format!("{prefix}/node/1"),
+            format!("{prefix}/node/1/2/3"),
+            format!("{prefix}/node/4294967296/2"),
+            format!("{prefix}/node/-1/2"),
+        ] {
+            assert_eq!(keys.parse_token(&key), None, "{key}");
+        }
+        assert_eq!(keys.parse_status(&format!("{prefix}/status/x")), None);
+        assert_eq!(keys.parse_status(&format!("{prefix}/status/1/2")), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! Who is there: from liveliness tokens and hellos to nodes that appear, vanish or are refused.
+//!
+//! A state machine without sockets or a clock of its own.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::hello::Hello;
+use super::link::Incoming;
+use super::messages::Told;
+
+/// Time between two questions to a node that has not answered with its hello.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How long another life with this node's number may be what is left of a dead process.
+const TWIN_PATIENCE: Duration = Duration::from_secs(3);
+/// Tokens remembered of one node, and nodes remembered beyond the run's own: more are no accident.
+const MOST_LIVES: usize = 8;
+const MOST_ODD_NODES: usize = 64;
+
+/// Something to do.
+#[derive(Debug)]
+pub(crate) enum Act {
+    /// Tell the driver.
+    Say(Incoming),
+    /// Ask a life of a node for its hello.
+    Ask {
+        /// The node.
+        node: u32,
+        /// Which life.
+        life: u64,
+    },
+    /// Repeat this node's status: somebody has appeared who has not heard it.
+    Greet,
+}
+
+/// The other nodes' tokens, and what is known of each.
+#[derive(Debug)]
+pub(crate) struct Members {
+    own: Hello,
+    /// The lives of each node, the one that was there first in front. Only that one counts: a life
+    /// that comes while another is there is either its successor, and the other one's token
+    /// vanishes within the lease, or a process started by mistake, which must not displace it.
+    lives: BTreeMap<u32, Vec<Life>>,
+    /// Other lives with this node's own number, since when, and whether that was said.
+    twins: BTreeMap<u64, (Instant, bool)>,
+}
+
+#[derive(Debug)]
+struct Life {
+    life: u64,
+    standing: Standing,
+    asked: Option<Instant>,
+    /// The newest status that came before the hello.
+    early: Option<Told>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Unknown,
+    Appeared,
+    Refused,
+}
+
+impl Members {
+    /// Nobody is there yet.
+    pub fn new(own: Hello) -> Self {
+        Self {
+            own,
+            lives: BTreeMap::new(),
+            twins: BTreeMap::new(),
+        }
+    }
+
+    /// A life's token has come.
+    ///
+    /// # Errors
+    ///
+    /// A line, when there are more tokens than can be true.
+    pub fn token(&mut self, node: u32, life: u64, now: Instant) -> Result<Vec<Act>, String> {
+        if node == self.own.node {
+            if life != self.own.life {
+                if self.twins.len() >= MOST_LIVES {
+                    return Err(format!("too many lives of node {node}"));
+                }
+                self.twins.entry(life).or_insert((now, false));
+            }
+            return Ok(Vec::new());
+        }
+        let odd = self.lives.range(self.own.nodes..).count();
+        let known = self.lives.contains_key(&node);
+        if node >= self.own.nodes && !known && odd >= MOST_ODD_NODES {
+            return Err(format!(
+                "too many nodes beyond the run's {}",
+                self.own.nodes
+            ));
+        }
+        let lives = self.lives.entry(node).or_default();
+        if lives.len() >= MOST_LIVES {
+            return Err(format!("too many lives of node {node}"));
+        }
+        if lives.iter().all(|known| known.life != life) {
+            lives.push(Life {
+                life,
+                standing: Standing::Unknown,
+                asked: None,
+                early: None,
+            });
+        }
+        Ok(self.tick(now))
+    }
+
+    /// A life's token is gone.
+    pub fn gone(&mut self, node: u32, life: u64, now: Instant) -> Vec<Act> {
+        self.twins.remove(&life).filter(|_| node == self.own.node);
+        let mut acts = Vec::new();
+        if let Some(lives) = self.lives.get_mut(&node) {
+            if let Some(index) = lives.iter().position(|known| known.life == life) {
+                if lives.remove(index).standing == Standing::Appeared {
+                    acts.push(Act::Say(Incoming::Vanished { node, life }));
+                }
+            }
+            if lives.is_empty() {
+                self.lives.remove(&node);
+            }
+        }
+        acts.extend(self.tick(now));
+        acts
+    }
+
+    /// A life has said what it is set to.
+    pub fn hello(&mut self, hello: &Hello) -> Vec<Act> {
+        let (node, life) = (hello.node, hello.life);
+        let Some(known) = self.first(node, life) else {
+            return Vec::new();
+        };
+        if known.standing != Standing::Unknown {
+            return Vec::new();
+        }
+        let early = known.early.take();
+        let differences = self.own.differences(hello);
+        let agreed = differences.is_empty();
+        if let Some(known) = self.first(node, life) {
+            known.standing = match agreed {
+                true => Standing::Appeared,
+                false => Standing::Refused,
+            };
+        }
+        if !agreed {
+            return vec![Act::Say(Incoming::Refused { node, differences })];
+        }
+        let mut acts = vec![Act::Say(Incoming::Appeared { node, life }), Act::Greet];
+        acts.extend(early.map(|told| Act::Say(Incoming::Status(told.status))));
+        acts
+    }
+
+    /// The status, if it comes from a node that has appeared. One that comes before its node's
+    /// hello waits for it.
+    pub fn told(&mut self, told: Told) -> Option<Told> {
+        let (node, life) = (told.status.node, told.status.life);
+        let known = self.first(node, life)?;
+        match known.standing {
+            Standing::Appeared => Some(told),
+            Standing::Refused => None,
+            Standing::Unknown => {
+                let newer = |early: &Told| told.status.sequence > early.status.sequence;
+                if known.early.as_ref().is_none_or(newer) {
+                    known.early = Some(told);
+                }
+                None
+            }
+        }
+    }
+
+    /// What is due.
+    pub fn tick(&mut self, now: Instant) -> Vec<Act> {
+        let mut acts = Vec::new();
+        for (&node, lives) in &mut self.lives {
+            let Some(first) = lives.first_mut() else {
+                continue;
+            };
+            let due = first
+                .asked
+                .is_none_or(|asked| now.saturating_duration_since(asked) >= ASK_AGAIN);
+            if first.standing == Standing::Unknown && due {
+                first.asked = Some(now);
+                let life = first.life;
+                acts.push(Act::Ask { node, life });
+            }
+        }
+        let node = self.own.node;
+        for (&life, (since, said)) in &mut self.twins {
+            if !*said && now.saturating_duration_since(*since) >= TWIN_PATIENCE {
+                *said = true;
+                acts.push(Act::Say(Incoming::Twice { node, life }));
+            }
+        }
+        acts
+    }
+
+    /// The nodes that have appeared, with their lives.
+    pub fn present(&self) -> BTreeMap<u32, u64> {
+        let first = |(node, lives): (&u32, &Vec<Life>)| Some((*node, lives.first()?.appeared()?));
+        self.lives.iter().filter_map(first).collect()
+    }
+
+    fn first(&mut self, node: u32, life: u64) -> Option<&mut Life> {
+        let first = self.lives.get_mut(&node)?.first_mut()?;
+        (first.life == life).then_some(first)
+    }
+}
+
+impl Life {
+    fn appeared(&self) -> Option<u64> {
+        (self.standing == Standing::Appeared).then_some(self.life)
+    }
+}

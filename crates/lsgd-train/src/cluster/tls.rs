@@ -1,0 +1,188 @@
+//! Certificates: read and checked once before anything is opened, so that a mistake is one line
+//! with a path and not a link that never comes.
+
+use std::io::{self, Read};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
+use rustls::version::TLS13;
+use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, Stream};
+use serde::{Deserialize, Serialize};
+
+use super::error::LinkError;
+
+/// How long a handshake may take, and how long a refusal is listened for after it.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Files for mutual TLS, in PEM. They are read where they are and never copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Certificate of the authority that signs all nodes' certificates.
+    pub ca: PathBuf,
+    /// This node's certificate, for the names or addresses under which others connect to it.
+    pub certificate: PathBuf,
+    /// The private key of that certificate.
+    pub key: PathBuf,
+}
+
+/// How a handshake ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Handshake {
+    /// The two trust each other.
+    Trusted,
+    /// One does not trust the other: which, and why.
+    Refused(String),
+}
+
+/// The files, read and parsed.
+struct Parsed {
+    provider: Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Tls {
+    /// Whether another node with the same authority would accept this one now.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Certificate`] names the file and what is wrong with it.
+    pub fn check(&self) -> Result<(), LinkError> {
+        let Parsed {
+            provider,
+            roots,
+            chain,
+            key,
+        } = self.parse()?;
+        let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                let certificate = self.certificate.display();
+                wrong(&self.key, format!("not the key of {certificate}"))
+            }
+            error => wrong(&self.key, error),
+        })?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map_err(|error| wrong(&self.ca, error))?;
+        let own = key.end_entity_cert();
+        let own = own.map_err(|error| wrong(&self.certificate, error))?;
+        verifier
+            .verify_client_cert(own, &key.cert[1..], UnixTime::now())
+            .map_err(|error| wrong(&self.certificate, self.verdict(error)))?;
+        Ok(())
+    }
+
+    /// Shakes hands with whoever listens at `address` (`HOST:PORT`), to learn whether the two trust
+    /// each other: Zenoh tries again and again, and does not say why it fails.
+    ///
+    /// `None` when nobody is there, or does not get as far as certificates.
+    pub(crate) fn shake_hands(&self, address: &str) -> Option<Handshake> {
+        let Parsed {
+            provider,
+            roots,
+            chain,
+            key,
+        } = self.parse().ok()?;
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .ok()?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .ok()?;
+        let (host, _) = address.rsplit_once(':')?;
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(host).ok()?;
+        let mut connection = ClientConnection::new(Arc::new(config), name).ok()?;
+        let socket = address.to_socket_addrs().ok()?.next()?;
+        let mut stream = TcpStream::connect_timeout(&socket, HANDSHAKE_TIMEOUT).ok()?;
+        stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT)).ok()?;
+        // The other side judges only after this side thinks that all is well, so listen on: it says
+        // nothing more, except that it refuses.
+        let heard = Stream::new(&mut connection, &mut stream).read(&mut [0]);
+        let error = match heard {
+            Ok(_) => return Some(Handshake::Trusted),
+            Err(error) => error,
+        };
+        let waited = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
+        if waited.contains(&error.kind()) {
+            return (!connection.is_handshaking()).then_some(Handshake::Trusted);
+        }
+        let error = error.into_inner()?.downcast::<rustls::Error>().ok()?;
+        Some(Handshake::Refused(match *error {
+            rustls::Error::AlertReceived(alert) => {
+                format!("it refuses {} ({alert:?})", self.certificate.display())
+            }
+            error => format!("it is not trusted here: {}", self.verdict(error)),
+        }))
+    }
+
+    fn parse(&self) -> Result<Parsed, LinkError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(&self.ca)? {
+            roots
+                .add(certificate)
+                .map_err(|error| wrong(&self.ca, error))?;
+        }
+        let key = PrivateKeyDer::from_pem_file(&self.key);
+        Ok(Parsed {
+            provider: Arc::new(ring::default_provider()),
+            roots: Arc::new(roots),
+            chain: certificates(&self.certificate)?,
+            key: key.map_err(|error| unreadable(&self.key, "private key", error))?,
+        })
+    }
+
+    fn verdict(&self, error: rustls::Error) -> String {
+        let rustls::Error::InvalidCertificate(error) = error else {
+            return error.to_string();
+        };
+        match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                String::from("the certificate has expired; make a new one")
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                String::from("the certificate is not valid yet; check this machine's clock")
+            }
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                format!("the certificate is not signed by {}", self.ca.display())
+            }
+            error => error.to_string(),
+        }
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LinkError> {
+    let read = |error| unreadable(path, "certificate", error);
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(read)?
+        .collect::<Result<_, _>>()
+        .map_err(read)?;
+    match certificates.is_empty() {
+        true => Err(read(pem::Error::NoItemsFound)),
+        false => Ok(certificates),
+    }
+}
+
+fn unreadable(path: &Path, what: &str, error: pem::Error) -> LinkError {
+    match error {
+        pem::Error::Io(error) => wrong(path, format!("cannot be read: {error}")),
+        pem::Error::NoItemsFound => wrong(path, format!("holds no {what} in PEM")),
+        error => wrong(path, format!("is not PEM: {error}")),
+    }
+}
+
+fn wrong(path: &Path, why: impl ToString) -> LinkError {
+    LinkError::Certificate {
+        path: path.to_owned(),
+        why: why.to_string(),
+    }
+}

@@ -1,0 +1,10 @@
+//! The link between nodes, over real Zenoh sessions on loopback.
+
+mod decoders;
+mod fetching;
+mod meeting;
+mod nodes;
+mod opening;
+mod outages;
+mod strangers;
+mod tls;

@@ -1,0 +1,238 @@
+//! Nodes for the tests: links whose incoming things can be waited for.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use lsgd_core::{Layout, Phase, Rank, Snapshot, SnapshotDigest, Source, Status, Wire};
+use lsgd_models::{ModelConfig, ModelKind};
+use lsgd_train::cluster::{FetchError, Incoming, Link, LinkConfig, LinkError, Wanted};
+use zenoh::Wait;
+
+/// Far longer than anything here takes, also on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A link, and what it has told.
+pub struct Node {
+    pub link: Link,
+    inbox: Receiver<Incoming>,
+    passed: RefCell<Vec<Incoming>>,
+}
+
+impl Node {
+    pub fn open(config: LinkConfig) -> Result<Self, LinkError> {
+        let (sink, inbox) = mpsc::channel();
+        let link = Link::open(config, move |incoming| {
+            let _ = sink.send(incoming);
+        })?;
+        Ok(Self {
+            link,
+            inbox,
+            passed: RefCell::default(),
+        })
+    }
+
+    /// The first thing told of which `pick` makes something. Others stay for whoever waits for them.
+    pub fn wait<T>(&self, mut pick: impl FnMut(&Incoming) -> Option<T>) -> T {
+        let mut passed = self.passed.borrow_mut();
+        for index in 0..passed.len() {
+            if let Some(found) = pick(&passed[index]) {
+                passed.remove(index);
+                return found;
+            }
+        }
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Ok(incoming) = self.inbox.recv_timeout(left) else {
+                panic!("waited in vain; there was {passed:?}");
+            };
+            match pick(&incoming) {
+                Some(found) => return found,
+                None => passed.push(incoming),
+            }
+        }
+    }
+
+    /// Everything told so far that nobody has waited for.
+    pub fn told(&self) -> Vec<Incoming> {
+        self.passed
+            .borrow_mut()
+            .drain(..)
+            .chain(self.inbox.try_iter())
+            .collect()
+    }
+
+    pub fn wait_appeared(&self, expected: u32) -> u64 {
+        self.wait(|incoming| match incoming {
+            Incoming::Appeared { node, life } if *node == expected => Some(*life),
+            _ => None,
+        })
+    }
+
+    /// Until all of `missing` have appeared, in any order.
+    pub fn wait_appeared_all(&self, missing: &[u32]) {
+        let mut missing = missing.to_vec();
+        while !missing.is_empty() {
+            let seen = self.wait(|incoming| match incoming {
+                Incoming::Appeared { node, .. } => Some(*node),
+                _ => None,
+            });
+            missing.retain(|&node| node != seen);
+        }
+    }
+
+    pub fn wait_vanished(&self, expected: u32) -> u64 {
+        self.wait(|incoming| match incoming {
+            Incoming::Vanished { node, life } if *node == expected => Some(*life),
+            _ => None,
+        })
+    }
+
+    pub fn wait_status(&self, pick: impl Fn(&Status) -> bool) -> Status {
+        self.wait(|incoming| match incoming {
+            Incoming::Status(status) if pick(status) => Some(status.clone()),
+            _ => None,
+        })
+    }
+
+    pub fn wait_stranger(&self) -> String {
+        self.wait(|incoming| match incoming {
+            Incoming::Stranger(line) => Some(line.clone()),
+            _ => None,
+        })
+    }
+
+    pub fn wait_fetched(&self, wanted: SnapshotDigest) -> Result<(Arc<Snapshot>, u32), FetchError> {
+        self.wait(|incoming| match incoming {
+            Incoming::Fetched { digest, outcome } if *digest == wanted => Some(outcome.clone()),
+            _ => None,
+        })
+    }
+
+    pub fn fetch(&self, digest: SnapshotDigest, holders: &[u32]) {
+        let source = source(0);
+        let holders = holders.to_vec();
+        self.link.fetch(Wanted {
+            digest,
+            source,
+            holders,
+        });
+    }
+}
+
+/// A port of loopback that nobody uses.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Node `node` of a run, alone so far.
+pub fn config(run: &str, node: u32, nodes: u32) -> LinkConfig {
+    LinkConfig {
+        run: run.into(),
+        node,
+        nodes,
+        life: 100 + u64::from(node),
+        listen: vec![format!("tcp/127.0.0.1:{}", free_port())],
+        connect: Vec::new(),
+        tls: None,
+        wire: Wire::F32,
+        description: BTreeMap::from([("method.local_pull".into(), "0.1".into())]),
+        layout: layout(),
+    }
+}
+
+/// The nodes of a run, each set to connect to all, itself included.
+pub fn configs(run: &str, nodes: u32) -> Vec<LinkConfig> {
+    let mut configs: Vec<_> = (0..nodes).map(|node| config(run, node, nodes)).collect();
+    let all: Vec<_> = configs
+        .iter()
+        .flat_map(|config| config.listen.clone())
+        .collect();
+    for config in &mut configs {
+        config.connect = all.clone();
+    }
+    configs
+}
+
+/// All of them open, and each sees the others.
+pub fn meet(configs: Vec<LinkConfig>) -> Vec<Node> {
+    let nodes: Vec<_> = configs
+        .into_iter()
+        .map(|config| Node::open(config).unwrap())
+        .collect();
+    for (own, node) in (0..).zip(&nodes) {
+        let others: Vec<u32> = (0..nodes.len() as u32)
+            .filter(|&other| other != own)
+            .collect();
+        node.wait_appeared_all(&others);
+    }
+    nodes
+}
+
+/// A ResNet-8's: parameters and running statistics, more than one chunk of them.
+pub fn layout() -> Arc<Layout> {
+    let device = Device::flex().autodiff();
+    let config = ModelConfig::new(ModelKind::ResNet8, 10, [3, 32, 32]);
+    Layout::of(&config.init(&device).unwrap())
+}
+
+pub fn source(node: u32) -> Source {
+    let rank = Rank::new(node, 1);
+    Source::Worker { rank, step: 7 }
+}
+
+/// Values that differ from each other and from seed to seed.
+pub fn snapshot(seed: u32) -> Arc<Snapshot> {
+    let layout = layout();
+    let mut state = seed;
+    let mut values = |count| {
+        let draw = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        (0..count).map(draw).collect::<Vec<f32>>()
+    };
+    let (parameters, buffers) = (values(layout.parameter_len()), values(layout.buffer_len()));
+    Arc::new(Snapshot::new(layout, source(0), parameters, buffers).unwrap())
+}
+
+pub fn bytes_of(snapshot: &Snapshot, wire: Wire) -> u64 {
+    wire.vector_bytes(snapshot.layout())
+}
+
+pub fn status(node: u32, sequence: u64) -> Status {
+    Status {
+        node,
+        life: 100 + u64::from(node),
+        sequence,
+        phase: Phase::Training,
+        progress: 5,
+        rounds: 1,
+        steps: 64,
+        workers: 2,
+        offers: [None, None],
+        delivered: None,
+        result: None,
+    }
+}
+
+/// A Zenoh session that knows the protocol and not the rules, connected to `endpoint`.
+pub fn foreign_session(endpoint: &str) -> zenoh::Session {
+    let settings = format!(
+        r#"{{ mode: "peer", listen: {{ endpoints: [] }}, connect: {{ endpoints: ["{endpoint}"] }},
+             scouting: {{ multicast: {{ enabled: false }} }} }}"#
+    );
+    let config = zenoh::Config::from_json5(&settings).unwrap();
+    zenoh::open(config).wait().unwrap()
+}
+
+/// Where the keys of a run begin.
+pub fn prefix(run: &str) -> String {
+    format!("lsgd/1/{}", &blake3::hash(run.as_bytes()).to_hex()[..16])
+}
