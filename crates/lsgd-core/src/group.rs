@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::{Event, Exchange, LocalLeader, Message, Mode, Order, Rank};
+use crate::{Bid, Event, Exchange, LocalLeader, Message, Mode, Order, Rank, Snapshot};
 
 /// The workers of a node that run as threads of one process.
 ///
 /// Vectors pass between them by reference. A worker whose [`Member`] is dropped, by a panic too,
-/// has left: nobody waits for it.
-#[derive(Debug)]
+/// has left: nobody waits for it. Clones are of the same group.
+#[derive(Debug, Clone)]
 pub struct Group {
     shared: Arc<Shared>,
 }
@@ -32,6 +32,7 @@ struct State {
     leader: LocalLeader,
     inboxes: BTreeMap<u32, VecDeque<Order>>,
     record: Box<dyn FnMut(Event) + Send>,
+    bid: Box<dyn FnMut(Bid) + Send>,
 }
 
 impl Group {
@@ -48,6 +49,7 @@ impl Group {
                 inboxes: workers.iter().map(|&w| (w, VecDeque::new())).collect(),
                 leader,
                 record: Box::new(record),
+                bid: Box::new(|_| {}),
             }),
             orders: Condvar::new(),
         });
@@ -60,6 +62,17 @@ impl Group {
             })
             .collect();
         (Self { shared }, members)
+    }
+
+    /// Where there are other nodes: `bid` gets every [`Bid`], in order and under the group's lock.
+    pub fn on_bid(&self, bid: impl FnMut(Bid) + Send + 'static) {
+        self.shared.lock().bid = Box::new(bid);
+    }
+
+    /// An exchange between nodes is over: hands on what it delivered, as
+    /// [`LocalLeader::adopt_global`].
+    pub fn adopt_global(&self, vector: Option<Arc<Snapshot>>) {
+        self.shared.drive(|leader| leader.adopt_global(vector));
     }
 
     /// Ends the run for every worker: where workers meet at the next meeting (one under way is
@@ -93,6 +106,9 @@ impl Shared {
         }
         while let Some(event) = state.leader.next_event() {
             (state.record)(event);
+        }
+        while let Some(bid) = state.leader.next_bid() {
+            (state.bid)(bid);
         }
     }
 }

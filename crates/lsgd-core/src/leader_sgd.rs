@@ -82,6 +82,12 @@ impl LeaderSgd {
         }
     }
 
+    /// Counts steps from `step` on: those before were taken by others, or in a life before.
+    pub fn starting_at(mut self, step: u64) -> Self {
+        self.step = step;
+        self
+    }
+
     /// Tells the mean training loss of the batch whose gradients the next [`step`](Self::step)
     /// takes. A worker whose last `loss_window` losses are not known never leads.
     pub fn observe(&mut self, loss: f32) {
@@ -149,7 +155,7 @@ impl LeaderSgd {
         (module, next)
     }
 
-    /// Steps taken.
+    /// The step it is at: steps taken, and those before it [began](Self::starting_at).
     pub fn steps(&self) -> u64 {
         self.step
     }

@@ -32,6 +32,11 @@ pub enum Source {
         /// How many.
         workers: usize,
     },
+    /// Such a sum at the end of a run, from which the mean of all nodes' workers is evaluated.
+    Final {
+        /// How many.
+        workers: usize,
+    },
     /// The centre variable of asynchronous EASGD and DOWNPOUR.
     Centre {
         /// How many additions it has received.
@@ -45,6 +50,7 @@ impl fmt::Display for Source {
             Self::Worker { rank, step } => write!(f, "worker {rank} at step {step}"),
             Self::Mean { workers } => write!(f, "the mean of {workers} workers"),
             Self::Sum { workers } => write!(f, "the sum of {workers} workers"),
+            Self::Final { workers } => write!(f, "the sum of {workers} workers at the end"),
             Self::Centre { version } => write!(f, "the centre, version {version}"),
         }
     }
@@ -189,6 +195,12 @@ impl Snapshot {
         &self.buffers
     }
 
+    /// The same values from elsewhere.
+    pub fn with_source(mut self, source: Source) -> Self {
+        self.source = source;
+        self
+    }
+
     /// The same parameters with other buffers.
     ///
     /// # Errors
@@ -287,7 +299,7 @@ impl Snapshot {
     /// How many workers' vectors it counts as in a sum.
     fn workers(&self) -> usize {
         match self.source {
-            Source::Sum { workers } => workers,
+            Source::Sum { workers } | Source::Final { workers } => workers,
             Source::Worker { .. } | Source::Mean { .. } | Source::Centre { .. } => 1,
         }
     }

@@ -31,6 +31,8 @@ pub struct Status {
     pub offers: [Option<Offer>; 2],
     /// What its last global exchange delivered: the parameters that a node which joins starts from.
     pub delivered: Option<Offer>,
+    /// Once it is done, the sum over its workers.
+    pub result: Option<Offered>,
 }
 
 /// Where a node is in the run.

@@ -9,6 +9,7 @@
 //! It knows no socket, thread or clock: the time is an argument, and whoever drives it does what
 //! [`Action`]s say.
 
+mod ending;
 mod following;
 mod joining;
 mod meeting;
@@ -18,9 +19,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
-    Bid, Event, Lost, Method, MethodError, Mode, Offer, Offered, Phase, Rank, Refusal, Scope,
-    Snapshot, SnapshotDigest, Source, Status, Trigger, Vector,
+    Bid, Event, Layout, Lost, Method, MethodError, Mode, Offer, Offered, Phase, Rank, Refusal,
+    Scope, Snapshot, SnapshotDigest, Source, Status, Trigger, Vector,
 };
 use peers::Peers;
 
@@ -44,7 +47,8 @@ pub struct Membership {
 }
 
 /// How values cross the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Wire {
     /// As they are, 4 bytes each.
     F32,
@@ -60,6 +64,11 @@ impl Wire {
             Self::F32 => 4,
             Self::Bf16 => 2,
         }
+    }
+
+    /// Bytes of a vector of `layout`.
+    pub fn vector_bytes(self, layout: &Layout) -> u64 {
+        ((layout.parameter_len() + layout.buffer_len()) * self.width()) as u64
     }
 }
 
@@ -95,6 +104,9 @@ pub enum Action {
     },
     /// The node waits for these to come; empty when it waits no longer.
     Await(BTreeSet<u32>),
+    /// The mean of all nodes' workers at the end of the run, for this node to evaluate; nothing when
+    /// another node evaluates it, or it cannot be had.
+    Conclude(Option<Arc<Snapshot>>),
     /// The nodes waited for did not come in time: there is no run.
     GiveUp(BTreeSet<u32>),
     /// For the record.
@@ -118,6 +130,8 @@ pub struct GlobalLeader {
     steps: u64,
     offers: [Option<Offer>; 2],
     delivered: Option<Offer>,
+    /// The own sum at the end of the run.
+    result: Option<(Offered, Arc<Snapshot>)>,
     /// The own vector that was offered last.
     own: Option<Arc<Snapshot>>,
     /// This node's steps per worker when it was offered.
@@ -148,6 +162,10 @@ enum Stage {
         round: u64,
         step: u64,
     },
+    /// It has trained to its end, and waits since for the others to come to theirs.
+    Ending { since: Duration },
+    /// It fetches what the others have come to.
+    Concluding(Fetching),
 }
 
 /// Vectors on their way.
@@ -190,6 +208,7 @@ impl GlobalLeader {
             steps: 0,
             offers: [None, None],
             delivered: None,
+            result: None,
             own: None,
             own_at: 0,
             step: 0,
@@ -297,7 +316,7 @@ impl GlobalLeader {
         now: Duration,
     ) {
         match &mut self.stage {
-            Stage::Fetching(fetching) => {
+            Stage::Fetching(fetching) | Stage::Concluding(fetching) => {
                 let wanted = fetching.wanted.iter_mut();
                 let Some((&node, (vector, place))) =
                     wanted.into_iter().find(|(_, (v, _))| v.digest == digest)
@@ -326,24 +345,6 @@ impl GlobalLeader {
         self.advance(now);
     }
 
-    /// The node has trained to its end.
-    pub fn finish(&mut self, now: Duration) {
-        self.enter(Phase::Done, now);
-    }
-
-    /// The node needs nothing more of the others.
-    pub fn close(&mut self, now: Duration) {
-        self.enter(Phase::Closed, now);
-    }
-
-    /// Whether no other node needs anything more of this one: all that are connected have trained
-    /// to their end.
-    pub fn others_are_done(&self) -> bool {
-        self.peers
-            .up()
-            .all(|(_, status)| matches!(status.phase, Phase::Done | Phase::Closed))
-    }
-
     /// Time has passed. Call it at [`deadline`](Self::deadline) or more often.
     pub fn tick(&mut self, now: Duration) {
         if now >= self.told_at + self.heartbeat() {
@@ -363,6 +364,7 @@ impl GlobalLeader {
                     .map(|(peer, _)| peer.progress_at.max(since) + limit)
                     .min()
             }
+            Stage::Ending { since } => Some(since + limit),
             _ if !self.awaited.is_empty() => Some(self.began_waiting + self.membership.wait),
             _ => None,
         };
@@ -381,7 +383,8 @@ impl GlobalLeader {
             (Phase::Training, _) if self.method.vector.is_none() => {}
             (Phase::Training, Mode::Sync) => self.try_to_meet(now),
             (Phase::Training, Mode::Async) => self.try_to_follow(),
-            (Phase::Done | Phase::Closed, _) => {}
+            (Phase::Done, _) => self.try_to_conclude(now),
+            (Phase::Closed, _) => {}
         }
     }
 
@@ -449,7 +452,7 @@ impl GlobalLeader {
         self.rounds = round;
         let snapshot = vector.map(|(offered, snapshot)| {
             let fetched = fetching.wanted.values().filter(|(_, got)| got.is_some());
-            let width = self.membership.wire.width() as u64;
+            let bytes = self.membership.wire.vector_bytes(snapshot.layout());
             self.record(Event::Exchange {
                 step: self.step,
                 exchange: round,
@@ -457,7 +460,7 @@ impl GlobalLeader {
                 vector: offered.kind,
                 source: snapshot.source(),
                 workers: self.workers as usize,
-                bytes: fetched.count() as u64 * snapshot.bytes() / 4 * width,
+                bytes: fetched.count() as u64 * bytes,
                 staleness: fetching.staleness,
             });
             self.actions.push_back(Action::Publish(snapshot.clone()));
@@ -492,13 +495,15 @@ impl GlobalLeader {
             workers: self.workers,
             offers: self.offers,
             delivered: self.delivered,
+            result: self.result.as_ref().map(|(offered, _)| *offered),
         };
         self.actions.push_back(Action::Tell { status, heartbeat });
     }
 
-    /// A quarter of the limit: a node that gets on is heard of in time even if one is lost.
+    /// Often enough that a status that is lost costs the others a second, and that a node that gets
+    /// on is not taken for one that stands still.
     fn heartbeat(&self) -> Duration {
-        self.membership.limit / 4
+        (self.membership.limit / 4).min(Duration::from_secs(1))
     }
 
     /// Steps per worker that this node has taken.
@@ -526,7 +531,9 @@ fn fits(vector: &Offered, method: &Method) -> bool {
     let known = match vector.source {
         Source::Worker { .. } => Vector::Snapshot,
         Source::Sum { workers: 1.. } => Vector::Mean,
-        Source::Sum { .. } | Source::Mean { .. } | Source::Centre { .. } => return false,
+        Source::Sum { .. } | Source::Final { .. } | Source::Mean { .. } | Source::Centre { .. } => {
+            return false;
+        }
     };
     known == vector.kind && Some(known) == method.vector
 }
