@@ -65,11 +65,18 @@ impl Invocation {
             config,
             set,
             quiet,
+            node,
+            connect,
+            listen,
             command,
         } = Cli::try_parse_from(arguments)?;
         match (command, config) {
             (Some(command), _) => Ok(Invocation::Command(command)),
-            (None, Some(config)) => Ok(Invocation::Train(Train { config, set, quiet })),
+            (None, Some(config)) => Ok(Invocation::Train(Train {
+                config,
+                set: Train::gather(node, connect, listen, set),
+                quiet,
+            })),
             (None, None) => {
                 Err(Cli::command().error(ErrorKind::MissingRequiredArgument, NO_CONFIG))
             }
@@ -88,6 +95,78 @@ pub struct Train {
     pub quiet: bool,
 }
 
+impl Train {
+    /// All overrides in the order in which they count: first those that `--node`, `--connect` and
+    /// `--listen` stand for, then `--set`, which wins.
+    fn gather(
+        place: Option<Place>,
+        connect: Vec<String>,
+        listen: Vec<String>,
+        set: Vec<String>,
+    ) -> Vec<String> {
+        let list = |key: &str, endpoints: Vec<String>| {
+            let quoted: Vec<String> = endpoints.iter().map(|e| format!("{e:?}")).collect();
+            (!quoted.is_empty()).then(|| format!("cluster.{key}=[{}]", quoted.join(", ")))
+        };
+        let place = place.map(Place::overrides).unwrap_or_default();
+        let lists = [list("connect", connect), list("listen", listen)];
+        place
+            .into_iter()
+            .chain(lists.into_iter().flatten())
+            .chain(set)
+            .collect()
+    }
+}
+
+/// Which node of a run this is, as `--node` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    /// From 1.
+    node: u32,
+    /// Of so many; where the config says it, nothing.
+    nodes: Option<u32>,
+}
+
+impl Place {
+    /// `2/4`, or where a scheduler's variables say it: `slurm` (`SLURM_PROCID` of `SLURM_NTASKS`) or
+    /// `kubernetes` (`JOB_COMPLETION_INDEX`; of how many, the config says).
+    fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let number = |name: &str| {
+            let value = variable(name).ok_or(format!("the variable {name} is not set"))?;
+            let number: Result<u32, _> = value.trim().parse();
+            number.map_err(|_| format!("the variable {name} is {value:?}, which is no number"))
+        };
+        let after = |index: u32| index.checked_add(1).ok_or("the number is too large");
+        match text {
+            "slurm" => Ok(Self {
+                node: after(number("SLURM_PROCID")?)?,
+                nodes: Some(number("SLURM_NTASKS")?),
+            }),
+            "kubernetes" => Ok(Self {
+                node: after(number("JOB_COMPLETION_INDEX")?)?,
+                nodes: None,
+            }),
+            _ => {
+                let parts = text.split_once('/');
+                let numbers = parts.and_then(|(j, n)| Some((j.parse().ok()?, n.parse().ok()?)));
+                let (node, nodes) = numbers.ok_or(
+                    "give the node and how many there are, such as 2/4, or slurm or kubernetes",
+                )?;
+                Ok(Self {
+                    node,
+                    nodes: Some(nodes),
+                })
+            }
+        }
+    }
+
+    fn overrides(self) -> Vec<String> {
+        let nodes = self.nodes.map(|nodes| format!("cluster.nodes={nodes}"));
+        let node = format!("cluster.node={}", self.node);
+        nodes.into_iter().chain([node]).collect()
+    }
+}
+
 /// Train Burn models with Leader SGD: several workers, each on a device of its own, pulled toward
 /// whichever of them does best
 #[derive(Debug, Parser)]
@@ -95,7 +174,7 @@ pub struct Train {
     name = "lsgd-train",
     version,
     args_conflicts_with_subcommands = true,
-    override_usage = "lsgd-train --config <FILE> [--set <KEY=VALUE>]... [--quiet]\n       \
+    override_usage = "lsgd-train --config <FILE> [--set <KEY=VALUE>]... [--node <J/N> --connect <ENDPOINTS>] [--quiet]\n       \
                       lsgd-train <COMMAND>",
     after_help = EXAMPLES
 )]
@@ -114,6 +193,33 @@ struct Cli {
     /// No progress: warnings and errors only
     #[arg(long, short)]
     quiet: bool,
+
+    /// Which node of several this is: J/N, from 1; or slurm or kubernetes, to read their variables
+    #[arg(
+        long,
+        value_name = "J/N",
+        requires = "config",
+        value_parser = |text: &str| Place::parse(text, |name| std::env::var(name).ok())
+    )]
+    node: Option<Place>,
+
+    /// Endpoints of all nodes, in order, such as tcp/127.0.0.1:7401,tcp/127.0.0.1:7402
+    #[arg(
+        long,
+        value_name = "ENDPOINTS",
+        requires = "config",
+        value_delimiter = ','
+    )]
+    connect: Vec<String>,
+
+    /// Where this node can be reached, if --connect does not list all nodes
+    #[arg(
+        long,
+        value_name = "ENDPOINTS",
+        requires = "config",
+        value_delimiter = ','
+    )]
+    listen: Vec<String>,
 
     #[command(subcommand)]
     command: Option<Command>,

@@ -151,6 +151,19 @@ pub(super) fn resolve(config: &mut Config, given: &Table) {
         method.global_period = method.local_period.saturating_mul(GLOBAL_PERIOD_FACTOR);
     }
 
+    let cluster = &mut config.cluster;
+    let lists_all = cluster.connect.len() == cluster.nodes as usize;
+    if let Some(node) = cluster.node
+        && cluster.nodes > 1
+        && lists_all
+        && cluster.listen.is_empty()
+    {
+        let own = (node as usize).checked_sub(1);
+        cluster
+            .listen
+            .extend(own.and_then(|own| cluster.connect.get(own).cloned()));
+    }
+
     let budget = &mut config.budget;
     if budget.epochs.is_none() && budget.steps.is_none() && budget.minutes.is_none() {
         budget.epochs = Some(1.0);

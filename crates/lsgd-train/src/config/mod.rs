@@ -21,6 +21,7 @@
 //! ```
 
 mod check;
+mod cluster;
 mod defaults;
 mod error;
 mod overrides;

@@ -28,6 +28,10 @@ pub(super) enum Kind {
     Span,
     /// `"auto"` or a list of strings.
     Devices,
+    /// A list of strings.
+    Endpoints,
+    /// A table `{ ca, certificate, key }`.
+    Tls,
 }
 
 /// Each key as `table.key`.
@@ -82,6 +86,15 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("checkpoint.every_epochs", Kind::Number),
     ("checkpoint.every_minutes", Kind::Number),
     ("checkpoint.keep", Kind::Whole),
+    ("cluster.node", Kind::Whole),
+    ("cluster.nodes", Kind::Whole),
+    ("cluster.listen", Kind::Endpoints),
+    ("cluster.connect", Kind::Endpoints),
+    ("cluster.wire", Kind::Word(&["f32", "bf16"])),
+    ("cluster.tls", Kind::Tls),
+    ("cluster.insecure", Kind::Flag),
+    ("cluster.wait_seconds", Kind::Whole),
+    ("cluster.round_limit_seconds", Kind::Whole),
 ];
 
 /// Keys of one entry of `schedule.drops`.
@@ -93,6 +106,13 @@ const DROP: &[(&str, Kind)] = &[
 
 /// Keys of `schedule.warmup`.
 const SPAN: &[(&str, Kind)] = &[("epochs", Kind::Number), ("steps", Kind::Whole)];
+
+/// Keys of `cluster.tls`, all needed.
+const TLS: &[(&str, Kind)] = &[
+    ("ca", Kind::Text),
+    ("certificate", Kind::Text),
+    ("key", Kind::Text),
+];
 
 /// Checks that every key of a whole file is known and every value of its key's type.
 pub(super) fn check_tables(tables: &Table, source: &Source) -> Result<(), ConfigError> {
@@ -154,7 +174,11 @@ fn check_kind(key: &str, kind: Kind, value: &Value, source: &Source) -> Result<(
             }
             true
         }
-        (Kind::Devices, Value::Array(list)) => list.iter().all(Value::is_str),
+        (Kind::Devices | Kind::Endpoints, Value::Array(list)) => list.iter().all(Value::is_str),
+        (Kind::Tls, Value::Table(_)) => {
+            check_entry(key, TLS, value, source)?;
+            true
+        }
         (Kind::Whole, Value::Integer(number)) => {
             if *number < 0 {
                 let problem = String::from("is negative; give a whole number from 0");
@@ -208,9 +232,12 @@ fn check_entry(
             }
         }
     }
-    let needs_factor = known.iter().any(|(name, _)| *name == "factor");
-    if needs_factor && !entries.contains_key("factor") {
-        let problem = String::from("has no factor; write { epochs = 80, factor = 0.1 }");
+    let needed = |name: &str| name == "factor" || known == TLS;
+    let mut missing = known
+        .iter()
+        .filter(|(name, _)| !entries.contains_key(*name));
+    if let Some((name, _)) = missing.find(|(name, _)| needed(name)) {
+        let problem = format!("has no {name}; write {}", example_entry(known));
         return Err(invalid(key, value, problem, source));
     }
     Ok(())
@@ -235,6 +262,10 @@ fn expected(kind: Kind) -> String {
         Kind::Shape => String::from("three whole numbers, such as [3, 32, 32]"),
         Kind::Drops => String::from("a list, such as [{ epochs = 80, factor = 0.1 }]"),
         Kind::Span => expected_entry(SPAN),
+        Kind::Tls => expected_entry(TLS),
+        Kind::Endpoints => String::from(
+            "a list of endpoints, such as [\"tcp/10.0.0.1:7400\", \"tcp/10.0.0.2:7400\"]",
+        ),
         Kind::Devices => {
             String::from("\"auto\" or a list of one name a worker, such as [\"cpu\", \"cpu\"]")
         }
@@ -242,12 +273,15 @@ fn expected(kind: Kind) -> String {
 }
 
 fn expected_entry(known: &[(&str, Kind)]) -> String {
-    let example = if known.len() == DROP.len() {
-        "{ epochs = 80, factor = 0.1 }"
-    } else {
-        "{ epochs = 5 } or { steps = 500 }"
-    };
-    format!("a table, such as {example}")
+    format!("a table, such as {}", example_entry(known))
+}
+
+fn example_entry(known: &[(&str, Kind)]) -> &'static str {
+    match known.first() {
+        Some(("ca", _)) => r#"{ ca = "ca.pem", certificate = "node.pem", key = "node.key" }"#,
+        _ if known.len() == DROP.len() => "{ epochs = 80, factor = 0.1 }",
+        _ => "{ epochs = 5 } or { steps = 500 }",
+    }
 }
 
 fn found(value: &Value) -> &'static str {

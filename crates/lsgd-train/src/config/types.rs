@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::cluster::ClusterConfig;
+
 /// A whole run, as `config.toml` says it.
 ///
 /// `Config::default()` leaves open what depends on other keys (the budget, the evaluation interval,
@@ -34,6 +36,8 @@ pub struct Config {
     pub evaluate: EvaluateConfig,
     /// When the workers are written to disk.
     pub checkpoint: CheckpointConfig,
+    /// The other nodes, if there are any.
+    pub cluster: ClusterConfig,
 }
 
 /// `[run]`

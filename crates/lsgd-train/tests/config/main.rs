@@ -7,6 +7,7 @@ use lsgd_train::config::{
     ScheduleKind, Score, TEMPLATE,
 };
 
+mod cluster;
 mod ranges;
 mod refusals;
 mod round_trip;
@@ -141,7 +142,7 @@ fn the_templates_examples_are_valid() {
         let tables = [
             "run", "data", "schedule", "method", "workers", "budget", "evaluate",
         ];
-        let tables = tables.iter().chain(&["checkpoint"]);
+        let tables = tables.iter().chain(&["checkpoint", "cluster"]);
         let accepted = tables.filter(|table| {
             Config::from_toml("", "c.toml", &[format!("{table}.{key}={value}")]).is_ok()
         });

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use lsgd_core::Wire;
+use lsgd_train::cluster::Tls;
 use lsgd_train::config::{
-    Augment, BatchNormPolicy, BudgetConfig, CheckpointConfig, Config, DataConfig, DataName,
-    Devices, Drop, EvaluateConfig, MethodConfig, MethodName, Mode, ModelConfig, OptimizerConfig,
-    OptimizerName, RunConfig, ScheduleConfig, ScheduleKind, Score, Span, TEMPLATE, WorkersConfig,
+    Augment, BatchNormPolicy, BudgetConfig, CheckpointConfig, ClusterConfig, Config, DataConfig,
+    DataName, Devices, Drop, EvaluateConfig, MethodConfig, MethodName, Mode, ModelConfig,
+    OptimizerConfig, OptimizerName, RunConfig, ScheduleConfig, ScheduleKind, Score, Span, TEMPLATE,
+    WorkersConfig,
 };
 use proptest::prelude::*;
 
@@ -283,6 +286,41 @@ fn evaluate_and_checkpoint() -> impl Strategy<Value = (EvaluateConfig, Checkpoin
         )
 }
 
+/// One node, or one of several with an endpoint each.
+fn cluster() -> impl Strategy<Value = ClusterConfig> {
+    let tls = Tls {
+        ca: PathBuf::from("ca.pem"),
+        certificate: PathBuf::from("node.pem"),
+        key: PathBuf::from("node.key"),
+    };
+    let several = (
+        2..6u64,
+        any::<bool>(),
+        any::<bool>(),
+        1..86_400u64,
+        1..86_400u64,
+    );
+    let several = several.prop_flat_map(move |(nodes, secure, bf16, wait, limit)| {
+        let tls = secure.then(|| tls.clone());
+        (1..=nodes).prop_map(move |node| {
+            let protocol = if secure { "tls" } else { "tcp" };
+            let endpoint = |n: u64| format!("{protocol}/127.0.0.{n}:7400");
+            ClusterConfig {
+                node: Some(node),
+                nodes,
+                listen: vec![endpoint(node)],
+                connect: (1..=nodes).map(endpoint).collect(),
+                wire: if bf16 { Wire::Bf16 } else { Wire::F32 },
+                tls: tls.clone(),
+                insecure: !secure,
+                wait_seconds: wait,
+                round_limit_seconds: limit,
+            }
+        })
+    });
+    prop_oneof![Just(ClusterConfig::default()), several]
+}
+
 fn config() -> impl Strategy<Value = Config> {
     (
         run(),
@@ -292,9 +330,19 @@ fn config() -> impl Strategy<Value = Config> {
         method(),
         workers(),
         evaluate_and_checkpoint(),
+        cluster(),
     )
         .prop_map(
-            |(run, data, (model, optimizer), (schedule, budget), method, workers, last)| {
+            |(
+                run,
+                data,
+                (model, optimizer),
+                (schedule, budget),
+                method,
+                workers,
+                last,
+                cluster,
+            )| {
                 let (evaluate, checkpoint) = last;
                 Config {
                     run,
@@ -307,6 +355,7 @@ fn config() -> impl Strategy<Value = Config> {
                     budget,
                     evaluate,
                     checkpoint,
+                    cluster,
                 }
             },
         )

@@ -1,5 +1,6 @@
 //! The ranges of values and the relations between keys.
 
+mod cluster;
 mod schedule;
 mod sources;
 
@@ -50,7 +51,8 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
         },
     )?;
     check_evaluate(&config.evaluate, sources)?;
-    check_checkpoint(&config.checkpoint, sources)
+    check_checkpoint(&config.checkpoint, sources)?;
+    cluster::check(&config.cluster, sources)
 }
 
 fn check_run(run: &RunConfig, sources: &Sources) -> Result<(), ConfigError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::cluster::Tls;
 use crate::config::{Config, Drop, Span, TEMPLATE};
 
 /// A config in which no key is absent, so that serde writes them all.
@@ -30,6 +31,12 @@ fn full() -> Table {
     config.checkpoint.every_steps = Some(1);
     config.checkpoint.every_epochs = Some(1.0);
     config.checkpoint.every_minutes = Some(1.0);
+    config.cluster.node = Some(1);
+    config.cluster.tls = Some(Tls {
+        ca: "ca.pem".into(),
+        certificate: "node.pem".into(),
+        key: "node.key".into(),
+    });
     Table::try_from(config).unwrap()
 }
 
@@ -56,6 +63,8 @@ fn the_list_has_the_keys_of_the_structs() {
     let listed = |known: &[(&str, Kind)]| known.iter().map(|(k, _)| k.to_string()).collect();
     let schedule = full()["schedule"].clone();
     let (drop, span): (BTreeSet<String>, BTreeSet<String>) = (listed(DROP), listed(SPAN));
+    let tls: BTreeSet<String> = listed(TLS);
+    assert_eq!(tls, names(&full()["cluster"]["tls"]));
     assert_eq!(drop, names(&schedule["drops"][0]));
     assert_eq!(span, names(&schedule["warmup"]));
 }
@@ -79,6 +88,8 @@ fn what_passes_here_passes_serde() {
             Kind::Drops => vec!["[]", "[{ epochs = 1, factor = 2 }, { factor = 1.0 }]"],
             Kind::Span => vec!["{}", "{ epochs = 1, steps = 2 }"],
             Kind::Devices => vec!["'auto'", "[]", "['cpu']"],
+            Kind::Endpoints => vec!["[]", "['tcp/localhost:1', '']"],
+            Kind::Tls => vec!["{ ca = 'a', certificate = '', key = 'k' }"],
         };
         texts.iter().map(|text| text.parse().unwrap()).collect()
     };
