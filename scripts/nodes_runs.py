@@ -1,0 +1,102 @@
+"""Several nodes as processes on loopback, for the scripts that kill, cut and count them."""
+
+import json
+import queue
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import bench_runs
+
+
+def free_ports(count):
+    """Ports of loopback that nobody has at this moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class Cluster:
+    """The nodes of one run, numbered from 1."""
+
+    def __init__(self, program, folder, name, nodes, settings):
+        self.folder = Path(folder) / name
+        config = Path(folder) / "empty.toml"
+        config.write_text("# every key at its default\n")
+        endpoints = ",".join(f"tcp/127.0.0.1:{port}" for port in free_ports(nodes))
+        settings = {**settings, "run.folder": str(folder), "run.name": name}
+        command = [c for c in bench_runs.command(program, config, settings) if c != "--quiet"]
+        self.commands = {
+            node: [*command, "--node", f"{node}/{nodes}", "--connect", endpoints]
+            for node in range(1, nodes + 1)
+        }
+        self.nodes = {node: Node(node, command) for node, command in self.commands.items()}
+
+    def start(self, node):
+        """Starts a node once more, with the same command."""
+        self.nodes[node] = Node(node, self.commands[node])
+
+    def summaries(self):
+        """Waits for all nodes, and returns what each came to."""
+        for node in self.nodes.values():
+            code = node.process.wait()
+            if code != 0:
+                raise SystemExit(f"node {node.number} ended with code {code}:\n{node.said()}")
+        paths = [self.folder / f"node-{number}" / "summary.json" for number in self.nodes]
+        return [json.loads(path.read_text()) for path in paths]
+
+    def events(self, node):
+        """The lines of a node's events.jsonl that are whole."""
+        text = (self.folder / f"node-{node}" / "events.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for node in self.nodes.values():
+            if node.process.poll() is None:
+                node.process.kill()
+            node.process.wait()
+
+
+class Node:
+    """A node's process, and what it says on standard error with when it said it."""
+
+    def __init__(self, number, command):
+        self.number = number
+        self.started = time.monotonic()
+        self.lines = []
+        self.news = queue.Queue()
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        for line in self.process.stderr:
+            self.lines.append(line)
+            self.news.put((time.monotonic(), line))
+        self.news.put((time.monotonic(), None))
+
+    def hear(self, words, patience=60):
+        """Waits for a line with `words` that it has not said before, and returns when it came."""
+        until = time.monotonic() + patience
+        while True:
+            try:
+                at, line = self.news.get(timeout=max(0, until - time.monotonic()))
+            except queue.Empty:
+                line = None
+            if line is None:
+                raise SystemExit(f"node {self.number} did not say {words!r}:\n{self.said()}")
+            if words in line:
+                return at
+
+    def said(self):
+        return "".join(self.lines[-20:])
