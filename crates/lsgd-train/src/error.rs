@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use lsgd_core::{MethodError, Refusal};
 use lsgd_models::ModelError;
 
-use crate::cli::{EXIT_FAILED, EXIT_USAGE};
+use crate::cli::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE};
+use crate::cluster::{Difference, LinkError};
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::device::DeviceError;
@@ -113,13 +114,48 @@ pub enum TrainError {
         message: String,
     },
     /// The machine gives no thread.
-    #[error("cannot start worker {worker}: {why}")]
+    #[error("cannot start {thread}: {why}")]
     NoThread {
-        /// The worker.
-        worker: usize,
+        /// What for.
+        thread: String,
         /// Why.
         why: String,
     },
+    /// The link to the other nodes.
+    #[error("cluster: {0}")]
+    Link(#[from] LinkError),
+    /// A node is there that does not train the same run.
+    #[error("node {} does not fit: {}; start all nodes with the same config", u64::from(*node) + 1, differences.first().map_or_else(String::new, ToString::to_string))]
+    NodeDiffers {
+        /// The node, from 0.
+        node: u32,
+        /// What differs.
+        differences: Vec<Difference>,
+    },
+    /// The node runs already.
+    #[error(
+        "node {} of this run is running already, in another process; give this one another \
+         cluster.node, or end that one",
+        u64::from(*node) + 1
+    )]
+    NodeRuns {
+        /// The node, from 0.
+        node: u32,
+    },
+    /// Nodes did not come.
+    #[error(
+        "{nodes} did not come within {seconds} s; start it with the same config and \
+         cluster.connect, or wait longer with cluster.wait_seconds"
+    )]
+    NodesAbsent {
+        /// Which, as users count.
+        nodes: String,
+        /// How long they were waited for.
+        seconds: u64,
+    },
+    /// Somebody asked for the end before training began.
+    #[error("stopped before training began")]
+    Interrupted,
 }
 
 impl TrainError {
@@ -130,8 +166,12 @@ impl TrainError {
             | Self::Model(_)
             | Self::Method(_)
             | Self::Device(_)
+            | Self::Link(_)
+            | Self::NodeDiffers { .. }
+            | Self::NodeRuns { .. }
             | Self::RunExists { .. }
             | Self::NotARun { .. } => EXIT_USAGE,
+            Self::Interrupted => EXIT_INTERRUPTED,
             _ => EXIT_FAILED,
         }
     }

@@ -16,19 +16,17 @@ use lsgd_train::error::TrainError;
 use lsgd_train::progress::Progress;
 use lsgd_train::train::{End, Outcome};
 use lsgd_train::{device, download, export, inspect, train};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
     let invocation = match Invocation::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(usage) => usage.exit(),
     };
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .without_time()
-        .init();
+    log_to_stderr();
     let code = match run(invocation) {
         Ok(code) => code,
         Err(error) => {
@@ -38,6 +36,21 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// Warnings and errors, but for Zenoh's: what of them concerns a run, the link says in its own words.
+fn log_to_stderr() {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .without_time();
+    let wanted = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("zenoh", LevelFilter::OFF);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(wanted))
+        .init();
 }
 
 fn run(invocation: Invocation) -> Result<u8, TrainError> {

@@ -122,6 +122,11 @@ impl Progress {
         self.leader = leader;
     }
 
+    /// Something else that a person should know.
+    pub fn notice(&mut self, text: &str) {
+        self.line(text);
+    }
+
     /// All have been evaluated.
     pub fn evaluated(&mut self, evaluation: &Evaluation) {
         let leader = evaluation.leader.as_ref().and_then(|leader| leader.test);

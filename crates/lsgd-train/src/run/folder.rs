@@ -21,13 +21,14 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes `folder/name`. An existing run is replaced only if the config says so.
+    /// Makes `folder/name`, or for a node of several `folder/name/node-J`. An existing one is
+    /// replaced only if the config says so.
     ///
     /// # Errors
     ///
     /// [`TrainError::RunExists`], [`TrainError::NotARun`], or [`TrainError::Write`].
-    pub fn create(config: &RunConfig) -> Result<Self, TrainError> {
-        let path = config.folder.join(&config.name);
+    pub fn create(config: &RunConfig, node: Option<u32>) -> Result<Self, TrainError> {
+        let path = place(config, node);
         if path.exists() {
             if !config.overwrite {
                 return Err(TrainError::RunExists { path });
@@ -39,6 +40,38 @@ impl RunFolder {
         }
         fs::create_dir_all(&path).map_err(TrainError::write(&path))?;
         Ok(Self { path })
+    }
+
+    /// Whether [`create`](Self::create) or [`unfinished`](Self::unfinished) can have a folder here,
+    /// told before a run is prepared for minutes.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::RunExists`].
+    pub fn check(config: &RunConfig, node: Option<u32>) -> Result<(), TrainError> {
+        let path = place(config, node);
+        let replaceable = config.overwrite || Self::unfinished(config, node).is_some();
+        // Of several nodes one that was killed comes back to its folder.
+        if path.exists() && !(replaceable && (config.overwrite || node.is_some())) {
+            return Err(TrainError::RunExists { path });
+        }
+        Ok(())
+    }
+
+    /// The folder of a run that began and did not end, if that is what is there.
+    pub fn unfinished(config: &RunConfig, node: Option<u32>) -> Option<Self> {
+        let path = place(config, node);
+        let unfinished = path.join("run.json").is_file() && !path.join("summary.json").exists();
+        unfinished.then_some(Self { path })
+    }
+
+    /// Its `run.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Read`] or [`TrainError::Damaged`].
+    pub fn record(&self) -> Result<RunRecord, TrainError> {
+        read_json(&self.join("run.json"))
     }
 
     /// Writes what is known when a run begins: `config.toml` and `run.json`.
@@ -103,6 +136,15 @@ impl RunFolder {
     /// As [`Config::load`].
     pub fn config(&self, overrides: &[String]) -> Result<Config, TrainError> {
         Ok(Config::load(&self.join("config.toml"), overrides)?)
+    }
+}
+
+/// The folder of a run, or of a node of several; nodes are counted from 1 where people see them.
+fn place(config: &RunConfig, node: Option<u32>) -> PathBuf {
+    let run = config.folder.join(&config.name);
+    match node {
+        Some(node) => run.join(format!("node-{}", node + 1)),
+        None => run,
     }
 }
 

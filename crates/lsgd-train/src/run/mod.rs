@@ -8,8 +8,8 @@ mod values;
 pub use checkpoint::{Checkpoint, CheckpointState, Checkpoints};
 pub use folder::RunFolder;
 pub use records::{
-    Evaluation, ExchangeSummary, Interval, Machine, Metric, Recorder, RunRecord, Summary,
-    TestError, WorkerScore,
+    Evaluation, ExchangeSummary, Interval, Machine, Metric, NodesSummary, Recorder, RunRecord,
+    Summary, TestError, WorkerScore,
 };
 pub use values::{decode, encode};
 

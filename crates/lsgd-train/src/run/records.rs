@@ -1,13 +1,14 @@
 //! What a run writes down: records as they are in its files.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use lsgd_core::{Event, Rank};
 use serde::{Deserialize, Serialize};
 
 use super::folder::RunFolder;
+use crate::cluster::Traffic;
 use crate::error::TrainError;
 use crate::train::{End, Score, nan_from_null};
 
@@ -142,6 +143,9 @@ pub struct Summary {
     pub data_wait_seconds: f64,
     /// Digests of all workers' parameters at the end.
     pub digests: Vec<String>,
+    /// Exchanges with other nodes, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodesSummary>,
     /// Most memory the process had at any time, in bytes, where the system tells.
     pub peak_memory_bytes: Option<u64>,
 }
@@ -153,6 +157,9 @@ pub struct TestError {
     pub leader: Option<f64>,
     /// The replica mean's.
     pub replica_mean: Option<f64>,
+    /// Of the mean of all nodes' workers, at the node that evaluated it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_of_all_nodes: Option<f64>,
     /// Mean over the workers.
     pub worker_mean: Option<f64>,
 }
@@ -168,6 +175,20 @@ pub struct ExchangeSummary {
     pub wait_seconds: f64,
     /// Bytes published in them.
     pub bytes: u64,
+}
+
+/// What passed between this node and the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodesSummary {
+    /// Nodes of the run.
+    pub nodes: u32,
+    /// This one, from 1.
+    pub node: u32,
+    /// Bytes, counted.
+    pub traffic: Traffic,
+    /// Bytes this node would have sent in data-parallel training for the same steps: a ring
+    /// all-reduce of the gradients between nodes sends `2 (n - 1) / n` of the parameters a step.
+    pub data_parallel_bytes: u64,
 }
 
 /// A line of `events.jsonl`.
@@ -186,15 +207,15 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Opens `metrics.jsonl` and `events.jsonl`.
+    /// Opens `metrics.jsonl` and `events.jsonl`; what stands in them stays.
     ///
     /// # Errors
     ///
     /// [`TrainError::Write`].
-    pub fn create(folder: &RunFolder) -> Result<Self, TrainError> {
+    pub fn open(folder: &RunFolder) -> Result<Self, TrainError> {
         Ok(Self {
-            metrics: Lines::create(folder.join("metrics.jsonl"))?,
-            events: Lines::create(folder.join("events.jsonl"))?,
+            metrics: Lines::open(folder.join("metrics.jsonl"))?,
+            events: Lines::open(folder.join("events.jsonl"))?,
         })
     }
 
@@ -249,9 +270,32 @@ struct Lines {
     file: BufWriter<File>,
 }
 
+/// How many bytes of a file are lines that have an end.
+fn whole_lines(file: &mut File) -> std::io::Result<u64> {
+    const BLOCK: u64 = 4096;
+    let mut end = file.metadata()?.len();
+    let mut block = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK);
+        file.seek(SeekFrom::Start(start))?;
+        block.resize((end - start) as usize, 0);
+        file.read_exact(&mut block)?;
+        if let Some(newline) = block.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + newline as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
 impl Lines {
-    fn create(path: PathBuf) -> Result<Self, TrainError> {
-        let file = File::create(&path).map_err(TrainError::write(&path))?;
+    /// Opens the file, or makes it. A line that a process began and did not end goes.
+    fn open(path: PathBuf) -> Result<Self, TrainError> {
+        let mut options = File::options();
+        let options = options.read(true).append(true).create(true);
+        let mut file = options.open(&path).map_err(TrainError::write(&path))?;
+        let whole = whole_lines(&mut file).and_then(|length| file.set_len(length));
+        whole.map_err(TrainError::write(&path))?;
         Ok(Self {
             path,
             file: BufWriter::new(file),

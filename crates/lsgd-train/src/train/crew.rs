@@ -3,13 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use lsgd_core::{Group, LocalLeader, Snapshot};
 
 use super::evaluation::{BatchScore, Score};
-use super::messages::{FromWorker, Task};
+use super::inbox::Inbox;
+use super::messages::{FromWorker, Start, Task, ToMain};
 use super::setup::Setup;
 use super::stopwatch::Stopwatch;
 use super::worker_thread::{Assignment, spawn};
@@ -22,34 +24,45 @@ pub struct Crew {
     group: Group,
     stopwatch: Arc<Stopwatch>,
     tasks: Vec<Sender<Task>>,
-    inbox: Receiver<FromWorker>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Crew {
-    /// Starts all workers and waits until each has its model.
+    /// Starts all workers and waits until each has its model. They begin as `start` says, after
+    /// `before` of training.
     ///
     /// # Errors
     ///
     /// [`TrainError`] of the worker that could not begin.
-    pub fn start(setup: &Arc<Setup>, interrupted: Arc<AtomicBool>) -> Result<Self, TrainError> {
-        let stopwatch = Arc::new(Stopwatch::new(setup.plan, interrupted));
-        let (reports, inbox) = channel();
+    pub fn start(
+        setup: &Arc<Setup>,
+        start: Start,
+        before: Duration,
+        inbox: &mut Inbox,
+        interrupted: Arc<AtomicBool>,
+    ) -> Result<Self, TrainError> {
+        let stopwatch = Stopwatch::new(setup.plan, start.step, before, interrupted);
+        let stopwatch = Arc::new(stopwatch);
         let workers = u32::try_from(setup.workers()).unwrap_or(u32::MAX);
-        let leader = LocalLeader::new(0, workers, setup.method.clone(), setup.plan.mode)?;
+        let mode = setup.plan.mode;
+        let leader = LocalLeader::new(setup.node, workers, setup.method.clone(), mode)?;
+        let leader = leader.starting_at(start.step);
+        let leader = match setup.nodes {
+            0 | 1 => leader,
+            _ => leader.among_nodes(),
+        };
         let (group, members) = Group::form(leader, {
-            let (reports, stopwatch) = (reports.clone(), stopwatch.clone());
+            let (reports, stopwatch) = (inbox.sender(), stopwatch.clone());
             move |event| {
                 let seconds = stopwatch.elapsed().as_secs_f64();
                 // If nobody listens any more, there is no record to keep.
-                let _ = reports.send(FromWorker::Event(event, seconds));
+                let _ = reports.send(ToMain::Worker(FromWorker::Event(event, seconds)));
             }
         });
         let mut crew = Self {
             group,
             stopwatch: stopwatch.clone(),
             tasks: Vec::new(),
-            inbox,
             threads: Vec::new(),
         };
         for member in members {
@@ -57,16 +70,22 @@ impl Crew {
             crew.tasks.push(sender);
             crew.threads.push(spawn(Assignment {
                 setup: setup.clone(),
+                start: start.clone(),
                 member,
                 stopwatch: stopwatch.clone(),
                 tasks,
-                reports: reports.clone(),
+                reports: inbox.sender(),
             })?);
         }
         for _ in 0..crew.tasks.len() {
-            crew.next()?;
+            inbox.answer()?;
         }
         Ok(crew)
+    }
+
+    /// The workers' group, for the exchange with other nodes.
+    pub fn group(&self) -> &Group {
+        &self.group
     }
 
     /// Lets all train, or train on.
@@ -78,30 +97,14 @@ impl Crew {
         }
     }
 
-    /// Seconds of training so far.
-    pub fn seconds(&self) -> f64 {
-        self.stopwatch.elapsed().as_secs_f64()
+    /// Time of training so far.
+    pub fn elapsed(&self) -> Duration {
+        self.stopwatch.elapsed()
     }
 
-    /// What comes next from any worker.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError`] of a worker that has failed.
-    pub fn next(&self) -> Result<FromWorker, TrainError> {
-        loop {
-            match self.inbox.recv() {
-                Ok(FromWorker::Ended(Err(error))) => return Err(error),
-                Ok(FromWorker::Ended(Ok(()))) => {}
-                Ok(report) => return Ok(report),
-                Err(_) => {
-                    return Err(TrainError::WorkerPanicked {
-                        worker: 0,
-                        message: String::from("all workers are gone"),
-                    });
-                }
-            }
-        }
+    /// Seconds of training so far.
+    pub fn seconds(&self) -> f64 {
+        self.elapsed().as_secs_f64()
     }
 
     /// Scores of several snapshots on test examples, in the order of `subjects`, while all pause.
@@ -111,6 +114,7 @@ impl Crew {
     /// [`TrainError`] of a worker that has failed.
     pub fn score(
         &self,
+        inbox: &mut Inbox,
         subjects: &[Arc<Snapshot>],
         batches: &[(usize, Range<usize>)],
     ) -> Result<Vec<Option<Score>>, TrainError> {
@@ -134,7 +138,7 @@ impl Crew {
             if let FromWorker::Scores {
                 subject,
                 scores: part,
-            } = self.next()?
+            } = inbox.answer()?
             {
                 awaited -= 1;
                 if let Some(scores) = scores.get_mut(subject) {
@@ -152,6 +156,7 @@ impl Crew {
     /// [`TrainError`] of a worker that has failed.
     pub fn statistics(
         &self,
+        inbox: &mut Inbox,
         snapshot: &Arc<Snapshot>,
         batches: Range<u64>,
     ) -> Result<Vec<(u64, Vec<f32>)>, TrainError> {
@@ -163,7 +168,7 @@ impl Crew {
         }
         let mut statistics = Vec::new();
         while awaited > 0 {
-            if let FromWorker::Statistics(part) = self.next()? {
+            if let FromWorker::Statistics(part) = inbox.answer()? {
                 awaited -= 1;
                 statistics.extend(part);
             }

@@ -10,6 +10,7 @@ const STEPS: u64 = 10;
 /// Gathers steps into intervals.
 #[derive(Debug)]
 pub struct Intervals {
+    node: u32,
     workers: Vec<Gathering>,
 }
 
@@ -22,9 +23,10 @@ struct Gathering {
 }
 
 impl Intervals {
-    /// For `workers` workers.
-    pub fn new(workers: usize) -> Self {
+    /// For `workers` workers of node `node`.
+    pub fn new(node: u32, workers: usize) -> Self {
         Self {
+            node,
             workers: vec![Gathering::default(); workers],
         }
     }
@@ -38,26 +40,32 @@ impl Intervals {
         rate: f64,
         seconds: f64,
     ) -> Option<Interval> {
+        let rank = self.rank(worker);
         let gathering = self.workers.get_mut(worker)?;
         gathering.step = step;
         gathering.steps += 1;
         gathering.loss += f64::from(loss);
         gathering.rate = rate;
-        (gathering.steps == STEPS).then(|| gathering.end(worker, seconds))
+        (gathering.steps == STEPS).then(|| gathering.end(rank, seconds))
     }
 
     /// Ends the intervals that have begun.
     pub fn end(&mut self, seconds: f64) -> Vec<Interval> {
-        let begun = self.workers.iter_mut().enumerate();
+        let ranks: Vec<Rank> = (0..self.workers.len()).map(|w| self.rank(w)).collect();
+        let begun = ranks.into_iter().zip(&mut self.workers);
         begun
             .filter(|(_, gathering)| gathering.steps > 0)
-            .map(|(worker, gathering)| gathering.end(worker, seconds))
+            .map(|(rank, gathering)| gathering.end(rank, seconds))
             .collect()
+    }
+
+    fn rank(&self, worker: usize) -> Rank {
+        Rank::new(self.node, u32::try_from(worker).unwrap_or(u32::MAX))
     }
 }
 
 impl Gathering {
-    fn end(&mut self, worker: usize, seconds: f64) -> Interval {
+    fn end(&mut self, worker: Rank, seconds: f64) -> Interval {
         let Self {
             step,
             steps,
@@ -67,7 +75,7 @@ impl Gathering {
         Interval {
             step,
             seconds,
-            worker: Rank::new(0, u32::try_from(worker).unwrap_or(u32::MAX)),
+            worker,
             loss: loss / steps as f64,
             learning_rate: rate,
         }
@@ -80,7 +88,7 @@ mod tests {
 
     #[test]
     fn ten_steps_are_an_interval_and_the_rest_another() {
-        let mut intervals = Intervals::new(1);
+        let mut intervals = Intervals::new(0, 1);
         let ended: Vec<Interval> = (1..=12)
             .filter_map(|step| intervals.add(0, step, step as f32, 0.1, 2.0))
             .collect();

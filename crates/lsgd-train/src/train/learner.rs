@@ -24,23 +24,31 @@ pub struct Learner {
     device: Device,
     rate: LearningRate,
     seed: u64,
-    worker: usize,
+    /// Its place among the workers of all nodes.
+    place: usize,
     waited: Duration,
 }
 
 impl Learner {
-    /// Starts to prepare the batches of worker `worker`, whose module is on `device`.
+    /// Starts to prepare the batches of this node's worker `worker`, whose module is on `device`,
+    /// from step `start` on.
     ///
     /// # Errors
     ///
     /// [`DataError`] if the system gives no thread for it.
-    pub fn start(setup: &Setup, worker: usize, device: Device) -> Result<Self, DataError> {
+    pub fn start(
+        setup: &Setup,
+        worker: usize,
+        device: Device,
+        start: u64,
+    ) -> Result<Self, DataError> {
+        let place = setup.place(worker);
         let loader = Loader::start(
             setup.dataset.clone(),
             setup.stream.clone(),
-            worker,
-            setup.workers(),
-            0,
+            place,
+            setup.all_workers(),
+            start,
             AHEAD,
         )?;
         Ok(Self {
@@ -48,7 +56,7 @@ impl Learner {
             device,
             rate: setup.rate.clone(),
             seed: setup.config.run.seed,
-            worker,
+            place,
             waited: Duration::ZERO,
         })
     }
@@ -72,7 +80,7 @@ impl Objective<Model> for Learner {
         self.waited += began.elapsed();
 
         let (images, labels) = tensors(batch, &self.device);
-        let mut dropout = dropout_generator(self.seed, self.worker, step);
+        let mut dropout = dropout_generator(self.seed, self.place, step);
         let logits = module.forward(images, Phase::Train(&mut dropout));
         let loss = CrossEntropyLossConfig::new()
             .init(&self.device)
@@ -97,11 +105,11 @@ pub fn tensors(batch: Batch, device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
     )
 }
 
-/// The dropout masks of one step: a function of seed, worker and step alone, so that they hold no
-/// state between steps.
-fn dropout_generator(seed: u64, worker: usize, step: u64) -> ChaCha8Rng {
+/// The dropout masks of one step: a function of seed, the worker's place among all and step alone,
+/// so that they hold no state between steps.
+fn dropout_generator(seed: u64, place: usize, step: u64) -> ChaCha8Rng {
     let mut hasher = blake3::Hasher::new_derive_key("lsgd-train v1 dropout");
-    for part in [seed, worker as u64, step] {
+    for part in [seed, place as u64, step] {
         hasher.update(&part.to_le_bytes());
     }
     ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())

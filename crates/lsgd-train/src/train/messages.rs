@@ -1,4 +1,5 @@
-//! What passes between the node's main thread and its workers' threads.
+//! What passes between the node's main thread, its workers' threads, and the exchange with other
+//! nodes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -41,6 +42,40 @@ pub enum FromWorker {
     Event(Event, f64),
     /// A worker's thread is over: whether it did what it was asked to.
     Ended(Result<(), TrainError>),
+}
+
+/// What the main thread is sent.
+#[derive(Debug)]
+pub enum ToMain {
+    /// By a worker, or the exchange between workers.
+    Worker(FromWorker),
+    /// By the exchange with other nodes.
+    Nodes(FromNodes),
+}
+
+/// From the exchange with other nodes to the main thread.
+#[derive(Debug)]
+pub enum FromNodes {
+    /// Workers are to begin; those that train already are stopped first.
+    Begin(Start),
+    /// Something for the record.
+    Event(Event),
+    /// A line for whoever watches.
+    Notice(String),
+    /// The run is over for all nodes: the mean of all their workers, for this node to evaluate, if
+    /// it is the one that does.
+    Concluded(Option<Arc<Snapshot>>),
+    /// There is no run.
+    Failed(TrainError),
+}
+
+/// Where workers begin.
+#[derive(Debug, Clone, Default)]
+pub struct Start {
+    /// Steps taken before, by a worker.
+    pub step: u64,
+    /// The parameters; the initial weights if there are none.
+    pub parameters: Option<Arc<Snapshot>>,
 }
 
 /// A worker at a pause.

@@ -1,16 +1,19 @@
-//! Training on one node: config, data, model, worker loop, exchange, recorder.
+//! Training on a node: config, data, model, worker loop, exchange, recorder.
 //!
 //! The main thread ([`node`](self)) starts a thread a worker, receives what they report, writes it
 //! down, and at pauses spreads evaluation over them. Workers see each other only through
-//! [`lsgd_core::Group`].
+//! [`lsgd_core::Group`]. Where there are other nodes, one more thread drives the exchange with them.
 
 mod crew;
 mod evaluation;
+mod inbox;
 mod intervals;
 mod learner;
 mod messages;
 mod node;
+mod nodes;
 mod pace;
+mod pause;
 mod provenance;
 mod setup;
 mod stopwatch;

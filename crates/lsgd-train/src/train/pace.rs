@@ -83,7 +83,7 @@ pub enum Turn {
 #[derive(Debug)]
 pub struct Pace {
     plan: Plan,
-    /// Steps each worker has been granted.
+    /// Steps each worker has been granted, those before the start included.
     granted: Vec<u64>,
     /// The pause ahead: at this position, for this.
     ahead: Option<(u64, Pause)>,
@@ -96,14 +96,14 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The start of a run.
-    pub fn new(plan: Plan) -> Self {
+    /// Before step `start` of every worker.
+    pub fn new(plan: Plan, start: u64) -> Self {
         Self {
-            granted: vec![0; plan.workers],
+            granted: vec![start; plan.workers],
             plan,
             ahead: None,
             arrived: 0,
-            last: 0,
+            last: start,
             evaluations: 0,
             checkpoints: 0,
         }
@@ -195,14 +195,13 @@ impl Pace {
         };
         let evaluate = next(self.plan.evaluate);
         let checkpoint = next(self.plan.checkpoint);
-        let at = [evaluate, checkpoint, self.plan.steps]
-            .into_iter()
-            .flatten()
-            .min()?;
+        // A worker can begin beyond the end: the others came to it meanwhile.
+        let end = self.plan.steps.map(|steps| steps.max(self.last));
+        let at = [evaluate, checkpoint, end].into_iter().flatten().min()?;
         let pause = Pause {
             evaluate: evaluate == Some(at),
             checkpoint: checkpoint == Some(at),
-            end: (self.plan.steps == Some(at)).then_some(End::Budget),
+            end: (end == Some(at)).then_some(End::Budget),
         };
         Some((at, pause))
     }
@@ -258,7 +257,7 @@ mod tests {
 
     #[test]
     fn one_worker_steps_pauses_and_ends() {
-        let mut pace = Pace::new(plan(Mode::Sync, 1));
+        let mut pace = Pace::new(plan(Mode::Sync, 1), 0);
         let turns: Vec<Turn> = (0..8).map(|_| pace.turn(0, 0.0, false)).collect();
         let end = Pause {
             end: Some(End::Budget),
@@ -271,8 +270,20 @@ mod tests {
     }
 
     #[test]
+    fn workers_that_begin_late_keep_the_same_pauses() {
+        let late = |start| {
+            let mut pace = Pace::new(plan(Mode::Sync, 1), start);
+            let steps = (0..9).take_while(|_| pace.turn(0, 0.0, false) == Turn::Step);
+            (steps.count(), pace.steps(0))
+        };
+        assert_eq!(late(3), (1, 4));
+        assert_eq!(late(4), (2, 6));
+        assert_eq!(late(9), (0, 9));
+    }
+
+    #[test]
     fn in_sync_an_interruption_ends_all_workers_after_the_same_step() {
-        let mut pace = Pace::new(plan(Mode::Sync, 2));
+        let mut pace = Pace::new(plan(Mode::Sync, 2), 0);
         assert_eq!(pace.turn(0, 0.0, false), Turn::Step);
         assert_eq!(pace.turn(0, 0.0, false), Turn::Step);
         // Worker 1 is two steps behind when the interruption is seen: both end after step 3.
@@ -291,10 +302,13 @@ mod tests {
 
     #[test]
     fn in_async_the_budget_is_a_mean() {
-        let mut pace = Pace::new(Plan {
-            evaluate: Every::Never,
-            ..plan(Mode::Async, 2)
-        });
+        let mut pace = Pace::new(
+            Plan {
+                evaluate: Every::Never,
+                ..plan(Mode::Async, 2)
+            },
+            0,
+        );
         // Worker 0 alone takes all twelve steps of the two workers' budget of six each.
         for _ in 0..12 {
             assert_eq!(pace.turn(0, 0.0, false), Turn::Step);
@@ -306,12 +320,15 @@ mod tests {
 
     #[test]
     fn the_clock_asks_once_a_period() {
-        let mut pace = Pace::new(Plan {
-            steps: None,
-            seconds: Some(10.0),
-            evaluate: Every::Seconds(2.0),
-            ..plan(Mode::Async, 1)
-        });
+        let mut pace = Pace::new(
+            Plan {
+                steps: None,
+                seconds: Some(10.0),
+                evaluate: Every::Seconds(2.0),
+                ..plan(Mode::Async, 1)
+            },
+            0,
+        );
         assert_eq!(pace.turn(0, 1.9, false), Turn::Step);
         assert_eq!(pace.turn(0, 4.5, false), Turn::Pause(EVALUATE));
         assert_eq!(pace.turn(0, 5.9, false), Turn::Step);
@@ -332,7 +349,7 @@ mod tests {
             sync in any::<bool>(),
         ) {
             let mode = if sync { Mode::Sync } else { Mode::Async };
-            let mut pace = Pace::new(Plan { steps: Some(20), ..plan(mode, 3) });
+            let mut pace = Pace::new(Plan { steps: Some(20), ..plan(mode, 3) }, 0);
             let mut attended: Vec<Vec<(u64, Pause)>> = vec![Vec::new(); 3];
             let mut waiting = [false; 3];
             let rest = (0..).map(|turn| turn % 3);

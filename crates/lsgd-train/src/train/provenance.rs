@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use super::setup::Setup;
-use crate::run::{Machine, RunRecord};
+use crate::cluster::Traffic;
+use crate::run::{Machine, NodesSummary, RunRecord};
 
 /// Version of Burn, which `Cargo.toml` pins.
 const BURN: &str = "0.22.1";
@@ -26,6 +27,17 @@ pub fn begin(setup: &Setup, start: SystemTime) -> RunRecord {
         parameters: setup.layout.parameter_len(),
         start: humantime::format_rfc3339_seconds(start).to_string(),
         end: None,
+    }
+}
+
+/// What passed between this node and the others in `steps` steps of its workers.
+pub fn nodes(setup: &Setup, traffic: Traffic, steps: u64) -> NodesSummary {
+    let n = u64::from(setup.nodes);
+    NodesSummary {
+        nodes: setup.nodes,
+        node: setup.node + 1,
+        traffic,
+        data_parallel_bytes: steps * 2 * (n - 1) * 4 * setup.layout.parameter_len() as u64 / n,
     }
 }
 

@@ -26,6 +26,10 @@ pub struct Setup {
     pub model: ModelConfig,
     /// How workers learn from each other.
     pub method: Method,
+    /// This node, from 0.
+    pub node: u32,
+    /// Nodes of the run; each has as many workers as this one.
+    pub nodes: u32,
     /// A device for each worker.
     pub devices: Vec<WorkerDevice>,
     /// When workers pause, and when the run ends.
@@ -63,9 +67,16 @@ impl Setup {
             .device
             .clone();
         let (layout, initial) = initial_weights(&model, &first, config.run.seed)?;
+        // A checked config has at most 4096, and this one among them.
+        let nodes = u32::try_from(config.cluster.nodes).unwrap_or(u32::MAX);
+        let node = config
+            .cluster
+            .node
+            .map_or(0, |number| number.saturating_sub(1));
+        let node = u32::try_from(node).unwrap_or(u32::MAX);
         let workers = devices.len();
         let steps_per_epoch =
-            dataset.train_len() as f64 / (config.data.batch_size * workers) as f64;
+            dataset.train_len() as f64 / (config.data.batch_size * workers * nodes as usize) as f64;
         let plan = plan(&config, workers, steps_per_epoch);
         let rate = LearningRate::new(&config.schedule, steps_per_epoch, plan.steps);
         Ok(Self {
@@ -73,6 +84,8 @@ impl Setup {
             stream,
             model,
             method,
+            node,
+            nodes,
             devices,
             plan,
             rate,
@@ -82,14 +95,30 @@ impl Setup {
         })
     }
 
-    /// Number of workers.
+    /// This node's number, if there are others.
+    pub fn member(&self) -> Option<u32> {
+        (self.nodes > 1).then_some(self.node)
+    }
+
+    /// Number of this node's workers.
     pub fn workers(&self) -> usize {
         self.devices.len()
     }
 
-    /// Epochs of the whole data that `steps` steps of all workers together have seen.
+    /// Number of all nodes' workers.
+    pub fn all_workers(&self) -> usize {
+        self.workers() * self.nodes as usize
+    }
+
+    /// The place of this node's worker `worker` among all workers, in rank order.
+    pub fn place(&self, worker: usize) -> usize {
+        self.node as usize * self.workers() + worker
+    }
+
+    /// Epochs of the whole data that all nodes have seen when this one's workers have taken `steps`
+    /// steps together.
     pub fn epochs(&self, steps: u64) -> f64 {
-        let samples = steps as f64 * self.config.data.batch_size as f64;
+        let samples = (steps * u64::from(self.nodes)) as f64 * self.config.data.batch_size as f64;
         samples / self.dataset.train_len() as f64
     }
 }

@@ -25,13 +25,13 @@ struct State {
 }
 
 impl Stopwatch {
-    /// At nought, standing still.
-    pub fn new(plan: Plan, interrupted: Arc<AtomicBool>) -> Self {
+    /// Standing still, before step `start` and after `before` of training.
+    pub fn new(plan: Plan, start: u64, before: Duration, interrupted: Arc<AtomicBool>) -> Self {
         Self {
             state: Mutex::new(State {
-                pace: Pace::new(plan),
+                pace: Pace::new(plan, start),
                 since: None,
-                before: Duration::ZERO,
+                before,
                 broken: false,
             }),
             interrupted,

@@ -14,7 +14,7 @@ use lsgd_models::Model;
 
 use super::evaluation::Scratch;
 use super::learner::Learner;
-use super::messages::{FromWorker, Paused, Task, Times};
+use super::messages::{FromWorker, Paused, Start, Task, Times, ToMain};
 use super::pace::{Pause, Turn};
 use super::setup::Setup;
 use super::stopwatch::Stopwatch;
@@ -25,6 +25,8 @@ use crate::optimizer;
 pub struct Assignment {
     /// What all share.
     pub setup: Arc<Setup>,
+    /// Where all begin.
+    pub start: Start,
     /// Connection to the other workers.
     pub member: Member,
     /// When to pause and stop.
@@ -32,7 +34,7 @@ pub struct Assignment {
     /// What to do while others wait, too.
     pub tasks: Receiver<Task>,
     /// To the main thread.
-    pub reports: Sender<FromWorker>,
+    pub reports: Sender<ToMain>,
 }
 
 impl Assignment {
@@ -48,7 +50,10 @@ impl Assignment {
 /// [`TrainError::NoThread`] when the system gives none.
 pub fn spawn(assignment: Assignment) -> Result<JoinHandle<()>, TrainError> {
     let worker = assignment.worker();
-    let no_thread = |why: String| TrainError::NoThread { worker, why };
+    let no_thread = |why: String| TrainError::NoThread {
+        thread: format!("worker {worker}"),
+        why,
+    };
     // All of a worker runs in a pool of its own: its bits do not depend on other workers, and
     // `workers.threads` is what it takes of the machine.
     let pool = rayon::ThreadPoolBuilder::new()
@@ -68,7 +73,7 @@ pub fn spawn(assignment: Assignment) -> Result<JoinHandle<()>, TrainError> {
                 })
             });
             // If nobody listens any more, the run is over for another reason.
-            let _ = reports.send(FromWorker::Ended(outcome));
+            let _ = reports.send(ToMain::Worker(FromWorker::Ended(outcome)));
         })
         .map_err(|why| no_thread(why.to_string()))
 }
@@ -79,6 +84,7 @@ fn run(assignment: Assignment) -> Result<(), TrainError> {
     let worker_number = assignment.worker();
     let Assignment {
         setup,
+        start,
         member,
         stopwatch,
         tasks,
@@ -90,9 +96,9 @@ fn run(assignment: Assignment) -> Result<(), TrainError> {
     let training = device.clone().autodiff();
     // A model of its own: clones of a Burn module share BatchNorm's running statistics.
     let model = setup.model.init(&training)?;
-    let model =
-        write(model, &setup.layout, &setup.initial).map_err(|why| TrainError::Unfit { why })?;
-    let learner = Learner::start(&setup, worker_number, training)?;
+    let parameters = start.parameters.as_ref().unwrap_or(&setup.initial);
+    let model = write(model, &setup.layout, parameters).map_err(|why| TrainError::Unfit { why })?;
+    let learner = Learner::start(&setup, worker_number, training, start.step)?;
     let exchange = TimedMember {
         member,
         waited: Arc::default(),
@@ -102,7 +108,8 @@ fn run(assignment: Assignment) -> Result<(), TrainError> {
         optimizer::inner(&setup.config.optimizer),
         setup.method.clone(),
         exchange,
-    );
+    )
+    .starting_at(start.step);
     let mut trainee = Trainee {
         number: worker_number,
         worker: Worker::new(model, optimizer, learner),
@@ -111,7 +118,7 @@ fn run(assignment: Assignment) -> Result<(), TrainError> {
         exchanging: Duration::ZERO,
         waited,
     };
-    let _ = reports.send(FromWorker::Ready);
+    let _ = reports.send(ToMain::Worker(FromWorker::Ready));
     if !trainee.pause(&tasks, &reports)? {
         return Ok(());
     }
@@ -119,10 +126,8 @@ fn run(assignment: Assignment) -> Result<(), TrainError> {
         let goes_on = match turn {
             Turn::Step => trainee.step(&reports)?,
             Turn::Pause(pause) => {
-                reports
-                    .send(FromWorker::Paused(Box::new(trainee.paused(pause)?)))
-                    .is_ok()
-                    && trainee.pause(&tasks, &reports)?
+                let paused = FromWorker::Paused(Box::new(trainee.paused(pause)?));
+                reports.send(ToMain::Worker(paused)).is_ok() && trainee.pause(&tasks, &reports)?
             }
         };
         if !goes_on {
@@ -144,18 +149,18 @@ struct Trainee<'a> {
 
 impl Trainee<'_> {
     /// One batch, one gradient step, the pulls due. False when the run is over.
-    fn step(&mut self, reports: &Sender<FromWorker>) -> Result<bool, TrainError> {
+    fn step(&mut self, reports: &Sender<ToMain>) -> Result<bool, TrainError> {
         let rate = self.setup.rate.at(self.worker.optimizer().steps());
         let loss = self.worker.gradient_step()?;
         let began = Instant::now();
         let next = self.worker.exchange();
         self.exchanging += began.elapsed();
-        let told = reports.send(FromWorker::Stepped {
+        let told = reports.send(ToMain::Worker(FromWorker::Stepped {
             worker: self.number,
             step: self.worker.optimizer().steps(),
             loss,
             rate,
-        });
+        }));
         Ok(told.is_ok() && next != Next::Stop)
     }
 
@@ -187,11 +192,7 @@ impl Trainee<'_> {
     }
 
     /// Does tasks until told to resume. False when the run is over.
-    fn pause(
-        &self,
-        tasks: &Receiver<Task>,
-        reports: &Sender<FromWorker>,
-    ) -> Result<bool, TrainError> {
+    fn pause(&self, tasks: &Receiver<Task>, reports: &Sender<ToMain>) -> Result<bool, TrainError> {
         let Setup {
             model,
             layout,
@@ -216,7 +217,7 @@ impl Trainee<'_> {
                     FromWorker::Statistics(statistics)
                 }
             };
-            if reports.send(report).is_err() {
+            if reports.send(ToMain::Worker(report)).is_err() {
                 break;
             }
         }

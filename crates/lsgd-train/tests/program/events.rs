@@ -198,7 +198,16 @@ fn lines_have_the_keys_the_design_names() {
     assert_eq!(
         keys(&first("exchange")),
         [
-            "bytes", "event", "exchange", "seconds", "source", "step", "vector", "workers"
+            "bytes",
+            "event",
+            "exchange",
+            "scope",
+            "seconds",
+            "source",
+            "staleness",
+            "step",
+            "vector",
+            "workers"
         ]
     );
     assert_eq!(

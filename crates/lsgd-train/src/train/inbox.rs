@@ -1,0 +1,116 @@
+//! What the main thread is sent.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use super::messages::{FromNodes, FromWorker, ToMain};
+use crate::error::TrainError;
+
+/// The main thread's only source of news. It outlives the workers: others come after them when the
+/// node is left behind.
+pub struct Inbox {
+    sender: Sender<ToMain>,
+    receiver: Receiver<ToMain>,
+    /// What came while an answer was awaited, oldest first.
+    aside: VecDeque<ToMain>,
+    /// Told of every sign of life of a worker.
+    progress: Box<dyn Fn()>,
+}
+
+impl Inbox {
+    /// With nothing in it.
+    pub fn new() -> Self {
+        let (sender, receiver) = channel();
+        Self {
+            sender,
+            receiver,
+            aside: VecDeque::new(),
+            progress: Box::new(|| {}),
+        }
+    }
+
+    /// Where to send.
+    pub fn sender(&self) -> Sender<ToMain> {
+        self.sender.clone()
+    }
+
+    /// Lets `progress` know whenever a worker got on with something.
+    pub fn on_progress(&mut self, progress: impl Fn() + 'static) {
+        self.progress = Box::new(progress);
+    }
+
+    /// What comes next; waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] of a worker that has failed.
+    pub fn next(&mut self) -> Result<ToMain, TrainError> {
+        match self.aside.pop_front() {
+            Some(message) => Ok(message),
+            None => self.receive(),
+        }
+    }
+
+    /// What comes next from other nodes, within `patience`. What workers say meanwhile is lost.
+    pub fn next_from_nodes(&mut self, patience: Duration) -> Option<FromNodes> {
+        let kept = self.aside.pop_front();
+        let message = kept.map_or_else(|| self.receiver.recv_timeout(patience), Ok);
+        match message {
+            Ok(ToMain::Nodes(message)) => Some(message),
+            Ok(ToMain::Worker(_)) | Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// Keeps what came too early for [`next`](Self::next).
+    pub fn keep(&mut self, early: Vec<FromNodes>) {
+        self.aside.extend(early.into_iter().map(ToMain::Nodes));
+    }
+
+    /// What comes next from a worker that is to answer. What other nodes send, and what happens
+    /// between workers, is kept for [`next`](Self::next).
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn answer(&mut self) -> Result<FromWorker, TrainError> {
+        loop {
+            match self.receive()? {
+                ToMain::Worker(FromWorker::Event(event, seconds)) => {
+                    let event = FromWorker::Event(event, seconds);
+                    self.aside.push_back(ToMain::Worker(event));
+                }
+                ToMain::Worker(answer) => return Ok(answer),
+                nodes => self.aside.push_back(nodes),
+            }
+        }
+    }
+
+    /// Forgets what workers have sent that are gone.
+    pub fn forget_workers(&mut self) {
+        self.aside.extend(self.receiver.try_iter());
+        self.aside
+            .retain(|message| matches!(message, ToMain::Nodes(_)));
+    }
+
+    fn receive(&mut self) -> Result<ToMain, TrainError> {
+        loop {
+            // It holds a sender itself, so there is always one.
+            let Ok(message) = self.receiver.recv() else {
+                return Err(TrainError::WorkerPanicked {
+                    worker: 0,
+                    message: String::from("all workers are gone"),
+                });
+            };
+            if matches!(message, ToMain::Worker(_)) {
+                (self.progress)();
+            }
+            match message {
+                ToMain::Worker(FromWorker::Ended(Err(error))) => return Err(error),
+                ToMain::Worker(FromWorker::Ended(Ok(()))) => {}
+                message => return Ok(message),
+            }
+        }
+    }
+}
