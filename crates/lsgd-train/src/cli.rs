@@ -22,6 +22,8 @@ Examples:
   lsgd-train init                                  write a commented config, lsgd.toml
   lsgd-train --config lsgd.toml                    train as it says
   lsgd-train --config lsgd.toml --set run.name=slow --set schedule.learning_rate=0.01
+  lsgd-train launch --nodes 2 --config lsgd.toml   two nodes on this machine
+  lsgd-train --config lsgd.toml --node 2/4 --connect tcp/HOST:PORT,...   one node of four
   lsgd-train data fetch cifar10                    download CIFAR-10 to where configs expect it
   lsgd-train eval runs/slow                        test error of the finished run's leader
   lsgd-train export runs/slow --which mean         write runs/slow/model.safetensors
@@ -228,6 +230,8 @@ struct Cli {
 /// Everything but training.
 #[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum Command {
+    /// Train on several nodes, all of them on this machine
+    Launch(Launch),
     /// Write a config with every key, its default and its meaning
     Init {
         /// Where to write it; an existing file is left alone and is an error
@@ -265,6 +269,8 @@ pub enum DataCommand {
     /// Download a data set, check its SHA-256 and unpack it; goes on where a download broke off
     #[command(after_help = "\
 Examples:
+  lsgd-train launch --nodes 2 --config lsgd.toml   two nodes on this machine
+  lsgd-train --config lsgd.toml --node 2/4 --connect tcp/HOST:PORT,...   one node of four
   lsgd-train data fetch cifar10                      to datasets/cifar-10-batches-bin
   lsgd-train data fetch cifar100 --folder /data/c100
                               then train with --set data.folder=/data/c100")]
@@ -286,6 +292,26 @@ pub enum FetchName {
     Cifar10,
     /// CIFAR-100, binary version
     Cifar100,
+}
+
+/// Arguments of `launch`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Launch {
+    /// How many nodes, a process each, that speak over loopback
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub nodes: u32,
+
+    /// Train as this TOML file says
+    #[arg(long, short, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Override a key of the config at all nodes; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// No progress: warnings and errors only
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// Arguments of `lsgd-train eval`.

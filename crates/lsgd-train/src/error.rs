@@ -144,7 +144,7 @@ pub enum TrainError {
     },
     /// Nodes did not come.
     #[error(
-        "{nodes} did not come within {seconds} s; start it with the same config and \
+        "{nodes} did not come within {seconds} s; start them with the same config and \
          cluster.connect, or wait longer with cluster.wait_seconds"
     )]
     NodesAbsent {
@@ -152,6 +152,22 @@ pub enum TrainError {
         nodes: String,
         /// How long they were waited for.
         seconds: u64,
+    },
+    /// There are not so many free ports.
+    #[error("cannot find ports for {nodes} nodes: {source}")]
+    NoPorts {
+        /// How many were looked for.
+        nodes: u32,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A node's process cannot be started.
+    #[error("cannot start node {node}: {why}")]
+    NoNode {
+        /// The node, from 1.
+        node: u32,
+        /// Why.
+        why: String,
     },
     /// Somebody asked for the end before training began.
     #[error("stopped before training began")]

@@ -12,6 +12,7 @@ pub mod download;
 pub mod error;
 pub mod export;
 pub mod inspect;
+pub mod launch;
 pub mod learning_rate;
 pub mod optimizer;
 pub mod progress;

@@ -15,7 +15,7 @@ use lsgd_train::config::{Config, TEMPLATE};
 use lsgd_train::error::TrainError;
 use lsgd_train::progress::Progress;
 use lsgd_train::train::{End, Outcome};
-use lsgd_train::{device, download, export, inspect, train};
+use lsgd_train::{device, download, export, inspect, launch, train};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -56,6 +56,11 @@ fn log_to_stderr() {
 fn run(invocation: Invocation) -> Result<u8, TrainError> {
     match invocation {
         Invocation::Train(arguments) => train(&arguments),
+        Invocation::Command(Command::Launch(arguments)) => {
+            // The nodes are asked to stop by the same Ctrl-C, and are waited for.
+            stop_on_signals(Arc::default());
+            launch::launch(&arguments)
+        }
         Invocation::Command(Command::Init { path }) => init(&path),
         Invocation::Command(Command::Devices) => devices(),
         Invocation::Command(Command::Data(DataCommand::Fetch { name, folder })) => {
@@ -74,7 +79,7 @@ fn train(arguments: &Train) -> Result<u8, TrainError> {
         false => Progress::on_stderr(),
     };
     let interrupted = Arc::new(AtomicBool::new(false));
-    end_on_ctrl_c(interrupted.clone());
+    stop_on_signals(interrupted.clone());
     let Outcome { folder, summary } = train::train(config, progress, interrupted)?;
     if !arguments.quiet {
         let percent = |error: Option<f64>| match error {
@@ -100,8 +105,8 @@ fn train(arguments: &Train) -> Result<u8, TrainError> {
 }
 
 /// The first Ctrl-C ends the run after the step under way, with what was trained kept; the second
-/// ends the program at once.
-fn end_on_ctrl_c(interrupted: Arc<AtomicBool>) {
+/// ends the program at once. SIGTERM, which schedulers send, does the same.
+fn stop_on_signals(interrupted: Arc<AtomicBool>) {
     let wait = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -110,7 +115,7 @@ fn end_on_ctrl_c(interrupted: Arc<AtomicBool>) {
             return;
         };
         runtime.block_on(async {
-            while tokio::signal::ctrl_c().await.is_ok() {
+            while signal().await.is_ok() {
                 if interrupted.swap(true, Ordering::Relaxed) {
                     std::process::exit(i32::from(EXIT_INTERRUPTED));
                 }
@@ -123,8 +128,24 @@ fn end_on_ctrl_c(interrupted: Arc<AtomicBool>) {
     };
     // Without this thread Ctrl-C ends the program as it ends any other.
     let _ = std::thread::Builder::new()
-        .name(String::from("ctrl-c"))
+        .name(String::from("signals"))
         .spawn(wait);
+}
+
+/// Waits until somebody asks the program to stop.
+#[cfg(unix)]
+async fn signal() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
 }
 
 fn init(path: &Path) -> Result<u8, TrainError> {

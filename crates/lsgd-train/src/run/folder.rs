@@ -33,9 +33,7 @@ impl RunFolder {
             if !config.overwrite {
                 return Err(TrainError::RunExists { path });
             }
-            if !path.join("run.json").is_file() {
-                return Err(TrainError::NotARun { path });
-            }
+            Self::check(config, node)?;
             fs::remove_dir_all(&path).map_err(TrainError::write(&path))?;
         }
         fs::create_dir_all(&path).map_err(TrainError::write(&path))?;
@@ -47,15 +45,19 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::RunExists`].
+    /// [`TrainError::RunExists`] or [`TrainError::NotARun`].
     pub fn check(config: &RunConfig, node: Option<u32>) -> Result<(), TrainError> {
         let path = place(config, node);
-        let replaceable = config.overwrite || Self::unfinished(config, node).is_some();
         // Of several nodes one that was killed comes back to its folder.
-        if path.exists() && !(replaceable && (config.overwrite || node.is_some())) {
-            return Err(TrainError::RunExists { path });
+        let comes_back = node.is_some() && Self::unfinished(config, node).is_some();
+        if !path.exists() || comes_back {
+            return Ok(());
         }
-        Ok(())
+        match config.overwrite {
+            false => Err(TrainError::RunExists { path }),
+            true if !path.join("run.json").is_file() => Err(TrainError::NotARun { path }),
+            true => Ok(()),
+        }
     }
 
     /// The folder of a run that began and did not end, if that is what is there.

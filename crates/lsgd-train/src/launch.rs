@@ -1,0 +1,166 @@
+//! All nodes of a run on this machine: a process each, which speak over loopback.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{Builder, JoinHandle};
+
+use crate::cli::{EXIT_FAILED, EXIT_SUCCESS, Launch};
+use crate::config::Config;
+use crate::error::TrainError;
+
+/// Starts all nodes, shows what they say behind their numbers, and waits for them. Returns the
+/// exit code of the first, by number, that did not end well; the others train on without it.
+///
+/// # Errors
+///
+/// [`TrainError`] if the config is wrong, or a node cannot be started; those started are ended then.
+pub fn launch(arguments: &Launch) -> Result<u8, TrainError> {
+    let endpoints = free_endpoints(arguments.nodes)?;
+    // Says once what every node would say.
+    Config::load(&arguments.config, &overrides(arguments, &endpoints))?;
+    let mut nodes = Vec::new();
+    for node in 1..=arguments.nodes {
+        match Node::start(node, command(arguments, node, &endpoints)?) {
+            Ok(started) => nodes.push(started),
+            Err(error) => {
+                nodes.into_iter().for_each(Node::end);
+                return Err(error);
+            }
+        }
+    }
+    let codes: Vec<u8> = nodes.into_iter().map(Node::wait).collect();
+    let failed = codes.into_iter().find(|code| *code != EXIT_SUCCESS);
+    Ok(failed.unwrap_or(EXIT_SUCCESS))
+}
+
+/// Loopback endpoints that nobody has at this moment.
+fn free_endpoints(nodes: u32) -> Result<Vec<String>, TrainError> {
+    let held: io::Result<Vec<TcpListener>> = (0..nodes)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect();
+    let addresses = held.and_then(|held| {
+        let addresses = held.iter().map(TcpListener::local_addr);
+        addresses.collect::<io::Result<Vec<_>>>()
+    });
+    let addresses = addresses.map_err(|source| TrainError::NoPorts { nodes, source })?;
+    Ok(addresses.iter().map(|a| format!("tcp/{a}")).collect())
+}
+
+/// The overrides that node 1 gets.
+fn overrides(arguments: &Launch, endpoints: &[String]) -> Vec<String> {
+    let connect = format!("cluster.connect={endpoints:?}");
+    let place = [
+        String::from("cluster.node=1"),
+        format!("cluster.nodes={}", arguments.nodes),
+    ];
+    let set = arguments.set.iter().cloned();
+    place.into_iter().chain([connect]).chain(set).collect()
+}
+
+/// The command of node `node`: this program, with the node's place.
+fn command(arguments: &Launch, node: u32, endpoints: &[String]) -> Result<Command, TrainError> {
+    let program = std::env::current_exe().map_err(|why| TrainError::NoNode {
+        node,
+        why: why.to_string(),
+    })?;
+    let mut command = Command::new(program);
+    command
+        .arg("--config")
+        .arg(&arguments.config)
+        .args(["--node", &format!("{node}/{}", arguments.nodes)])
+        .args(["--connect", &endpoints.join(",")]);
+    for set in &arguments.set {
+        command.args(["--set", set]);
+    }
+    if arguments.quiet {
+        command.arg("--quiet");
+    }
+    command.stdin(Stdio::null());
+    Ok(command)
+}
+
+/// A node's process, and the threads that show what it says.
+struct Node {
+    number: u32,
+    process: Child,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    fn start(number: u32, mut command: Command) -> Result<Self, TrainError> {
+        let failed = |why: io::Error| TrainError::NoNode {
+            node: number,
+            why: why.to_string(),
+        };
+        let mut process = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let out = process.stdout.take();
+        let err = process.stderr.take();
+        let mut node = Self {
+            number,
+            process,
+            readers: Vec::new(),
+        };
+        let readers = [
+            out.map(|out| show(number, out, io::stdout())),
+            err.map(|err| show(number, err, io::stderr())),
+        ];
+        for reader in readers.into_iter().flatten() {
+            match reader {
+                Ok(reader) => node.readers.push(reader),
+                Err(why) => {
+                    node.end();
+                    return Err(failed(why));
+                }
+            }
+        }
+        Ok(node)
+    }
+
+    /// Waits for its end, and says so if it did not end well.
+    fn wait(mut self) -> u8 {
+        let status = self.process.wait();
+        for reader in self.readers {
+            let _ = reader.join();
+        }
+        let code = status.as_ref().ok().and_then(ExitStatus::code);
+        let code = code.and_then(|code| u8::try_from(code).ok());
+        if code != Some(EXIT_SUCCESS) {
+            let number = self.number;
+            let _ = match &status {
+                Ok(status) => writeln!(io::stderr(), "node {number} failed: {status}"),
+                Err(why) => writeln!(io::stderr(), "node {number} cannot be waited for: {why}"),
+            };
+        }
+        code.unwrap_or(EXIT_FAILED)
+    }
+
+    /// Ends it at once.
+    fn end(mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Copies lines from a node, its number before each.
+fn show(
+    node: u32,
+    from: impl Read + Send + 'static,
+    mut to: impl Write + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    Builder::new().name(format!("node-{node}")).spawn(move || {
+        let mut line = Vec::new();
+        let mut from = BufReader::new(from);
+        while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            let text = String::from_utf8_lossy(&line);
+            // If nobody reads it, the run's folder has the record.
+            let _ = writeln!(to, "node {node} | {}", text.trim_end());
+            line.clear();
+        }
+    })
+}

@@ -1,0 +1,150 @@
+//! What nodes compute together, and what it costs in bytes.
+
+use serde_json::Value;
+
+use super::cluster::Cluster;
+use super::program::{Run, Runs, SMOKE};
+
+const SHORT: [&str; 4] = [
+    "budget.steps=24",
+    "evaluate.every_steps=24",
+    "method.loss_window=4",
+    "method.batch_norm=own",
+];
+
+fn with<'a>(set: &[&'a str]) -> Vec<&'a str> {
+    SHORT.iter().chain(set).copied().collect()
+}
+
+/// Two nodes of one worker do what two workers of one node do, bit for bit: then the exchange
+/// between nodes is the only one there is.
+#[test]
+fn two_nodes_of_one_worker_have_the_bits_of_one_node_of_two() {
+    let runs = Runs::new();
+    for (method, local, global) in [
+        ("lsgd", "method.local_pull=0.3", "method.global_pull=0.3"),
+        (
+            "local_sgd",
+            "method.local_pull=0.0",
+            "method.global_pull=0.0",
+        ),
+    ] {
+        let method_is = format!("method.name={method}");
+        let periods = ["method.local_period=4", "method.global_period=4"];
+        let set = with(&[&method_is, periods[0], periods[1]]);
+        let one = [&set[..], &["workers.count=2", local]].concat();
+        let two = [&set[..], &["workers.count=1", global]].concat();
+        let one = runs.train(SMOKE, &format!("one-{method}"), &one);
+        let mut cluster = Cluster::start(&runs, &format!("two-{method}"), 2, &two);
+        cluster.finish();
+        assert_eq!(cluster.digests(), one.digests(), "{method}");
+    }
+}
+
+#[test]
+fn in_sync_four_nodes_repeat_to_the_bit() {
+    let runs = Runs::new();
+    let set = with(&[
+        "workers.count=2",
+        "method.local_period=4",
+        "method.global_period=8",
+    ]);
+    let digests = |name: &str| {
+        let mut cluster = Cluster::start(&runs, name, 4, &set);
+        cluster.finish();
+        (cluster.digests(), elections(&cluster.all_runs()))
+    };
+    let (first, elections) = digests("first");
+    assert_eq!(first.len(), 8);
+    // All nodes elect the same leader in each of the three rounds.
+    assert_eq!(elections[0].len(), 3);
+    assert!(elections.iter().all(|of_node| *of_node == elections[0]));
+    assert_eq!(digests("again"), (first, elections));
+}
+
+/// The leaders of the global elections of each node.
+fn elections(nodes: &[Run]) -> Vec<Vec<Value>> {
+    let leaders = |run: &Run| {
+        let elections = run.events("election").into_iter();
+        let global = elections.filter(|event| event["scope"] == "global");
+        global.map(|event| event["leader"].clone()).collect()
+    };
+    nodes.iter().map(leaders).collect()
+}
+
+/// A leader's parameters cross to each other node once a round, and nothing else of that size does.
+#[test]
+fn bytes_are_those_of_the_leaders_parameters() {
+    let runs = Runs::new();
+    for (wire, width) in [("f32", 4), ("bf16", 2)] {
+        let wire_is = format!("cluster.wire={wire}");
+        let set = with(&[
+            "workers.count=2",
+            "method.local_period=4",
+            "method.global_period=8",
+            &wire_is,
+        ]);
+        let mut cluster = Cluster::start(&runs, wire, 3, &set);
+        cluster.finish();
+        let nodes = cluster.all_runs();
+        let local = nodes[0].events("exchange")[0].clone();
+        let vector = local["bytes"].as_u64().unwrap() / 4 * width;
+        let rounds = 3;
+        assert_eq!(total(&nodes, "snapshot", "sent"), rounds * 2 * vector);
+        assert_eq!(total(&nodes, "snapshot", "received"), rounds * 2 * vector);
+        // One node evaluates the mean of all.
+        assert_eq!(total(&nodes, "evaluation", "sent"), 2 * vector);
+        assert!(total(&nodes, "report", "sent") < vector);
+        let evaluated = nodes
+            .iter()
+            .filter(|run| run.summary()["test_error"]["mean_of_all_nodes"].is_f64());
+        assert_eq!(evaluated.count(), 1);
+
+        let rounding = nodes[0].events("offered")[0]["rounding"].clone();
+        match wire {
+            "bf16" => assert!(
+                (1e-5..4e-3).contains(&rounding.as_f64().unwrap()),
+                "{rounding}"
+            ),
+            _ => assert!(rounding.is_null()),
+        }
+    }
+}
+
+fn total(nodes: &[Run], kind: &str, way: &str) -> u64 {
+    let of_node = |run: &Run| {
+        let summary = run.summary();
+        let peers = summary["nodes"]["traffic"]["peers"].as_object().unwrap();
+        let flows = peers
+            .values()
+            .filter_map(|peer| peer.get(kind)?[way].as_u64());
+        flows.sum::<u64>()
+    };
+    nodes.iter().map(of_node).sum()
+}
+
+#[test]
+fn in_async_nodes_follow_each_other() {
+    let runs = Runs::new();
+    let set = with(&[
+        "run.mode=async",
+        "budget.steps=400",
+        "workers.count=1",
+        "method.local_period=4",
+        "method.global_period=8",
+    ]);
+    let mut cluster = Cluster::start(&runs, "async", 2, &set);
+    cluster.finish();
+    for (node, run) in cluster.all_runs().into_iter().enumerate() {
+        let adoptions = run.events("adoption");
+        let followed = adoptions.iter().filter(|event| {
+            event["scope"] == "global" && event["source"]["worker"]["rank"]["node"] != node
+        });
+        let led = run
+            .events("election")
+            .into_iter()
+            .filter(|event| event["scope"] == "global" && event["leader"]["node"] == node);
+        assert!(followed.count() + led.count() > 0);
+        assert_eq!(run.summary()["end"], "budget");
+    }
+}

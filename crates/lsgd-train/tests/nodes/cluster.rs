@@ -1,0 +1,195 @@
+//! Nodes of a run as processes on loopback, and what they say.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use super::program::{PROGRAM, Run, Runs, workspace};
+
+/// When a node is taken to hang: far longer than anything it is waited for takes.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A small model on generated images, trained until it is told to stop.
+pub const ENDLESS: [&str; 4] = [
+    "budget.minutes=30",
+    "evaluate.every_steps=200",
+    "method.local_period=4",
+    "method.global_period=8",
+];
+
+/// The nodes of one run, from 1.
+pub struct Cluster<'a> {
+    runs: &'a Runs,
+    name: String,
+    endpoints: Vec<String>,
+    pub nodes: Vec<Node>,
+}
+
+impl<'a> Cluster<'a> {
+    /// Starts `count` nodes that train the smoke config with these overrides.
+    pub fn start(runs: &'a Runs, name: &str, count: usize, set: &[&str]) -> Self {
+        let mut cluster = Self::none(runs, name, count);
+        for number in 1..=count {
+            let node = cluster.node(number, set);
+            cluster.nodes.push(node);
+        }
+        cluster
+    }
+
+    /// Room for `count` nodes, none of them started.
+    pub fn none(runs: &'a Runs, name: &str, count: usize) -> Self {
+        let held: Vec<TcpListener> = (0..count)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let endpoint = |held: &TcpListener| format!("tcp/{}", held.local_addr().unwrap());
+        Self {
+            runs,
+            name: name.to_owned(),
+            endpoints: held.iter().map(endpoint).collect(),
+            nodes: Vec::new(),
+        }
+    }
+
+    /// Starts node `number`, once more if it was started before.
+    pub fn node(&self, number: usize, set: &[&str]) -> Node {
+        let mut arguments = self.runs.arguments("configs/smoke.toml", &self.name, set);
+        let place = format!("{number}/{}", self.endpoints.len());
+        arguments.extend([String::from("--node"), place]);
+        arguments.extend([String::from("--connect"), self.endpoints.join(",")]);
+        Node::start(number, &arguments)
+    }
+
+    /// Kills node `number` and starts it again with the same overrides.
+    pub fn restart(&mut self, number: usize, set: &[&str]) {
+        let again = self.node(number, set);
+        self.nodes[number - 1] = again;
+    }
+
+    /// Asks all nodes to stop, and waits for their end.
+    pub fn stop(&mut self) {
+        for node in &self.nodes {
+            node.signal("INT");
+        }
+        for node in &mut self.nodes {
+            assert_eq!(node.end(), Some(130), "{}", node.said());
+        }
+    }
+
+    /// Waits until all have trained to their end.
+    pub fn finish(&mut self) {
+        for node in &mut self.nodes {
+            assert_eq!(node.end(), Some(0), "{}", node.said());
+        }
+    }
+
+    /// The folder of node `number`.
+    pub fn run(&self, number: usize) -> Run {
+        Run {
+            path: self.folder().join(format!("node-{number}")),
+        }
+    }
+
+    /// All nodes' folders.
+    pub fn all_runs(&self) -> Vec<Run> {
+        (1..=self.endpoints.len()).map(|n| self.run(n)).collect()
+    }
+
+    /// Digests of all workers, in rank order.
+    pub fn digests(&self) -> Vec<String> {
+        self.all_runs().iter().flat_map(Run::digests).collect()
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.runs.path().join(&self.name)
+    }
+}
+
+/// A node's process.
+pub struct Node {
+    pub number: usize,
+    process: Child,
+    lines: Receiver<String>,
+    said: Vec<String>,
+}
+
+impl Node {
+    fn start(number: usize, arguments: &[String]) -> Self {
+        let mut process = Command::new(PROGRAM)
+            .args(arguments)
+            .current_dir(workspace())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            number,
+            process,
+            lines,
+            said: Vec::new(),
+        }
+    }
+
+    /// Waits for a line that contains `text` and has not been heard before.
+    #[track_caller]
+    pub fn hear(&mut self, text: &str) -> String {
+        loop {
+            let Ok(line) = self.lines.recv_timeout(LIMIT) else {
+                panic!(
+                    "node {} did not say {text:?}:\n{}",
+                    self.number,
+                    self.said()
+                );
+            };
+            self.said.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end, and returns its exit code.
+    pub fn end(&mut self) -> Option<i32> {
+        // It ends its lines when it ends.
+        while let Ok(line) = self.lines.recv_timeout(LIMIT) {
+            self.said.push(line);
+        }
+        if self.process.try_wait().unwrap().is_none() {
+            let _ = self.process.kill();
+        }
+        self.process.wait().unwrap().code()
+    }
+
+    /// All it has said.
+    pub fn said(&self) -> String {
+        self.said.join("\n")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

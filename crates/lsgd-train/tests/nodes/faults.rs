@@ -1,0 +1,102 @@
+//! Nodes that die, freeze and come back.
+
+use super::cluster::{Cluster, ENDLESS};
+use super::program::Runs;
+
+fn endless<'a>(set: &[&'a str]) -> Vec<&'a str> {
+    ENDLESS.iter().chain(set).copied().collect()
+}
+
+/// Whichever node is killed, the first included, the others go on, and it comes back to its own
+/// folder with the run's parameters, at the run's step.
+#[test]
+fn a_killed_node_comes_back_with_the_same_command() {
+    let runs = Runs::new();
+    for (mode, victim) in [("sync", 1), ("sync", 3), ("async", 1), ("async", 2)] {
+        let name = format!("{mode}-{victim}");
+        let mode_is = format!("run.mode={mode}");
+        let set = endless(&["workers.count=1", &mode_is]);
+        let mut cluster = Cluster::start(&runs, &name, 3, &set);
+        for node in &mut cluster.nodes {
+            node.hear("test error");
+        }
+        let gone = format!("node {victim} is gone");
+        let back = format!("node {victim} is there");
+        cluster.nodes[victim - 1].signal("KILL");
+        let survivors: Vec<usize> = (0..3).filter(|index| index + 1 != victim).collect();
+        for &index in &survivors {
+            cluster.nodes[index].hear(&gone);
+        }
+        cluster.restart(victim, &set);
+        for &index in &survivors {
+            cluster.nodes[index].hear(&back);
+        }
+        cluster.nodes[victim - 1].hear("node-");
+        // It trains again.
+        cluster.nodes[victim - 1].hear("test error");
+        cluster.stop();
+
+        let run = cluster.run(victim);
+        let joined = run.events("joined");
+        assert_eq!(
+            joined.len(),
+            2,
+            "{mode}: its folder holds both of its lives"
+        );
+        assert!(joined[0]["source"].is_null());
+        assert!(
+            joined[1]["step"].as_u64() > Some(0),
+            "{mode}: {}",
+            joined[1]
+        );
+        assert!(
+            joined[1]["source"]["worker"].is_object(),
+            "{mode}: {}",
+            joined[1]
+        );
+        let lines = run.lines("events.jsonl");
+        let again = lines
+            .iter()
+            .rposition(|event| event["event"] == "joined")
+            .unwrap();
+        let takes_part =
+            |event: &&serde_json::Value| event["event"] == "exchange" && event["scope"] == "global";
+        assert!(
+            lines[again..].iter().any(|event| takes_part(&event)),
+            "{mode}"
+        );
+        for &index in &survivors {
+            let lost = cluster.run(index + 1).events("node_lost");
+            assert_eq!(lost[0]["node"], victim - 1, "{mode}");
+            assert_eq!(lost[0]["why"], "vanished", "{mode}");
+        }
+    }
+}
+
+/// In `sync` a node that was frozen finds the others ahead, and begins again where they are.
+#[test]
+fn a_frozen_node_begins_again_where_the_others_are() {
+    let runs = Runs::new();
+    let set = endless(&["workers.count=1", "run.mode=sync"]);
+    let mut cluster = Cluster::start(&runs, "frozen", 3, &set);
+    for node in &mut cluster.nodes {
+        node.hear("node-");
+    }
+    cluster.nodes[0].signal("STOP");
+    for node in &mut cluster.nodes[1..] {
+        node.hear("node 1 is gone");
+        // They take steps without it.
+        node.hear("test error");
+    }
+    cluster.nodes[0].signal("CONT");
+    cluster.nodes[0].hear("the other nodes have gone on to step");
+    for node in &mut cluster.nodes[1..] {
+        node.hear("node 1 is there");
+    }
+    cluster.nodes[0].hear("test error");
+    cluster.stop();
+    let joined = cluster.run(1).events("joined");
+    // More than once if the others had gone on again before they knew that it was back.
+    assert!(joined.len() >= 2);
+    assert!(joined[1]["source"]["worker"].is_object(), "{}", joined[1]);
+}

@@ -1,0 +1,13 @@
+//! Several nodes of one run: processes of the real program that speak over loopback.
+
+mod arithmetic;
+mod cluster;
+mod faults;
+mod launching;
+mod meeting;
+#[allow(
+    dead_code,
+    reason = "shared with the tests of one node, which use all of it"
+)]
+#[path = "../program/program.rs"]
+mod program;

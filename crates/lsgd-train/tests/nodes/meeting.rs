@@ -1,0 +1,119 @@
+//! How nodes find each other, and whom they refuse.
+
+use super::cluster::{Cluster, ENDLESS};
+use super::program::Runs;
+
+#[test]
+fn nodes_wait_for_each_other_and_say_for_whom() {
+    let runs = Runs::new();
+    let set = ["budget.steps=8", "workers.count=1"];
+    let mut cluster = Cluster::none(&runs, "late", 3);
+    let mut first = cluster.node(1, &set);
+    first.hear("waiting for nodes 2 and 3, at most 300 s");
+    let second = cluster.node(2, &set);
+    first.hear("waiting for node 3, at most 300 s");
+    let third = cluster.node(3, &set);
+    cluster.nodes = vec![first, second, third];
+    cluster.finish();
+}
+
+#[test]
+fn a_node_that_nobody_joins_gives_up_and_says_who_is_missing() {
+    let runs = Runs::new();
+    let cluster = Cluster::none(&runs, "alone", 3);
+    let mut node = cluster.node(2, &["cluster.wait_seconds=1"]);
+    assert_eq!(node.end(), Some(1));
+    assert!(
+        node.said().ends_with(
+            "error: nodes 1 and 3 did not come within 1 s; start them with the same config and \
+             cluster.connect, or wait longer with cluster.wait_seconds"
+        ),
+        "{}",
+        node.said()
+    );
+    assert!(!cluster.run(2).path.exists());
+}
+
+#[test]
+fn a_node_with_another_config_is_told_which_key_and_both_values() {
+    let runs = Runs::new();
+    let cluster = Cluster::none(&runs, "differs", 2);
+    let mut first = cluster.node(1, &["method.local_pull=0.1"]);
+    first.hear("waiting for node 2");
+    let mut second = cluster.node(2, &["method.local_pull=0.2"]);
+    assert_eq!(second.end(), Some(2));
+    assert!(
+        second
+            .said()
+            .contains("error: node 1 does not fit: method.local_pull is 0.2 here and 0.1"),
+        "{}",
+        second.said()
+    );
+    assert_eq!(first.end(), Some(2));
+    assert!(
+        first
+            .said()
+            .contains("method.local_pull is 0.1 here and 0.2"),
+        "{}",
+        first.said()
+    );
+}
+
+/// Data is compared by its content, not by where it is.
+#[test]
+fn a_node_with_other_data_is_refused() {
+    let runs = Runs::new();
+    let cluster = Cluster::none(&runs, "data", 2);
+    let mut first = cluster.node(1, &["data.examples=128"]);
+    first.hear("waiting for node 2");
+    let mut second = cluster.node(2, &["data.examples=256"]);
+    assert_eq!(second.end(), Some(2));
+    assert!(
+        second.said().contains("data.examples is 256 here and 128"),
+        "{}",
+        second.said()
+    );
+}
+
+/// A run that has begun is not ended by a node that does not fit.
+#[test]
+fn a_running_node_only_notes_a_stranger() {
+    let runs = Runs::new();
+    let set = [&ENDLESS[..], &["workers.count=1"]].concat();
+    let mut cluster = Cluster::start(&runs, "running", 2, &set);
+    for node in &mut cluster.nodes {
+        node.hear("node-");
+    }
+    cluster.nodes[1].signal("KILL");
+    cluster.nodes[0].hear("node 2 is gone");
+    let other = [&set[..], &["method.local_pull=0.9"]].concat();
+    let mut stranger = cluster.node(2, &other);
+    assert_eq!(stranger.end(), Some(2));
+    assert!(
+        stranger.said().contains("method.local_pull is 0.9 here"),
+        "{}",
+        stranger.said()
+    );
+    cluster.nodes[0].hear("refused: node 2 does not fit: method.local_pull");
+    cluster.restart(2, &set);
+    cluster.nodes[0].hear("node 2 is there");
+    cluster.nodes[1].hear("node-2: ");
+    cluster.stop();
+}
+
+#[test]
+fn a_number_that_is_taken_is_refused() {
+    let runs = Runs::new();
+    let set = [&ENDLESS[..], &["workers.count=1"]].concat();
+    let mut cluster = Cluster::start(&runs, "twice", 2, &set);
+    for node in &mut cluster.nodes {
+        node.hear("node-");
+    }
+    // On another port: on its own it could not listen.
+    let elsewhere = "cluster.listen=[\"tcp/127.0.0.1:0\"]";
+    let mut second = cluster.node(2, &[&set[..], &["run.overwrite=true"]].concat());
+    assert_ne!(second.end(), Some(0));
+    assert!(second.said().contains("error: "), "{}", second.said());
+    let _ = elsewhere;
+    cluster.stop();
+}
