@@ -73,6 +73,9 @@ pub struct Offered {
 impl Status {
     /// Longest encoded status, in bytes. Nothing longer is decoded.
     pub const LONGEST: usize = 512;
+    /// Greatest number of steps, rounds and statuses that is decoded: 2^53, a run of millions of
+    /// years, so that sums of them do not overflow.
+    pub const GREATEST_COUNT: u64 = 1 << 53;
 
     /// The status as bytes. Its length depends only on which of its optional parts are there.
     pub fn encode(&self) -> Vec<u8> {
@@ -97,6 +100,30 @@ impl Status {
         if !status.offers.iter().flatten().all(own) {
             return Err(format!("node {} offers another's vector", status.node));
         }
+        if !status.losses().all(f64::is_finite) {
+            return Err(format!(
+                "node {} offers a loss that is not finite",
+                status.node
+            ));
+        }
+        if status.counts().any(|count| count > Self::GREATEST_COUNT) {
+            return Err(format!(
+                "node {} counts beyond what any run comes to",
+                status.node
+            ));
+        }
         Ok(status)
+    }
+
+    fn losses(&self) -> impl Iterator<Item = f64> {
+        let offers = self.offers.iter().chain([&self.delivered]).flatten();
+        let vectors = offers.filter_map(|offer| offer.vector);
+        vectors.chain(self.result).map(|vector| vector.loss)
+    }
+
+    fn counts(&self) -> impl Iterator<Item = u64> {
+        let offers = self.offers.iter().chain([&self.delivered]).flatten();
+        let own = [self.sequence, self.progress, self.rounds, self.steps];
+        own.into_iter().chain(offers.map(|offer| offer.round))
     }
 }

@@ -1,11 +1,17 @@
 //! A node in memory: workers and their local leader, driven turn by turn by whoever holds it.
 
+#![allow(
+    dead_code,
+    reason = "shared by examples and tests, each of which uses a part"
+)]
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::module::Module;
 use lsgd_core::{
-    Event, Exchange, LocalLeader, Message, Mode, Next, Objective, Order, Rank, Worker,
+    Bid, Event, Exchange, LocalLeader, Message, Mode, Next, Objective, Order, Rank, Snapshot,
+    Worker,
 };
 
 /// What lies between a worker and its local leader.
@@ -157,6 +163,17 @@ impl<M: Module, O: Objective<M>> Node<M, O> {
             self.leader.leave(worker as u32);
             self.carry();
         }
+    }
+
+    /// What the node brings to the exchange with other nodes, where there are any.
+    pub fn next_bid(&mut self) -> Option<Bid> {
+        self.leader.next_bid()
+    }
+
+    /// What that exchange came to.
+    pub fn adopt_global(&mut self, vector: Option<Arc<Snapshot>>) {
+        self.leader.adopt_global(vector);
+        self.carry();
     }
 
     /// Ends the run.

@@ -1,7 +1,7 @@
 //! `async`: a node follows the freshest leader it knows of whenever enough steps have been taken.
 
-use super::meeting::candidate;
-use super::{Fetching, GlobalLeader, Stage, fits};
+use super::offering::{candidate, fits};
+use super::{Fetching, GlobalLeader, Stage};
 use crate::{Candidate, Event, Offered, Phase, Scope, elect};
 
 impl GlobalLeader {

@@ -107,7 +107,7 @@ impl GlobalLeader {
         self.rounds = round;
         self.step = step;
         self.workers = self.membership.workers;
-        self.steps = step * u64::from(self.workers);
+        self.steps = step.saturating_mul(u64::from(self.workers));
         self.own = None;
         // Offers of a life before are no offers of this one; in `async` their count goes on.
         self.offers = [None, None];

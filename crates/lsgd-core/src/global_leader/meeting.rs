@@ -1,14 +1,13 @@
 //! `sync`: the nodes meet every `tau_G` steps.
 
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::offering::{candidate, fits};
 use super::peers::offer_for;
-use super::{Fetching, GlobalLeader, Stage, fits};
-use crate::{
-    Candidate, Event, Lost, Offer, Offered, Report, Scope, Snapshot, Source, Vector, WindowLoss,
-    elect,
-};
+use super::{Fetching, GlobalLeader, Stage};
+use crate::{Candidate, Event, Lost, Offer, Offered, Scope, Snapshot, Vector, elect};
 
 impl GlobalLeader {
     /// Goes on with the meeting under way, unless others have gone on without this node.
@@ -81,8 +80,8 @@ impl GlobalLeader {
         match own.clone().or(there) {
             Some(snapshot) => self.deliver(round, Some((vector, snapshot)), fetching),
             None => {
-                if !fetching.wanted.contains_key(&node) {
-                    fetching.wanted.insert(node, (vector, None));
+                if let Entry::Vacant(place) = fetching.wanted.entry(node) {
+                    place.insert((vector, None));
                     self.fetch(node, vector);
                 }
                 self.stage = Stage::Fetching(fetching);
@@ -108,8 +107,8 @@ impl GlobalLeader {
                 Some(sum) => sums.push(sum),
                 None => {
                     waits = true;
-                    if !fetching.wanted.contains_key(node) {
-                        fetching.wanted.insert(*node, (*vector, None));
+                    if let Entry::Vacant(place) = fetching.wanted.entry(*node) {
+                        place.insert((*vector, None));
                         self.fetch(*node, *vector);
                     }
                 }
@@ -155,20 +154,4 @@ impl GlobalLeader {
         offers.sort_by_key(|(node, _, _)| *node);
         offers
     }
-}
-
-/// A node's offer as its local leader's candidacy, `age` old.
-pub(super) fn candidate(vector: &Offered, age: u64) -> Option<Candidate> {
-    let Source::Worker { rank, step } = vector.source else {
-        return None;
-    };
-    Some(Candidate {
-        report: Report {
-            rank,
-            step,
-            loss: WindowLoss::Mean(vector.loss),
-            joined: true,
-        },
-        age,
-    })
 }

@@ -9,109 +9,26 @@
 //! It knows no socket, thread or clock: the time is an argument, and whoever drives it does what
 //! [`Action`]s say.
 
+mod action;
 mod ending;
 mod following;
 mod joining;
 mod meeting;
+mod membership;
+mod offering;
 mod peers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    Bid, Event, Layout, Lost, Method, MethodError, Mode, Offer, Offered, Phase, Rank, Refusal,
-    Scope, Snapshot, SnapshotDigest, Source, Status, Trigger, Vector,
+    Event, Lost, Method, MethodError, Mode, Offer, Offered, Phase, Scope, Snapshot, SnapshotDigest,
+    Source, Status, Trigger,
 };
+pub use action::Action;
+pub use membership::{Membership, Wire};
 use peers::Peers;
-
-/// What a node is among the nodes of a run.
-#[derive(Debug, Clone)]
-pub struct Membership {
-    /// Its number, from 0.
-    pub node: u32,
-    /// How many nodes the run has.
-    pub nodes: u32,
-    /// Its workers.
-    pub workers: u32,
-    /// Which life of the node this is; another one after every start.
-    pub life: u64,
-    /// How values cross the network.
-    pub wire: Wire,
-    /// How long it waits for the others at the start.
-    pub wait: Duration,
-    /// `sync`: how long it waits for a node that gets on with nothing.
-    pub limit: Duration,
-}
-
-/// How values cross the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wire {
-    /// As they are, 4 bytes each.
-    F32,
-    /// Rounded once, by the node that offers them, to bf16: 2 bytes each. All nodes, its own
-    /// included, use the rounded values.
-    Bf16,
-}
-
-impl Wire {
-    /// Bytes of a value.
-    pub fn width(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::Bf16 => 2,
-        }
-    }
-
-    /// Bytes of a vector of `layout`.
-    pub fn vector_bytes(self, layout: &Layout) -> u64 {
-        ((layout.parameter_len() + layout.buffer_len()) * self.width()) as u64
-    }
-}
-
-/// What is to be done for the exchange between nodes.
-#[derive(Debug, Clone)]
-pub enum Action {
-    /// Tell all other nodes. Those marked as heartbeat say nothing that another would not.
-    Tell {
-        /// What.
-        status: Status,
-        /// Whether it says only that the node is there and gets on.
-        heartbeat: bool,
-    },
-    /// Let others fetch this vector.
-    Publish(Arc<Snapshot>),
-    /// Get a vector from one of the nodes that have it, and answer with
-    /// [`fetched`](GlobalLeader::fetched).
-    Fetch {
-        /// Which.
-        vector: Offered,
-        /// Nodes to ask, in this order.
-        holders: Vec<u32>,
-    },
-    /// Hand this to [`LocalLeader::adopt_global`](crate::LocalLeader::adopt_global).
-    Deliver(Option<Arc<Snapshot>>),
-    /// Begin to train at this step, from these parameters or else the initial weights. If the
-    /// node's workers train already, they are stopped first: others have gone on without them.
-    Begin {
-        /// The step.
-        step: u64,
-        /// The parameters.
-        parameters: Option<Arc<Snapshot>>,
-    },
-    /// The node waits for these to come; empty when it waits no longer.
-    Await(BTreeSet<u32>),
-    /// The mean of all nodes' workers at the end of the run, for this node to evaluate; nothing when
-    /// another node evaluates it, or it cannot be had.
-    Conclude(Option<Arc<Snapshot>>),
-    /// The nodes waited for did not come in time: there is no run.
-    GiveUp(BTreeSet<u32>),
-    /// For the record.
-    Record(Event),
-}
 
 /// The state of the exchange between nodes, at one of them.
 #[derive(Debug)]
@@ -257,52 +174,6 @@ impl GlobalLeader {
         self.advance(now);
     }
 
-    /// The local leader's bid.
-    pub fn bid(&mut self, bid: Bid, now: Duration) {
-        if self.phase != Phase::Training {
-            return;
-        }
-        let Bid {
-            step,
-            taken,
-            workers,
-            vector,
-        } = bid;
-        self.step = step;
-        self.steps += taken;
-        self.workers = workers;
-        self.progress += 1;
-        self.trigger.count(taken);
-        let (vector, rounding) = self.prepare(vector);
-        let round = match self.mode {
-            Mode::Sync => step / self.method.periods.global,
-            Mode::Async => self.offers[0].map_or(0, |offer| offer.round) + 1,
-        };
-        let offer = Offer {
-            round,
-            vector: vector.as_ref().map(|(offered, _)| *offered),
-        };
-        self.record(Event::Offered {
-            step,
-            round,
-            source: offer.vector.map(|vector| vector.source),
-            rounding,
-        });
-        if let Some((_, snapshot)) = vector {
-            self.actions.push_back(Action::Publish(snapshot.clone()));
-            self.own = Some(snapshot);
-            self.own_at = self.own_steps();
-        } else {
-            self.own = None;
-        }
-        self.offers = [Some(offer), self.offers[0]];
-        self.tell(now, false);
-        if self.mode == Mode::Sync && !matches!(self.stage, Stage::Catching { .. }) {
-            self.stage = Stage::Meeting { since: now };
-        }
-        self.advance(now);
-    }
-
     /// The node got on with something: its workers took a step, or were evaluated.
     pub fn progress(&mut self) {
         self.progress += 1;
@@ -395,52 +266,6 @@ impl GlobalLeader {
         }
     }
 
-    /// Own vector as all will use it, and by how much it was rounded.
-    #[allow(clippy::type_complexity, reason = "read in one place")]
-    fn prepare(
-        &mut self,
-        vector: Option<(Arc<Snapshot>, f64)>,
-    ) -> (Option<(Offered, Arc<Snapshot>)>, Option<f64>) {
-        let (Some((snapshot, loss)), Some(kind)) = (vector, self.method.vector) else {
-            return (None, None);
-        };
-        let (snapshot, rounding) = match self.round_for_wire(snapshot) {
-            Ok(rounded) => rounded,
-            Err(why) => {
-                self.refuse(why);
-                return (None, None);
-            }
-        };
-        let offered = Offered {
-            kind,
-            source: snapshot.source(),
-            loss,
-            digest: snapshot.digest(),
-        };
-        (Some((offered, snapshot)), rounding)
-    }
-
-    /// The values as they cross the network, and by how much they were rounded for it.
-    fn round_for_wire(
-        &self,
-        snapshot: Arc<Snapshot>,
-    ) -> Result<(Arc<Snapshot>, Option<f64>), Refusal> {
-        match self.membership.wire {
-            Wire::F32 => Ok((snapshot, None)),
-            Wire::Bf16 => {
-                let (rounded, error) = snapshot.rounded_to_bf16()?;
-                Ok((Arc::new(rounded), Some(error)))
-            }
-        }
-    }
-
-    /// A vector of this node's is not used.
-    fn refuse(&mut self, why: Refusal) {
-        let step = self.step;
-        let worker = Rank::new(self.membership.node, 0);
-        self.record(Event::Refused { step, worker, why });
-    }
-
     /// Ends an exchange: the node's workers move to `snapshot`.
     fn deliver(
         &mut self,
@@ -524,16 +349,4 @@ impl GlobalLeader {
         let step = self.step;
         self.record(Event::NotFetched { step, source, why });
     }
-}
-
-/// Whether a vector that another node offers is of the kind that the method exchanges.
-fn fits(vector: &Offered, method: &Method) -> bool {
-    let known = match vector.source {
-        Source::Worker { .. } => Vector::Snapshot,
-        Source::Sum { workers: 1.. } => Vector::Mean,
-        Source::Sum { .. } | Source::Final { .. } | Source::Mean { .. } | Source::Centre { .. } => {
-            return false;
-        }
-    };
-    known == vector.kind && Some(known) == method.vector
 }

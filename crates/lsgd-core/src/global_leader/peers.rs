@@ -113,12 +113,14 @@ impl Peers {
     }
 
     /// Those without which round `round` of `sync` is not complete: they train, have come as far
-    /// as the round before, and have not offered yet.
+    /// as the round before, and have not offered yet. One that is beyond the round without an offer
+    /// for it has begun there, and will make none.
     pub fn missing(&self, round: u64) -> impl Iterator<Item = (&Peer, &Status)> {
         self.up().filter(move |(peer, status)| {
             status.phase == Phase::Training
                 && peer.given_up.is_none()
                 && reached(status) + 1 >= round
+                && status.rounds < round
                 && offer_for(status, round).is_none()
         })
     }

@@ -315,11 +315,13 @@ impl LocalLeader {
             Err(why) => return self.refuse(worker, vector, why),
         };
         match vector {
-            Vector::Snapshot => match self.elected.take_if(|(elected, _)| *elected == worker) {
-                Some((_, loss)) => self.deliver_leader(snapshot, loss),
-                // Elected once, but the election has been repeated since.
-                None => {}
-            },
+            Vector::Snapshot => {
+                // One that was elected once, before the election was repeated, is not heard.
+                let elected = self.elected.take_if(|(elected, _)| *elected == worker);
+                if let Some((_, loss)) = elected {
+                    self.deliver_leader(snapshot, loss);
+                }
+            }
             Vector::Mean => {
                 self.bring_part(worker, Ok(snapshot));
             }

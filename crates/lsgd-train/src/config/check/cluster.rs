@@ -70,17 +70,17 @@ fn check_endpoint(
         ("tls", None) => {
             let problem = "needs certificates; give cluster.tls = { ca = .., certificate = .., \
                            key = .. } (scripts/make-certs makes some to try)";
-            return Err(sources.refuse_relation(&[key, "cluster.tls"], quoted, problem));
+            Err(sources.refuse_relation(&[key, "cluster.tls"], quoted, problem))
         }
         ("tcp", Some(_)) => {
             let problem = "would not use the certificates of cluster.tls; write tls/HOST:PORT";
-            return Err(sources.refuse_relation(&[key, "cluster.tls"], quoted, problem));
+            Err(sources.refuse_relation(&[key, "cluster.tls"], quoted, problem))
         }
         ("tcp", None) if !is_loopback(host) && !cluster.insecure => {
             let problem = "can be reached by others on the network: use tls/HOST:PORT and \
                            cluster.tls (scripts/make-certs makes certificates to try), or allow it \
                            with cluster.insecure = true";
-            return Err(sources.refuse_relation(&[key, "cluster.insecure"], quoted, problem));
+            Err(sources.refuse_relation(&[key, "cluster.insecure"], quoted, problem))
         }
         _ => Ok(()),
     }

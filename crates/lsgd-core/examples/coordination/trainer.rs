@@ -1,0 +1,162 @@
+//! Workers that pretend to train: steps take time, values come from the seed.
+
+#![allow(
+    dead_code,
+    reason = "shared by examples and tests, each of which uses a part"
+)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lsgd_core::{Bid, Layout, Mode, Rank, Snapshot, Source, Vector};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::network::Setting;
+
+/// The workers of a node.
+pub struct Trainer {
+    node: u32,
+    seed: u64,
+    layout: Arc<Layout>,
+    vector: Option<Vector>,
+    period: u64,
+    step: u64,
+    /// Grows whenever workers begin anew.
+    crew: u64,
+    /// Bids since then.
+    bids: u64,
+    values: Vec<f32>,
+    /// `sync`: since when they wait for what their bid comes to.
+    waits: Option<Duration>,
+    settled: bool,
+    over: bool,
+    /// At the end of the run, whether there was a mean of all nodes to evaluate here.
+    pub concluded: Option<bool>,
+}
+
+impl Trainer {
+    /// Workers of a node.
+    pub const WORKERS: u32 = 2;
+
+    pub fn new(node: u32, setting: &Setting) -> Self {
+        let periods = setting.method.periods();
+        Self {
+            node,
+            seed: setting.seed,
+            layout: setting.layout.clone(),
+            vector: setting.method.vector(),
+            period: match setting.mode {
+                Mode::Sync => periods.global,
+                Mode::Async => periods.local,
+            },
+            step: 0,
+            crew: 0,
+            bids: 0,
+            values: vec![0.0; setting.layout.parameter_len()],
+            waits: None,
+            settled: false,
+            over: false,
+            concluded: None,
+        }
+    }
+
+    /// Steps between two bids.
+    pub fn period(&self) -> u64 {
+        self.period
+    }
+
+    pub fn crew(&self) -> u64 {
+        self.crew
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// The loss of a node once losses have settled. No two nodes have the same.
+    pub fn settled_loss(node: u32, seed: u64) -> f64 {
+        let mut draws = ChaCha8Rng::seed_from_u64(seed ^ u64::from(node));
+        draws.random_range(0.5..1.5)
+    }
+
+    pub fn settle(&mut self) {
+        self.settled = true;
+    }
+
+    /// Workers begin at `step`.
+    pub fn begin(&mut self, step: u64, parameters: Option<&Snapshot>) {
+        self.crew += 1;
+        self.bids = 0;
+        self.step = step;
+        self.waits = None;
+        if let Some(parameters) = parameters {
+            self.values = parameters.parameters().to_vec();
+        }
+    }
+
+    /// The workers have come to the end of a period.
+    pub fn bid(&mut self, now: Duration, draws: &mut ChaCha8Rng) -> Bid {
+        self.step += self.period;
+        self.bids += 1;
+        self.waits = Some(now);
+        for value in &mut self.values {
+            *value += draws.random_range(-1.0..1.0);
+        }
+        let rank = Rank::new(self.node, draws.random_range(0..Self::WORKERS));
+        let (source, loss) = match self.vector {
+            Some(Vector::Mean) => (self.sum(), 0.0),
+            _ if self.settled => (self.of(rank), Self::settled_loss(self.node, self.seed)),
+            _ => (self.of(rank), draws.random_range(0.1..3.0)),
+        };
+        // At first no loss window is full. Later one may be broken by a loss that overflows; a sum
+        // that does leaves all nodes without a mean, so it is rarer.
+        let broken = match self.vector {
+            Some(Vector::Mean) => 0.002,
+            _ => 0.1,
+        };
+        let nobody = self.bids == 1 || !self.settled && draws.random_bool(broken);
+        let vector = Snapshot::new(self.layout.clone(), source, self.values.clone(), vec![]);
+        let vector = vector.expect("as long as its layout");
+        Bid {
+            step: self.step,
+            taken: self.period * u64::from(Self::WORKERS),
+            workers: Self::WORKERS,
+            vector: (!nobody).then(|| (Arc::new(vector), loss)),
+        }
+    }
+
+    /// What the exchange came to; how long the workers waited for it.
+    pub fn deliver(&mut self, vector: Option<&Snapshot>, now: Duration) -> Option<Duration> {
+        if let Some(vector) = vector {
+            assert!(vector.check(&self.layout).is_ok(), "{vector:?} is followed");
+            for (value, target) in self.values.iter_mut().zip(vector.parameters()) {
+                *value += 0.5 * (target - *value);
+            }
+        }
+        self.waits.take().map(|since| now - since)
+    }
+
+    /// Time that passed while the process was stopped is no time that its workers waited.
+    pub fn thaw(&mut self, now: Duration) {
+        self.waits = self.waits.and(Some(now));
+    }
+
+    /// The workers have come to their end.
+    pub fn stop(&mut self) -> Snapshot {
+        self.crew += 1;
+        self.over = true;
+        let sum = self.values.clone();
+        Snapshot::new(self.layout.clone(), self.sum(), sum, vec![]).expect("as before")
+    }
+
+    fn of(&self, rank: Rank) -> Source {
+        let step = self.step;
+        Source::Worker { rank, step }
+    }
+
+    fn sum(&self) -> Source {
+        let workers = Self::WORKERS as usize;
+        Source::Sum { workers }
+    }
+}

@@ -1,0 +1,47 @@
+//! What a node does for the exchange between nodes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::{Event, Offered, Snapshot, Status};
+
+/// What is to be done for the exchange between nodes.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Tell all other nodes. Those marked as heartbeat say nothing that another would not.
+    Tell {
+        /// What.
+        status: Status,
+        /// Whether it says only that the node is there and gets on.
+        heartbeat: bool,
+    },
+    /// Let others fetch this vector.
+    Publish(Arc<Snapshot>),
+    /// Get a vector from one of the nodes that have it, and answer with
+    /// [`fetched`](GlobalLeader::fetched).
+    Fetch {
+        /// Which.
+        vector: Offered,
+        /// Nodes to ask, in this order.
+        holders: Vec<u32>,
+    },
+    /// Hand this to [`LocalLeader::adopt_global`](crate::LocalLeader::adopt_global).
+    Deliver(Option<Arc<Snapshot>>),
+    /// Begin to train at this step, from these parameters or else the initial weights. If the
+    /// node's workers train already, they are stopped first: others have gone on without them.
+    Begin {
+        /// The step.
+        step: u64,
+        /// The parameters.
+        parameters: Option<Arc<Snapshot>>,
+    },
+    /// The node waits for these to come; empty when it waits no longer.
+    Await(BTreeSet<u32>),
+    /// The mean of all nodes' workers at the end of the run, for this node to evaluate; nothing when
+    /// another node evaluates it, or it cannot be had.
+    Conclude(Option<Arc<Snapshot>>),
+    /// The nodes waited for did not come in time: there is no run.
+    GiveUp(BTreeSet<u32>),
+    /// For the record.
+    Record(Event),
+}

@@ -1,0 +1,277 @@
+//! Messages that get lost, nodes that die, freeze and come back, networks that are cut and heal.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lsgd_core::{Event, Mode, Wire};
+use proptest::prelude::*;
+
+use crate::network::{LIMIT, Network, Setting};
+use crate::setting::{best, check_elections, followed, leaders, local_sgd, lsgd, setting};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Longest wait of a bid in `sync`: the limit for a node that stands still, and what it takes to
+/// get the vector from somebody else when the one that offered it is gone.
+const LONGEST_WAIT: Duration = LIMIT.saturating_add(Duration::from_secs(4));
+
+/// Something that goes wrong, or is mended.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Kill(u32),
+    Start(u32),
+    Freeze(u32),
+    Thaw(u32),
+    /// Nodes below this number are cut off from the others.
+    Cut(u32),
+    Heal,
+}
+
+fn inflict(network: &mut Network, fault: Fault) {
+    let node = |node: u32| node % network.setting.nodes;
+    match fault {
+        Fault::Kill(number) => network.kill(node(number)),
+        Fault::Start(number) if !network.is_alive(node(number)) => network.start(node(number)),
+        Fault::Start(_) => {}
+        Fault::Freeze(number) => network.freeze(node(number)),
+        Fault::Thaw(number) => network.thaw(node(number)),
+        Fault::Cut(number) => {
+            let border = node(number);
+            network.cut(|node| u32::from(node < border));
+        }
+        Fault::Heal => network.cut(|_| 0),
+    }
+}
+
+fn mend(network: &mut Network) {
+    network.setting.loss = 0.0;
+    network.cut(|_| 0);
+    for node in 0..network.setting.nodes {
+        network.thaw(node);
+        if !network.is_alive(node) {
+            network.start(node);
+        }
+    }
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        (0u32..64).prop_map(Fault::Kill),
+        (0u32..64).prop_map(Fault::Start),
+        (0u32..64).prop_map(Fault::Freeze),
+        (0u32..64).prop_map(Fault::Thaw),
+        (0u32..64).prop_map(Fault::Cut),
+        Just(Fault::Heal),
+    ]
+}
+
+fn any_setting(nodes: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Setting> {
+    let kinds = prop_oneof![
+        Just((Mode::Sync, lsgd())),
+        Just((Mode::Async, lsgd())),
+        Just((Mode::Sync, local_sgd())),
+    ];
+    (nodes, kinds, any::<bool>(), any::<u64>(), 0.0..0.3).prop_map(
+        |(nodes, (mode, method), rounds, seed, loss)| Setting {
+            loss,
+            wire: if rounds { Wire::Bf16 } else { Wire::F32 },
+            ..setting(nodes, mode, method, seed)
+        },
+    )
+}
+
+/// What must hold whatever happens.
+fn check(network: &Network) {
+    check_elections(network);
+    for (at, node, waited) in &network.waits {
+        assert!(
+            *waited <= LONGEST_WAIT,
+            "{at:?}: node {node} waited {waited:?}"
+        );
+    }
+}
+
+/// What must hold once all is well again.
+fn check_all_agree(network: &Network, since: Duration) {
+    let nodes = 0..network.setting.nodes;
+    let is_lsgd = network.setting.method.name() == "lsgd";
+    let best: BTreeSet<u32> = best(network, nodes.clone()).into_iter().collect();
+    let of_first = followed(network, 0, since);
+    for node in nodes {
+        let followed = followed(network, node, since);
+        assert!(!followed.is_empty(), "node {node} takes no part");
+        if is_lsgd {
+            assert_eq!(leaders(network, node, since), best, "node {node}");
+        }
+        if network.setting.mode == Mode::Sync {
+            let common: Vec<_> = of_first.iter().filter(|f| followed.contains(f)).collect();
+            let most = of_first.len().max(followed.len());
+            assert!(
+                common.len() + 2 >= most,
+                "node {node}: {followed:?} {of_first:?}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn whatever_happens_a_run_goes_on_and_heals(
+        setting in any_setting(2..=9),
+        faults in prop::collection::vec((0u64..4000, fault()), 0..12),
+    ) {
+        let mut network = Network::new(setting);
+        network.run(5 * SECOND);
+        for (wait, fault) in faults {
+            inflict(&mut network, fault);
+            network.run(Duration::from_millis(wait));
+        }
+        mend(&mut network);
+        network.run(20 * SECOND);
+        network.settle();
+        network.run(10 * SECOND);
+        let since = network.now;
+        network.run(10 * SECOND);
+        check(&network);
+        check_all_agree(&network, since);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_history(
+        setting in any_setting(2..=5),
+        faults in prop::collection::vec((0u64..2000, fault()), 0..6),
+    ) {
+        let history = || {
+            let mut network = Network::new(setting.clone());
+            for (wait, fault) in &faults {
+                inflict(&mut network, *fault);
+                network.run(Duration::from_millis(*wait));
+            }
+            network.run(5 * SECOND);
+            (network.history, network.sent)
+        };
+        prop_assert_eq!(history(), history());
+    }
+}
+
+/// Each part of a cut network follows its own best; healed, all follow the best of all.
+#[test]
+fn two_halves_go_on_and_the_better_leader_leads_both_again() {
+    for mode in [Mode::Sync, Mode::Async] {
+        for seed in 0..5 {
+            let mut network = Network::new(setting(6, mode, lsgd(), seed));
+            network.run(5 * SECOND);
+            network.settle();
+            network.cut(|node| node % 2);
+            network.run(10 * SECOND);
+            let since = network.now;
+            network.run(10 * SECOND);
+            for node in 0..6 {
+                let half = (0..6).filter(|other| other % 2 == node % 2);
+                let expected = best(&network, half).into_iter().collect();
+                assert_eq!(leaders(&network, node, since), expected, "{mode:?} {seed}");
+            }
+            network.cut(|_| 0);
+            network.run(10 * SECOND);
+            let since = network.now;
+            network.run(10 * SECOND);
+            check(&network);
+            check_all_agree(&network, since);
+        }
+    }
+}
+
+/// In `async` nobody stops for a node that has died: exchanges go on at once.
+#[test]
+fn in_async_nobody_waits_for_the_dead() {
+    for seed in 0..10 {
+        let mut network = Network::new(setting(4, Mode::Async, lsgd(), seed));
+        network.run(10 * SECOND);
+        network.kill(seed as u32 % 4);
+        let killed = network.now;
+        network.run(3 * SECOND);
+        for node in network.awake() {
+            let since = followed(&network, node, killed);
+            assert!(since.len() >= 3, "seed {seed}, node {node}: {since:?}");
+        }
+    }
+}
+
+/// In `sync` a node that is frozen holds the others up until its connection is given up, one that
+/// is connected and stands still until the limit.
+#[test]
+fn in_sync_nobody_waits_for_the_dead_beyond_the_limit() {
+    for seed in 0..10 {
+        let mut network = Network::new(setting(4, Mode::Sync, lsgd(), seed));
+        network.run(10 * SECOND);
+        network.freeze(seed as u32 % 4);
+        let frozen = network.now;
+        network.run(10 * SECOND);
+        let waits = network.waits.iter().filter(|(at, ..)| *at > frozen);
+        let longest = waits.map(|(_, _, waited)| *waited).max();
+        assert!(
+            longest > Some(SECOND) && longest < Some(3 * SECOND),
+            "{longest:?}"
+        );
+    }
+}
+
+/// A node whose process is started again begins with parameters of the run, takes part within
+/// ten seconds, and leads only with a full loss window.
+#[test]
+fn a_node_that_comes_back_takes_part_within_ten_seconds() {
+    for mode in [Mode::Sync, Mode::Async] {
+        for seed in 0..10 {
+            let mut network = Network::new(setting(4, mode, lsgd(), seed));
+            network.run(10 * SECOND);
+            let victim = seed as u32 % 4;
+            network.kill(victim);
+            network.run(4 * SECOND);
+            let back = network.now;
+            network.start(victim);
+            network.run(10 * SECOND);
+            let joined = network
+                .history
+                .iter()
+                .find_map(|(at, node, event)| match event {
+                    Event::Joined { source, step } if *node == victim && *at >= back => {
+                        Some((*step, *source))
+                    }
+                    _ => None,
+                });
+            let (step, source) = joined.expect("it begins");
+            assert!(
+                step > 0 && source.is_some(),
+                "{mode:?} {seed}: {step} {source:?}"
+            );
+            assert!(
+                !followed(&network, victim, back).is_empty(),
+                "{mode:?} {seed}"
+            );
+        }
+    }
+}
+
+/// Sixty-four nodes, of which a third die, come back, and are cut in two.
+#[test]
+fn many_nodes_survive_as_few_do() {
+    for mode in [Mode::Sync, Mode::Async] {
+        let mut network = Network::new(Setting {
+            loss: 0.1,
+            ..setting(64, mode, lsgd(), 9)
+        });
+        network.run(5 * SECOND);
+        (0..64).step_by(3).for_each(|node| network.kill(node));
+        network.run(5 * SECOND);
+        network.cut(|node| u32::from(node < 20));
+        network.run(5 * SECOND);
+        mend(&mut network);
+        network.settle();
+        network.run(20 * SECOND);
+        let since = network.now;
+        network.run(5 * SECOND);
+        check(&network);
+        check_all_agree(&network, since);
+    }
+}

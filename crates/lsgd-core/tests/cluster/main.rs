@@ -1,0 +1,13 @@
+//! The exchange between nodes, on runs of 2 to 64 nodes in memory: what it does when messages get
+//! lost, nodes die, freeze and come back, and the network is cut and heals. No socket, no thread, no
+//! clock: the same seed gives the same history.
+
+mod ending;
+mod faults;
+#[path = "../../examples/coordination/network.rs"]
+mod network;
+mod rounds;
+mod setting;
+mod statuses;
+#[path = "../../examples/coordination/trainer.rs"]
+mod trainer;
