@@ -195,6 +195,14 @@ impl Snapshot {
         &self.buffers
     }
 
+    /// The values of `this`, from `source`: the same ones, if they already are.
+    pub(crate) fn of(this: &Arc<Self>, source: Source) -> Arc<Self> {
+        match this.source == source {
+            true => this.clone(),
+            false => Arc::new(Self::clone(this).with_source(source)),
+        }
+    }
+
     /// The same values from elsewhere.
     pub fn with_source(mut self, source: Source) -> Self {
         self.source = source;

@@ -269,8 +269,6 @@ pub enum DataCommand {
     /// Download a data set, check its SHA-256 and unpack it; goes on where a download broke off
     #[command(after_help = "\
 Examples:
-  lsgd-train launch --nodes 2 --config lsgd.toml   two nodes on this machine
-  lsgd-train --config lsgd.toml --node 2/4 --connect tcp/HOST:PORT,...   one node of four
   lsgd-train data fetch cifar10                      to datasets/cifar-10-batches-bin
   lsgd-train data fetch cifar100 --folder /data/c100
                               then train with --set data.folder=/data/c100")]

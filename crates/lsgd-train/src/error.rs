@@ -13,6 +13,10 @@ use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::device::DeviceError;
 
+/// What to do about nodes that did not come.
+const START_THEM: &str = "start them with the same config and cluster.connect, or wait longer with \
+                          cluster.wait_seconds";
+
 /// Why a command failed: one line that says where, what value, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -144,14 +148,16 @@ pub enum TrainError {
     },
     /// Nodes did not come.
     #[error(
-        "{nodes} did not come within {seconds} s; start them with the same config and \
-         cluster.connect, or wait longer with cluster.wait_seconds"
+        "{nodes} did not come within {seconds} s; {}",
+        untrusted.as_deref().unwrap_or(START_THEM)
     )]
     NodesAbsent {
         /// Which, as users count.
         nodes: String,
         /// How long they were waited for.
         seconds: u64,
+        /// Where a certificate was not trusted, and why, if that is what was seen.
+        untrusted: Option<String>,
     },
     /// There are not so many free ports.
     #[error("cannot find ports for {nodes} nodes: {source}")]

@@ -3,34 +3,63 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
 use crate::cli::{EXIT_FAILED, EXIT_SUCCESS, Launch};
 use crate::config::Config;
 use crate::error::TrainError;
 
+/// Something that happened while nodes run.
+enum Event {
+    /// Somebody asks for the end.
+    Stop,
+    /// A node has closed one of its two outputs.
+    Silent(usize),
+}
+
 /// Starts all nodes, shows what they say behind their numbers, and waits for them. Returns the
 /// exit code of the first, by number, that did not end well; the others train on without it.
+///
+/// Whatever comes from `signals` is passed on: each node is asked to stop, as by Ctrl-C.
 ///
 /// # Errors
 ///
 /// [`TrainError`] if the config is wrong, or a node cannot be started; those started are ended then.
-pub fn launch(arguments: &Launch) -> Result<u8, TrainError> {
+pub fn launch(arguments: &Launch, signals: Receiver<()>) -> Result<u8, TrainError> {
     let endpoints = free_endpoints(arguments.nodes)?;
     // Says once what every node would say.
     Config::load(&arguments.config, &overrides(arguments, &endpoints))?;
-    let mut nodes = Vec::new();
+    let (sender, events) = channel();
+    let mut nodes: Vec<Node> = Vec::new();
     for node in 1..=arguments.nodes {
-        match Node::start(node, command(arguments, node, &endpoints)?) {
+        let started = command(arguments, node, &endpoints)
+            .and_then(|command| Node::start(node, command, &sender));
+        match started {
             Ok(started) => nodes.push(started),
             Err(error) => {
-                nodes.into_iter().for_each(Node::end);
+                nodes.iter_mut().for_each(Node::kill);
                 return Err(error);
             }
         }
     }
-    let codes: Vec<u8> = nodes.into_iter().map(Node::wait).collect();
-    let failed = codes.into_iter().find(|code| *code != EXIT_SUCCESS);
+    // Without this thread a signal reaches the nodes only if it is sent to each.
+    let _ = Builder::new().name(String::from("stop")).spawn(move || {
+        for () in signals {
+            if sender.send(Event::Stop).is_err() {
+                return;
+            }
+        }
+    });
+    while nodes.iter().any(|node| node.code.is_none()) {
+        match events.recv() {
+            Ok(Event::Stop) => nodes.iter().for_each(Node::ask_to_stop),
+            Ok(Event::Silent(index)) => nodes[index].closed_an_output(),
+            Err(_) => break,
+        }
+    }
+    let mut codes = nodes.into_iter().filter_map(|node| node.code);
+    let failed = codes.find(|code| *code != EXIT_SUCCESS);
     Ok(failed.unwrap_or(EXIT_SUCCESS))
 }
 
@@ -77,18 +106,28 @@ fn command(arguments: &Launch, node: u32, endpoints: &[String]) -> Result<Comman
         command.arg("--quiet");
     }
     command.stdin(Stdio::null());
+    // A terminal sends Ctrl-C to a whole group: in one of its own, a node gets each signal once.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     Ok(command)
 }
 
-/// A node's process, and the threads that show what it says.
+/// A node's process.
 struct Node {
     number: u32,
     process: Child,
-    readers: Vec<JoinHandle<()>>,
+    /// Outputs that it has not closed.
+    open: u32,
+    /// Its exit code, once it has ended.
+    code: Option<u8>,
 }
 
 impl Node {
-    fn start(number: u32, mut command: Command) -> Result<Self, TrainError> {
+    fn start(
+        number: u32,
+        mut command: Command,
+        events: &Sender<Event>,
+    ) -> Result<Self, TrainError> {
         let failed = |why: io::Error| TrainError::NoNode {
             node: number,
             why: why.to_string(),
@@ -103,30 +142,39 @@ impl Node {
         let mut node = Self {
             number,
             process,
-            readers: Vec::new(),
+            open: 2,
+            code: None,
         };
         let readers = [
-            out.map(|out| show(number, out, io::stdout())),
-            err.map(|err| show(number, err, io::stderr())),
+            out.map(|out| show(number, out, io::stdout(), events.clone())),
+            err.map(|err| show(number, err, io::stderr(), events.clone())),
         ];
         for reader in readers.into_iter().flatten() {
-            match reader {
-                Ok(reader) => node.readers.push(reader),
-                Err(why) => {
-                    node.end();
-                    return Err(failed(why));
-                }
+            if let Err(why) = reader {
+                node.kill();
+                return Err(failed(why));
             }
         }
         Ok(node)
     }
 
-    /// Waits for its end, and says so if it did not end well.
-    fn wait(mut self) -> u8 {
-        let status = self.process.wait();
-        for reader in self.readers {
-            let _ = reader.join();
+    /// Asks it to stop, with what it trained kept.
+    fn ask_to_stop(&self) {
+        #[cfg(unix)]
+        if self.code.is_none() {
+            let process = rustix::process::Pid::from_child(&self.process);
+            // It may have ended a moment ago.
+            let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
         }
+    }
+
+    /// Once both outputs are closed, waits for its end, and says so if it did not end well.
+    fn closed_an_output(&mut self) {
+        self.open -= 1;
+        if self.open > 0 {
+            return;
+        }
+        let status = self.process.wait();
         let code = status.as_ref().ok().and_then(ExitStatus::code);
         let code = code.and_then(|code| u8::try_from(code).ok());
         if code != Some(EXIT_SUCCESS) {
@@ -136,22 +184,23 @@ impl Node {
                 Err(why) => writeln!(io::stderr(), "node {number} cannot be waited for: {why}"),
             };
         }
-        code.unwrap_or(EXIT_FAILED)
+        self.code = Some(code.unwrap_or(EXIT_FAILED));
     }
 
     /// Ends it at once.
-    fn end(mut self) {
+    fn kill(&mut self) {
         // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Copies lines from a node, its number before each.
+/// Copies lines from a node, its number before each, and says when there are no more.
 fn show(
     node: u32,
     from: impl Read + Send + 'static,
     mut to: impl Write + Send + 'static,
+    events: Sender<Event>,
 ) -> io::Result<JoinHandle<()>> {
     Builder::new().name(format!("node-{node}")).spawn(move || {
         let mut line = Vec::new();
@@ -162,5 +211,6 @@ fn show(
             let _ = writeln!(to, "node {node} | {}", text.trim_end());
             line.clear();
         }
+        let _ = events.send(Event::Silent(node as usize - 1));
     })
 }

@@ -1,7 +1,7 @@
-//! Training with Leader SGD on one node: `lsgd-train --config FILE`.
+//! Training with Leader SGD, on one node or several: `lsgd-train --config FILE`.
 //!
-//! Data flows one way: [`config`], [`data`], model, worker loop ([`train`](mod@train)), exchange,
-//! [`run`].
+//! Data flows one way: [`config`], [`data`], model, worker loop ([`train`](mod@train)), exchange
+//! (between nodes over [`cluster`]), [`run`].
 
 pub mod cli;
 pub mod cluster;

@@ -5,8 +5,11 @@ use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use lsgd_train::cli::{
     Command, DataCommand, EXIT_INTERRUPTED, EXIT_SUCCESS, Eval, Export, Invocation, Train,
@@ -20,6 +23,10 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// Signals that follow the first so soon are the same request: schedulers and `timeout` signal a
+/// process and then its group.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let invocation = match Invocation::parse(std::env::args_os()) {
@@ -39,15 +46,20 @@ fn main() -> ExitCode {
 }
 
 /// Warnings and errors, but for Zenoh's: what of them concerns a run, the link says in its own words.
+/// `RUST_LOG`, such as `zenoh=debug`, asks for others.
 fn log_to_stderr() {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .without_time();
-    let wanted = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target("zenoh", LevelFilter::OFF);
+    let asked_for = std::env::var("RUST_LOG").ok();
+    let asked_for = asked_for.and_then(|targets| Targets::from_str(&targets).ok());
+    let wanted = asked_for.unwrap_or_else(|| {
+        Targets::new()
+            .with_default(LevelFilter::WARN)
+            .with_target("zenoh", LevelFilter::OFF)
+    });
     tracing_subscriber::registry()
         .with(lines.with_filter(wanted))
         .init();
@@ -57,9 +69,12 @@ fn run(invocation: Invocation) -> Result<u8, TrainError> {
     match invocation {
         Invocation::Train(arguments) => train(&arguments),
         Invocation::Command(Command::Launch(arguments)) => {
-            // The nodes are asked to stop by the same Ctrl-C, and are waited for.
-            stop_on_signals(Arc::default());
-            launch::launch(&arguments)
+            let (sender, signals) = channel();
+            on_signals(move || {
+                // Once all nodes have ended there is nobody to tell.
+                let _ = sender.send(());
+            });
+            launch::launch(&arguments, signals)
         }
         Invocation::Command(Command::Init { path }) => init(&path),
         Invocation::Command(Command::Devices) => devices(),
@@ -79,7 +94,22 @@ fn train(arguments: &Train) -> Result<u8, TrainError> {
         false => Progress::on_stderr(),
     };
     let interrupted = Arc::new(AtomicBool::new(false));
-    stop_on_signals(interrupted.clone());
+    let seen = interrupted.clone();
+    let mut first = None;
+    // The first ends the run after the step under way, with what was trained kept; another ends the
+    // program at once.
+    on_signals(move || match first {
+        None => {
+            first = Some(Instant::now());
+            seen.store(true, Ordering::Relaxed);
+            let _ = writeln!(
+                io::stderr(),
+                "stopping after this step; Ctrl-C again to stop at once"
+            );
+        }
+        Some(first) if first.elapsed() < SAME_REQUEST => {}
+        Some(_) => std::process::exit(i32::from(EXIT_INTERRUPTED)),
+    });
     let Outcome { folder, summary } = train::train(config, progress, interrupted)?;
     if !arguments.quiet {
         let percent = |error: Option<f64>| match error {
@@ -104,9 +134,8 @@ fn train(arguments: &Train) -> Result<u8, TrainError> {
     })
 }
 
-/// The first Ctrl-C ends the run after the step under way, with what was trained kept; the second
-/// ends the program at once. SIGTERM, which schedulers send, does the same.
-fn stop_on_signals(interrupted: Arc<AtomicBool>) {
+/// Calls `act` at every Ctrl-C, and at every SIGTERM, which schedulers send.
+fn on_signals(mut act: impl FnMut() + Send + 'static) {
     let wait = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -116,13 +145,7 @@ fn stop_on_signals(interrupted: Arc<AtomicBool>) {
         };
         runtime.block_on(async {
             while signal().await.is_ok() {
-                if interrupted.swap(true, Ordering::Relaxed) {
-                    std::process::exit(i32::from(EXIT_INTERRUPTED));
-                }
-                let _ = writeln!(
-                    io::stderr(),
-                    "stopping after this step; Ctrl-C again to stop at once"
-                );
+                act();
             }
         });
     };

@@ -225,6 +225,13 @@ impl Network {
         }
     }
 
+    /// From now on steps change nothing: all workers keep the values that they have.
+    pub fn stand_still(&mut self) {
+        for host in self.hosts.iter_mut().flatten() {
+            host.trainer.stand_still();
+        }
+    }
+
     /// Lets all nodes' workers come to the end of their budget.
     pub fn finish(&mut self) {
         for node in 0..self.setting.nodes {

@@ -30,6 +30,7 @@ pub struct Trainer {
     /// `sync`: since when they wait for what their bid comes to.
     waits: Option<Duration>,
     settled: bool,
+    stands_still: bool,
     over: bool,
     /// At the end of the run, whether there was a mean of all nodes to evaluate here.
     pub concluded: Option<bool>,
@@ -56,6 +57,7 @@ impl Trainer {
             values: vec![0.0; setting.layout.parameter_len()],
             waits: None,
             settled: false,
+            stands_still: false,
             over: false,
             concluded: None,
         }
@@ -84,6 +86,11 @@ impl Trainer {
         self.settled = true;
     }
 
+    pub fn stand_still(&mut self) {
+        self.settled = true;
+        self.stands_still = true;
+    }
+
     /// Workers begin at `step`.
     pub fn begin(&mut self, step: u64, parameters: Option<&Snapshot>) {
         self.crew += 1;
@@ -100,7 +107,7 @@ impl Trainer {
         self.step += self.period;
         self.bids += 1;
         self.waits = Some(now);
-        for value in &mut self.values {
+        for value in self.values.iter_mut().filter(|_| !self.stands_still) {
             *value += draws.random_range(-1.0..1.0);
         }
         let rank = Rank::new(self.node, draws.random_range(0..Self::WORKERS));

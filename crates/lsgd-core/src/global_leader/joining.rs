@@ -84,6 +84,7 @@ impl GlobalLeader {
         self.stage = Stage::Idle;
         match outcome {
             Ok(snapshot) => {
+                let snapshot = Snapshot::of(&snapshot, vector.source);
                 self.actions.push_back(Action::Publish(snapshot.clone()));
                 self.delivered = Some(Offer {
                     round,

@@ -96,6 +96,31 @@ struct Fetching {
     staleness: u64,
 }
 
+impl Fetching {
+    /// Puts a vector where it is wanted, which is at several nodes if their values are the same (as
+    /// sums are right after all have moved to one mean). Returns whose could not be had.
+    fn take(
+        &mut self,
+        digest: SnapshotDigest,
+        outcome: &Result<Arc<Snapshot>, String>,
+    ) -> Vec<Source> {
+        let mut failed = Vec::new();
+        for (&node, (vector, place)) in &mut self.wanted {
+            if vector.digest != digest {
+                continue;
+            }
+            match outcome {
+                Ok(snapshot) => *place = Some(Snapshot::of(snapshot, vector.source)),
+                Err(_) => {
+                    self.failed.insert(node);
+                    failed.push(vector.source);
+                }
+            }
+        }
+        failed
+    }
+}
+
 impl GlobalLeader {
     /// A node that has not met any other. It begins when all are there, or when one of them trains
     /// already.
@@ -188,19 +213,10 @@ impl GlobalLeader {
     ) {
         match &mut self.stage {
             Stage::Fetching(fetching) | Stage::Concluding(fetching) => {
-                let wanted = fetching.wanted.iter_mut();
-                let Some((&node, (vector, place))) =
-                    wanted.into_iter().find(|(_, (v, _))| v.digest == digest)
-                else {
-                    return;
-                };
-                match outcome {
-                    Ok(snapshot) => *place = Some(snapshot),
-                    Err(why) => {
-                        let source = vector.source;
-                        fetching.failed.insert(node);
-                        self.record_unfetched(source, why);
-                    }
+                let failed = fetching.take(digest, &outcome);
+                for source in failed {
+                    let why = outcome.as_ref().err().cloned().unwrap_or_default();
+                    self.record_unfetched(source, why);
                 }
             }
             Stage::Catching {

@@ -114,10 +114,16 @@ impl Peers {
 
     /// Those without which round `round` of `sync` is not complete: they train, have come as far
     /// as the round before, and have not offered yet. One that is beyond the round without an offer
-    /// for it has begun there, and will make none.
+    /// for it has begun there, and will make none. In the first round also those that are there and
+    /// have yet to begin, as all begin together.
     pub fn missing(&self, round: u64) -> impl Iterator<Item = (&Peer, &Status)> {
+        let takes_part = move |phase| match phase {
+            Phase::Training => true,
+            Phase::Joining => round == 1,
+            Phase::Done | Phase::Closed => false,
+        };
         self.up().filter(move |(peer, status)| {
-            status.phase == Phase::Training
+            takes_part(status.phase)
                 && peer.given_up.is_none()
                 && reached(status) + 1 >= round
                 && status.rounds < round

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lsgd_core::Mode;
 
 use crate::network::{LIMIT, Network};
-use crate::setting::{lsgd, setting};
+use crate::setting::{followed, local_sgd, lsgd, setting};
 
 #[test]
 fn the_lowest_live_node_evaluates_the_mean_of_all() {
@@ -29,4 +29,19 @@ fn the_lowest_live_node_evaluates_the_mean_of_all() {
             .collect();
         assert_eq!(network.conclusions(), expected, "{mode:?}");
     }
+}
+
+/// Right after all have moved to one mean, the sums of two nodes can have the same values, and so the
+/// same name.
+#[test]
+fn nodes_that_have_come_to_the_same_values_are_all_in_the_mean() {
+    let mut network = Network::new(setting(4, Mode::Sync, local_sgd(), 6));
+    network.stand_still();
+    network.run(Duration::from_secs(10));
+    let means = followed(&network, 2, Duration::ZERO);
+    assert!(means.len() > 10, "{means:?}");
+    network.finish();
+    network.run(LIMIT + Duration::from_secs(10));
+    let expected: Vec<(u32, bool)> = (0..4).map(|node| (node, node == 0)).collect();
+    assert_eq!(network.conclusions(), expected);
 }

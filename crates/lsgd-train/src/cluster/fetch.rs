@@ -9,14 +9,14 @@ use std::thread;
 use std::time::Duration;
 
 use lsgd_core::{Snapshot, SnapshotDigest, Source};
+use zenoh::Wait;
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::query::{ConsolidationMode, Reply};
-use zenoh::{Session, Wait};
 
 use super::codec::{Arriving, values_of};
 use super::error::{FetchError, HolderFault};
-use super::link::{Event, Shared, lock};
 use super::messages::ChunkRequest;
+use super::shared::{Event, Shared, lock};
 use super::strangers::tame;
 use super::traffic::Kind;
 
@@ -41,16 +41,14 @@ pub struct Wanted {
 /// The fetches under way.
 pub(super) struct Fetches {
     shared: Arc<Shared>,
-    session: Session,
     /// Who is still to be asked, for each vector.
     under_way: Mutex<HashMap<SnapshotDigest, VecDeque<u32>>>,
 }
 
 impl Fetches {
-    pub fn new(shared: Arc<Shared>, session: Session) -> Self {
+    pub fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            session,
             under_way: Mutex::default(),
         }
     }
@@ -184,7 +182,8 @@ impl Fetches {
         // The reply has the query's priority and congestion control: behind everything else, and
         // complete. What blocks is this thread, and the holder's thread for this node.
         let sent = self
-            .session
+            .shared
+            .session()
             .get(key)
             .payload(request)
             .priority(Priority::Background)

@@ -2,39 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use lsgd_core::{Layout, Snapshot, SnapshotDigest, Status, Wire};
-use zenoh::liveliness::LivelinessToken;
-use zenoh::qos::{CongestionControl, Priority};
-use zenoh::query::{ConsolidationMode, Query, Reply};
-use zenoh::sample::{Sample, SampleKind};
-use zenoh::{Session, Wait};
 
-use super::board::Board;
 use super::error::{FetchError, LinkError};
 use super::fetch::{Fetches, Wanted};
 use super::hello::{Difference, Hello};
-use super::keys::Keys;
-use super::members::{Act, Members};
-use super::messages::Told;
-use super::serve::Servers;
+use super::members::Members;
 use super::session;
-use super::strangers::Strangers;
+use super::shared::{Event, Shared, lock};
 use super::tls::Tls;
-use super::traffic::{Flow, Kind, Meter, Traffic};
+use super::traffic::{Kind, Traffic};
 use super::trust;
-
-/// Longest time until something that is due is looked at.
-const TICK: Duration = Duration::from_millis(100);
-/// How long an answer to a hello may take. It is asked for again before that.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
-/// Statuses that wait to be looked at, at most. More are dropped: newer ones follow.
-const MOST_WAITING: usize = 4096;
+use super::watch::OwnThread;
 
 /// How a node takes part.
 #[derive(Debug, Clone)]
@@ -71,7 +54,7 @@ pub enum Telling {
 }
 
 impl Telling {
-    fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> Kind {
         match self {
             Self::Heartbeat => Kind::Other,
             Self::Report => Kind::Report,
@@ -132,107 +115,11 @@ pub enum Incoming {
     Stranger(String),
 }
 
-/// What reaches the link's own thread.
-pub(super) enum Event {
-    Token(u32, u64, SampleKind),
-    Hello(Hello, usize),
-    Told(Told, usize),
-    Fetched(SnapshotDigest, Result<(Arc<Snapshot>, u32), FetchError>),
-    Untrusted(String, String),
-    Close,
-}
-
-/// What the threads of a link share.
-pub(super) struct Shared {
-    pub keys: Keys,
-    pub own: Hello,
-    pub wire: Wire,
-    pub layout: Arc<Layout>,
-    pub board: Board,
-    pub meter: Meter,
-    pub strangers: Strangers,
-    events: Sender<Event>,
-    waiting: AtomicUsize,
-    present: Mutex<BTreeMap<u32, u64>>,
-    latest: Mutex<Option<Status>>,
-}
-
-impl Shared {
-    /// Tells the link's own thread. Once that has ended there is nobody to tell.
-    pub fn send(&self, event: Event) {
-        let _ = self.events.send(event);
-    }
-
-    /// The life of `node`, if it has appeared.
-    pub fn life_of(&self, node: u32) -> Option<u64> {
-        lock(&self.present).get(&node).copied()
-    }
-
-    fn receive_token(&self, sample: &Sample) {
-        let key = sample.key_expr().as_str();
-        match self.keys.parse_token(key) {
-            Some((node, life)) => self.send(Event::Token(node, life, sample.kind())),
-            None => self.strangers.note(key, "not a node's token"),
-        }
-    }
-
-    fn receive_status(&self, sample: &Sample) {
-        let key = sample.key_expr().as_str();
-        let length = sample.payload().len();
-        let told = match length <= Told::LONGEST {
-            true => Told::decode(&sample.payload().to_bytes()),
-            false => Err(format!("{length} bytes where a status should be")),
-        };
-        let told = told.and_then(|told| match self.keys.parse_status(key) {
-            Some(node) if node == told.status.node => Ok(told),
-            _ => Err(format!("a status of node {}", told.status.node)),
-        });
-        match told {
-            Err(why) => self.strangers.note(key, &why),
-            Ok(_) if self.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING => {
-                self.waiting.fetch_sub(1, Ordering::Relaxed);
-                self.strangers.note(key, "more statuses than can be read");
-            }
-            Ok(told) => self.send(Event::Told(told, length)),
-        }
-    }
-
-    fn receive_hello(&self, asked: (u32, u64), reply: &Reply) {
-        // An error is a node that is closing; it is asked again while its token is there.
-        let Ok(sample) = reply.result() else {
-            return;
-        };
-        let key = sample.key_expr().as_str();
-        let length = sample.payload().len();
-        let hello = match length <= Hello::LONGEST {
-            true => Hello::decode(&sample.payload().to_bytes()),
-            false => Err(format!("{length} bytes where a hello should be")),
-        };
-        match hello {
-            Ok(hello) if (hello.node, hello.life) == asked => {
-                self.send(Event::Hello(hello, length));
-            }
-            Ok(hello) => self
-                .strangers
-                .note(key, &format!("a hello of node {}", hello.node)),
-            Err(why) => self.strangers.note(key, &why),
-        }
-    }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is behind these locks is whole after every statement, so a panic elsewhere does not
-    // make it wrong.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The link of one node to all others. Dropping it leaves the run.
 pub struct Link {
     shared: Arc<Shared>,
-    session: Session,
     fetches: Arc<Fetches>,
     thread: Option<JoinHandle<()>>,
-    token: Option<LivelinessToken>,
     /// Dropped with the link: that ends the thread at the other end.
     _trust: Option<Sender<()>>,
 }
@@ -270,24 +157,13 @@ impl Link {
             .filter(|endpoint| endpoint.starts_with("tls/"))
             .map(String::from)
             .collect();
+        let tls = config.tls.clone();
         let (events, inbox) = mpsc::channel();
-        let shared = Arc::new(Shared {
-            keys: Keys::of_run(&config.run),
-            own,
-            wire: config.wire,
-            layout: config.layout,
-            board: Board::default(),
-            meter: Meter::default(),
-            strangers: Strangers::default(),
-            events,
-            waiting: AtomicUsize::new(0),
-            present: Mutex::default(),
-            latest: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::new(&config, own.clone(), session.clone(), events));
         let own_thread = OwnThread {
+            config,
             shared: shared.clone(),
-            session: session.clone(),
-            members: Members::new(shared.own.clone()),
+            members: Members::new(own),
             sink,
         };
         let no_thread = |error: io::Error| LinkError::NoThread {
@@ -297,70 +173,24 @@ impl Link {
             .name(String::from("link"))
             .spawn(move || own_thread.run(&inbox))
             .map_err(no_thread)?;
-        let trust = match config.tls {
-            Some(tls) => Some(trust::watch(shared.clone(), tls, tls_endpoints).map_err(no_thread)?),
-            None => None,
-        };
-        let mut link = Self {
-            fetches: Arc::new(Fetches::new(shared.clone(), session.clone())),
+        let trust = tls.map(|tls| trust::watch(shared.clone(), tls, tls_endpoints));
+        let link = Self {
+            fetches: Arc::new(Fetches::new(shared.clone())),
             shared,
-            session,
             thread: Some(thread),
-            token: None,
-            _trust: trust,
+            _trust: trust.transpose().map_err(no_thread)?,
         };
-        link.declare().map_err(|error| LinkError::Session {
+        let joined = link.shared.join(session);
+        joined.map_err(|error| LinkError::Session {
             why: error.to_string(),
         })?;
         Ok(link)
     }
 
-    /// Everything that others see of this node; the token last, so that who sees it gets answers.
-    /// All of it goes when the session is closed.
-    fn declare(&mut self) -> zenoh::Result<()> {
-        let (shared, session) = (&self.shared, &self.session);
-        let (node, life) = (shared.own.node, shared.own.life);
-        let hello = shared.own.encode();
-        session
-            .declare_queryable(shared.keys.hello(node, life))
-            .callback(move |query: Query| {
-                // One that cannot be answered was asked by somebody who is gone.
-                let _ = query.reply(query.key_expr().clone(), hello.clone()).wait();
-            })
-            .background()
-            .wait()?;
-        let servers = Servers::new(shared.clone());
-        session
-            .declare_queryable(shared.keys.vector(node, life))
-            .callback(move |query| servers.take(query))
-            .background()
-            .wait()?;
-        let receiver = shared.clone();
-        session
-            .declare_subscriber(shared.keys.statuses())
-            .callback(move |sample| receiver.receive_status(&sample))
-            .background()
-            .wait()?;
-        let receiver = shared.clone();
-        session
-            .liveliness()
-            .declare_subscriber(shared.keys.tokens())
-            .history(true)
-            .callback(move |sample| receiver.receive_token(&sample))
-            .background()
-            .wait()?;
-        let token = session
-            .liveliness()
-            .declare_token(shared.keys.token(node, life));
-        // Undeclared with the session, not before.
-        std::mem::forget(token.wait()?);
-        Ok(())
-    }
-
     /// Tells all other nodes. Returns at once: where a link is congested, the status is dropped.
     pub fn tell(&self, status: &Status, telling: Telling) {
         *lock(&self.shared.latest) = Some(status.clone());
-        tell(&self.shared, &self.session, status, telling);
+        self.shared.tell(status, telling);
     }
 
     /// Offers a vector: from now on others can fetch it, until a few more have been published.
@@ -382,7 +212,7 @@ impl Link {
     pub fn traffic(&self) -> Traffic {
         Traffic {
             peers: self.shared.meter.read(),
-            link: session::bytes(&self.session).map(|(sent, received)| Flow { sent, received }),
+            link: self.shared.link_bytes(),
         }
     }
 
@@ -394,128 +224,11 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // Its token first, so that others see it end and not fail.
-        drop(self.token.take());
-        // The other side of a connection may have gone first.
-        let _ = self.session.close().wait();
         self.shared.send(Event::Close);
         if let Some(thread) = self.thread.take() {
             // A panic of the sink has been reported by its own thread.
             let _ = thread.join();
         }
-    }
-}
-
-/// Publishes a status.
-///
-/// Congestion control is `Drop`: Zenoh waits 1 ms for room in the queue of this priority of a
-/// link, once, and then drops what is for that link until the queue moves again. So a peer that is
-/// dead, but whose lease has not yet run out, costs the others next to nothing.
-fn tell(shared: &Shared, session: &Session, status: &Status, telling: Telling) {
-    let told = Told {
-        telling,
-        status: status.clone(),
-    };
-    let bytes = told.encode();
-    for &peer in lock(&shared.present).keys() {
-        shared.meter.sent(peer, telling.kind(), bytes.len());
-    }
-    // It fails only while the session closes.
-    let _ = session
-        .put(shared.keys.status(shared.own.node), bytes)
-        .priority(Priority::RealTime)
-        .congestion_control(CongestionControl::Drop)
-        .express(true)
-        .wait();
-}
-
-/// The thread that keeps track of who is there and calls the sink.
-struct OwnThread<S> {
-    shared: Arc<Shared>,
-    session: Session,
-    members: Members,
-    sink: S,
-}
-
-impl<S: FnMut(Incoming)> OwnThread<S> {
-    fn run(mut self, inbox: &Receiver<Event>) {
-        loop {
-            let event = inbox.recv_timeout(TICK);
-            let now = Instant::now();
-            let acts = match event {
-                Ok(Event::Close) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => self.members.tick(now),
-                Ok(event) => self.handle(event, now),
-            };
-            *lock(&self.shared.present) = self.members.present();
-            for act in acts {
-                self.act(act);
-            }
-            if let Some(line) = self.shared.strangers.line(now) {
-                (self.sink)(Incoming::Stranger(line));
-            }
-        }
-    }
-
-    fn handle(&mut self, event: Event, now: Instant) -> Vec<Act> {
-        match event {
-            Event::Token(node, life, SampleKind::Put) => {
-                self.members.token(node, life, now).unwrap_or_else(|why| {
-                    let key = self.shared.keys.token(node, life);
-                    self.shared.strangers.note(&key, &why);
-                    Vec::new()
-                })
-            }
-            Event::Token(node, life, SampleKind::Delete) => self.members.gone(node, life, now),
-            Event::Hello(hello, length) => {
-                self.shared.meter.received(hello.node, Kind::Other, length);
-                self.members.hello(&hello)
-            }
-            Event::Told(told, length) => {
-                self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
-                let kind = told.telling.kind();
-                let told = self.members.told(told);
-                told.into_iter()
-                    .map(|told| {
-                        self.shared.meter.received(told.status.node, kind, length);
-                        Act::Say(Incoming::Status(told.status))
-                    })
-                    .collect()
-            }
-            Event::Fetched(digest, outcome) => {
-                vec![Act::Say(Incoming::Fetched { digest, outcome })]
-            }
-            Event::Untrusted(endpoint, why) => {
-                vec![Act::Say(Incoming::Untrusted { endpoint, why })]
-            }
-            Event::Close => Vec::new(),
-        }
-    }
-
-    fn act(&mut self, act: Act) {
-        match act {
-            Act::Say(incoming) => (self.sink)(incoming),
-            Act::Ask { node, life } => self.ask(node, life),
-            Act::Greet => {
-                let latest = lock(&self.shared.latest).clone();
-                if let Some(status) = latest {
-                    tell(&self.shared, &self.session, &status, Telling::Heartbeat);
-                }
-            }
-        }
-    }
-
-    fn ask(&self, node: u32, life: u64) {
-        let shared = self.shared.clone();
-        // It fails only while the session closes; what is lost is asked again.
-        let _ = self
-            .session
-            .get(self.shared.keys.hello(node, life))
-            .priority(Priority::InteractiveHigh)
-            .congestion_control(CongestionControl::Drop)
-            .consolidation(ConsolidationMode::None)
-            .timeout(HELLO_TIMEOUT)
-            .callback(move |reply| shared.receive_hello((node, life), &reply))
-            .wait();
+        self.shared.leave();
     }
 }

@@ -111,13 +111,15 @@ impl Members {
 
     /// A life's token is gone.
     pub fn gone(&mut self, node: u32, life: u64, now: Instant) -> Vec<Act> {
-        self.twins.remove(&life).filter(|_| node == self.own.node);
+        if node == self.own.node {
+            self.twins.remove(&life);
+        }
         let mut acts = Vec::new();
         if let Some(lives) = self.lives.get_mut(&node) {
-            if let Some(index) = lives.iter().position(|known| known.life == life) {
-                if lives.remove(index).standing == Standing::Appeared {
-                    acts.push(Act::Say(Incoming::Vanished { node, life }));
-                }
+            let index = lives.iter().position(|known| known.life == life);
+            let gone = index.map(|index| lives.remove(index));
+            if gone.is_some_and(|gone| gone.standing == Standing::Appeared) {
+                acts.push(Act::Say(Incoming::Vanished { node, life }));
             }
             if lives.is_empty() {
                 self.lives.remove(&node);
@@ -171,6 +173,14 @@ impl Members {
         }
     }
 
+    /// Nobody is there any more, as far as is known. Tokens that are still there come anew.
+    pub fn forget(&mut self) -> Vec<Act> {
+        let present = self.present();
+        *self = Self::new(self.own.clone());
+        let vanished = |(node, life)| Act::Say(Incoming::Vanished { node, life });
+        present.into_iter().map(vanished).collect()
+    }
+
     /// What is due.
     pub fn tick(&mut self, now: Instant) -> Vec<Act> {
         let mut acts = Vec::new();
@@ -212,5 +222,67 @@ impl Members {
 impl Life {
     fn appeared(&self) -> Option<u64> {
         (self.standing == Standing::Appeared).then_some(self.life)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(node: u32, life: u64) -> Hello {
+        Hello {
+            node,
+            life,
+            nodes: 3,
+            description: BTreeMap::new(),
+        }
+    }
+
+    /// What was done, in short.
+    fn line(acts: &[Act]) -> String {
+        let word = |act: &Act| match act {
+            Act::Say(Incoming::Appeared { node, life }) => format!("{node}/{life} appeared"),
+            Act::Say(Incoming::Vanished { node, life }) => format!("{node}/{life} vanished"),
+            Act::Say(Incoming::Twice { life, .. }) => format!("twin {life}"),
+            Act::Say(other) => format!("{other:?}"),
+            Act::Ask { node, life } => format!("ask {node}/{life}"),
+            Act::Greet => String::from("greet"),
+        };
+        acts.iter().map(word).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn a_successor_waits_until_the_life_before_it_is_gone() {
+        let (mut members, start) = (Members::new(hello(0, 1)), Instant::now());
+        assert_eq!(line(&members.token(1, 5, start).unwrap()), "ask 1/5");
+        assert_eq!(line(&members.hello(&hello(1, 5))), "1/5 appeared, greet");
+        assert_eq!(line(&members.token(1, 6, start).unwrap()), "");
+        assert_eq!(line(&members.hello(&hello(1, 6))), "");
+        assert_eq!(members.present(), BTreeMap::from([(1, 5)]));
+        assert_eq!(line(&members.gone(1, 5, start)), "1/5 vanished, ask 1/6");
+        assert_eq!(line(&members.hello(&hello(1, 6))), "1/6 appeared, greet");
+    }
+
+    #[test]
+    fn who_does_not_answer_is_asked_again_while_it_is_there() {
+        let (mut members, start) = (Members::new(hello(0, 1)), Instant::now());
+        assert_eq!(line(&members.token(2, 5, start).unwrap()), "ask 2/5");
+        assert_eq!(line(&members.tick(start + ASK_AGAIN / 2)), "");
+        assert_eq!(line(&members.tick(start + ASK_AGAIN)), "ask 2/5");
+        assert_eq!(line(&members.gone(2, 5, start + ASK_AGAIN)), "");
+        assert_eq!(line(&members.tick(start + 3 * ASK_AGAIN)), "");
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_no_twin() {
+        let (mut members, start) = (Members::new(hello(0, 9)), Instant::now());
+        for life in [7, 8, 9] {
+            assert_eq!(line(&members.token(0, life, start).unwrap()), "");
+        }
+        // Another node's life of the same number is no twin's end.
+        assert_eq!(line(&members.gone(1, 8, start)), "");
+        assert_eq!(line(&members.gone(0, 7, start + TWIN_PATIENCE / 2)), "");
+        assert_eq!(line(&members.tick(start + TWIN_PATIENCE)), "twin 8");
+        assert_eq!(line(&members.tick(start + 2 * TWIN_PATIENCE)), "");
     }
 }

@@ -27,10 +27,12 @@ mod members;
 mod messages;
 mod serve;
 mod session;
+mod shared;
 mod strangers;
 mod tls;
 mod traffic;
 mod trust;
+mod watch;
 
 pub use error::{FetchError, HolderFault, LinkError};
 pub use fetch::Wanted;

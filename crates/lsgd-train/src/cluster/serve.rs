@@ -9,8 +9,8 @@ use zenoh::Wait;
 use zenoh::query::Query;
 
 use super::codec::encode;
-use super::link::{Shared, lock};
 use super::messages::ChunkRequest;
+use super::shared::{Shared, lock};
 use super::traffic::Kind;
 
 /// Requests of one asker that wait, at most: several fetches with all their chunks in flight.

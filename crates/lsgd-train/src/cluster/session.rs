@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use zenoh::config::{Config, EndPoint};
@@ -11,9 +12,8 @@ use super::error::LinkError;
 use super::link::LinkConfig;
 use super::tls::Tls;
 
-/// How long a silent peer counts as alive, in milliseconds: killed, frozen or cut off, it is
-/// noticed within 2 s.
-const LEASE: u64 = 1500;
+/// How long a silent peer counts as alive: killed, frozen or cut off, it is noticed within 2 s.
+pub(crate) const LEASE: Duration = Duration::from_millis(1500);
 /// Keep-alives in a lease: three may be lost or late.
 const KEEP_ALIVES: u64 = 5;
 /// The kernel's send buffer, in bytes (Linux doubles it). What is in there goes before anything of
@@ -84,7 +84,7 @@ fn settings(config: &LinkConfig) -> Value {
             },
             "link": {
                 "protocols": ["tcp", "tls"],
-                "tx": { "lease": LEASE, "keep_alive": KEEP_ALIVES },
+                "tx": { "lease": LEASE.as_millis() as u64, "keep_alive": KEEP_ALIVES },
                 "rx": { "max_message_size": LONGEST_MESSAGE },
                 "tcp": { "so_sndbuf": SEND_BUFFER },
                 "tls": tls_settings(config.tls.as_ref()),

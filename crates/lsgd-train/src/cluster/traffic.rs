@@ -57,6 +57,14 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    /// Share of the bytes on the links, both ways, that is no payload.
+    pub fn protocol_share(&self) -> Option<f64> {
+        let link = self.link.filter(|link| link.sent + link.received > 0)?;
+        let flows = self.peers.values().flat_map(BTreeMap::values);
+        let payload: u64 = flows.map(|flow| flow.sent + flow.received).sum();
+        Some(1.0 - payload as f64 / (link.sent + link.received) as f64)
+    }
+
     /// Payload of one kind, over all peers.
     pub fn total(&self, kind: Kind) -> Flow {
         let flows = self.peers.values().filter_map(|peer| peer.get(&kind));

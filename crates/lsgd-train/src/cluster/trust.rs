@@ -5,8 +5,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use super::link::{Event, Shared};
 use super::session::address_of;
+use super::shared::{Event, Shared};
 use super::tls::{Handshake, Tls};
 
 /// Time between two attempts to reach those that were not there.

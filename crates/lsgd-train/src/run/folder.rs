@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::records::{RunRecord, Summary};
 use crate::config::{Config, RunConfig};
 use crate::error::TrainError;
+use crate::train::End;
 
 /// Largest record that is read back, in bytes.
 const LARGEST_RECORD: u64 = 16 << 20;
@@ -48,7 +49,7 @@ impl RunFolder {
     /// [`TrainError::RunExists`] or [`TrainError::NotARun`].
     pub fn check(config: &RunConfig, node: Option<u32>) -> Result<(), TrainError> {
         let path = place(config, node);
-        // Of several nodes one that was killed comes back to its folder.
+        // Of several nodes one that was killed or stopped comes back to its folder.
         let comes_back = node.is_some() && Self::unfinished(config, node).is_some();
         if !path.exists() || comes_back {
             return Ok(());
@@ -60,11 +61,31 @@ impl RunFolder {
         }
     }
 
-    /// The folder of a run that began and did not end, if that is what is there.
+    /// The folder of a run that began and has not come to its end, if that is what is there: it
+    /// was killed, or somebody asked it to stop.
     pub fn unfinished(config: &RunConfig, node: Option<u32>) -> Option<Self> {
-        let path = place(config, node);
-        let unfinished = path.join("run.json").is_file() && !path.join("summary.json").exists();
-        unfinished.then_some(Self { path })
+        let folder = Self {
+            path: place(config, node),
+        };
+        let summary = folder.join("summary.json");
+        let stopped = || read_json(&summary).is_ok_and(|s: Summary| s.end == End::Interrupted);
+        let began = folder.join("run.json").is_file();
+        (began && (!summary.exists() || stopped())).then_some(folder)
+    }
+
+    /// Goes on where it was left: what it came to then is no summary of the whole.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Write`].
+    pub fn reopen(&self) -> Result<(), TrainError> {
+        let summary = self.join("summary.json");
+        match fs::remove_file(&summary) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(TrainError::write(&summary)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Its `run.json`.

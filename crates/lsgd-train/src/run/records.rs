@@ -186,6 +186,8 @@ pub struct NodesSummary {
     pub node: u32,
     /// Bytes, counted.
     pub traffic: Traffic,
+    /// Share of the bytes on the links, both ways, that is no payload: keys, headers, keep-alives.
+    pub protocol_share: Option<f64>,
     /// Bytes this node would have sent in data-parallel training for the same steps: a ring
     /// all-reduce of the gradients between nodes sends `2 (n - 1) / n` of the parameters a step.
     pub data_parallel_bytes: u64,

@@ -116,6 +116,7 @@ fn wait_to_begin(
 fn open_folder(setup: &Setup, start: &Start) -> Result<(RunFolder, RunRecord), TrainError> {
     let joins = start.parameters.is_some() || start.step > 0;
     if joins && let Some(folder) = RunFolder::unfinished(&setup.config.run, setup.member()) {
+        folder.reopen()?;
         let record = folder.record()?;
         return Ok((folder, record));
     }

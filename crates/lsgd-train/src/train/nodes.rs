@@ -76,7 +76,9 @@ impl Nodes {
             to_main: inbox.sender(),
             began: Instant::now(),
             group: None,
+            life,
             has_begun: false,
+            untrusted: None,
         };
         let thread = Builder::new()
             .name(String::from("nodes"))
@@ -183,8 +185,12 @@ struct Driver {
     began: Instant,
     /// The workers, while there are any.
     group: Option<(u64, Group)>,
+    /// Which life of the node this is.
+    life: u64,
     /// Whether the node has begun to train.
     has_begun: bool,
+    /// Where a certificate was last not trusted, and why.
+    untrusted: Option<String>,
 }
 
 impl Driver {
@@ -255,8 +261,18 @@ impl Driver {
                     false => self.fail(error),
                 }
             }
-            Incoming::Twice { node, .. } => self.fail(TrainError::NodeRuns { node }),
-            Incoming::Untrusted { endpoint, why } => self.notice(format!("{endpoint}: {why}")),
+            // Both are told, and the one that began later ends.
+            Incoming::Twice { node, life } if life < self.life => {
+                self.fail(TrainError::NodeRuns { node });
+            }
+            Incoming::Twice { .. } => self.notice(String::from(
+                "another process was started as this node; it is to end itself",
+            )),
+            Incoming::Untrusted { endpoint, why } => {
+                let line = format!("{endpoint}: {why}");
+                self.untrusted = Some(line.clone());
+                self.notice(line);
+            }
             Incoming::Stranger(line) => self.notice(line),
         }
     }
@@ -307,6 +323,7 @@ impl Driver {
                 Action::GiveUp(nodes) => self.fail(TrainError::NodesAbsent {
                     nodes: names(&nodes),
                     seconds: self.setup.config.cluster.wait_seconds,
+                    untrusted: self.untrusted.clone(),
                 }),
                 Action::Record(event) => {
                     if let Some(line) = line(&event) {

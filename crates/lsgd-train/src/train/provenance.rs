@@ -36,6 +36,7 @@ pub fn nodes(setup: &Setup, traffic: Traffic, steps: u64) -> NodesSummary {
     NodesSummary {
         nodes: setup.nodes,
         node: setup.node + 1,
+        protocol_share: traffic.protocol_share(),
         traffic,
         data_parallel_bytes: steps * 2 * (n - 1) * 4 * setup.layout.parameter_len() as u64 / n,
     }

@@ -76,12 +76,12 @@ fn a_link_that_freezes_is_noticed_in_time_and_heals() {
         .collect();
     nodes[1].wait_appeared(0);
     nodes[2].wait_appeared(0);
-    // Bulk is under way when the link freezes.
     let digest = nodes[0].link.publish(snapshot(1));
     nodes[0].link.tell(&status(0, 1), Telling::Report);
     nodes[1].wait_status(|heard| heard.node == 0);
     cable.set_frozen(true);
     let frozen = Instant::now();
+    // A fetch that begins now gets nowhere, and ends with its holder.
     nodes[1].fetch(digest, &[0]);
     // Telling the others is not held up.
     let before = Instant::now();

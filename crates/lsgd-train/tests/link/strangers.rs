@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use lsgd_train::cluster::{ChunkRequest, Incoming, Kind, Telling};
+use lsgd_train::cluster::{ChunkRequest, Kind, Telling};
 use zenoh::Wait;
 
 use crate::nodes::{configs, foreign_session, meet, prefix, snapshot, status};
@@ -15,7 +15,7 @@ fn garbage_on_the_port_changes_nothing() {
     let address = endpoint.strip_prefix("tcp/").unwrap();
     let nodes = meet(configs);
     let noise: Vec<u8> = (0..100_000u32)
-        .map(|index| (index * 7919 >> 3) as u8)
+        .map(|index| ((index * 7919) >> 3) as u8)
         .collect();
     for bytes in [
         &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
@@ -169,9 +169,6 @@ fn a_flood_of_lives_is_no_more_than_a_line() {
     let line = nodes[0].wait_stranger();
     assert!(line.contains("too many"), "{line}");
     nodes[1].link.tell(&status(1, 6), Telling::Report);
-    nodes[0].wait(|incoming| match incoming {
-        Incoming::Status(heard) => Some(assert_eq!(*heard, status(1, 6))),
-        _ => None,
-    });
+    assert_eq!(nodes[0].wait_status(|_| true), status(1, 6));
     drop(tokens);
 }

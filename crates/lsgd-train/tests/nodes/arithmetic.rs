@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::cluster::Cluster;
 use super::program::{Run, Runs, SMOKE};
+use super::simulated::simulate;
 
 const SHORT: [&str; 4] = [
     "budget.steps=24",
@@ -38,6 +39,42 @@ fn two_nodes_of_one_worker_have_the_bits_of_one_node_of_two() {
         let mut cluster = Cluster::start(&runs, &format!("two-{method}"), 2, &two);
         cluster.finish();
         assert_eq!(cluster.digests(), one.digests(), "{method}");
+    }
+}
+
+/// Processes that speak over a network compute what one thread computes that gives every worker of
+/// every node its turn.
+#[test]
+fn nodes_have_the_bits_of_one_thread_that_simulates_them() {
+    let runs = Runs::new();
+    for (name, set) in [
+        (
+            "lsgd",
+            &["method.local_prox=0.1", "method.global_prox=0.2"][..],
+        ),
+        ("statistics", &["method.batch_norm=mean"]),
+        ("bf16", &["cluster.wire=bf16", "method.batch_norm=leader"]),
+        ("local_sgd", &["method.name=local_sgd"]),
+        (
+            "averaged",
+            &[
+                "method.name=local_sgd",
+                "method.batch_norm=mean",
+                "cluster.wire=bf16",
+            ],
+        ),
+    ] {
+        let periods = [
+            "workers.count=2",
+            "method.local_period=4",
+            "method.global_period=8",
+        ];
+        let set = [&SHORT[..], &periods, set].concat();
+        let mut cluster = Cluster::start(&runs, name, 3, &set);
+        cluster.finish();
+        let digests = cluster.digests();
+        assert_eq!(digests.len(), 6);
+        assert_eq!(digests, simulate(SMOKE, &set, 3), "{name}");
     }
 }
 

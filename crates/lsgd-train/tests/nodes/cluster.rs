@@ -1,4 +1,4 @@
-//! Nodes of a run as processes on loopback, and what they say.
+//! Nodes of a run as processes, on loopback unless places for them are given, and what they say.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -25,19 +25,22 @@ pub const ENDLESS: [&str; 4] = [
 pub struct Cluster<'a> {
     runs: &'a Runs,
     name: String,
-    endpoints: Vec<String>,
+    places: Vec<Place>,
     pub nodes: Vec<Node>,
+}
+
+/// Where a node runs.
+pub struct Place {
+    /// A command that runs another there: the program's own is put behind it.
+    pub command: Vec<String>,
+    /// Where the node listens.
+    pub endpoint: String,
 }
 
 impl<'a> Cluster<'a> {
     /// Starts `count` nodes that train the smoke config with these overrides.
     pub fn start(runs: &'a Runs, name: &str, count: usize, set: &[&str]) -> Self {
-        let mut cluster = Self::none(runs, name, count);
-        for number in 1..=count {
-            let node = cluster.node(number, set);
-            cluster.nodes.push(node);
-        }
-        cluster
+        Self::none(runs, name, count).started(set)
     }
 
     /// Room for `count` nodes, none of them started.
@@ -45,22 +48,44 @@ impl<'a> Cluster<'a> {
         let held: Vec<TcpListener> = (0..count)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
             .collect();
-        let endpoint = |held: &TcpListener| format!("tcp/{}", held.local_addr().unwrap());
+        let place = |held: &TcpListener| Place {
+            command: Vec::new(),
+            endpoint: format!("tcp/{}", held.local_addr().unwrap()),
+        };
+        Self::at(runs, name, held.iter().map(place).collect())
+    }
+
+    /// Room for a node at each place, none of them started.
+    pub fn at(runs: &'a Runs, name: &str, places: Vec<Place>) -> Self {
         Self {
             runs,
             name: name.to_owned(),
-            endpoints: held.iter().map(endpoint).collect(),
+            places,
             nodes: Vec::new(),
         }
+    }
+
+    /// Starts all nodes with these overrides.
+    pub fn started(mut self, set: &[&str]) -> Self {
+        for number in 1..=self.places.len() {
+            let node = self.node(number, set);
+            self.nodes.push(node);
+        }
+        self
     }
 
     /// Starts node `number`, once more if it was started before.
     pub fn node(&self, number: usize, set: &[&str]) -> Node {
         let mut arguments = self.runs.arguments("configs/smoke.toml", &self.name, set);
-        let place = format!("{number}/{}", self.endpoints.len());
-        arguments.extend([String::from("--node"), place]);
-        arguments.extend([String::from("--connect"), self.endpoints.join(",")]);
-        Node::start(number, &arguments)
+        let which = format!("{number}/{}", self.places.len());
+        arguments.extend([String::from("--node"), which]);
+        let endpoints: Vec<&str> = self.places.iter().map(|p| p.endpoint.as_str()).collect();
+        arguments.extend([String::from("--connect"), endpoints.join(",")]);
+        let place = &self.places[number - 1].command;
+        Node::start(
+            number,
+            &[&place[..], &[String::from(PROGRAM)], &arguments].concat(),
+        )
     }
 
     /// Kills node `number` and starts it again with the same overrides.
@@ -95,7 +120,7 @@ impl<'a> Cluster<'a> {
 
     /// All nodes' folders.
     pub fn all_runs(&self) -> Vec<Run> {
-        (1..=self.endpoints.len()).map(|n| self.run(n)).collect()
+        (1..=self.places.len()).map(|n| self.run(n)).collect()
     }
 
     /// Digests of all workers, in rank order.
@@ -117,9 +142,10 @@ pub struct Node {
 }
 
 impl Node {
-    fn start(number: usize, arguments: &[String]) -> Self {
-        let mut process = Command::new(PROGRAM)
-            .args(arguments)
+    /// Starts a command, its words as given.
+    pub fn start(number: usize, words: &[String]) -> Self {
+        let mut process = Command::new(&words[0])
+            .args(&words[1..])
             .current_dir(workspace())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

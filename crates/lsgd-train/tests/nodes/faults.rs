@@ -38,9 +38,9 @@ fn a_killed_node_comes_back_with_the_same_command() {
 
         let run = cluster.run(victim);
         let joined = run.events("joined");
-        assert_eq!(
-            joined.len(),
-            2,
+        // More than twice if the others had gone on again before it trained.
+        assert!(
+            joined.len() >= 2,
             "{mode}: its folder holds both of its lives"
         );
         assert!(joined[0]["source"].is_null());

@@ -1,6 +1,7 @@
 //! `launch`: all nodes on this machine by one command.
 
-use super::program::{Runs, SMOKE, run};
+use super::cluster::{ENDLESS, Node};
+use super::program::{PROGRAM, Runs, SMOKE, run};
 
 fn launch(runs: &Runs, name: &str, set: &[&str]) -> super::program::Ran {
     let train = runs.arguments(SMOKE, name, set);
@@ -52,4 +53,24 @@ fn the_code_is_that_of_the_first_node_that_failed() {
         "{}",
         ran.stderr
     );
+}
+
+/// Who asks `launch` to stop asks its nodes, each of which keeps what it trained.
+#[test]
+fn a_signal_reaches_every_node() {
+    let runs = Runs::new();
+    let set = [&ENDLESS[..], &["workers.count=1"]].concat();
+    let train = runs.arguments(SMOKE, "stopped", &set);
+    let launch = [PROGRAM, "launch", "--nodes", "2"]
+        .into_iter()
+        .map(String::from);
+    let mut launch = Node::start(0, &launch.chain(train).collect::<Vec<_>>());
+    launch.hear("node 1 | step ");
+    launch.hear("node 2 | step ");
+    launch.signal("TERM");
+    assert_eq!(launch.end(), Some(130), "{}", launch.said());
+    for node in [1, 2] {
+        let run = runs.get(&format!("stopped/node-{node}"));
+        assert_eq!(run.summary()["end"], "interrupted");
+    }
 }

@@ -5,9 +5,12 @@ mod cluster;
 mod faults;
 mod launching;
 mod meeting;
+#[path = "../../../lsgd-core/examples/simulated/memory.rs"]
+mod memory;
 #[allow(
     dead_code,
     reason = "shared with the tests of one node, which use all of it"
 )]
 #[path = "../program/program.rs"]
 mod program;
+mod simulated;

@@ -1,0 +1,152 @@
+//! The link's own thread: who is there, and everything that the driver is told.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use zenoh::Wait;
+use zenoh::qos::{CongestionControl, Priority};
+use zenoh::query::ConsolidationMode;
+use zenoh::sample::SampleKind;
+
+use super::link::{Incoming, LinkConfig, Telling};
+use super::members::{Act, Members};
+use super::session;
+use super::shared::{Event, Shared, lock};
+use super::traffic::Kind;
+
+/// Longest time until something that is due is looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// When that takes as long as a lease, this process was frozen.
+const FROZEN: Duration = session::LEASE;
+/// How long an answer to a hello may take. It is asked for again before that.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The thread that keeps track of who is there and calls the sink.
+pub(super) struct OwnThread<S> {
+    pub config: LinkConfig,
+    pub shared: Arc<Shared>,
+    pub members: Members,
+    pub sink: S,
+}
+
+impl<S: FnMut(Incoming)> OwnThread<S> {
+    /// Until the link is closed.
+    pub fn run(mut self, inbox: &Receiver<Event>) {
+        let mut is_out = false;
+        loop {
+            let before = Instant::now();
+            let event = inbox.recv_timeout(TICK);
+            let now = Instant::now();
+            is_out |= now.duration_since(before) > FROZEN;
+            let acts = match event {
+                Ok(Event::Close) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => self.members.tick(now),
+                Ok(event) => self.handle(event, now),
+            };
+            *lock(&self.shared.present) = self.members.present();
+            for act in acts {
+                self.act(act);
+            }
+            if is_out {
+                is_out = !self.join_again(inbox);
+            }
+            if let Some(line) = self.shared.strangers.line(now) {
+                (self.sink)(Incoming::Stranger(line));
+            }
+        }
+    }
+
+    /// Begins anew with another session: this process was frozen for longer than the lease, so
+    /// others have given it up. What they then open to it, Zenoh takes for part of the connection
+    /// that it still believes in, and the two sides would disagree on what was declared.
+    fn join_again(&mut self, inbox: &Receiver<Event>) -> bool {
+        self.shared.leave();
+        // What was heard of others before is over; the rest is not.
+        let waiting: Vec<_> = inbox.try_iter().collect();
+        for event in waiting {
+            match event {
+                Event::Token(..) | Event::Hello(..) => {}
+                Event::Told(..) => {
+                    self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+                }
+                event => self.shared.send(event),
+            }
+        }
+        for act in self.members.forget() {
+            self.act(act);
+        }
+        *lock(&self.shared.present) = self.members.present();
+        let joined = session::open(&self.config)
+            .map_err(|error| error.to_string())
+            .and_then(|session| self.shared.join(session).map_err(|error| error.to_string()));
+        if let Err(why) = &joined {
+            self.shared.strangers.note("joining again", why);
+        }
+        joined.is_ok()
+    }
+
+    fn handle(&mut self, event: Event, now: Instant) -> Vec<Act> {
+        match event {
+            Event::Token(node, life, SampleKind::Put) => {
+                self.members.token(node, life, now).unwrap_or_else(|why| {
+                    let key = self.shared.keys.token(node, life);
+                    self.shared.strangers.note(&key, &why);
+                    Vec::new()
+                })
+            }
+            Event::Token(node, life, SampleKind::Delete) => self.members.gone(node, life, now),
+            Event::Hello(hello, length) => {
+                self.shared.meter.received(hello.node, Kind::Other, length);
+                self.members.hello(&hello)
+            }
+            Event::Told(told, length) => {
+                self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+                let kind = told.telling.kind();
+                let told = self.members.told(told);
+                told.into_iter()
+                    .map(|told| {
+                        self.shared.meter.received(told.status.node, kind, length);
+                        Act::Say(Incoming::Status(told.status))
+                    })
+                    .collect()
+            }
+            Event::Fetched(digest, outcome) => {
+                vec![Act::Say(Incoming::Fetched { digest, outcome })]
+            }
+            Event::Untrusted(endpoint, why) => {
+                vec![Act::Say(Incoming::Untrusted { endpoint, why })]
+            }
+            Event::Close => Vec::new(),
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Say(incoming) => (self.sink)(incoming),
+            Act::Ask { node, life } => self.ask(node, life),
+            Act::Greet => {
+                let latest = lock(&self.shared.latest).clone();
+                if let Some(status) = latest {
+                    self.shared.tell(&status, Telling::Heartbeat);
+                }
+            }
+        }
+    }
+
+    fn ask(&self, node: u32, life: u64) {
+        let shared = self.shared.clone();
+        // It fails only while the session closes; what is lost is asked again.
+        let _ = self
+            .shared
+            .session()
+            .get(self.shared.keys.hello(node, life))
+            .priority(Priority::InteractiveHigh)
+            .congestion_control(CongestionControl::Drop)
+            .consolidation(ConsolidationMode::None)
+            .timeout(HELLO_TIMEOUT)
+            .callback(move |reply| shared.receive_hello((node, life), &reply))
+            .wait();
+    }
+}
