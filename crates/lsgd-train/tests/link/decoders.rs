@@ -7,28 +7,7 @@ use lsgd_train::cluster::{ChunkRequest, Hello, Telling, Told};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-/// What a decoder must do with any bytes: refuse them, or read what is written the same again.
-fn decode_all(bytes: &[u8]) {
-    if let Ok(told) = Told::decode(bytes) {
-        assert_eq!(told.encode(), bytes);
-    }
-    if let Ok(status) = Status::decode(bytes) {
-        assert_eq!(status.encode(), bytes);
-    }
-    if let Ok(hello) = Hello::decode(bytes) {
-        // Its keys may have come in another order, or twice.
-        assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
-    }
-    if let Ok(request) = ChunkRequest::decode(bytes) {
-        assert_eq!(request.encode(), bytes);
-        for values in [0, 1, 1 << 15, 15_000_000, usize::MAX] {
-            if let Ok(range) = request.range(values) {
-                assert!(range.end <= values && range.len() <= ChunkRequest::MOST_VALUES);
-                assert!(!range.is_empty());
-            }
-        }
-    }
-}
+use crate::decoding::decode_all;
 
 fn told() -> impl Strategy<Value = Told> {
     let numbers = (any::<u32>(), any::<[u64; 5]>(), any::<u32>(), any::<u64>());
@@ -46,7 +25,8 @@ fn told() -> impl Strategy<Value = Told> {
                 digest: SnapshotDigest(digest),
             });
             let offer = Offer { round: 3, vector };
-            let [life, sequence, progress, rounds, steps] = counts;
+            // Nothing beyond 2^53 is decoded.
+            let [life, sequence, progress, rounds, steps] = counts.map(|count| count >> 11);
             Told {
                 telling: if is_report {
                     Telling::Report

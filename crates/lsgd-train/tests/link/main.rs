@@ -1,6 +1,7 @@
 //! The link between nodes, over real Zenoh sessions on loopback.
 
 mod decoders;
+mod decoding;
 mod fetching;
 mod meeting;
 mod nodes;
