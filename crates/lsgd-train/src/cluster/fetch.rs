@@ -22,7 +22,7 @@ use super::traffic::Kind;
 
 /// Chunks asked for at a time: enough to keep a link busy for a round trip, few enough that what
 /// waits in the holder stays small.
-const WINDOW: usize = 4;
+const WINDOW: usize = 8;
 /// How long a chunk may take. A holder that is gone is noticed by its token long before; this is
 /// for one that is there and does not answer, also behind other vectors on a slow link.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(15);

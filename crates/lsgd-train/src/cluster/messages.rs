@@ -63,8 +63,8 @@ pub struct ChunkRequest {
 }
 
 impl ChunkRequest {
-    /// Most values in one answer: 128 KiB of f32.
-    pub const MOST_VALUES: usize = 1 << 15;
+    /// Most values in one answer: 64 KiB of f32.
+    pub const MOST_VALUES: usize = 1 << 14;
     /// Its length in bytes. Nothing longer or shorter is decoded.
     pub const LENGTH: usize = 4 + 32 + 8 + 4;
 

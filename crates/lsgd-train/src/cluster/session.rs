@@ -19,6 +19,10 @@ const KEEP_ALIVES: u64 = 5;
 /// The kernel's send buffer, in bytes (Linux doubles it). What is in there goes before anything of
 /// higher priority: at 10 Mbit/s, a fifth of a second of it.
 const SEND_BUFFER: u32 = 128 * 1024;
+/// How long part of a vector waits for room in the queue of a link, in microseconds, before the link
+/// is given up. Zenoh holds a lock of the link meanwhile, so a death is not noticed before that. It
+/// has to be enough for a chunk, so a link may be as slow as 1 Mbit/s.
+const PATIENCE: u64 = 900_000;
 /// Longest message that is put together from fragments, in bytes: nothing here is longer.
 const LONGEST_MESSAGE: u64 = 256 * 1024;
 
@@ -84,7 +88,13 @@ fn settings(config: &LinkConfig) -> Value {
             },
             "link": {
                 "protocols": ["tcp", "tls"],
-                "tx": { "lease": LEASE.as_millis() as u64, "keep_alive": KEEP_ALIVES },
+                "tx": {
+                    "lease": LEASE.as_millis() as u64,
+                    "keep_alive": KEEP_ALIVES,
+                    "queue": {
+                        "congestion_control": { "block": { "wait_before_close": PATIENCE } },
+                    },
+                },
                 "rx": { "max_message_size": LONGEST_MESSAGE },
                 "tcp": { "so_sndbuf": SEND_BUFFER },
                 "tls": tls_settings(config.tls.as_ref()),

@@ -1,5 +1,7 @@
 //! Nodes of a run as processes, on loopback unless places for them are given, and what they say.
 
+#![allow(dead_code, reason = "shared by two tests, each of which uses a part")]
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -183,6 +185,16 @@ impl Node {
             if line.contains(text) {
                 return line;
             }
+        }
+    }
+
+    /// Waits for lines that contain each of `texts`, in any order.
+    #[track_caller]
+    pub fn hear_all(&mut self, texts: &[String]) {
+        let mut missing: Vec<&String> = texts.iter().collect();
+        while !missing.is_empty() {
+            let line = self.hear("");
+            missing.retain(|text| !line.contains(*text));
         }
     }
 
