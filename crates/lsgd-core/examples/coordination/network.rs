@@ -334,6 +334,8 @@ impl Network {
                     self.bid(node);
                 }
             }
+            // No time passes for one that is stopped.
+            Due::Wake(node) if self.is_frozen(node) => self.after(RECONNECT, Due::Wake(node)),
             Due::Wake(node) => {
                 let due = |host: &Host| host.wakes_at.is_some_and(|at| at <= now);
                 if self.host(node).is_some_and(due) {

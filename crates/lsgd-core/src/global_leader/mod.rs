@@ -30,6 +30,10 @@ pub use action::Action;
 pub use membership::{Membership, Wire};
 use peers::Peers;
 
+/// Within so long a node that has appeared is told what was said before. Where many appear, one
+/// status is for all of them: with one for each, the start of 512 nodes would take 10^8 messages.
+const GREETING: Duration = Duration::from_millis(50);
+
 /// The state of the exchange between nodes, at one of them.
 #[derive(Debug)]
 pub struct GlobalLeader {
@@ -60,6 +64,8 @@ pub struct GlobalLeader {
     began_waiting: Duration,
     awaited: BTreeSet<u32>,
     told_at: Duration,
+    /// When it repeats its status to those that have appeared since it was told.
+    greets_at: Option<Duration>,
     actions: VecDeque<Action>,
 }
 
@@ -157,6 +163,7 @@ impl GlobalLeader {
             began_waiting: now,
             awaited: BTreeSet::new(),
             told_at: now,
+            greets_at: None,
             actions: VecDeque::new(),
         };
         leader.tell(now, false);
@@ -172,8 +179,8 @@ impl GlobalLeader {
         self.peers.appeared(node, life, now);
         let step = self.step;
         self.record(Event::NodeAppeared { step, node });
-        // It may have missed what was said before.
-        self.tell(now, true);
+        // It may have missed what was said before; others may appear in the same moment.
+        self.greets_at.get_or_insert(now + GREETING);
         self.advance(now);
     }
 
@@ -234,7 +241,7 @@ impl GlobalLeader {
 
     /// Time has passed. Call it at [`deadline`](Self::deadline) or more often.
     pub fn tick(&mut self, now: Duration) {
-        if now >= self.told_at + self.heartbeat() {
+        if now >= self.tells_at() {
             self.tell(now, true);
         }
         self.advance(now);
@@ -242,7 +249,7 @@ impl GlobalLeader {
 
     /// When the passing of time alone may lead to something.
     pub fn deadline(&self) -> Duration {
-        let beat = self.told_at + self.heartbeat();
+        let beat = self.tells_at();
         let limit = self.membership.limit;
         let other = match self.stage {
             Stage::Meeting { since } => {
@@ -325,6 +332,7 @@ impl GlobalLeader {
     fn tell(&mut self, now: Duration, heartbeat: bool) {
         self.sequence += 1;
         self.told_at = now;
+        self.greets_at = None;
         let status = Status {
             node: self.membership.node,
             life: self.membership.life,
@@ -339,6 +347,12 @@ impl GlobalLeader {
             result: self.result.as_ref().map(|(offered, _)| *offered),
         };
         self.actions.push_back(Action::Tell { status, heartbeat });
+    }
+
+    /// When it tells its status even if nothing happens.
+    fn tells_at(&self) -> Duration {
+        let beat = self.told_at + self.heartbeat();
+        self.greets_at.map_or(beat, |at| at.min(beat))
     }
 
     /// Often enough that a status that is lost costs the others a second, and that a node that gets

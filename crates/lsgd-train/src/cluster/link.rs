@@ -165,6 +165,7 @@ impl Link {
             shared: shared.clone(),
             members: Members::new(own),
             sink,
+            greets: false,
         };
         let no_thread = |error: io::Error| LinkError::NoThread {
             why: error.to_string(),

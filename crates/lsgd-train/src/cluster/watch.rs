@@ -29,12 +29,15 @@ pub(super) struct OwnThread<S> {
     pub shared: Arc<Shared>,
     pub members: Members,
     pub sink: S,
+    /// Whether somebody has appeared who has not heard this node's status.
+    pub greets: bool,
 }
 
 impl<S: FnMut(Incoming)> OwnThread<S> {
     /// Until the link is closed.
     pub fn run(mut self, inbox: &Receiver<Event>) {
         let mut is_out = false;
+        let mut greeted = Instant::now();
         loop {
             let before = Instant::now();
             let event = inbox.recv_timeout(TICK);
@@ -51,6 +54,10 @@ impl<S: FnMut(Incoming)> OwnThread<S> {
             }
             if is_out {
                 is_out = !self.join_again(inbox);
+            }
+            if self.greets && now.duration_since(greeted) >= TICK {
+                greeted = now;
+                self.greet();
             }
             if let Some(line) = self.shared.strangers.line(now) {
                 (self.sink)(Incoming::Stranger(line));
@@ -126,12 +133,16 @@ impl<S: FnMut(Incoming)> OwnThread<S> {
         match act {
             Act::Say(incoming) => (self.sink)(incoming),
             Act::Ask { node, life } => self.ask(node, life),
-            Act::Greet => {
-                let latest = lock(&self.shared.latest).clone();
-                if let Some(status) = latest {
-                    self.shared.tell(&status, Telling::Heartbeat);
-                }
-            }
+            Act::Greet => self.greets = true,
+        }
+    }
+
+    /// Repeats this node's status, once for all that have appeared since.
+    fn greet(&mut self) {
+        self.greets = false;
+        let latest = lock(&self.shared.latest).clone();
+        if let Some(status) = latest {
+            self.shared.tell(&status, Telling::Heartbeat);
         }
     }
 
