@@ -188,16 +188,6 @@ impl Node {
         }
     }
 
-    /// Waits for lines that contain each of `texts`, in any order.
-    #[track_caller]
-    pub fn hear_all(&mut self, texts: &[String]) {
-        let mut missing: Vec<&String> = texts.iter().collect();
-        while !missing.is_empty() {
-            let line = self.hear("");
-            missing.retain(|text| !line.contains(*text));
-        }
-    }
-
     /// Sends it a signal by name.
     pub fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();

@@ -1,0 +1,97 @@
+//! Deaths beside a transfer that fills the links.
+
+use std::time::{Duration, Instant};
+
+use super::cluster::Cluster;
+use super::hear_of;
+use super::network::{Link, Network};
+use super::program::Runs;
+
+/// 61 MB of parameters, offered at the first step: two others fetch them for more than a minute and
+/// a half at 10 Mbit/s.
+const LARGE: [&str; 13] = [
+    "run.mode=sync",
+    "model.name=vgg16",
+    "data.shape=[3, 32, 32]",
+    "data.examples=64",
+    "data.batch_size=2",
+    "method.local_period=1",
+    "method.global_period=1",
+    "method.loss_window=1",
+    "workers.count=1",
+    "evaluate.every_steps=1000000",
+    "evaluate.examples=2",
+    "budget.minutes=30",
+    "cluster.insecure=true",
+];
+
+/// Bytes that only parameters come to so soon.
+const UNDER_WAY: u64 = 3_000_000;
+
+/// In which a node that is cut off is to be noticed.
+const NOTICED: Duration = Duration::from_secs(2);
+
+/// In which one that is back is to be: others try to connect every second, each time for two.
+const BACK: Duration = Duration::from_secs(5);
+
+/// Nothing that nodes say of each other waits behind the parameters, and a link that is dead while
+/// it is full of them holds up no other.
+#[test]
+fn a_dead_node_is_noticed_in_time_beside_a_large_snapshot() {
+    let Some(network) = Network::of(&[3]) else {
+        return;
+    };
+    network.shape("10mbit", "50ms");
+    let runs = Runs::new();
+    let mut cluster = Cluster::at(&runs, "large", network.places()).started(&LARGE);
+    let leader = network.await_sent(&[1, 2, 3], UNDER_WAY);
+    let followers: Vec<usize> = (1..=3).filter(|node| *node != leader).collect();
+    let [first, second] = followers[..] else {
+        unreachable!("three nodes");
+    };
+
+    network.set_node(first, Link::Down);
+    let noticed = [
+        (leader, &[first][..]),
+        (second, &[first]),
+        (first, &[leader, second]),
+    ];
+    heard_within(NOTICED, &mut cluster, &noticed, "is gone");
+    // What the other one fetches comes on all the same.
+    network.await_sent(&[leader], UNDER_WAY);
+
+    network.set_node(first, Link::Up);
+    let noticed = [(leader, &[first][..]), (second, &[first])];
+    heard_within(BACK, &mut cluster, &noticed, "is there");
+
+    network.set_node(leader, Link::Down);
+    let noticed = [(first, &[leader][..]), (second, &[leader])];
+    heard_within(NOTICED, &mut cluster, &noticed, "is gone");
+
+    // Alone, nobody waits for anybody.
+    network.set_node(first, Link::Down);
+    let noticed = [(first, &[second][..]), (second, &[first])];
+    heard_within(NOTICED, &mut cluster, &noticed, "is gone");
+    cluster.stop();
+    let lost = |node| -> Vec<u64> {
+        let events = cluster.run(node).events("node_lost");
+        let lost = events.iter().map(|event| event["node"].as_u64().unwrap());
+        lost.map(|node| node + 1).collect()
+    };
+    assert_eq!(lost(second), [first, leader, first].map(|n| n as u64));
+    assert_eq!(lost(leader)[0], first as u64);
+}
+
+/// Asserts that nodes say this of others, all within `limit` from now.
+#[track_caller]
+fn heard_within(limit: Duration, cluster: &mut Cluster, who: &[(usize, &[usize])], what: &str) {
+    let began = Instant::now();
+    for (node, others) in who {
+        hear_of(&mut cluster.nodes[node - 1], others, what);
+        let took = began.elapsed();
+        assert!(
+            took < limit,
+            "node {node}: {others:?} {what} after {took:?}"
+        );
+    }
+}

@@ -1,0 +1,249 @@
+//! A network of namespaces: one for each node, and one with the bridges between them.
+
+use std::ops::RangeInclusive;
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::cluster::Place;
+
+/// One network at a time: these tests take times, and two would take each other's.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// When what is waited for is taken never to happen.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Nodes from 1, each on a link of its own to the bridge of its part of the network. Dropping it
+/// removes everything.
+pub struct Network {
+    name: String,
+    /// Nodes of each part.
+    parts: Vec<usize>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Network {
+    /// A network whose parts, one joined to the next, have so many nodes. Without the means to make
+    /// one it says so, and there is none.
+    pub fn of(parts: &[usize]) -> Option<Self> {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = MADE.fetch_add(1, Ordering::Relaxed);
+        let network = Self {
+            name: format!("lsgd-{}-{made}", process::id()),
+            parts: parts.to_vec(),
+            _alone: alone,
+        };
+        match network.lay() {
+            Ok(()) => Some(network),
+            Err(why) => {
+                eprintln!("skipped: no network of namespaces can be made here: {why}");
+                None
+            }
+        }
+    }
+
+    fn lay(&self) -> Result<(), String> {
+        shown("tc", &["-V"])?;
+        let hub = self.hub();
+        ip(&["netns", "add", &hub])?;
+        let mut node = 0;
+        for (part, &nodes) in self.parts.iter().enumerate() {
+            let bridge = format!("bridge-{part}");
+            ip(&["-n", &hub, "link", "add", &bridge, "type", "bridge"])?;
+            ip(&["-n", &hub, "link", "set", &bridge, "up"])?;
+            if part > 0 {
+                let [here, there] = [format!("left-{part}"), format!("right-{part}")];
+                let veth = ["type", "veth", "peer", "name", &there];
+                ip(&[&["-n", &hub, "link", "add", &here][..], &veth].concat())?;
+                let before = format!("bridge-{}", part - 1);
+                self.attach(&here, &before)?;
+                self.attach(&there, &bridge)?;
+            }
+            for _ in 0..nodes {
+                node += 1;
+                self.connect(node, &bridge)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(&self, node: usize, bridge: &str) -> Result<(), String> {
+        let (hub, space) = (self.hub(), self.space(node));
+        ip(&["netns", "add", &space])?;
+        let veth = ["type", "veth", "peer", "name", &port(node), "netns", &hub];
+        ip(&[&["link", "add", LINK, "netns", &space][..], &veth].concat())?;
+        self.attach(&port(node), bridge)?;
+        let address = format!("{}/16", address(node));
+        ip(&["-n", &space, "addr", "add", &address, "dev", LINK])?;
+        ip(&["-n", &space, "link", "set", LINK, "up"])?;
+        ip(&["-n", &space, "link", "set", "lo", "up"])
+    }
+
+    fn attach(&self, device: &str, bridge: &str) -> Result<(), String> {
+        let link = ["-n", &self.hub(), "link", "set", device];
+        ip(&[&link[..], &["master", bridge]].concat())?;
+        ip(&[&link[..], &["up"]].concat())
+    }
+
+    /// Lets every node's link carry so much each way, such as `10mbit`. What cannot leave within
+    /// `latency`, such as `50ms`, is lost.
+    pub fn shape(&self, rate: &str, latency: &str) {
+        // A burst of a few packets: larger ones are sent, and lost, in parts.
+        let shaper = ["tbf", "rate", rate, "burst", "5kb", "latency", latency];
+        self.tc("qdisc", &[&["root"][..], &shaper].concat());
+    }
+
+    /// Loses this share of all packets, each way.
+    pub fn lose(&self, share: f64) {
+        // A program for the kernel's packet filter, as not every kernel has `netem`:
+        //     ld rand; jge #THRESHOLD, drop; ret #TC_ACT_OK; drop: ret #TC_ACT_SHOT
+        let random = 0xffff_f038_u32;
+        let threshold = ((1.0 - share) * 2f64.powi(32)) as u32;
+        let program = format!("4,32 0 0 {random},53 1 0 {threshold},6 0 0 0,6 0 0 2,");
+        self.tc("qdisc", &["clsact"]);
+        // Where it arrives: where it leaves, TCP would be told.
+        let filter = ["ingress", "bpf", "direct-action", "bytecode", &program];
+        self.tc("filter", &filter);
+    }
+
+    /// Adds something at both ends of every node's link.
+    fn tc(&self, what: &str, rest: &[&str]) {
+        for node in self.nodes() {
+            for (space, device) in [(self.space(node), LINK), (self.hub(), &port(node))] {
+                let place = ["-n", &space, what, "add", "dev", device];
+                shown("tc", &[&place[..], rest].concat()).unwrap();
+            }
+        }
+    }
+
+    /// Where the nodes run.
+    pub fn places(&self) -> Vec<Place> {
+        let place = |node| Place {
+            command: ["ip", "netns", "exec", &self.space(node)]
+                .map(String::from)
+                .to_vec(),
+            endpoint: format!("tcp/{}:7447", address(node)),
+        };
+        self.nodes().map(place).collect()
+    }
+
+    /// Takes a node's link away, or gives it back. Nobody is told.
+    pub fn set_node(&self, node: usize, state: Link) {
+        self.set(&port(node), state);
+    }
+
+    /// Cuts a part, from 1, off those before it, or joins them again. Nobody is told.
+    pub fn set_part(&self, part: usize, state: Link) {
+        self.set(&format!("left-{part}"), state);
+    }
+
+    fn set(&self, device: &str, state: Link) {
+        let state = match state {
+            Link::Up => "up",
+            Link::Down => "down",
+        };
+        ip(&["-n", &self.hub(), "link", "set", device, state]).unwrap();
+    }
+
+    /// Bytes that a node has sent.
+    pub fn sent(&self, node: usize) -> u64 {
+        let show = ["-n", &self.hub(), "-s", "-j", "link", "show", &port(node)];
+        let links: Value = serde_json::from_str(&shown("ip", &show).unwrap()).unwrap();
+        links[0]["stats64"]["rx"]["bytes"].as_u64().unwrap()
+    }
+
+    /// Waits until one of `nodes` has sent `bytes` more than now, and returns which.
+    #[track_caller]
+    pub fn await_sent(&self, nodes: &[usize], bytes: u64) -> usize {
+        let until: Vec<u64> = nodes.iter().map(|&node| self.sent(node) + bytes).collect();
+        let began = Instant::now();
+        loop {
+            for (&node, &until) in nodes.iter().zip(&until) {
+                if self.sent(node) >= until {
+                    return node;
+                }
+            }
+            assert!(
+                began.elapsed() < LIMIT,
+                "{nodes:?} did not send {bytes} bytes"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Segments that a node's TCP has sent once more.
+    pub fn sent_again(&self, node: usize) -> u64 {
+        let cat = ["netns", "exec", &self.space(node), "cat", "/proc/net/snmp"];
+        let counters = shown("ip", &cat).unwrap();
+        let mut lines = counters.lines().filter(|line| line.starts_with("Tcp:"));
+        let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+        let mut both = names.split(' ').zip(values.split(' '));
+        let (_, count) = both.find(|(name, _)| *name == "RetransSegs").unwrap();
+        count.parse().unwrap()
+    }
+
+    fn nodes(&self) -> RangeInclusive<usize> {
+        1..=self.parts.iter().sum()
+    }
+
+    /// The namespace of the bridges.
+    fn hub(&self) -> String {
+        format!("{}-hub", self.name)
+    }
+
+    /// The namespace of a node.
+    fn space(&self, node: usize) -> String {
+        format!("{}-{node}", self.name)
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // What is in a namespace goes with it. Those that were never made are no loss.
+        for space in self.nodes().map(|n| self.space(n)).chain([self.hub()]) {
+            let _ = ip(&["netns", "delete", &space]);
+        }
+    }
+}
+
+/// What a link is set to.
+#[derive(Debug, Clone, Copy)]
+pub enum Link {
+    Up,
+    Down,
+}
+
+/// A node's end of its link.
+const LINK: &str = "eth0";
+
+/// The other end.
+fn port(node: usize) -> String {
+    format!("port-{node}")
+}
+
+fn address(node: usize) -> String {
+    format!("10.77.0.{node}")
+}
+
+fn ip(arguments: &[&str]) -> Result<(), String> {
+    shown("ip", arguments).map(drop)
+}
+
+/// What a command prints; if it fails, what it says of it.
+fn shown(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let ran = Command::new(program).args(arguments).output();
+    let ran = ran.map_err(|error| format!("{program}: {error}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    match ran.status.success() {
+        true => Ok(text(&ran.stdout)),
+        false => {
+            let command = arguments.join(" ");
+            Err(format!("{program} {command}: {}", text(&ran.stderr)))
+        }
+    }
+}
