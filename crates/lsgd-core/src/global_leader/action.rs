@@ -18,7 +18,7 @@ pub enum Action {
     /// Let others fetch this vector.
     Publish(Arc<Snapshot>),
     /// Get a vector from one of the nodes that have it, and answer with
-    /// [`fetched`](GlobalLeader::fetched).
+    /// [`fetched`](crate::GlobalLeader::fetched).
     Fetch {
         /// Which.
         vector: Offered,
