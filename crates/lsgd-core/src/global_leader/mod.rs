@@ -206,7 +206,8 @@ impl GlobalLeader {
         self.advance(now);
     }
 
-    /// The node got on with something: its workers took a step, or were evaluated.
+    /// The node got on with something: its workers took a step or were evaluated, or part of a vector
+    /// came.
     pub fn progress(&mut self) {
         self.progress += 1;
     }

@@ -2,20 +2,30 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use lsgd_core::{Snapshot, SnapshotDigest};
 
 /// Vectors kept of those published here, and again of those fetched: an exchange needs the newest,
 /// and a node that is an exchange behind the one before it.
 const KEPT: usize = 3;
+/// More are kept while somebody fetches them: on a slow link that takes longer than several exchanges.
+const FETCHED_WITHIN: Duration = Duration::from_secs(5);
+/// So many at most.
+const MOST: usize = 8;
 
-type Held = VecDeque<(SnapshotDigest, Arc<Snapshot>)>;
+#[derive(Debug)]
+struct Held {
+    digest: SnapshotDigest,
+    snapshot: Arc<Snapshot>,
+    asked: Option<Instant>,
+}
 
 /// The last few vectors, by reference. Those fetched never push out the node's own.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
-    published: Mutex<Held>,
-    fetched: Mutex<Held>,
+    published: Mutex<VecDeque<Held>>,
+    fetched: Mutex<VecDeque<Held>>,
 }
 
 impl Board {
@@ -34,16 +44,27 @@ impl Board {
         [&self.published, &self.fetched]
             .into_iter()
             .find_map(|held| {
-                let held = held.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut held = held.iter();
-                held.find_map(|(name, snapshot)| (name == digest).then(|| snapshot.clone()))
+                let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                let held = held.iter_mut().find(|held| held.digest == *digest)?;
+                held.asked = Some(Instant::now());
+                Some(held.snapshot.clone())
             })
     }
 }
 
-fn put(held: &Mutex<Held>, digest: SnapshotDigest, snapshot: Arc<Snapshot>) {
-    let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-    held.retain(|(name, _)| *name != digest);
-    held.push_front((digest, snapshot));
-    held.truncate(KEPT);
+fn put(board: &Mutex<VecDeque<Held>>, digest: SnapshotDigest, snapshot: Arc<Snapshot>) {
+    let mut held = board.lock().unwrap_or_else(PoisonError::into_inner);
+    held.retain(|held| held.digest != digest);
+    held.push_front(Held {
+        digest,
+        snapshot,
+        asked: None,
+    });
+    let mut place = 0;
+    held.retain(|held| {
+        place += 1;
+        let in_use = held.asked.is_some_and(|at| at.elapsed() < FETCHED_WITHIN);
+        place <= KEPT || in_use
+    });
+    held.truncate(MOST);
 }

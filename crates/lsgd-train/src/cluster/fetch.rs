@@ -147,6 +147,7 @@ impl Fetches {
             in_flight -= 1;
             let bytes = take(&mut vector, &range, reply, shared.wire.width())?;
             shared.meter.received(holder, Kind::of(source), bytes);
+            shared.send(Event::Arrived);
         }
         if let Some(index) = vector.first_not_finite() {
             return Err(HolderFault::NotFinite { index });

@@ -88,6 +88,8 @@ pub enum Incoming {
     },
     /// A status of a node that has appeared.
     Status(Status),
+    /// Part of a vector that is being fetched has come.
+    Arrived,
     /// A fetch has ended.
     Fetched {
         /// What was to be fetched.

@@ -13,15 +13,17 @@ use super::link::LinkConfig;
 use super::tls::Tls;
 
 /// How long a silent peer counts as alive: killed, frozen or cut off, it is noticed within 2 s.
-pub(crate) const LEASE: Duration = Duration::from_millis(1500);
+pub(crate) const LEASE: Duration = Duration::from_millis(1250);
 /// Keep-alives in a lease: three may be lost or late.
 const KEEP_ALIVES: u64 = 5;
 /// The kernel's send buffer, in bytes (Linux doubles it). What is in there goes before anything of
 /// higher priority: at 10 Mbit/s, a fifth of a second of it.
 const SEND_BUFFER: u32 = 128 * 1024;
-/// How long part of a vector waits for room in the queue of a link, in microseconds, before the link
-/// is given up. Zenoh holds a lock of the link meanwhile, so a death is not noticed before that. It
-/// has to be enough for a chunk, so a link may be as slow as 1 Mbit/s.
+/// Batches, of 64 KiB, that the queue of a link has for parts of vectors: as many as a fetch asks for
+/// at a time. What finds no room there waits, and holds a lock of the link that Zenoh needs to notice
+/// a death.
+const VECTOR_QUEUE: u64 = 16;
+/// How long it waits, in microseconds, before the link is given up.
 const PATIENCE: u64 = 900_000;
 /// Longest message that is put together from fragments, in bytes: nothing here is longer.
 const LONGEST_MESSAGE: u64 = 256 * 1024;
@@ -92,6 +94,7 @@ fn settings(config: &LinkConfig) -> Value {
                     "lease": LEASE.as_millis() as u64,
                     "keep_alive": KEEP_ALIVES,
                     "queue": {
+                        "size": { "background": VECTOR_QUEUE },
                         "congestion_control": { "block": { "wait_before_close": PATIENCE } },
                     },
                 },

@@ -31,6 +31,8 @@ pub(super) enum Event {
     Token(u32, u64, SampleKind),
     Hello(Hello, usize),
     Told(Told, usize),
+    /// Part of a vector.
+    Arrived,
     Fetched(SnapshotDigest, Result<(Arc<Snapshot>, u32), FetchError>),
     Untrusted(String, String),
     Close,

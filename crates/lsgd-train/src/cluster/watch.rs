@@ -119,6 +119,7 @@ impl<S: FnMut(Incoming)> OwnThread<S> {
                     })
                     .collect()
             }
+            Event::Arrived => vec![Act::Say(Incoming::Arrived)],
             Event::Fetched(digest, outcome) => {
                 vec![Act::Say(Incoming::Fetched { digest, outcome })]
             }

@@ -249,6 +249,8 @@ impl Driver {
             Incoming::Appeared { node, life } => self.leader.appeared(node, life, now),
             Incoming::Vanished { node, life } => self.leader.vanished(node, life, now),
             Incoming::Status(status) => self.leader.receive(status, now),
+            // On a slow link a vector takes longer than others wait for who gets on with nothing.
+            Incoming::Arrived => self.leader.progress(),
             Incoming::Fetched { digest, outcome } => {
                 let outcome = outcome.map(|(snapshot, _)| snapshot);
                 let outcome = outcome.map_err(|why| why.to_string());

@@ -140,6 +140,20 @@ fn the_board_keeps_only_the_last_few() {
     }
 }
 
+/// On a slow link a fetch takes longer than several exchanges.
+#[test]
+fn what_somebody_fetches_stays_on_the_board() {
+    let nodes = meet(configs("slow", 3));
+    let first = nodes[0].link.publish(snapshot(1));
+    nodes[1].fetch(first, &[0]);
+    nodes[1].wait_fetched(first).unwrap();
+    for seed in 2..6 {
+        nodes[0].link.publish(snapshot(seed));
+    }
+    nodes[2].fetch(first, &[0]);
+    nodes[2].wait_fetched(first).unwrap();
+}
+
 /// Node 0 of two, played by `answer`: whatever it says to a request for a chunk.
 fn impostor(
     run: &str,

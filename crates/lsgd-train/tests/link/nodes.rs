@@ -27,7 +27,10 @@ impl Node {
     pub fn open(config: LinkConfig) -> Result<Self, LinkError> {
         let (sink, inbox) = mpsc::channel();
         let link = Link::open(config, move |incoming| {
-            let _ = sink.send(incoming);
+            // How far a fetch has come is nothing that these tests wait for.
+            if !matches!(incoming, Incoming::Arrived) {
+                let _ = sink.send(incoming);
+            }
         })?;
         Ok(Self {
             link,
