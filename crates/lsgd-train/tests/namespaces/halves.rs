@@ -33,6 +33,7 @@ fn a_cut_network_goes_on_in_halves_and_heals() {
             train_on(&mut cluster);
         }
         cluster.stop();
+        (1..=4).for_each(|number| cluster.assert_volume(number));
 
         let told: Vec<Told> = (1..=4).map(|n| Told::by(&cluster, n)).collect();
         for (number, told) in (1..).zip(&told) {

@@ -69,6 +69,7 @@ fn a_killed_node_comes_back_with_the_same_command() {
             let lost = cluster.run(index + 1).events("node_lost");
             assert_eq!(lost[0]["node"], victim - 1, "{mode}");
             assert_eq!(lost[0]["why"], "vanished", "{mode}");
+            cluster.assert_volume(index + 1);
         }
     }
 }
@@ -95,6 +96,7 @@ fn a_frozen_node_begins_again_where_the_others_are() {
     }
     cluster.nodes[0].hear("test error");
     cluster.stop();
+    (1..=3).for_each(|number| cluster.assert_volume(number));
     let joined = cluster.run(1).events("joined");
     // More than once if the others had gone on again before they knew that it was back.
     assert!(joined.len() >= 2);
