@@ -28,6 +28,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// process and then its group.
 const SAME_REQUEST: Duration = Duration::from_secs(1);
 
+/// Where Zenoh looks for the number of its threads.
+const ZENOH_THREADS: &str = "ZENOH_RUNTIME";
+
 fn main() -> ExitCode {
     let invocation = match Invocation::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
@@ -89,6 +92,9 @@ fn run(invocation: Invocation) -> Result<u8, TrainError> {
 
 fn train(arguments: &Train) -> Result<u8, TrainError> {
     let config = Config::load(&arguments.config, &arguments.set)?;
+    if config.cluster.tls.is_some() {
+        use_one_network_thread();
+    }
     let progress = match arguments.quiet {
         true => Progress::quiet(),
         false => Progress::on_stderr(),
@@ -132,6 +138,28 @@ fn train(arguments: &Train) -> Result<u8, TrainError> {
         End::Budget => EXIT_SUCCESS,
         End::Interrupted => EXIT_INTERRUPTED,
     })
+}
+
+/// Lets Zenoh read and write on one thread, unless the user has set its threads otherwise. Its TLS
+/// link (zenoh-link-tls 1.10.2, `UnicastLinkTls`) hands out one `rustls` stream to its reading and its
+/// writing thread at once; a write that meets a read half way ends the connection with "handshake not
+/// complete".
+///
+/// Call it before any other thread is started.
+#[allow(
+    unsafe_code,
+    reason = "Zenoh reads the number of its threads from the environment and nowhere else"
+)]
+fn use_one_network_thread() {
+    if std::env::var_os(ZENOH_THREADS).is_none() {
+        // SAFETY: there is no other thread yet that could read or write the environment.
+        unsafe {
+            std::env::set_var(
+                ZENOH_THREADS,
+                "(rx: (worker_threads: 1), tx: (handover: rx))",
+            )
+        };
+    }
 }
 
 /// Calls `act` at every Ctrl-C, and at every SIGTERM, which schedulers send.
