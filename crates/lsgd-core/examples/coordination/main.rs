@@ -3,7 +3,7 @@
 //!     cargo run --release -p lsgd-core --example coordination > scripts/results/coordination.json
 //!
 //! Messages and bytes are counted in a run in memory (`sync`, a round of 8 steps of 50 ms, nothing is
-//! lost), of all nodes up to 64. With peers every status goes to every other node over a link of its
+//! lost), of all nodes up to 512. With peers every status goes to every other node over a link of its
 //! own; with a router a node sends it once, and the router passes it on. Time is that of one node of
 //! the run, on this machine: to take in what all others say in a round, and to elect. It is measured
 //! with others that are scripted, so also for 4096. Vectors are not counted: each node fetches one.
@@ -24,8 +24,8 @@ use network::{LIMIT, Network, Setting};
 use serde_json::{Value, json};
 
 const NODES: [u32; 5] = [2, 8, 64, 512, 4096];
-/// More are not run whole: every status of every node to every other takes minutes.
-const MOST_WHOLE: u32 = 64;
+/// More are not run whole: 4096 nodes send each other 17 million statuses a round.
+const MOST_WHOLE: u32 = 512;
 const ROUNDS: u32 = 7;
 const PERIOD: u64 = 8;
 
@@ -80,7 +80,7 @@ fn count(nodes: u32, method: &Method, layout: &Arc<Layout>) -> Counted {
     let (before, recorded) = (network.sent, network.history.len());
     network.run(Duration::from_secs(match nodes {
         0..=64 => 20,
-        _ => 2,
+        _ => 8,
     }));
     let is_round = |event: &Event| {
         let scope = Scope::Global;

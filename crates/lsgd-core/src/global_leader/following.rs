@@ -2,7 +2,7 @@
 
 use super::offering::{candidate, fits};
 use super::{Fetching, GlobalLeader, Stage};
-use crate::{Candidate, Event, Offered, Phase, Scope, elect};
+use crate::{Candidate, Event, Offered, Scope, elect};
 
 impl GlobalLeader {
     /// Holds an election when the trigger fires (arXiv 1905.10395, Algorithm 1: `n l tau_G` divides
@@ -10,9 +10,8 @@ impl GlobalLeader {
     pub(super) fn try_to_follow(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Idle => {
-                let training = self.peers.up().filter(|(_, s)| s.phase == Phase::Training);
-                let live: u64 = training.map(|(_, s)| u64::from(s.workers)).sum();
-                let live = usize::try_from(live + u64::from(self.workers)).unwrap_or(usize::MAX);
+                let live = self.peers.training_workers() + u64::from(self.workers);
+                let live = usize::try_from(live).unwrap_or(usize::MAX);
                 if self.trigger.fire(live, self.method.periods.global) {
                     self.hold_election();
                 }

@@ -12,29 +12,28 @@ impl GlobalLeader {
         if matches!(self.stage, Stage::Catching { .. }) {
             return;
         }
-        if self.peers.running().next().is_some() {
+        if self.peers.latest_round().is_some() {
             return self.catch_up(now);
         }
-        let absent = self
-            .peers
-            .absent(self.membership.nodes, self.membership.node);
+        let absent = self.peers.absent();
         if absent.is_empty() {
             return self.begin(0, 0, None, now);
         }
         if now >= self.began_waiting + self.membership.wait {
-            self.actions.push_back(Action::GiveUp(absent));
+            self.actions.push_back(Action::GiveUp(absent.clone()));
             // Said once; whoever drives it ends the run.
             self.phase = Phase::Closed;
             return;
         }
-        self.await_nodes(absent);
+        if self.awaited != *absent {
+            self.await_nodes(absent.clone());
+        }
     }
 
     /// Fetches what was delivered last to the others: in `sync` in the latest round, in `async` the
     /// one of the lowest loss. If nothing has been delivered yet, begins with the initial weights.
     pub(super) fn catch_up(&mut self, now: Duration) {
-        let latest = self.peers.running().map(|(_, status)| status.rounds).max();
-        let round = latest.unwrap_or(0);
+        let round = self.peers.latest_round().unwrap_or(0);
         let current = |status: &Status| self.mode == Mode::Async || status.rounds == round;
         let delivered = |status: &Status| -> Option<(Offered, u64)> {
             let Offer { round, vector } = status.delivered?;
@@ -96,7 +95,7 @@ impl GlobalLeader {
                 self.record_unfetched(vector.source, why);
                 // A node that has offered waits for its round as before.
                 if self.phase == Phase::Training && self.has_offered() {
-                    self.stage = Stage::Meeting { since: now };
+                    self.meet(now);
                 }
             }
         }

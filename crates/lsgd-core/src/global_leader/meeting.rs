@@ -20,14 +20,19 @@ impl GlobalLeader {
             return self.catch_up(now);
         }
         match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Meeting { since } => {
-                let limit = self.membership.limit;
-                for (node, silent) in self.peers.give_up(round, since, limit, now) {
-                    let seconds = silent.as_secs_f64();
-                    self.record_loss(node, Lost::Silent { seconds });
-                }
-                if self.peers.missing(round).next().is_some() {
-                    self.stage = Stage::Meeting { since };
+            Stage::Meeting {
+                since,
+                patient_until,
+            } => {
+                let patient_until = match now < patient_until {
+                    true => patient_until,
+                    false => self.lose_patience(round, since, now),
+                };
+                if self.peers.is_incomplete(round) {
+                    self.stage = Stage::Meeting {
+                        since,
+                        patient_until,
+                    };
                 } else {
                     self.resolve(round, Fetching::default());
                 }
@@ -35,6 +40,25 @@ impl GlobalLeader {
             Stage::Fetching(fetching) => self.resolve(round, fetching),
             other => self.stage = other,
         }
+    }
+
+    /// Begins to wait for the offers of others.
+    pub(super) fn meet(&mut self, now: Duration) {
+        self.stage = Stage::Meeting {
+            since: now,
+            patient_until: now + self.membership.limit,
+        };
+    }
+
+    /// Waits no longer for those that have got on with nothing for the limit. Returns when the next
+    /// may have.
+    fn lose_patience(&mut self, round: u64, since: Duration, now: Duration) -> Duration {
+        let limit = self.membership.limit;
+        for (node, silent) in self.peers.give_up(round, since, limit, now) {
+            let seconds = silent.as_secs_f64();
+            self.record_loss(node, Lost::Silent { seconds });
+        }
+        self.peers.silent_since(round, since).unwrap_or(now) + limit
     }
 
     /// Whether the own offer for the round under way is made.

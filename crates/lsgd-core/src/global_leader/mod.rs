@@ -74,8 +74,12 @@ pub struct GlobalLeader {
 enum Stage {
     /// Nothing: its workers train, or it waits to begin.
     Idle,
-    /// `sync`: it has offered, and waits for others since.
-    Meeting { since: Duration },
+    /// `sync`: it has offered, and waits for others since. Until then nobody can have been silent
+    /// for too long.
+    Meeting {
+        since: Duration,
+        patient_until: Duration,
+    },
     /// It fetches what the exchange delivers.
     Fetching(Fetching),
     /// It fetches the parameters that it begins with: those delivered in this round, to nodes that
@@ -141,6 +145,7 @@ impl GlobalLeader {
         now: Duration,
     ) -> Result<Self, MethodError> {
         method.check_mode(mode)?;
+        let peers = Peers::new(membership.nodes, membership.node);
         let mut leader = Self {
             workers: membership.workers,
             membership,
@@ -148,7 +153,7 @@ impl GlobalLeader {
             mode,
             phase: Phase::Joining,
             stage: Stage::Idle,
-            peers: Peers::default(),
+            peers,
             trigger: Trigger::default(),
             sequence: 0,
             progress: 0,
@@ -253,12 +258,7 @@ impl GlobalLeader {
         let beat = self.tells_at();
         let limit = self.membership.limit;
         let other = match self.stage {
-            Stage::Meeting { since } => {
-                let missing = self.peers.missing(self.rounds + 1);
-                missing
-                    .map(|(peer, _)| peer.progress_at.max(since) + limit)
-                    .min()
-            }
+            Stage::Meeting { patient_until, .. } => Some(patient_until),
             Stage::Ending { since } => Some(since + limit),
             _ if !self.awaited.is_empty() => Some(self.began_waiting + self.membership.wait),
             _ => None,

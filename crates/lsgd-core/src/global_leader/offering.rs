@@ -51,7 +51,7 @@ impl GlobalLeader {
         self.offers = [Some(offer), self.offers[0]];
         self.tell(now, false);
         if self.mode == Mode::Sync && !matches!(self.stage, Stage::Catching { .. }) {
-            self.stage = Stage::Meeting { since: now };
+            self.meet(now);
         }
         self.advance(now);
     }
