@@ -95,6 +95,11 @@ def spread(values):
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
+def scaled(figure, factor):
+    """The same figure in another unit."""
+    return {key: factor * value for key, value in figure.items()}
+
+
 def text(figure, form):
     """A figure of `spread` in a table: median (least to most)."""
     median, least, most = (format(figure[key], form) for key in ("median", "min", "max"))

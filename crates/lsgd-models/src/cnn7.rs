@@ -6,7 +6,7 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor};
 
 use crate::dropout::dropout;
-use crate::layers;
+use crate::layers::{self, Kernels};
 use crate::{ModelConfig, Phase};
 
 /// One pixel must be left: `(((24 - 4) / 2) - 4) / 2 - 2 = 1`.
@@ -31,6 +31,8 @@ pub struct Cnn7 {
     fc1: Linear,
     fc2: Linear,
     dropout: f64,
+    #[module(skip)]
+    kernels: Kernels,
 }
 
 impl Cnn7 {
@@ -43,6 +45,7 @@ impl Cnn7 {
             fc1: layers::plain_linear(features, 256, device),
             fc2: layers::plain_linear(256, config.classes, device),
             dropout: config.dropout,
+            kernels: config.kernels(),
         }
     }
 
@@ -52,9 +55,9 @@ impl Cnn7 {
     ///
     /// `[batch, channels, height, width]` to `[batch, classes]`.
     pub fn forward(&self, images: Tensor<4>, mut phase: Phase<'_>) -> Tensor<2> {
-        let x = layers::halve(layers::relu(layers::conv(&self.conv1, images)));
-        let x = layers::halve(layers::relu(layers::conv(&self.conv2, x)));
-        let x = layers::relu(layers::conv(&self.conv3, x));
+        let x = layers::halve(layers::relu(self.kernels.conv(&self.conv1, images)));
+        let x = layers::halve(layers::relu(self.kernels.conv(&self.conv2, x)));
+        let x = layers::relu(self.kernels.conv(&self.conv3, x));
         let x = layers::linear(&self.fc1, x.flatten(1, 3));
         let x = dropout(x, self.dropout, &mut phase);
         layers::linear(&self.fc2, x)

@@ -7,6 +7,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::layers::Kernels;
 use crate::{CifarResNet, Cnn7, Model, ModelError, ResNet, Vgg};
 
 /// Largest image height and width. With [`MAX_CLASSES`] and [`MAX_BASE_WIDTH`] it keeps
@@ -226,6 +227,14 @@ pub struct ModelConfig {
     /// At 1 they become those of the last training batch (but what is not a number stays so).
     #[serde(default = "default_batch_norm_momentum")]
     pub batch_norm_momentum: f64,
+    /// Whether convolutions and normalisations on Burn's `flex` backend are those of [`lsgd_cpu`]
+    /// (default) or Burn's. They give the same to rounding.
+    #[serde(default = "default_cpu_kernels")]
+    pub cpu_kernels: bool,
+}
+
+const fn default_cpu_kernels() -> bool {
+    true
 }
 
 const fn default_base_width() -> usize {
@@ -252,6 +261,13 @@ impl ModelConfig {
             base_width: default_base_width(),
             dropout: default_dropout(),
             batch_norm_momentum: default_batch_norm_momentum(),
+            cpu_kernels: default_cpu_kernels(),
+        }
+    }
+
+    pub(crate) fn kernels(&self) -> Kernels {
+        Kernels {
+            cpu: self.cpu_kernels,
         }
     }
 

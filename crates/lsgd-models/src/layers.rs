@@ -9,6 +9,7 @@ use burn::tensor::activation;
 use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
 use burn::tensor::ops::{MaxPoolOptions, PadMode};
 use burn::tensor::{Device, Tensor, s};
+use lsgd_cpu::Then;
 
 /// Added to the variance by every BatchNorm, as in PyTorch.
 const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -63,24 +64,70 @@ pub(crate) fn batch_norm(channels: usize, momentum: f64, device: &Device) -> Bat
         .init(device)
 }
 
-/// Convolution: `[batch, in, h, w]` to `[batch, out, h', w']`.
-pub(crate) fn conv(layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-    layer.forward(x)
+/// Which implementation computes convolutions and normalisations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kernels {
+    /// On a CPU those of [`lsgd_cpu`]; otherwise, and on every other device, Burn's.
+    pub cpu: bool,
 }
 
-/// Normalisation per channel; the shape stays.
-pub(crate) fn norm(layer: &BatchNorm, x: Tensor<4>) -> Tensor<4> {
-    layer.forward(x)
-}
+impl Kernels {
+    /// Convolution: `[batch, in, h, w]` to `[batch, out, h', w']`.
+    pub fn conv(self, layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+        let padding = match layer.padding {
+            PaddingConfig2d::Valid => [0, 0],
+            PaddingConfig2d::Explicit(top, left, bottom, right)
+                if (top, left) == (bottom, right) =>
+            {
+                [top, left]
+            }
+            _ => return layer.forward(x),
+        };
+        if !self.cpu || layer.groups != 1 || layer.dilation != [1, 1] {
+            return layer.forward(x);
+        }
+        let bias = layer.bias.as_ref().map(|bias| bias.val());
+        lsgd_cpu::conv2d(x, layer.weight.val(), bias, layer.stride, padding)
+    }
 
-/// Normalisation and ReLU; the shape stays.
-pub(crate) fn norm_relu(layer: &BatchNorm, x: Tensor<4>) -> Tensor<4> {
-    activation::relu(norm(layer, x))
-}
+    /// Normalisation per channel; the shape stays.
+    pub fn norm(self, layer: &BatchNorm, x: Tensor<4>) -> Tensor<4> {
+        self.norm_then(layer, x, Then::Nothing)
+    }
 
-/// Normalisation, residual added, ReLU; `x` and `residual` have one shape, which stays.
-pub(crate) fn norm_add_relu(layer: &BatchNorm, x: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
-    activation::relu(norm(layer, x) + residual)
+    /// Normalisation and ReLU; the shape stays.
+    pub fn norm_relu(self, layer: &BatchNorm, x: Tensor<4>) -> Tensor<4> {
+        self.norm_then(layer, x, Then::Relu)
+    }
+
+    /// Normalisation, residual added, ReLU; `x` and `residual` have one shape, which stays.
+    pub fn norm_add_relu(self, layer: &BatchNorm, x: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
+        self.norm_then(layer, x, Then::AddRelu(residual))
+    }
+
+    fn norm_then(self, layer: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
+        // Burn's rule for when the batch is normalised by its own statistics.
+        let trains = x.device().is_autodiff() && layer.training.is_enabled();
+        if !(self.cpu && trains) {
+            let y = layer.forward(x);
+            return match then {
+                Then::Nothing => y,
+                Then::Relu => relu(y),
+                Then::AddRelu(residual) => relu(y + residual),
+            };
+        }
+        let (scale, shift) = (layer.gamma.val(), layer.beta.val());
+        let result = lsgd_cpu::batch_norm_train(x, scale, shift, layer.epsilon, then);
+        for (running, of_batch) in [
+            (&layer.running_mean, result.mean),
+            (&layer.running_var, result.variance),
+        ] {
+            let kept = running.value_sync().to_device(&of_batch.device());
+            let kept = kept.mul_scalar(1.0 - layer.momentum);
+            running.update(kept.add(of_batch.mul_scalar(layer.momentum)).detach());
+        }
+        result.output
+    }
 }
 
 /// `max(x, 0)`; the shape stays.

@@ -6,7 +6,7 @@ use burn::nn::{BatchNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use crate::ModelConfig;
-use crate::layers;
+use crate::layers::{self, Kernels};
 
 /// The image is halved five times.
 pub(crate) const LEAST_SIDE: usize = 32;
@@ -44,9 +44,9 @@ pub struct Downsample {
 }
 
 /// The shortcut's value: `x` itself, or projected to the block's output shape.
-fn shortcut(downsample: Option<&Downsample>, x: Tensor<4>) -> Tensor<4> {
+fn shortcut(downsample: Option<&Downsample>, x: Tensor<4>, kernels: Kernels) -> Tensor<4> {
     match downsample {
-        Some(layer) => layers::norm(&layer.bn, layers::conv(&layer.conv, x)),
+        Some(layer) => kernels.norm(&layer.bn, kernels.conv(&layer.conv, x)),
         None => x,
     }
 }
@@ -78,10 +78,10 @@ impl BasicBlock {
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let shortcut = shortcut(self.downsample.as_ref(), x.clone());
-        let y = layers::norm_relu(&self.bn1, layers::conv(&self.conv1, x));
-        layers::norm_add_relu(&self.bn2, layers::conv(&self.conv2, y), shortcut)
+    fn forward(&self, x: Tensor<4>, kernels: Kernels) -> Tensor<4> {
+        let shortcut = shortcut(self.downsample.as_ref(), x.clone(), kernels);
+        let y = kernels.norm_relu(&self.bn1, kernels.conv(&self.conv1, x));
+        kernels.norm_add_relu(&self.bn2, kernels.conv(&self.conv2, y), shortcut)
     }
 }
 
@@ -117,11 +117,11 @@ impl Bottleneck {
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let shortcut = shortcut(self.downsample.as_ref(), x.clone());
-        let y = layers::norm_relu(&self.bn1, layers::conv(&self.conv1, x));
-        let y = layers::norm_relu(&self.bn2, layers::conv(&self.conv2, y));
-        layers::norm_add_relu(&self.bn3, layers::conv(&self.conv3, y), shortcut)
+    fn forward(&self, x: Tensor<4>, kernels: Kernels) -> Tensor<4> {
+        let shortcut = shortcut(self.downsample.as_ref(), x.clone(), kernels);
+        let y = kernels.norm_relu(&self.bn1, kernels.conv(&self.conv1, x));
+        let y = kernels.norm_relu(&self.bn2, kernels.conv(&self.conv2, y));
+        kernels.norm_add_relu(&self.bn3, kernels.conv(&self.conv3, y), shortcut)
     }
 }
 
@@ -139,10 +139,10 @@ pub enum Block {
 }
 
 impl Block {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>, kernels: Kernels) -> Tensor<4> {
         match self {
-            Self::Basic(block) => block.forward(x),
-            Self::Bottleneck(block) => block.forward(x),
+            Self::Basic(block) => block.forward(x, kernels),
+            Self::Bottleneck(block) => block.forward(x, kernels),
         }
     }
 }
@@ -163,6 +163,8 @@ pub struct ResNet {
     layer3: Vec<Block>,
     layer4: Vec<Block>,
     fc: Linear,
+    #[module(skip)]
+    kernels: Kernels,
 }
 
 impl ResNet {
@@ -205,6 +207,7 @@ impl ResNet {
             layer3: stage(2),
             layer4: stage(3),
             fc: layers::plain_linear(512 * expansion, config.classes, device),
+            kernels: config.kernels(),
         }
     }
 
@@ -214,13 +217,15 @@ impl ResNet {
     ///
     /// `[batch, channels, height, width]` to `[batch, classes]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = layers::norm_relu(&self.bn1, layers::conv(&self.conv1, images));
+        let x = self
+            .kernels
+            .norm_relu(&self.bn1, self.kernels.conv(&self.conv1, images));
         let x = layers::stem_pool(x);
         let stages = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
         let x = stages
             .into_iter()
             .flatten()
-            .fold(x, |x, block| block.forward(x));
+            .fold(x, |x, block| block.forward(x, self.kernels));
         layers::linear(&self.fc, layers::global_average(x))
     }
 }

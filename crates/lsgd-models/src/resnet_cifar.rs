@@ -6,7 +6,7 @@ use burn::nn::{BatchNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use crate::ModelConfig;
-use crate::layers;
+use crate::layers::{self, Kernels};
 
 /// Two halvings leave one pixel.
 pub(crate) const LEAST_SIDE: usize = 4;
@@ -34,10 +34,10 @@ impl CifarBlock {
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>, kernels: Kernels) -> Tensor<4> {
         let shortcut = layers::subsample_pad(x.clone(), self.stride, self.outputs);
-        let y = layers::norm_relu(&self.bn1, layers::conv(&self.conv1, x));
-        layers::norm_add_relu(&self.bn2, layers::conv(&self.conv2, y), shortcut)
+        let y = kernels.norm_relu(&self.bn1, kernels.conv(&self.conv1, x));
+        kernels.norm_add_relu(&self.bn2, kernels.conv(&self.conv2, y), shortcut)
     }
 }
 
@@ -55,6 +55,8 @@ pub struct CifarResNet {
     layer2: Vec<CifarBlock>,
     layer3: Vec<CifarBlock>,
     fc: Linear,
+    #[module(skip)]
+    kernels: Kernels,
 }
 
 impl CifarResNet {
@@ -76,6 +78,7 @@ impl CifarResNet {
             layer2: stage([w, 2 * w], 2),
             layer3: stage([2 * w, 4 * w], 2),
             fc: layers::plain_linear(4 * w, config.classes, device),
+            kernels: config.kernels(),
         }
     }
 
@@ -85,12 +88,14 @@ impl CifarResNet {
     ///
     /// `[batch, channels, height, width]` to `[batch, classes]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = layers::norm_relu(&self.bn1, layers::conv(&self.conv1, images));
+        let x = self
+            .kernels
+            .norm_relu(&self.bn1, self.kernels.conv(&self.conv1, images));
         let stages = [&self.layer1, &self.layer2, &self.layer3];
         let x = stages
             .into_iter()
             .flatten()
-            .fold(x, |x, block| block.forward(x));
+            .fold(x, |x, block| block.forward(x, self.kernels));
         layers::linear(&self.fc, layers::global_average(x))
     }
 }

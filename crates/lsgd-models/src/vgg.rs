@@ -6,7 +6,7 @@ use burn::nn::{BatchNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use crate::dropout::dropout;
-use crate::layers;
+use crate::layers::{self, Kernels};
 use crate::{ModelConfig, Phase};
 
 /// Channels of the five stages.
@@ -38,6 +38,8 @@ pub struct Vgg {
     fc3: Linear,
     convolutions: [usize; 5],
     dropout: f64,
+    #[module(skip)]
+    kernels: Kernels,
 }
 
 impl Vgg {
@@ -61,6 +63,7 @@ impl Vgg {
             fc3: layers::plain_linear(HIDDEN, config.classes, device),
             convolutions,
             dropout: config.dropout,
+            kernels: config.kernels(),
         }
     }
 
@@ -74,7 +77,9 @@ impl Vgg {
         let mut remaining = self.features.iter();
         for count in self.convolutions {
             for layer in remaining.by_ref().take(count) {
-                x = layers::norm_relu(&layer.bn, layers::conv(&layer.conv, x));
+                x = self
+                    .kernels
+                    .norm_relu(&layer.bn, self.kernels.conv(&layer.conv, x));
             }
             x = layers::halve(x);
         }

@@ -57,6 +57,7 @@ impl Trained {
         let model = ModelConfig {
             base_width: config.model.width,
             dropout: config.model.dropout,
+            cpu_kernels: config.compute.cpu_kernels,
             ..ModelConfig::new(kind, state.classes, state.image)
         };
         let layout = Layout::of(&model.init(&device.device.clone().autodiff())?);

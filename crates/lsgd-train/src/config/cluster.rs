@@ -59,6 +59,7 @@ const OWN: &[&str] = &[
     "workers.devices",
     "workers.threads",
     "workers.count",
+    "compute.cpu_kernels",
     "evaluate",
     "checkpoint",
     "cluster.node",

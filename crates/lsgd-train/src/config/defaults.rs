@@ -92,6 +92,12 @@ impl Default for WorkersConfig {
     }
 }
 
+impl Default for ComputeConfig {
+    fn default() -> Self {
+        ComputeConfig { cpu_kernels: true }
+    }
+}
+
 impl Default for EvaluateConfig {
     fn default() -> Self {
         EvaluateConfig {

@@ -74,6 +74,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("workers.count", Kind::Whole),
     ("workers.devices", Kind::Devices),
     ("workers.threads", Kind::Whole),
+    ("compute.cpu_kernels", Kind::Flag),
     ("budget.epochs", Kind::Number),
     ("budget.steps", Kind::Whole),
     ("budget.minutes", Kind::Number),

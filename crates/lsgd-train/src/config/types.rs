@@ -30,6 +30,8 @@ pub struct Config {
     pub method: MethodConfig,
     /// How many workers, and on what.
     pub workers: WorkersConfig,
+    /// How they compute.
+    pub compute: ComputeConfig,
     /// When the run ends.
     pub budget: BudgetConfig,
     /// When and on how much the workers are evaluated.
@@ -286,6 +288,15 @@ pub enum Devices {
     Word(String),
     /// A device per worker.
     List(Vec<String>),
+}
+
+/// `[compute]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ComputeConfig {
+    /// On the CPU: convolutions and normalisations of `lsgd-cpu` instead of Burn's. They give the
+    /// same to rounding.
+    pub cpu_kernels: bool,
 }
 
 /// `[budget]`: just one of the three is given.

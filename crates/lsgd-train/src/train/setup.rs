@@ -59,6 +59,7 @@ impl Setup {
         let model = ModelConfig {
             base_width: config.model.width,
             dropout: config.model.dropout,
+            cpu_kernels: config.compute.cpu_kernels,
             ..ModelConfig::new(kind, dataset.classes(), dataset.shape())
         };
         let first = devices

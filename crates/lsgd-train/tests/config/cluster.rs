@@ -158,10 +158,11 @@ fn a_node_that_is_none_is_refused() {
 }
 
 /// Keys in which nodes may differ.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "run.folder='elsewhere'",
     "data.folder='there'",
     "workers.threads=3",
+    "compute.cpu_kernels=false",
     "evaluate.every_steps=7",
     "checkpoint.keep=5",
     "cluster.node=2",

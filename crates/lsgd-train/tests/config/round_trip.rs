@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use lsgd_core::Wire;
 use lsgd_train::cluster::Tls;
 use lsgd_train::config::{
-    Augment, BatchNormPolicy, BudgetConfig, CheckpointConfig, ClusterConfig, Config, DataConfig,
-    DataName, Devices, Drop, EvaluateConfig, MethodConfig, MethodName, Mode, ModelConfig,
-    OptimizerConfig, OptimizerName, RunConfig, ScheduleConfig, ScheduleKind, Score, Span, TEMPLATE,
-    WorkersConfig,
+    Augment, BatchNormPolicy, BudgetConfig, CheckpointConfig, ClusterConfig, ComputeConfig, Config,
+    DataConfig, DataName, Devices, Drop, EvaluateConfig, MethodConfig, MethodName, Mode,
+    ModelConfig, OptimizerConfig, OptimizerName, RunConfig, ScheduleConfig, ScheduleKind, Score,
+    Span, TEMPLATE, WorkersConfig,
 };
 use proptest::prelude::*;
 
@@ -328,7 +328,7 @@ fn config() -> impl Strategy<Value = Config> {
         model_and_optimizer(),
         schedule_and_budget(),
         method(),
-        workers(),
+        (workers(), any::<bool>()),
         evaluate_and_checkpoint(),
         cluster(),
     )
@@ -339,7 +339,7 @@ fn config() -> impl Strategy<Value = Config> {
                 (model, optimizer),
                 (schedule, budget),
                 method,
-                workers,
+                (workers, cpu_kernels),
                 last,
                 cluster,
             )| {
@@ -352,6 +352,7 @@ fn config() -> impl Strategy<Value = Config> {
                     schedule,
                     method,
                     workers,
+                    compute: ComputeConfig { cpu_kernels },
                     budget,
                     evaluate,
                     checkpoint,

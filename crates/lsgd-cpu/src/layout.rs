@@ -1,0 +1,409 @@
+//! How images are laid out for the inner loops.
+
+use std::ops::Range;
+
+use crate::taps::{TILE, Vector};
+
+/// Vectors that a group of images should have: then what a tile of the inner loops begins and ends with
+/// costs little beside what it does.
+const VECTORS: usize = 64;
+
+/// Places in an image that a convolution reads, for outputs on a grid. The output in row `r` and column
+/// `c` reads, through the place `(k, l)`, the value at `(r stride + k - border, c stride + l - border)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// Channels of the image.
+    pub channels: usize,
+    /// Its height and width.
+    pub image: [usize; 2],
+    /// Rows above it and columns left of it that are read as zeros.
+    pub border: [usize; 2],
+    /// From one output to the next, the window moves by so many rows and columns of the image.
+    pub stride: [usize; 2],
+    /// Height and width of the window: what one output reads of a channel.
+    pub extent: [usize; 2],
+    /// Rows and columns of outputs.
+    pub outputs: [usize; 2],
+}
+
+impl Window {
+    /// Along an axis: the outputs for which this place is within the image.
+    fn inside(&self, axis: usize, place: usize) -> Range<usize> {
+        let (border, stride) = (self.border[axis], self.stride[axis]);
+        let first = border.saturating_sub(place).div_ceil(stride);
+        let behind = (self.image[axis] + border).saturating_sub(place);
+        first..behind.div_ceil(stride).min(self.outputs[axis]).max(first)
+    }
+
+    /// Share of the lanes that do something when neighbouring columns are side by side.
+    fn column_share(&self, lanes: usize) -> f64 {
+        let [_, columns] = self.outputs;
+        let across = columns.div_ceil(lanes) * lanes;
+        let places = (0..self.extent[1]).map(|place| self.inside(1, place).len());
+        places.sum::<usize>() as f64 / (across * self.extent[1]).max(1) as f64
+    }
+}
+
+/// What is side by side in a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lanes {
+    /// Neighbouring columns of one image. Columns that a stride leaves apart are put together.
+    Columns,
+    /// The same pixel of several images: for images too narrow for the other.
+    Images,
+}
+
+/// Where the values of a group of images stand in planes, and those of its outputs in vectors.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    window: Window,
+    kind: Lanes,
+    lanes: usize,
+    /// Images that are laid out together.
+    pub group: usize,
+    /// Vectors side by side: those of a row, or those of a pixel.
+    across: usize,
+    /// In values: from one row of a plane to the next, from one plane (a channel) to the next, from one
+    /// image to the next, and from one of the columns that a stride leaves apart to the next.
+    row: usize,
+    plane: usize,
+    image: usize,
+    column: usize,
+    /// Values of a group.
+    pub length: usize,
+}
+
+impl Layout {
+    /// Chooses a layout for `batch` images and vectors of `lanes`.
+    pub fn new(window: Window, batch: usize, lanes: usize) -> Self {
+        let [rows, columns] = window.outputs;
+        let [rows_apart, stride] = window.stride;
+        let [_, extent] = window.extent;
+        let [border_rows, border] = window.border;
+        let [height, width] = window.image;
+        let channels = window.channels;
+        let padded_rows = (rows.max(1) - 1) * rows_apart + window.extent[0];
+        let padded_rows = padded_rows.max(border_rows + height);
+        // Images are as many as there are, or the other lanes are idle as well.
+        let image_share = batch as f64 / (batch.div_ceil(lanes) * lanes).max(1) as f64;
+        // Turning images over takes time as well.
+        let kind = match window.column_share(lanes) >= 0.7 * image_share {
+            true => Lanes::Columns,
+            false => Lanes::Images,
+        };
+        match kind {
+            Lanes::Columns => {
+                let across = columns.div_ceil(lanes);
+                // Columns of one remainder by the stride stand together.
+                let column = across * lanes + extent.div_ceil(stride) - 1;
+                let column = column.max((border + width).div_ceil(stride));
+                let row = column * stride;
+                let plane = row * padded_rows;
+                let image = plane * channels;
+                let group = VECTORS.div_ceil((rows * across).max(1)).min(batch).max(1);
+                Self {
+                    window,
+                    kind,
+                    lanes,
+                    group,
+                    across,
+                    row,
+                    plane,
+                    image,
+                    column,
+                    length: image * group,
+                }
+            }
+            Lanes::Images => {
+                let pixels = (rows * columns).max(1);
+                let most = batch.div_ceil(lanes).max(1);
+                // Two at least: single vectors are slow.
+                let across = VECTORS.div_ceil(pixels).max(2).min(most);
+                let column = across * lanes;
+                let padded = (columns.max(1) - 1) * stride + extent;
+                let row = padded.max(border + width) * column;
+                let plane = row * padded_rows;
+                Self {
+                    window,
+                    kind,
+                    lanes,
+                    group: column,
+                    across,
+                    row,
+                    plane,
+                    image: 1,
+                    column,
+                    length: plane * channels,
+                }
+            }
+        }
+    }
+
+    /// Channels of the images.
+    pub fn channels(&self) -> usize {
+        self.window.channels
+    }
+
+    /// Vectors of outputs, a channel and group.
+    pub fn vectors(&self) -> usize {
+        let [rows, columns] = self.window.outputs;
+        match self.kind {
+            Lanes::Columns => self.group * rows * self.across,
+            Lanes::Images => rows * columns * self.across,
+        }
+    }
+
+    /// Values of the outputs of a channel and group.
+    pub fn outputs(&self) -> usize {
+        self.vectors() * self.lanes
+    }
+
+    /// Values of a channel in all images of a group.
+    pub fn channel_values(&self) -> usize {
+        self.length / self.window.channels.max(1)
+    }
+
+    /// Whether some of the outputs' lanes belong to no output.
+    fn has_idle_lanes(&self) -> bool {
+        self.kind == Lanes::Columns && self.window.outputs[1] != self.across * self.lanes
+    }
+
+    /// Where the value of a channel at a place stands, for the first output.
+    pub fn tap(&self, channel: usize, [row, column]: [usize; 2]) -> u32 {
+        (channel * self.plane + row * self.row + self.along(column)) as u32
+    }
+
+    /// Where a column stands in its row.
+    fn along(&self, column: usize) -> usize {
+        let [_, stride] = self.window.stride;
+        match self.kind {
+            Lanes::Columns => column % stride * self.column + column / stride,
+            Lanes::Images => column * self.column,
+        }
+    }
+
+    /// The vectors of outputs in `rows` and, where lanes are images, in `columns`: others than those
+    /// read zeros only.
+    fn vectors_in(&self, rows: Range<usize>, columns: Range<usize>) -> Vec<Vector> {
+        let [all_rows, all_columns] = self.window.outputs;
+        let [down, right] = self.window.stride;
+        let (images, columns) = match self.kind {
+            Lanes::Columns => (self.group, 0..1),
+            Lanes::Images => (1, columns),
+        };
+        let mut vectors = Vec::new();
+        for image in 0..images {
+            for row in rows.clone() {
+                for column in columns.clone() {
+                    for vector in 0..self.across {
+                        let (before, at) = match self.kind {
+                            Lanes::Columns => (image * all_rows + row, image * self.image),
+                            Lanes::Images => {
+                                (row * all_columns + column, column * right * self.column)
+                            }
+                        };
+                        vectors.push(Vector {
+                            index: (before * self.across + vector) as u32,
+                            base: (at + row * down * self.row + vector * self.lanes) as u32,
+                        });
+                    }
+                }
+            }
+        }
+        vectors
+    }
+
+    /// The vectors for which a place is within the image.
+    pub fn vectors_at(&self, [row, column]: [usize; 2]) -> Vec<Vector> {
+        self.vectors_in(self.window.inside(0, row), self.window.inside(1, column))
+    }
+
+    /// All vectors, by which of these places are within the image for them.
+    pub fn cells(&self, places: &[[usize; 2]]) -> Vec<(Vec<bool>, Vec<Vector>)> {
+        let [rows, columns] = self.window.outputs;
+        let columns = match self.kind {
+            Lanes::Columns => 1,
+            Lanes::Images => columns,
+        };
+        let mut cells: Vec<(Vec<bool>, Vec<Vector>)> = Vec::new();
+        for row in 0..rows {
+            for column in 0..columns {
+                let inside = |&[k, l]: &[usize; 2]| {
+                    let beside = self.kind == Lanes::Columns;
+                    self.window.inside(0, k).contains(&row)
+                        && (beside || self.window.inside(1, l).contains(&column))
+                };
+                let inside: Vec<bool> = places.iter().map(inside).collect();
+                let vectors = self.vectors_in(row..row + 1, column..column + 1);
+                match cells.iter_mut().find(|(of_cell, _)| *of_cell == inside) {
+                    Some((_, of_cell)) => of_cell.extend(vectors),
+                    None => cells.push((inside, vectors)),
+                }
+            }
+        }
+        cells
+    }
+
+    /// Lays out images, `[images][channels][height][width]`: at most a group.
+    pub fn arrange(&self, images: &[f32], planes: &mut [f32]) {
+        let [height, width] = self.window.image;
+        let [top, left] = self.window.border;
+        let [_, stride] = self.window.stride;
+        let channels = self.window.channels;
+        let size = channels * height * width;
+        if size == 0 || images.len() < size * self.group {
+            planes.fill(0.0);
+        }
+        if size == 0 {
+            return;
+        }
+        match self.kind {
+            Lanes::Columns => {
+                let all = images.chunks_exact(size);
+                for (image, planes) in all.zip(planes.chunks_exact_mut(self.image)) {
+                    let all = image.chunks_exact(height * width);
+                    for (channel, plane) in all.zip(planes.chunks_exact_mut(self.plane)) {
+                        let rows = plane.chunks_exact_mut(self.row).skip(top);
+                        for (row, place) in channel.chunks_exact(width).zip(rows) {
+                            if stride == 1 {
+                                place[..left].fill(0.0);
+                                place[left..left + width].copy_from_slice(row);
+                                place[left + width..].fill(0.0);
+                            } else {
+                                place.fill(0.0);
+                                for (phase, place) in
+                                    place.chunks_exact_mut(self.column).enumerate()
+                                {
+                                    let first = (phase + stride - left % stride) % stride;
+                                    let place = &mut place[(left + first) / stride..];
+                                    let values = row.iter().skip(first).step_by(stride);
+                                    place.iter_mut().zip(values).for_each(|(to, v)| *to = *v);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            Lanes::Images => {
+                for channel in 0..channels {
+                    let plane = &mut planes[channel * self.plane..][..self.plane];
+                    // Few images at a time: theirs is all that has to stay in the cache.
+                    for (block, images) in images.chunks(size * self.lanes).enumerate() {
+                        for row in 0..height {
+                            for column in 0..width {
+                                let at = (top + row) * self.row + self.along(left + column);
+                                let place = &mut plane[at + block * self.lanes..][..self.lanes];
+                                let from = (channel * height + row) * width + column;
+                                let values = images[from..].iter().step_by(size);
+                                place.iter_mut().zip(values).for_each(|(to, v)| *to = *v);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lays out what belongs to outputs, `[images][channels][rows][columns]`, at most a group, by tiles
+    /// of channels: `[tiles][vectors][TILE][lanes]`, zero where there is no output.
+    pub fn arrange_outputs(&self, channels: usize, images: &[f32], tiles: &mut [f32]) {
+        let [rows, columns] = self.window.outputs;
+        let size = channels * rows * columns;
+        let partial = images.len() < size * self.group || channels % TILE > 0;
+        if partial || self.has_idle_lanes() {
+            tiles.fill(0.0);
+        }
+        if size == 0 {
+            return;
+        }
+        let lanes = self.lanes;
+        let tile_length = TILE * self.outputs();
+        for channel in 0..channels {
+            let tile = &mut tiles[channel / TILE * tile_length..][..tile_length];
+            let tile = &mut tile[channel % TILE * lanes..];
+            match self.kind {
+                Lanes::Columns => {
+                    let values = images.chunks_exact(rows * columns);
+                    for (image, values) in values.skip(channel).step_by(channels).enumerate() {
+                        for (row, values) in values.chunks_exact(columns).enumerate() {
+                            let first = (image * rows + row) * self.across;
+                            for (vector, values) in values.chunks(lanes).enumerate() {
+                                let at = (first + vector) * TILE * lanes;
+                                copy(values, &mut tile[at..at + values.len()]);
+                            }
+                        }
+                    }
+                }
+                Lanes::Images => {
+                    for (block, images) in images.chunks(size * lanes).enumerate() {
+                        for pixel in 0..rows * columns {
+                            let at = (pixel * self.across + block) * TILE * lanes;
+                            let from = channel * rows * columns + pixel;
+                            let values = images[from..].iter().step_by(size);
+                            let place = tile[at..at + lanes].iter_mut();
+                            place.zip(values).for_each(|(to, value)| *to = *value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts outputs, `[channels][vectors][lanes]`, where they belong in images,
+    /// `[images][channels][height][width]`: at most a group.
+    pub fn collect(&self, channels: usize, vectors: &[f32], images: &mut [f32], grid: &Grid) {
+        let [rows, columns] = self.window.outputs;
+        let length = self.outputs();
+        let [height, width] = grid.image;
+        let size = channels * height * width;
+        if size == 0 || rows * columns == 0 {
+            return;
+        }
+        let across = self.across * self.lanes;
+        for (index, image) in images.chunks_exact_mut(size).enumerate() {
+            let channels = image.chunks_exact_mut(height * width);
+            for (channel, vectors) in channels.zip(vectors.chunks_exact(length)) {
+                for row in 0..rows {
+                    let place = &mut channel[(grid.first[0] + row * grid.step[0]) * width..];
+                    let place = &mut place[grid.first[1]..width];
+                    match self.kind {
+                        Lanes::Columns => {
+                            let values = &vectors[(index * rows + row) * across..][..columns];
+                            if grid.step[1] == 1 {
+                                place[..columns].copy_from_slice(values);
+                            } else {
+                                let place = place.iter_mut().step_by(grid.step[1]);
+                                place.zip(values).for_each(|(to, value)| *to = *value);
+                            }
+                        }
+                        Lanes::Images => {
+                            let values = vectors[row * columns * across + index..].iter();
+                            let values = values.step_by(across).take(columns);
+                            let place = place.iter_mut().step_by(grid.step[1]);
+                            place.zip(values).for_each(|(to, value)| *to = *value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Copies a vector, or a part of one: for so few values a call takes longer than the copy.
+fn copy(from: &[f32], to: &mut [f32]) {
+    match (from.as_array::<8>(), to.as_mut_array::<8>()) {
+        (Some(from), Some(to)) => *to = *from,
+        _ => to.copy_from_slice(from),
+    }
+}
+
+/// The pixels of an image that outputs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grid {
+    /// Height and width of the image.
+    pub image: [usize; 2],
+    /// Where the first output is.
+    pub first: [usize; 2],
+    /// How many pixels further the next one is.
+    pub step: [usize; 2],
+}

@@ -1,0 +1,121 @@
+//! Convolution and batch normalisation for training on CPUs, as operations of Burn's `flex` backend with
+//! gradients of their own.
+//!
+//! [`conv2d`] and [`batch_norm_train`] compute what Burn's operations of the same name do, to rounding.
+//! On `flex` (crate feature `flex`), in single precision, kernels of this crate do it: convolution over
+//! blocks that stay in the cache, without unfolding the input ([`Convolution`]), and batch normalisation
+//! with the residual sum and the ReLU that follow it in the same passes ([`Images`]). On any other
+//! backend, and for any other type of number, they are Burn's own operations.
+//!
+//! They run on the threads of the rayon pool they are called from. The bits do not depend on how many
+//! those are, only on the processor's vectors: those are chosen when the program runs (by [`pulp`]).
+//! There is no `unsafe` in this crate.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor, Tolerance, module, ops::ConvOptions};
+//!
+//! let device = Device::flex();
+//! let x = Tensor::<4>::ones([2, 3, 8, 8], &device);
+//! let weight = Tensor::<4>::ones([4, 3, 3, 3], &device);
+//! let y = lsgd_cpu::conv2d(x.clone(), weight.clone(), None, [1, 1], [1, 1]);
+//! let burn = module::conv2d(x, weight, None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
+//! y.into_data().assert_approx_eq::<f32>(&burn.into_data(), Tolerance::default());
+//! ```
+
+mod batch_norm;
+mod convolution;
+mod layout;
+#[cfg(feature = "flex")]
+mod ops;
+mod sums;
+mod taps;
+
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Tensor, activation, module};
+
+pub use batch_norm::{Affine, Gradients, Images, Statistics};
+pub use convolution::Convolution;
+
+/// Two-dimensional convolution (cross-correlation) with zero padding.
+///
+/// # Shapes
+///
+/// - `x`: `[batch, in, height, width]`
+/// - `weight`: `[out, in, kernel height, kernel width]`
+/// - `bias`: `[out]`
+/// - result: `[batch, out, h, w]`, `h = (height + 2 padding - kernel height) / stride + 1`, `w` alike
+///
+/// # Panics
+///
+/// As Burn's operation: when shapes do not fit each other.
+pub fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if ops::are_for(&x) {
+        return ops::conv2d(x, weight, bias, stride, padding);
+    }
+    let options = ConvOptions::new(stride, padding, [1, 1], 1);
+    module::conv2d(x, weight, bias, options)
+}
+
+/// What [`batch_norm_train`] gives.
+#[derive(Debug, Clone)]
+pub struct BatchNormTrain {
+    /// The normalised input, `[batch, channels, height, width]`.
+    pub output: Tensor<4>,
+    /// Mean of each channel, `[channels]`, without gradient.
+    pub mean: Tensor<1>,
+    /// Variance of each channel (biased), `[channels]`, without gradient.
+    pub variance: Tensor<1>,
+}
+
+/// What follows a normalisation.
+#[derive(Debug, Clone)]
+pub enum Then {
+    /// Nothing.
+    Nothing,
+    /// `max(y, 0)`.
+    Relu,
+    /// `max(y + residual, 0)`; the residual has the input's shape.
+    AddRelu(Tensor<4>),
+}
+
+/// Batch normalisation in training (arXiv 1502.03167): `scale (x - mean) / sqrt(variance + epsilon) +
+/// shift`, mean and variance those of each channel over the batch, and what follows it.
+///
+/// # Shapes
+///
+/// - `x`: `[batch, channels, height, width]`
+/// - `scale`, `shift`: `[channels]`
+///
+/// # Panics
+///
+/// As Burn's operation: when shapes do not fit each other.
+pub fn batch_norm_train(
+    x: Tensor<4>,
+    scale: Tensor<1>,
+    shift: Tensor<1>,
+    epsilon: f64,
+    then: Then,
+) -> BatchNormTrain {
+    #[cfg(feature = "flex")]
+    if ops::are_for(&x) {
+        return ops::batch_norm_train(x, scale, shift, epsilon, then);
+    }
+    let result = module::batch_norm_train(x, scale, shift, epsilon);
+    let output = match then {
+        Then::Nothing => result.output,
+        Then::Relu => activation::relu(result.output),
+        Then::AddRelu(residual) => activation::relu(result.output + residual),
+    };
+    BatchNormTrain {
+        output,
+        mean: result.mean.detach(),
+        variance: result.variance.detach(),
+    }
+}

@@ -1,0 +1,232 @@
+//! The two inner loops of convolution, in registers.
+//!
+//! Both read *planes*: one slice in which the values that a tap (a place in the kernel, of one input
+//! channel) needs for a vector of outputs stand side by side. Tap `k` of a vector reads the lanes that
+//! begin at `taps[k] + vector.base`. Which values are side by side, [`Layout`](crate::layout::Layout)
+//! decides; the loops are the same for all of its arrangements.
+//!
+//! Everything here is inlined into one function that is compiled for the processor at hand: what is not
+//! inlined would be compiled for the oldest one.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
+/// Rows of gradients that are correlated at a time: with three taps each, twelve sums.
+pub(crate) const TILE: usize = 4;
+
+/// A vector of outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Vector {
+    /// Which one it is.
+    pub index: u32,
+    /// Where in the planes the value stands that the first tap reads for its first lane.
+    pub base: u32,
+}
+
+/// Vectors for which the same taps read within the image; the others would read zeros.
+#[derive(Debug, Clone)]
+pub(crate) struct Cell {
+    /// The taps.
+    pub runs: Vec<Range<usize>>,
+    /// The vectors.
+    pub vectors: Vec<Vector>,
+}
+
+/// Sets `sums`, `[rows][vectors][lanes]`, to the sum over the taps of weight times value, added to what
+/// they begin with.
+///
+/// Tiles of six rows (output channels) are the fastest: with two vectors each they are twelve sums, which
+/// keep both units of a core busy and leave registers for what they are made of. Tiles of four are for
+/// the rows that are left.
+pub(crate) struct Multiply<'a, const R: usize> {
+    /// For each tile of rows, its weights of each tap.
+    pub weights: &'a [[f32; R]],
+    pub planes: &'a [f32],
+    pub taps: &'a [u32],
+    pub cells: &'a [Cell],
+    /// For each tile of rows; nothing to begin with what is there.
+    pub begin: Option<&'a [[f32; R]]>,
+    pub sums: &'a mut [f32],
+}
+
+impl<const R: usize> WithSimd for Multiply<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (weights, taps) = (self.weights, self.taps);
+        if taps.is_empty() {
+            return;
+        }
+        let tiles = weights.len() / taps.len();
+        let length = self.sums.len() / tiles.max(1);
+        if length == 0 {
+            return;
+        }
+        let tiles = weights.chunks_exact(taps.len());
+        for (tile, (weights, sums)) in tiles.zip(self.sums.chunks_exact_mut(length)).enumerate() {
+            let begin = self.begin.map(|begin| &begin[tile]);
+            for cell in self.cells {
+                let (pairs, rest) = cell.vectors.as_chunks::<2>();
+                for vectors in pairs {
+                    tile_of::<S, R, 2>(
+                        simd,
+                        weights,
+                        self.planes,
+                        taps,
+                        &cell.runs,
+                        vectors,
+                        begin,
+                        sums,
+                    );
+                }
+                let (single, _) = rest.as_chunks::<1>();
+                for vectors in single {
+                    tile_of::<S, R, 1>(
+                        simd,
+                        weights,
+                        self.planes,
+                        taps,
+                        &cell.runs,
+                        vectors,
+                        begin,
+                        sums,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Triples, and what pairs are made of: a single one would keep the units waiting.
+#[inline(always)]
+fn split<T>(all: &[T]) -> (&[[T; 3]], &[T]) {
+    let triples = match all.len() % 3 {
+        1 => (all.len() / 3).saturating_sub(1),
+        _ => all.len() / 3,
+    };
+    let (triples, rest) = all.split_at(3 * triples);
+    (triples.as_chunks::<3>().0, rest)
+}
+
+#[inline(always)]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "inlined; a struct is not kept in registers"
+)]
+fn tile_of<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    weights: &[[f32; R]],
+    planes: &[f32],
+    taps: &[u32],
+    runs: &[Range<usize>],
+    vectors: &[Vector; V],
+    begin: Option<&[f32; R]>,
+    sums: &mut [f32],
+) {
+    let length = sums.len() / R;
+    let mut acc = [[simd.splat_f32s(0.0); V]; R];
+    for row in 0..R {
+        for v in 0..V {
+            acc[row][v] = match begin {
+                Some(begin) => simd.splat_f32s(begin[row]),
+                None => load::<S>(
+                    sums,
+                    row * length + vectors[v].index as usize * S::F32_LANES,
+                ),
+            };
+        }
+    }
+    for run in runs {
+        for (weights, &tap) in weights[run.clone()].iter().zip(&taps[run.clone()]) {
+            let mut values = [simd.splat_f32s(0.0); V];
+            for v in 0..V {
+                values[v] = load::<S>(planes, tap as usize + vectors[v].base as usize);
+            }
+            for row in 0..R {
+                let weight = simd.splat_f32s(weights[row]);
+                for v in 0..V {
+                    acc[row][v] = simd.mul_add_f32s(weight, values[v], acc[row][v]);
+                }
+            }
+        }
+    }
+    for row in 0..R {
+        for v in 0..V {
+            let at = row * length + vectors[v].index as usize * S::F32_LANES;
+            S::as_mut_simd_f32s(&mut sums[at..at + S::F32_LANES]).0[0] = acc[row][v];
+        }
+    }
+}
+
+/// Adds to `products`, one row of `TILE` for each channel, the sum over the vectors of gradient times
+/// value.
+pub(crate) struct Correlate<'a> {
+    /// Of a tile of rows: `[vectors][rows][lanes]`.
+    pub gradients: &'a [f32],
+    pub planes: &'a [f32],
+    /// One a channel.
+    pub taps: &'a [u32],
+    /// Those for which the taps read within the image.
+    pub vectors: &'a [Vector],
+    pub products: &'a mut [[f32; TILE]],
+}
+
+impl WithSimd for Correlate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let gradients = S::as_simd_f32s(self.gradients).0.as_chunks::<TILE>().0;
+        let (triples, rest) = split(self.taps);
+        let (of_triples, of_rest) = self.products.split_at_mut(3 * triples.len());
+        for (taps, products) in triples.iter().zip(of_triples.as_chunks_mut::<3>().0) {
+            correlate_tile(simd, gradients, self.planes, taps, self.vectors, products);
+        }
+        let (pairs, rest) = rest.as_chunks::<2>();
+        let (of_pairs, of_rest) = of_rest.split_at_mut(2 * pairs.len());
+        for (taps, products) in pairs.iter().zip(of_pairs.as_chunks_mut::<2>().0) {
+            correlate_tile(simd, gradients, self.planes, taps, self.vectors, products);
+        }
+        let (singles, _) = rest.as_chunks::<1>();
+        for (taps, products) in singles.iter().zip(of_rest.as_chunks_mut::<1>().0) {
+            correlate_tile(simd, gradients, self.planes, taps, self.vectors, products);
+        }
+    }
+}
+
+#[inline(always)]
+fn correlate_tile<S: Simd, const K: usize>(
+    simd: S,
+    gradients: &[[S::f32s; TILE]],
+    planes: &[f32],
+    taps: &[u32; K],
+    vectors: &[Vector],
+    products: &mut [[f32; TILE]; K],
+) {
+    let mut acc = [[simd.splat_f32s(0.0); K]; TILE];
+    for vector in vectors {
+        let gradient = &gradients[vector.index as usize];
+        let mut values = [simd.splat_f32s(0.0); K];
+        for k in 0..K {
+            values[k] = load::<S>(planes, taps[k] as usize + vector.base as usize);
+        }
+        for row in 0..TILE {
+            for k in 0..K {
+                acc[row][k] = simd.mul_add_f32s(gradient[row], values[k], acc[row][k]);
+            }
+        }
+    }
+    for k in 0..K {
+        for row in 0..TILE {
+            products[k][row] += simd.reduce_sum_f32s(acc[row][k]);
+        }
+    }
+}
+
+/// The lanes that begin at `at`.
+#[inline(always)]
+fn load<S: Simd>(values: &[f32], at: usize) -> S::f32s {
+    S::as_simd_f32s(&values[at..at + S::F32_LANES]).0[0]
+}

@@ -1,0 +1,191 @@
+//! Burn's own operations on the same numbers, forward and every gradient.
+
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor, activation, module};
+use lsgd_cpu::{Convolution, Then};
+use proptest::prelude::*;
+
+use super::{assert_close, data, numbers, values};
+
+/// Shapes that the models use and others; small ones, so that many are tried.
+fn convolutions() -> impl Strategy<Value = Convolution> {
+    let sizes = (1..20usize, 1..14usize, 1..14usize);
+    let image = [1..19usize, 1..19usize];
+    let kernel = [1..6usize, 1..6usize];
+    let (stride, padding) = ([1..4usize, 1..4usize], [0..3usize, 0..3usize]);
+    let all = (sizes, image, kernel, stride, padding);
+    let all = all.prop_map(
+        |((batch, inputs, outputs), image, kernel, stride, padding)| Convolution {
+            batch,
+            channels: [inputs, outputs],
+            image,
+            kernel,
+            stride,
+            padding,
+        },
+    );
+    all.prop_filter("the kernel fits", |c| c.output().is_some())
+}
+
+/// The output, and the gradients by input, weights and bias, of the sum of output times `by`.
+fn convolve(shapes: &Convolution, biased: bool, own: bool) -> [Vec<f32>; 4] {
+    let device = Device::flex().autodiff();
+    let Convolution {
+        batch,
+        channels: [inputs, outputs],
+        image,
+        kernel,
+        ..
+    } = *shapes;
+    let x_shape = [batch, inputs, image[0], image[1]];
+    let w_shape = [outputs, inputs, kernel[0], kernel[1]];
+    let filled = |shape: [usize; 4], seed| {
+        let values = values(shape.iter().product(), seed);
+        Tensor::<4>::from_data(data(values, shape), &device)
+    };
+    let (x, w) = (
+        filled(x_shape, 1).require_grad(),
+        filled(w_shape, 2).require_grad(),
+    );
+    let b = Tensor::<1>::from_data(data(values(outputs, 3), [outputs]), &device).require_grad();
+    let bias = biased.then(|| b.clone());
+    let y = if own {
+        lsgd_cpu::conv2d(x.clone(), w.clone(), bias, shapes.stride, shapes.padding)
+    } else {
+        let options = ConvOptions::new(shapes.stride, shapes.padding, [1, 1], 1);
+        module::conv2d(x.clone(), w.clone(), bias, options)
+    };
+    let by = filled(y.dims(), 4);
+    let gradients = (y.clone() * by).sum().backward();
+    let of_bias = b.grad(&gradients).map(numbers).unwrap_or_default();
+    let of_x = x.grad(&gradients).map(numbers).expect("a gradient");
+    let of_w = w.grad(&gradients).map(numbers).expect("a gradient");
+    [numbers(y), of_x, of_w, of_bias]
+}
+
+/// The output, mean and variance, and the gradients by input, scale, shift and residual.
+fn normalise(shape: [usize; 4], then: usize, own: bool) -> [Vec<f32>; 7] {
+    let device = Device::flex().autodiff();
+    let channels = shape[1];
+    let filled = |seed| {
+        let values = values(shape.iter().product(), seed);
+        Tensor::<4>::from_data(data(values, shape), &device)
+    };
+    let of_channel = |seed| {
+        let values = values(channels, seed).into_iter().map(|value| value + 1.5);
+        Tensor::<1>::from_data(data(values.collect(), [channels]), &device).require_grad()
+    };
+    let x = (filled(1) * 3.0 + 0.7).require_grad();
+    let residual = filled(2).require_grad();
+    let (scale, shift) = (of_channel(3), of_channel(4) - 1.5);
+    let shift = shift.detach().require_grad();
+    let arguments = (x.clone(), scale.clone(), shift.clone(), 1e-5);
+    let result = if own {
+        let then = match then {
+            0 => Then::Nothing,
+            1 => Then::Relu,
+            _ => Then::AddRelu(residual.clone()),
+        };
+        let (x, scale, shift, epsilon) = arguments;
+        let result = lsgd_cpu::batch_norm_train(x, scale, shift, epsilon, then);
+        (result.output, result.mean, result.variance)
+    } else {
+        let (x, scale, shift, epsilon) = arguments;
+        let result = module::batch_norm_train(x, scale, shift, epsilon);
+        let output = match then {
+            0 => result.output,
+            1 => activation::relu(result.output),
+            _ => activation::relu(result.output + residual.clone()),
+        };
+        (output, result.mean, result.variance)
+    };
+    let (output, mean, variance) = result;
+    let gradients = (output.clone() * filled(5)).sum().backward();
+    [
+        numbers(output),
+        numbers(mean),
+        numbers(variance),
+        x.grad(&gradients).map(numbers).expect("a gradient"),
+        scale.grad(&gradients).map(numbers).expect("a gradient"),
+        shift.grad(&gradients).map(numbers).expect("a gradient"),
+        residual.grad(&gradients).map(numbers).unwrap_or_default(),
+    ]
+}
+
+const OF_CONVOLUTION: [&str; 4] = ["output", "input", "weight", "bias"];
+const OF_NORM: [&str; 7] = [
+    "output", "mean", "variance", "input", "scale", "shift", "residual",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(160))]
+
+    #[test]
+    fn convolution_is_burns(shapes in convolutions(), biased: bool) {
+        let (own, burn) = (convolve(&shapes, biased, true), convolve(&shapes, biased, false));
+        for ((own, burn), what) in own.iter().zip(&burn).zip(OF_CONVOLUTION) {
+            assert_close(own, burn, &format!("{what} of {shapes:?}"));
+        }
+    }
+
+    #[test]
+    fn batch_normalisation_is_burns(
+        shape in [2..9usize, 1..7usize, 1..9usize, 2..40usize],
+        then in 0..3usize,
+    ) {
+        let (own, burn) = (normalise(shape, then, true), normalise(shape, then, false));
+        for ((own, burn), what) in own.iter().zip(&burn).zip(OF_NORM) {
+            assert_close(own, burn, &format!("{what} of {shape:?}, then {then}"));
+        }
+    }
+}
+
+/// The shapes of the models' layers, which are larger than those that are drawn.
+#[test]
+fn layers_of_the_models_are_burns() {
+    for (channels, side, kernel, stride, padding) in [
+        ([3, 16], 32, 3, 1, 1),
+        ([16, 32], 32, 3, 2, 1),
+        ([64, 64], 8, 3, 1, 1),
+        ([3, 64], 28, 5, 1, 0),
+        ([64, 128], 12, 5, 1, 0),
+        ([128, 64], 4, 3, 1, 0),
+        ([512, 512], 2, 3, 1, 1),
+        ([3, 8], 64, 7, 2, 3),
+        ([64, 128], 8, 1, 2, 0),
+    ] {
+        let shapes = Convolution {
+            batch: 9,
+            channels,
+            image: [side, side],
+            kernel: [kernel, kernel],
+            stride: [stride, stride],
+            padding: [padding, padding],
+        };
+        let (own, burn) = (
+            convolve(&shapes, true, true),
+            convolve(&shapes, true, false),
+        );
+        for ((own, burn), what) in own.iter().zip(&burn).zip(OF_CONVOLUTION) {
+            assert_close(own, burn, &format!("{what} of {shapes:?}"));
+        }
+    }
+}
+
+/// What no parameter or input asks a gradient of gets none, and without autodiff there is none.
+#[test]
+fn gradients_go_where_they_are_asked_for() {
+    let plain = Device::flex();
+    let device = plain.clone().autodiff();
+    let shape = [2, 3, 5, 5];
+    let x = Tensor::<4>::from_data(data(values(150, 1), shape), &device);
+    let w = Tensor::<4>::from_data(data(values(54, 2), [2, 3, 3, 3]), &device).require_grad();
+    let y = lsgd_cpu::conv2d(x.clone(), w.clone(), None, [1, 1], [1, 1]);
+    let gradients = y.clone().sum().backward();
+    assert!(x.grad(&gradients).is_none());
+    assert!(w.grad(&gradients).is_some());
+
+    let (x, w) = (x.inner(), w.inner());
+    let again = lsgd_cpu::conv2d(x, w, None, [1, 1], [1, 1]);
+    assert_eq!(numbers(again), numbers(y));
+}

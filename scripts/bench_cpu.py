@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Training steps (forward, backward, SGD with momentum) on the CPU, batch 128: the kernels of
+crates/lsgd-cpu and Burn's own operations beside PyTorch, in turn in every round.
+
+    cargo build --release --workspace --examples
+    python scripts/bench_cpu.py                   (needs torch)
+
+One worker of one thread beside PyTorch on one thread; two workers, threads of one process, beside
+two PyTorch processes of one thread. Ratios are taken within a round. The floor is what the time
+would be if every convolution and fully connected layer ran at the rate of a matrix product of 1024 x
+1024 (on one thread, measured in every round) and all else took none.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+
+import bench_runs
+
+BATCH_SIZE = 128
+# Model -> image side, steps that are timed.
+MODELS = {"resnet20": (32, 8), "cnn7": (28, 12), "vgg16": (32, 2)}
+
+
+def model_of(name):
+    import torch_models
+
+    side, _ = MODELS[name]
+    return torch_models.build(name, 10, 3, side, side)
+
+
+def pytorch_process(name, steps):
+    """Trains in this process: says that it is ready, waits for a line, prints seconds."""
+    import torch
+
+    torch.manual_seed(1)
+    torch.set_num_threads(1)
+    network = model_of(name)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    side, _ = MODELS[name]
+    images = torch.randn(BATCH_SIZE, 3, side, side)
+    labels = torch.arange(BATCH_SIZE) % 10
+
+    def step():
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    step()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    began = time.perf_counter()
+    for _ in range(steps):
+        step()
+    print(time.perf_counter() - began, flush=True)
+
+
+def pytorch(name, processes, steps):
+    """Images/s of PyTorch; processes start together, the slowest one counts."""
+    command = [sys.executable, __file__, "--pytorch", name, "--steps", str(steps)]
+    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, **pipe) for _ in range(processes)]
+    for process in running:
+        if process.stdout.readline().strip() != "ready":
+            sys.exit("PyTorch did not start; is torch installed?")
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    seconds = max(float(process.stdout.readline()) for process in running)
+    for process in running:
+        process.communicate()
+    return processes * steps * BATCH_SIZE / seconds
+
+
+def example(*words):
+    program = bench_runs.target_folder() / "release" / "examples" / "step_speed"
+    if not program.is_file():
+        sys.exit(f"{program} is not there; cargo build --release --workspace --examples")
+    command = [str(program), *map(str, words)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def flops_an_image(name):
+    """Of forward and backward: each product of the forward pass comes back for the gradient of its
+    weights and, but for the first layer, of its input."""
+    import torch
+
+    network, products = model_of(name).eval(), []
+
+    def count(layer, inputs, output):
+        each = layer.weight[0].numel()
+        products.append(2 * each * output.numel())
+
+    for layer in network.modules():
+        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
+            layer.register_forward_hook(count)
+    side, _ = MODELS[name]
+    network(torch.zeros(1, 3, side, side))
+    return 3 * sum(products) - products[0]
+
+
+def measure(name, arguments):
+    _, steps = MODELS[name]
+    steps = arguments.steps or steps
+    speeds = {}
+    memory = {}
+    floors = []
+    flops = flops_an_image(name)
+    for number in range(1, arguments.rounds + 1):
+        rate = example("matmul")["flops_per_second"]
+        floors.append(rate / flops)
+        for workers in (1, 2):
+            for kernels in ("own", "burn"):
+                ran = example(name, workers, steps, kernels)
+                key = f"{kernels}, {workers} worker{'s' * (workers > 1)}"
+                speeds.setdefault(key, []).append(ran["images_per_second"])
+                memory.setdefault(key, []).append(ran["peak_memory_bytes"])
+            key = "PyTorch, 1 thread" if workers == 1 else "PyTorch, 2 processes"
+            speeds.setdefault(key, []).append(pytorch(name, workers, steps))
+        figures = ", ".join(f"{key} {values[-1]:.1f}" for key, values in speeds.items())
+        bench_runs.progress(f"{name}, round {number}: {figures}")
+    ratio = lambda above, below: bench_runs.spread(
+        [a / b for a, b in zip(speeds[above], speeds[below])]
+    )
+    return {
+        "steps": steps,
+        "flops_an_image": flops,
+        "images_per_second": {key: bench_runs.spread(values) for key, values in speeds.items()},
+        "floor_images_per_second": bench_runs.spread(floors),
+        "ratios": {
+            "own / PyTorch, 1 thread": ratio("own, 1 worker", "PyTorch, 1 thread"),
+            "own / PyTorch, 2 workers": ratio("own, 2 workers", "PyTorch, 2 processes"),
+            "own / burn, 1 worker": ratio("own, 1 worker", "burn, 1 worker"),
+            "own / burn, 2 workers": ratio("own, 2 workers", "burn, 2 workers"),
+            "own / floor, 1 worker": bench_runs.spread(
+                [a / b for a, b in zip(speeds["own, 1 worker"], floors)]
+            ),
+        },
+        "peak_memory_bytes": {key: bench_runs.spread(values) for key, values in memory.items()},
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("models", nargs="*", default=list(MODELS), help="of " + ", ".join(MODELS))
+    parser.add_argument("--steps", type=bench_runs.positive, help="timed steps of each run")
+    parser.add_argument("--pytorch", help=argparse.SUPPRESS)
+    bench_runs.options(parser)
+    arguments = parser.parse_args()
+    if arguments.pytorch:
+        return pytorch_process(arguments.pytorch, arguments.steps)
+    unknown = set(arguments.models) - set(MODELS)
+    if unknown:
+        parser.error(f"unknown model {unknown.pop()}: use one of {', '.join(MODELS)}")
+
+    results = {name: measure(name, arguments) for name in arguments.models}
+    for name, result in results.items():
+        print()
+        bench_runs.table(
+            [f"{name}, batch {BATCH_SIZE}", "median (least to most)"],
+            [
+                [f"images/s, {key}", bench_runs.text(figure, ".1f")]
+                for key, figure in result["images_per_second"].items()
+            ]
+            + [["images/s, floor of one thread", bench_runs.text(result["floor_images_per_second"], ".1f")]]
+            + [[key, bench_runs.text(figure, ".2f")] for key, figure in result["ratios"].items()]
+            + [
+                [f"peak MB, {key}", bench_runs.text(bench_runs.scaled(figure, 1e-6), ".0f")]
+                for key, figure in result["peak_memory_bytes"].items()
+            ],
+        )
+    bench_runs.write("cpu", arguments, {"batch_size": BATCH_SIZE, "models": results})
+
+
+if __name__ == "__main__":
+    main()
