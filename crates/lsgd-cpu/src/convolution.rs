@@ -140,14 +140,7 @@ impl Convolution {
         let groups = result.par_chunks_mut(layout.group * outputs);
         let groups = groups.zip(input.par_chunks(layout.group * inputs));
         groups.for_each(|(result, input)| {
-            with_scratch(
-                [layout.length, weights.rows() * layout.outputs()],
-                |planes, sums| {
-                    layout.arrange(input, planes);
-                    weights.multiply(planes, sums);
-                    layout.collect(self.channels[1], sums, result, &grid);
-                },
-            );
+            weights.apply(&layout, input, result, self.channels[1], &grid);
         });
         result
     }
@@ -170,14 +163,7 @@ impl Convolution {
             let groups = result.par_chunks_mut(layout.group * inputs);
             let groups = groups.zip(gradient.par_chunks(layout.group * outputs));
             groups.for_each(|(result, gradient)| {
-                with_scratch(
-                    [layout.length, weights.rows() * layout.outputs()],
-                    |planes, sums| {
-                        layout.arrange(gradient, planes);
-                        weights.multiply(planes, sums);
-                        layout.collect(self.channels[0], sums, result, &grid);
-                    },
-                );
+                weights.apply(&layout, gradient, result, self.channels[0], &grid);
             });
         }
         result
@@ -330,6 +316,29 @@ impl Weights {
     /// Rows of sums, with those that fill the last tile.
     fn rows(&self) -> usize {
         6 * self.begin.six.len() + 4 * self.begin.four.len()
+    }
+
+    /// Computes what a group of images comes to, and puts it where the grid says in `result`.
+    fn apply(
+        &self,
+        layout: &Layout,
+        images: &[f32],
+        result: &mut [f32],
+        channels: usize,
+        grid: &Grid,
+    ) {
+        let length = self.rows() * layout.outputs();
+        let in_place = self.rows() == channels && layout.puts_in_place(grid, result.len(), length);
+        let sums = if in_place { 0 } else { length };
+        with_scratch([layout.length, sums], |planes, sums| {
+            layout.arrange(images, planes);
+            if in_place {
+                self.multiply(planes, result);
+            } else {
+                self.multiply(planes, sums);
+                layout.collect(channels, sums, result, grid);
+            }
+        });
     }
 
     fn multiply(&self, planes: &[f32], sums: &mut [f32]) {

@@ -122,7 +122,9 @@ impl Layout {
                 let column = across * lanes;
                 let padded = (columns.max(1) - 1) * stride + extent;
                 let row = padded.max(border + width) * column;
-                let plane = row * padded_rows;
+                // Of an odd number of columns, so that the same place of neighbouring channels does not
+                // fall into the same set of the cache.
+                let plane = (row / column * padded_rows | 1) * column;
                 Self {
                     window,
                     kind,
@@ -161,6 +163,13 @@ impl Layout {
     /// Values of a channel in all images of a group.
     pub fn channel_values(&self) -> usize {
         self.length / self.window.channels.max(1)
+    }
+
+    /// Whether outputs of `length` values, as the inner loop leaves them, are already what
+    /// [`collect`](Self::collect) would make of them in images of `result` values.
+    pub fn puts_in_place(&self, grid: &Grid, result: usize, length: usize) -> bool {
+        let whole = grid.image == self.window.outputs && result == length;
+        whole && self.kind == Lanes::Columns && self.group == 1 && !self.has_idle_lanes()
     }
 
     /// Whether some of the outputs' lanes belong to no output.
@@ -309,7 +318,7 @@ impl Layout {
     pub fn arrange_outputs(&self, channels: usize, images: &[f32], tiles: &mut [f32]) {
         let [rows, columns] = self.window.outputs;
         let size = channels * rows * columns;
-        let partial = images.len() < size * self.group || channels % TILE > 0;
+        let partial = images.len() < size * self.group || !channels.is_multiple_of(TILE);
         if partial || self.has_idle_lanes() {
             tiles.fill(0.0);
         }

@@ -1,7 +1,7 @@
-//! Convolution and batch normalisation for training on CPUs, as operations of Burn's `flex` backend with
-//! gradients of their own.
+//! Convolution, batch normalisation and max pooling for training on CPUs, as operations of Burn's `flex`
+//! backend with gradients of their own.
 //!
-//! [`conv2d`] and [`batch_norm_train`] compute what Burn's operations of the same name do, to rounding.
+//! [`conv2d`], [`batch_norm_train`] and [`max_pool2d`] compute what Burn's operations of the same name do, to rounding.
 //! On `flex` (crate feature `flex`), in single precision, kernels of this crate do it: convolution over
 //! blocks that stay in the cache, without unfolding the input ([`Convolution`]), and batch normalisation
 //! with the residual sum and the ReLU that follow it in the same passes ([`Images`]). On any other
@@ -25,16 +25,18 @@
 mod batch_norm;
 mod convolution;
 mod layout;
+mod max_pool;
 #[cfg(feature = "flex")]
 mod ops;
 mod sums;
 mod taps;
 
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, activation, module};
 
 pub use batch_norm::{Affine, Gradients, Images, Statistics};
 pub use convolution::Convolution;
+pub use max_pool::MaxPool;
 
 /// Two-dimensional convolution (cross-correlation) with zero padding.
 ///
@@ -61,6 +63,32 @@ pub fn conv2d(
     }
     let options = ConvOptions::new(stride, padding, [1, 1], 1);
     module::conv2d(x, weight, bias, options)
+}
+
+/// The largest value of each window of an image.
+///
+/// # Shapes
+///
+/// - `x`: `[batch, channels, height, width]`
+/// - result: `[batch, channels, h, w]`, `h = (height + 2 padding - kernel height) / stride + 1`, `w`
+///   alike
+///
+/// # Panics
+///
+/// As Burn's operation: when the window does not fit the padded image, or the padding is more than half
+/// of the window.
+pub fn max_pool2d(
+    x: Tensor<4>,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if ops::are_for(&x) {
+        return ops::max_pool2d(x, kernel, stride, padding);
+    }
+    let options = MaxPoolOptions::new(kernel);
+    module::max_pool2d(x, options.with_stride(stride).with_padding(padding))
 }
 
 /// What [`batch_norm_train`] gives.

@@ -1,5 +1,7 @@
 //! The kernels as operations of Burn's `flex` backend.
 
+use std::sync::Arc;
+
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -10,10 +12,10 @@ use burn::backend::{
     Autodiff, AutodiffBackend, Backend, Dispatch, DispatchTensorKind, Flex, TensorMetadata,
     backend_extension,
 };
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Shape, Tensor, TensorData};
 use burn_flex::FlexTensor;
 
-use crate::{Affine, BatchNormTrain, Convolution, Images, Statistics, Then};
+use crate::{Affine, BatchNormTrain, Convolution, Images, MaxPool, Statistics, Then};
 
 /// Whether these operations can take a tensor.
 pub(crate) fn are_for(x: &Tensor<4>) -> bool {
@@ -95,6 +97,27 @@ pub(crate) fn batch_norm_train(
     }
 }
 
+pub(crate) fn max_pool2d(
+    x: Tensor<4>,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let pool = MaxPool {
+        planes: batch * channels,
+        image: [height, width],
+        kernel,
+        stride,
+        padding,
+    };
+    assert!(
+        pool.output().is_some(),
+        "max_pool2d: the window does not fit the padded image: {pool:?}"
+    );
+    Tensor::from_dispatch(Dispatch::cpu_max_pool(x.into_dispatch(), pool))
+}
+
 /// The operations; a batch normalisation gives its output, mean and variance.
 #[backend_extension(Flex, Autodiff)]
 trait CpuOps: Backend {
@@ -126,6 +149,8 @@ trait CpuOps: Backend {
         residual: FloatTensor<Self>,
         epsilon: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    fn cpu_max_pool(x: FloatTensor<Self>, pool: MaxPool) -> FloatTensor<Self>;
 }
 
 impl CpuOps for Flex {
@@ -163,9 +188,16 @@ impl CpuOps for Flex {
         let normalised = normalise(&x, &scale, &shift, Some(&residual), epsilon, true);
         normalised.into_tensors()
     }
+
+    fn cpu_max_pool(x: FlexTensor, pool: MaxPool) -> FlexTensor {
+        pooled(&x, pool).0
+    }
 }
 
 type Ad<C> = Autodiff<Flex, C>;
+
+/// Output, mean and variance.
+type Normal<T> = (T, T, T);
 
 impl<C: CheckpointStrategy> CpuOps for Ad<C> {
     fn cpu_conv2d(
@@ -270,6 +302,18 @@ impl<C: CheckpointStrategy> CpuOps for Ad<C> {
         };
         normalised.beside::<C>(output)
     }
+
+    fn cpu_max_pool(x: FloatTensor<Self>, pool: MaxPool) -> FloatTensor<Self> {
+        let prepared = PoolBackward.prepare::<C>([x.node()]);
+        let (output, places) = pooled(x.primitive(), pool);
+        match prepared.compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let state = (Arc::new(places), x.primitive().shape(), pool);
+                prepared.finish(state, output)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(output),
+        }
+    }
 }
 
 fn forward(
@@ -330,6 +374,32 @@ impl<const N: usize> Backward<Flex, N> for ConvBackward {
     }
 }
 
+/// The pooled images, and where their values came from.
+fn pooled(x: &FlexTensor, pool: MaxPool) -> (FlexTensor, Vec<u32>) {
+    let x = x.to_contiguous();
+    let shape = x.shape();
+    let [rows, columns] = pool.output().unwrap_or([0, 0]);
+    let (values, places) = pool.forward(x.storage());
+    (tensor(values, [shape[0], shape[1], rows, columns]), places)
+}
+
+#[derive(Debug)]
+struct PoolBackward;
+
+impl Backward<Flex, 1> for PoolBackward {
+    type State = (Arc<Vec<u32>>, Shape, MaxPool);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Grads, _: &mut Checkpointer) {
+        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let (places, shape, pool) = ops.state;
+        let [parent] = ops.parents;
+        if let Some(node) = parent {
+            let values = pool.input_gradient(&places, gradient.storage());
+            grads.register::<Flex>(node.id, tensor(values, shape));
+        }
+    }
+}
+
 /// A normalised batch, and what its gradient needs.
 struct Normalised {
     output: FlexTensor,
@@ -380,7 +450,7 @@ impl Normalised {
         [tensor(mean, channels), tensor(variance, channels)]
     }
 
-    fn into_tensors(self) -> (FlexTensor, FlexTensor, FlexTensor) {
+    fn into_tensors(self) -> Normal<FlexTensor> {
         let [mean, variance] = self.statistics();
         (self.output, mean, variance)
     }
@@ -400,7 +470,7 @@ impl Normalised {
     fn beside<C: CheckpointStrategy>(
         &self,
         output: FloatTensor<Ad<C>>,
-    ) -> (FloatTensor<Ad<C>>, FloatTensor<Ad<C>>, FloatTensor<Ad<C>>) {
+    ) -> Normal<FloatTensor<Ad<C>>> {
         let [mean, variance] = self.statistics();
         let [mean, variance] = [mean, variance].map(<Ad<C> as AutodiffBackend>::from_inner);
         (output, mean, variance)
@@ -470,6 +540,6 @@ impl<const N: usize> Backward<Flex, N> for NormBackward {
     }
 }
 
-fn tensor(values: Vec<f32>, shape: impl Into<burn::tensor::Shape>) -> FlexTensor {
+fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }

@@ -152,10 +152,10 @@ fn tile_of<S: Simd, const R: usize, const V: usize>(
             }
         }
     }
-    for row in 0..R {
-        for v in 0..V {
-            let at = row * length + vectors[v].index as usize * S::F32_LANES;
-            S::as_mut_simd_f32s(&mut sums[at..at + S::F32_LANES]).0[0] = acc[row][v];
+    for (row, acc) in acc.iter().enumerate() {
+        for (vector, acc) in vectors.iter().zip(acc) {
+            let at = row * length + vector.index as usize * S::F32_LANES;
+            S::as_mut_simd_f32s(&mut sums[at..at + S::F32_LANES]).0[0] = *acc;
         }
     }
 }

@@ -55,8 +55,12 @@ impl Cnn7 {
     ///
     /// `[batch, channels, height, width]` to `[batch, classes]`.
     pub fn forward(&self, images: Tensor<4>, mut phase: Phase<'_>) -> Tensor<2> {
-        let x = layers::halve(layers::relu(self.kernels.conv(&self.conv1, images)));
-        let x = layers::halve(layers::relu(self.kernels.conv(&self.conv2, x)));
+        let x = self
+            .kernels
+            .halve(layers::relu(self.kernels.conv(&self.conv1, images)));
+        let x = self
+            .kernels
+            .halve(layers::relu(self.kernels.conv(&self.conv2, x)));
         let x = layers::relu(self.kernels.conv(&self.conv3, x));
         let x = layers::linear(&self.fc1, x.flatten(1, 3));
         let x = dropout(x, self.dropout, &mut phase);

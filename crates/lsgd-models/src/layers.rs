@@ -64,7 +64,7 @@ pub(crate) fn batch_norm(channels: usize, momentum: f64, device: &Device) -> Bat
         .init(device)
 }
 
-/// Which implementation computes convolutions and normalisations.
+/// Which implementation computes convolutions, normalisations and pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kernels {
     /// On a CPU those of [`lsgd_cpu`]; otherwise, and on every other device, Burn's.
@@ -105,6 +105,26 @@ impl Kernels {
         self.norm_then(layer, x, Then::AddRelu(residual))
     }
 
+    /// Maximum over 2 x 2 squares: halves height and width, rounding down.
+    pub fn halve(self, x: Tensor<4>) -> Tensor<4> {
+        self.max_pool(x, 2, 0)
+    }
+
+    /// Maximum over 3 x 3 squares at stride 2 with a border of one: halves height and width,
+    /// rounding up.
+    pub fn stem_pool(self, x: Tensor<4>) -> Tensor<4> {
+        self.max_pool(x, 3, 1)
+    }
+
+    fn max_pool(self, x: Tensor<4>, side: usize, padding: usize) -> Tensor<4> {
+        let (kernel, stride, padding) = ([side, side], [2, 2], [padding, padding]);
+        if self.cpu {
+            return lsgd_cpu::max_pool2d(x, kernel, stride, padding);
+        }
+        let options = MaxPoolOptions::new(kernel).with_stride(stride);
+        max_pool2d(x, options.with_padding(padding))
+    }
+
     fn norm_then(self, layer: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
         // Burn's rule for when the batch is normalised by its own statistics.
         let trains = x.device().is_autodiff() && layer.training.is_enabled();
@@ -133,20 +153,6 @@ impl Kernels {
 /// `max(x, 0)`; the shape stays.
 pub(crate) fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     activation::relu(x)
-}
-
-/// Maximum over 2 x 2 squares: halves height and width, rounding down.
-pub(crate) fn halve(x: Tensor<4>) -> Tensor<4> {
-    max_pool2d(x, MaxPoolOptions::new([2, 2]))
-}
-
-/// Maximum over 3 x 3 squares at stride 2 with a border of one: halves height and width,
-/// rounding up.
-pub(crate) fn stem_pool(x: Tensor<4>) -> Tensor<4> {
-    let options = MaxPoolOptions::new([3, 3])
-        .with_stride([2, 2])
-        .with_padding([1, 1]);
-    max_pool2d(x, options)
 }
 
 /// Mean over height and width: `[batch, channels, h, w]` to `[batch, channels]`.

@@ -220,7 +220,7 @@ impl ResNet {
         let x = self
             .kernels
             .norm_relu(&self.bn1, self.kernels.conv(&self.conv1, images));
-        let x = layers::stem_pool(x);
+        let x = self.kernels.stem_pool(x);
         let stages = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
         let x = stages
             .into_iter()

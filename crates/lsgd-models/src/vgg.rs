@@ -81,7 +81,7 @@ impl Vgg {
                     .kernels
                     .norm_relu(&layer.bn, self.kernels.conv(&layer.conv, x));
             }
-            x = layers::halve(x);
+            x = self.kernels.halve(x);
         }
         let x = dropout(x.flatten(1, 3), self.dropout, &mut phase);
         let x = layers::relu(layers::linear(&self.fc1, x));

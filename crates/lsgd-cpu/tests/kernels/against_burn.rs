@@ -1,6 +1,6 @@
 //! Burn's own operations on the same numbers, forward and every gradient.
 
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, activation, module};
 use lsgd_cpu::{Convolution, Then};
 use proptest::prelude::*;
@@ -137,6 +137,43 @@ proptest! {
         for ((own, burn), what) in own.iter().zip(&burn).zip(OF_NORM) {
             assert_close(own, burn, &format!("{what} of {shape:?}, then {then}"));
         }
+    }
+}
+
+/// A max pool's output, and the gradient of the sum of output times weights.
+fn pool(shape: [usize; 4], pool: [[usize; 2]; 3], own: bool) -> [Vec<f32>; 2] {
+    let device = Device::flex().autodiff();
+    let filled = |shape: [usize; 4], seed, levels: f32| {
+        let values = values(shape.iter().product(), seed).into_iter();
+        let values = values.map(|value| (value * levels).round());
+        Tensor::<4>::from_data(data(values.collect(), shape), &device)
+    };
+    // Few different values, so that windows have several largest ones.
+    let x = filled(shape, 1, 3.0).require_grad();
+    let [kernel, stride, padding] = pool;
+    let y = if own {
+        lsgd_cpu::max_pool2d(x.clone(), kernel, stride, padding)
+    } else {
+        let options = MaxPoolOptions::new(kernel).with_stride(stride);
+        module::max_pool2d(x.clone(), options.with_padding(padding))
+    };
+    let by = filled(y.dims(), 2, 100.0);
+    let gradients = (y.clone() * by).sum().backward();
+    let of_x = x.grad(&gradients).map(numbers).expect("a gradient");
+    [numbers(y), of_x]
+}
+
+proptest! {
+    #[test]
+    fn max_pool_is_burns(
+        shape in [1..4usize, 1..4usize, 3..14usize, 3..14usize],
+        kernel in [1..4usize, 1..4usize],
+        stride in [1..4usize, 1..4usize],
+        padded: bool,
+    ) {
+        let padding = kernel.map(|side| if padded { side / 2 } else { 0 });
+        let of = |own| pool(shape, [kernel, stride, padding], own);
+        prop_assert_eq!(of(true), of(false));
     }
 }
 

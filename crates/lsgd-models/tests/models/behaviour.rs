@@ -300,3 +300,50 @@ fn momentum_one_keeps_the_last_batch_alone() {
         .fold(0.0, f32::max);
     assert!(largest > 1e-2, "largest difference {largest}");
 }
+
+/// A model computes the same with the CPU's own kernels and with Burn's operations: logits, gradients
+/// down to the images, and in evaluation what running statistics make of it.
+#[test]
+fn own_kernels_compute_what_burns_do() {
+    for (kind, side) in [
+        (ModelKind::Cnn7, 28),
+        (ModelKind::ResNet8, 16),
+        (ModelKind::ResNet18, 32),
+        (ModelKind::ResNet50, 32),
+        (ModelKind::Vgg11, 32),
+    ] {
+        let device = Device::flex().autodiff();
+        let model = |cpu_kernels| {
+            let config = ModelConfig {
+                cpu_kernels,
+                ..ModelConfig::new(kind, 10, [3, side, side])
+            };
+            config.init(&device).expect("a model")
+        };
+        // The generator of weights is the whole process's, so other tests draw between.
+        let weights = model(true);
+        let run = |cpu_kernels| {
+            let model = model(cpu_kernels).load_record(weights.clone().into_record());
+            let x = images([6, 3, side, side], &device).require_grad();
+            let mut generator = ChaCha8Rng::seed_from_u64(1);
+            let logits = model.forward(x.clone(), Phase::Train(&mut generator));
+            let gradients = logits.clone().powi_scalar(2).sum().backward();
+            let plain = images([6, 3, side, side], &Device::flex());
+            let evaluated = model.valid().forward(plain, Phase::Evaluate);
+            let of_images = x.grad(&gradients).expect("a gradient");
+            [numbers(logits), numbers(of_images), numbers(evaluated)]
+        };
+        // A rounding can change which value of a window is the largest, or whether one is above
+        // nought, and with it where a gradient goes.
+        let allowed = [("logits", 1e-3), ("gradients", 2e-2), ("evaluation", 1e-3)];
+        for ((own, burn), (what, most)) in run(true).iter().zip(&run(false)).zip(allowed) {
+            let norm = |values: &mut dyn Iterator<Item = f32>| -> f32 {
+                values.map(|value| value * value).sum::<f32>().sqrt()
+            };
+            let whole = norm(&mut burn.iter().copied());
+            let apart = norm(&mut own.iter().zip(burn).map(|(own, burn)| own - burn));
+            assert!(whole > 0.0, "{kind}, {what}");
+            assert!(apart < most * whole, "{kind}, {what}: {}", apart / whole);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Maximum over windows of an image, and where it came from.
+
+use rayon::prelude::*;
+
+/// The shapes of a max pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxPool {
+    /// Planes: images times channels.
+    pub planes: usize,
+    /// Height and width of each.
+    pub image: [usize; 2],
+    /// Height and width of the window, at least 1.
+    pub kernel: [usize; 2],
+    /// Rows and columns from one window to the next, at least 1.
+    pub stride: [usize; 2],
+    /// Rows above and below, columns left and right of the image that windows may reach into, at most
+    /// half the window: they are less than any value.
+    pub padding: [usize; 2],
+}
+
+impl MaxPool {
+    /// Height and width of the output; `None` when the window is larger than the padded image, reaches
+    /// too far into the padding, or is nought, or the stride is.
+    pub fn output(&self) -> Option<[usize; 2]> {
+        let along = |axis: usize| {
+            let (kernel, padding) = (self.kernel[axis], self.padding[axis]);
+            let room = (self.image[axis] + 2 * padding).checked_sub(kernel)?;
+            (kernel > 0 && 2 * padding <= kernel && self.image[axis] > 0).then_some(())?;
+            Some(room.checked_div(self.stride[axis])? + 1)
+        };
+        Some([along(0)?, along(1)?])
+    }
+
+    /// The largest value of each window, `[planes][rows][columns]`, and where in its plane the first of
+    /// those is. What is not a number counts as the largest.
+    ///
+    /// # Panics
+    ///
+    /// When `input` is not as long as the shapes say, or there is no [`output`](Self::output).
+    pub fn forward(&self, input: &[f32]) -> (Vec<f32>, Vec<u32>) {
+        let [rows, columns] = self.output().expect("the window fits the padded image");
+        let [height, width] = self.image;
+        assert_eq!(input.len(), self.planes * height * width);
+        let outputs = rows * columns;
+        let mut values = vec![0.0; self.planes * outputs];
+        let mut places = vec![0; values.len()];
+        let planes = values.par_chunks_mut(outputs);
+        let planes = planes.zip(places.par_chunks_mut(outputs));
+        let planes = planes.zip(input.par_chunks(height * width));
+        let squares = (self.kernel, self.stride, self.padding) == ([2, 2], [2, 2], [0, 0]);
+        planes.for_each(|((values, places), input)| {
+            let mut outputs = values.iter_mut().zip(places);
+            if squares {
+                return halve(input, [rows, columns], width, outputs);
+            }
+            for row in 0..rows {
+                let window_rows = self.reads(0, row);
+                for column in 0..columns {
+                    let window_columns = self.reads(1, column);
+                    let mut largest = f32::NEG_INFINITY;
+                    let mut place = window_rows.start * width + window_columns.start;
+                    for r in window_rows.clone() {
+                        let first = r * width + window_columns.start;
+                        let values = &input[first..first + window_columns.len()];
+                        for (at, &value) in (first..).zip(values) {
+                            if value > largest || value.is_nan() {
+                                (largest, place) = (value, at);
+                            }
+                        }
+                    }
+                    if let Some((to, at)) = outputs.next() {
+                        (*to, *at) = (input[place], place as u32);
+                    }
+                }
+            }
+        });
+        (values, places)
+    }
+
+    /// The gradient by the input, of the gradient by the output; `places` are those of
+    /// [`forward`](Self::forward).
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward), and when a place lies beyond its plane.
+    pub fn input_gradient(&self, places: &[u32], gradient: &[f32]) -> Vec<f32> {
+        let [rows, columns] = self.output().expect("the window fits the padded image");
+        assert_eq!(gradient.len(), self.planes * rows * columns);
+        assert_eq!(places.len(), gradient.len());
+        let plane = self.image[0] * self.image[1];
+        let mut result = vec![0.0; self.planes * plane];
+        let planes = result.par_chunks_mut(plane);
+        let planes = planes.zip(gradient.par_chunks(rows * columns));
+        let planes = planes.zip(places.par_chunks(rows * columns));
+        planes.for_each(|((result, gradient), places)| {
+            for (place, gradient) in places.iter().zip(gradient) {
+                result[*place as usize] += gradient;
+            }
+        });
+        result
+    }
+
+    /// What a window reads of the image, along an axis.
+    fn reads(&self, axis: usize, output: usize) -> std::ops::Range<usize> {
+        let first = output * self.stride[axis];
+        let padding = self.padding[axis];
+        let end = (first + self.kernel[axis]).saturating_sub(padding);
+        first.saturating_sub(padding)..end.min(self.image[axis])
+    }
+}
+
+/// The largest of each square of two by two: the models' pool, without the bounds of the general one.
+fn halve<'a>(
+    input: &[f32],
+    [rows, columns]: [usize; 2],
+    width: usize,
+    mut outputs: impl Iterator<Item = (&'a mut f32, &'a mut u32)>,
+) {
+    for row in 0..rows {
+        let first = 2 * row * width;
+        let (above, below) = (&input[first..][..2 * columns], &input[first + width..]);
+        let pairs = above
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .zip(below.as_chunks::<2>().0);
+        for ((column, (above, below)), (to, at)) in pairs.enumerate().zip(&mut outputs) {
+            let place = first + 2 * column;
+            let mut best = (above[0], place);
+            for (value, place) in [
+                (above[1], place + 1),
+                (below[0], place + width),
+                (below[1], place + width + 1),
+            ] {
+                if value > best.0 || value.is_nan() {
+                    best = (value, place);
+                }
+            }
+            (*to, *at) = (best.0, best.1 as u32);
+        }
+    }
+}
