@@ -24,12 +24,17 @@
 
 mod batch_norm;
 mod convolution;
+mod correlation;
 mod layout;
 mod max_pool;
 #[cfg(feature = "flex")]
 mod ops;
+mod phases;
+mod scratch;
 mod sums;
 mod taps;
+mod weights;
+mod window;
 
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, activation, module};

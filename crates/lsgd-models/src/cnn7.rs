@@ -55,12 +55,11 @@ impl Cnn7 {
     ///
     /// `[batch, channels, height, width]` to `[batch, classes]`.
     pub fn forward(&self, images: Tensor<4>, mut phase: Phase<'_>) -> Tensor<2> {
-        let x = self
-            .kernels
-            .halve(layers::relu(self.kernels.conv(&self.conv1, images)));
-        let x = self
-            .kernels
-            .halve(layers::relu(self.kernels.conv(&self.conv2, x)));
+        // ReLU and pool can change places, and a pool leaves a quarter of the values.
+        let x = self.kernels.halve(self.kernels.conv(&self.conv1, images));
+        let x = layers::relu(x);
+        let x = self.kernels.halve(self.kernels.conv(&self.conv2, x));
+        let x = layers::relu(x);
         let x = layers::relu(self.kernels.conv(&self.conv3, x));
         let x = layers::linear(&self.fc1, x.flatten(1, 3));
         let x = dropout(x, self.dropout, &mut phase);

@@ -1,0 +1,73 @@
+//! The gradient of weights, from a group of images and the gradients of its outputs.
+
+use std::ops::Range;
+
+use pulp::Arch;
+
+use crate::convolution::Convolution;
+use crate::layout::Layout;
+use crate::taps::{Correlate, TILE, Vector};
+
+/// Values of planes that are correlated at a time: they stay in a core's first cache.
+const PLANES: usize = 4096;
+
+/// What the gradient of weights takes of planes.
+pub(crate) struct Correlation {
+    /// For every place of the kernel: the taps, one a channel, and the vectors that read it within the
+    /// image.
+    places: Vec<(Vec<u32>, Vec<Vector>)>,
+    /// Channels that are correlated at a time: their planes stay in a core's first cache.
+    blocks: Vec<Range<usize>>,
+}
+
+impl Correlation {
+    pub fn new(convolution: &Convolution, layout: &Layout) -> Self {
+        let channels = layout.channels();
+        let places = convolution.places().map(|place| {
+            let taps = (0..channels).map(|channel| layout.tap(channel, place));
+            (taps.collect(), layout.vectors_at(place))
+        });
+        let block = (PLANES / layout.channel_values().max(1)).max(2);
+        Self {
+            places: places.collect(),
+            blocks: blocks(channels, block),
+        }
+    }
+
+    /// Adds to a tile's rows of weights, `[rows][channels][places]`, what its gradients come to.
+    pub fn add(&self, planes: &[f32], gradients: &[f32], rows: &mut [f32]) {
+        let most = self.blocks.iter().map(ExactSizeIterator::len).max();
+        let mut products = vec![[0.0; TILE]; most.unwrap_or(0)];
+        let row = self.blocks.last().map_or(0, |last| last.end) * self.places.len();
+        for block in &self.blocks {
+            for (place, (taps, vectors)) in self.places.iter().enumerate() {
+                let products = &mut products[..block.len()];
+                products.fill([0.0; TILE]);
+                Arch::new().dispatch(Correlate {
+                    gradients,
+                    planes,
+                    taps: &taps[block.clone()],
+                    vectors,
+                    products,
+                });
+                for (channel, products) in block.clone().zip(products) {
+                    let at = channel * self.places.len() + place;
+                    let sums = rows[at..].iter_mut().step_by(row);
+                    sums.zip(products).for_each(|(sum, more)| *sum += *more);
+                }
+            }
+        }
+    }
+}
+
+/// Blocks of so many, the last of one more where it would be alone: single ones are slow.
+fn blocks(count: usize, block: usize) -> Vec<Range<usize>> {
+    let mut blocks: Vec<Range<usize>> = Vec::new();
+    for first in (0..count).step_by(block) {
+        match blocks.last_mut() {
+            Some(last) if first + 1 == count => last.end = count,
+            _ => blocks.push(first..count.min(first + block)),
+        }
+    }
+    blocks
+}
