@@ -6,6 +6,9 @@
 //! logits, loss, gradients and running statistics (`tests/models/against_torch.rs`). This
 //! crate knows nothing of leaders or training.
 //!
+//! With the feature `flex` convolutions, normalisations and pools on Burn's `flex` backend are those of
+//! [`lsgd_cpu`], unless [`ModelConfig::cpu_kernels`] says otherwise.
+//!
 //! One difference from PyTorch: Burn's running variance takes in the batch's variance over n
 //! elements, PyTorch's over n - 1.
 //!
