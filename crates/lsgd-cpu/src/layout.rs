@@ -89,7 +89,7 @@ impl Layout {
                 let row = padded.max(border + width) * column;
                 // Of an odd number of columns, so that the same place of neighbouring channels does not
                 // fall into the same set of the cache.
-                let plane = (row / column * padded_rows | 1) * column;
+                let plane = ((row / column * padded_rows) | 1) * column;
                 Self {
                     window,
                     kind,
