@@ -15,11 +15,11 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 
 import bench_runs
+import torch_steps
+from torch_steps import BATCH_SIZE
 
-BATCH_SIZE = 128
 # Model -> image side, steps that are timed.
 MODELS = {"resnet20": (32, 6), "cnn7": (28, 12), "vgg16": (32, 1)}
 
@@ -31,49 +31,8 @@ def model_of(name):
     return torch_models.build(name, 10, 3, side, side)
 
 
-def pytorch_process(name, steps):
-    """Trains in this process: says that it is ready, waits for a line, prints seconds."""
-    import torch
-
-    torch.manual_seed(1)
-    torch.set_num_threads(1)
-    network = model_of(name)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-    side, _ = MODELS[name]
-    images = torch.randn(BATCH_SIZE, 3, side, side)
-    labels = torch.arange(BATCH_SIZE) % 10
-
-    def step():
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(network(images), labels)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    step()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    began = time.perf_counter()
-    for _ in range(steps):
-        step()
-    print(time.perf_counter() - began, flush=True)
-
-
 def pytorch(name, processes, steps):
-    """Images/s of PyTorch; processes start together, the slowest one counts."""
-    command = [sys.executable, __file__, "--pytorch", name, "--steps", str(steps)]
-    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen(command, **pipe) for _ in range(processes)]
-    for process in running:
-        if process.stdout.readline().strip() != "ready":
-            sys.exit("PyTorch did not start; is torch installed?")
-    for process in running:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    seconds = max(float(process.stdout.readline()) for process in running)
-    for process in running:
-        process.communicate()
-    return processes * steps * BATCH_SIZE / seconds
+    return torch_steps.speed(["--pytorch", name, "--steps", steps], processes, steps)
 
 
 def example(*words):
@@ -152,7 +111,8 @@ def main():
     bench_runs.options(parser)
     arguments = parser.parse_args()
     if arguments.pytorch:
-        return pytorch_process(arguments.pytorch, arguments.steps)
+        side, _ = MODELS[arguments.pytorch]
+        return torch_steps.process(arguments.pytorch, side, arguments.steps, 1)
     unknown = set(arguments.models) - set(MODELS)
     if unknown:
         parser.error(f"unknown model {unknown.pop()}: use one of {', '.join(MODELS)}")

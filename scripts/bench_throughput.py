@@ -11,14 +11,13 @@ its first step is not counted. All take turns in every round; ratios are taken w
 """
 
 import argparse
-import subprocess
-import sys
 import tempfile
-import time
 
 import bench_runs
+import torch_steps
+from torch_steps import BATCH_SIZE
 
-BATCH_SIZE = 128
+SIDE = 32
 # name -> (processes, threads of each)
 PYTORCH = {
     "PyTorch, 1 thread": (1, 1),
@@ -38,50 +37,9 @@ RATIOS = [
 ]
 
 
-def pytorch_process(model, steps, threads):
-    """Trains in this process: says that it is ready, waits for a line, prints seconds."""
-    import torch
-    import torch_models
-
-    torch.manual_seed(1)
-    torch.set_num_threads(threads)
-    network = torch_models.build(model)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-    images = torch.randn(BATCH_SIZE, 3, 32, 32)
-    labels = torch.arange(BATCH_SIZE) % 10
-
-    def step():
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(network(images), labels)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    step()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    began = time.perf_counter()
-    for _ in range(steps):
-        step()
-    print(time.perf_counter() - began, flush=True)
-
-
 def pytorch(arguments, processes, threads):
-    """Images/s of PyTorch; processes start together, the slowest one counts."""
-    command = [sys.executable, __file__, "--pytorch-threads", str(threads)]
-    command += ["--model", arguments.model, "--steps", str(arguments.steps)]
-    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen(command, **pipe) for _ in range(processes)]
-    for process in running:
-        if process.stdout.readline().strip() != "ready":
-            sys.exit("PyTorch did not start; is torch installed?")
-    for process in running:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    seconds = max(float(process.stdout.readline()) for process in running)
-    for process in running:
-        process.communicate()
-    return processes * arguments.steps * BATCH_SIZE / seconds
+    words = ["--pytorch-threads", threads, "--model", arguments.model, "--steps", arguments.steps]
+    return torch_steps.speed(words, processes, arguments.steps)
 
 
 def lsgd(arguments, program, folder, workers):
@@ -108,7 +66,8 @@ def main():
     parser.add_argument("--pytorch-threads", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.pytorch_threads:
-        return pytorch_process(arguments.model, arguments.steps, arguments.pytorch_threads)
+        threads = arguments.pytorch_threads
+        return torch_steps.process(arguments.model, SIDE, arguments.steps, threads)
 
     program = bench_runs.binary(arguments)
     measured = {name: [] for name in [*WORKERS, *PYTORCH]}
