@@ -105,22 +105,22 @@ fn row(nodes: u32, counted: Counted, seconds: [f64; ROUNDS as usize]) -> Value {
     let others = f64::from(nodes - 1);
     let Counted { told, bytes } = counted;
     let traffic = json!({
-            "statuses_told_by_a_node": told,
-            "bytes_of_a_status": bytes,
-            "with_peers": {
-                "connections_of_a_node": nodes - 1,
-                "messages_sent_by_a_node": told * others,
-                "bytes_sent_by_a_node": told * others * bytes,
-                "messages_of_all": told * others * f64::from(nodes),
-            },
-            "with_a_router": {
-                "connections_of_a_node": 1,
-                "messages_sent_by_a_node": told,
-                "bytes_sent_by_a_node": told * bytes,
-                "messages_sent_by_the_router": told * others * f64::from(nodes),
-                "bytes_sent_by_the_router": told * others * f64::from(nodes) * bytes,
-            },
-            "bytes_received_by_a_node": told * others * bytes,
+        "statuses_told_by_a_node": told,
+        "bytes_of_a_status": bytes,
+        "with_peers": {
+            "connections_of_a_node": nodes - 1,
+            "messages_sent_by_a_node": told * others,
+            "bytes_sent_by_a_node": told * others * bytes,
+            "messages_of_all": told * others * f64::from(nodes),
+        },
+        "with_a_router": {
+            "connections_of_a_node": 1,
+            "messages_sent_by_a_node": told,
+            "bytes_sent_by_a_node": told * bytes,
+            "messages_sent_by_the_router": told * others * f64::from(nodes),
+            "bytes_sent_by_the_router": told * others * f64::from(nodes) * bytes,
+        },
+        "bytes_received_by_a_node": told * others * bytes,
     });
     json!({
         "nodes": nodes,
