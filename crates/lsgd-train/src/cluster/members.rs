@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::hello::Hello;
+use super::hello::{Difference, Hello};
 use super::link::Incoming;
 use super::messages::Told;
 
@@ -13,6 +13,9 @@ use super::messages::Told;
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long another life with this node's number may be what is left of a dead process.
 const TWIN_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a node that does not fit is kept before that is said, which may end this one: meanwhile it
+/// gets this one's hello, and sees for itself. Longer than until it asks again.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 /// Tokens remembered of one node, and nodes remembered beyond the run's own: more are no accident.
 const MOST_LIVES: usize = 8;
 const MOST_ODD_NODES: usize = 64;
@@ -52,6 +55,8 @@ struct Life {
     asked: Option<Instant>,
     /// The newest status that came before the hello.
     early: Option<Told>,
+    /// How it differs and since when that is known, until it is said.
+    refusal: Option<(Instant, Vec<Difference>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +109,7 @@ impl Members {
                 standing: Standing::Unknown,
                 asked: None,
                 early: None,
+                refusal: None,
             });
         }
         Ok(self.tick(now))
@@ -118,8 +124,14 @@ impl Members {
         if let Some(lives) = self.lives.get_mut(&node) {
             let index = lives.iter().position(|known| known.life == life);
             let gone = index.map(|index| lives.remove(index));
-            if gone.is_some_and(|gone| gone.standing == Standing::Appeared) {
-                acts.push(Act::Say(Incoming::Vanished { node, life }));
+            if let Some(gone) = gone {
+                if gone.standing == Standing::Appeared {
+                    acts.push(Act::Say(Incoming::Vanished { node, life }));
+                }
+                acts.extend(
+                    gone.refusal
+                        .map(|(_, differences)| refused(node, differences)),
+                );
             }
             if lives.is_empty() {
                 self.lives.remove(&node);
@@ -130,7 +142,7 @@ impl Members {
     }
 
     /// A life has said what it is set to.
-    pub fn hello(&mut self, hello: &Hello) -> Vec<Act> {
+    pub fn hello(&mut self, hello: &Hello, now: Instant) -> Vec<Act> {
         let (node, life) = (hello.node, hello.life);
         let Some(known) = self.first(node, life) else {
             return Vec::new();
@@ -142,13 +154,12 @@ impl Members {
         let differences = self.own.differences(hello);
         let agreed = differences.is_empty();
         if let Some(known) = self.first(node, life) {
-            known.standing = match agreed {
-                true => Standing::Appeared,
-                false => Standing::Refused,
-            };
-        }
-        if !agreed {
-            return vec![Act::Say(Incoming::Refused { node, differences })];
+            if !agreed {
+                known.standing = Standing::Refused;
+                known.refusal = Some((now, differences));
+                return Vec::new();
+            }
+            known.standing = Standing::Appeared;
         }
         let mut acts = vec![Act::Say(Incoming::Appeared { node, life }), Act::Greet];
         acts.extend(early.map(|told| Act::Say(Incoming::Status(told.status))));
@@ -196,6 +207,11 @@ impl Members {
                 let life = first.life;
                 acts.push(Act::Ask { node, life });
             }
+            let told = |(since, _): &mut (Instant, _)| {
+                now.saturating_duration_since(*since) >= REFUSAL_PATIENCE
+            };
+            let refusal = first.refusal.take_if(told);
+            acts.extend(refusal.map(|(_, differences)| refused(node, differences)));
         }
         let node = self.own.node;
         for (&life, (since, said)) in &mut self.twins {
@@ -217,6 +233,10 @@ impl Members {
         let first = self.lives.get_mut(&node)?.first_mut()?;
         (first.life == life).then_some(first)
     }
+}
+
+fn refused(node: u32, differences: Vec<Difference>) -> Act {
+    Act::Say(Incoming::Refused { node, differences })
 }
 
 impl Life {
@@ -244,6 +264,7 @@ mod tests {
             Act::Say(Incoming::Appeared { node, life }) => format!("{node}/{life} appeared"),
             Act::Say(Incoming::Vanished { node, life }) => format!("{node}/{life} vanished"),
             Act::Say(Incoming::Twice { life, .. }) => format!("twin {life}"),
+            Act::Say(Incoming::Refused { node, .. }) => format!("{node} refused"),
             Act::Say(other) => format!("{other:?}"),
             Act::Ask { node, life } => format!("ask {node}/{life}"),
             Act::Greet => String::from("greet"),
@@ -255,12 +276,18 @@ mod tests {
     fn a_successor_waits_until_the_life_before_it_is_gone() {
         let (mut members, start) = (Members::new(hello(0, 1)), Instant::now());
         assert_eq!(line(&members.token(1, 5, start).unwrap()), "ask 1/5");
-        assert_eq!(line(&members.hello(&hello(1, 5))), "1/5 appeared, greet");
+        assert_eq!(
+            line(&members.hello(&hello(1, 5), start)),
+            "1/5 appeared, greet"
+        );
         assert_eq!(line(&members.token(1, 6, start).unwrap()), "");
-        assert_eq!(line(&members.hello(&hello(1, 6))), "");
+        assert_eq!(line(&members.hello(&hello(1, 6), start)), "");
         assert_eq!(members.present(), BTreeMap::from([(1, 5)]));
         assert_eq!(line(&members.gone(1, 5, start)), "1/5 vanished, ask 1/6");
-        assert_eq!(line(&members.hello(&hello(1, 6))), "1/6 appeared, greet");
+        assert_eq!(
+            line(&members.hello(&hello(1, 6), start)),
+            "1/6 appeared, greet"
+        );
     }
 
     #[test]
@@ -271,6 +298,28 @@ mod tests {
         assert_eq!(line(&members.tick(start + ASK_AGAIN)), "ask 2/5");
         assert_eq!(line(&members.gone(2, 5, start + ASK_AGAIN)), "");
         assert_eq!(line(&members.tick(start + 3 * ASK_AGAIN)), "");
+    }
+
+    /// Whoever refuses first would otherwise be gone before the other knows why.
+    #[test]
+    fn a_refusal_is_said_once_the_other_can_have_seen_it_too() {
+        let other = Hello {
+            nodes: 4,
+            ..hello(1, 5)
+        };
+        let known = || {
+            let (mut members, start) = (Members::new(hello(0, 1)), Instant::now());
+            assert_eq!(line(&members.token(1, 5, start).unwrap()), "ask 1/5");
+            assert_eq!(line(&members.hello(&other, start)), "");
+            assert_eq!(line(&members.tick(start + REFUSAL_PATIENCE / 2)), "");
+            (members, start)
+        };
+        let (mut members, start) = known();
+        assert_eq!(line(&members.tick(start + REFUSAL_PATIENCE)), "1 refused");
+        assert_eq!(line(&members.gone(1, 5, start + REFUSAL_PATIENCE)), "");
+        let (mut members, start) = known();
+        assert_eq!(line(&members.gone(1, 5, start)), "1 refused");
+        assert_eq!(line(&members.tick(start + REFUSAL_PATIENCE)), "");
     }
 
     #[test]

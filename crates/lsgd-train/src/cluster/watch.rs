@@ -106,7 +106,7 @@ impl<S: FnMut(Incoming)> OwnThread<S> {
             Event::Token(node, life, SampleKind::Delete) => self.members.gone(node, life, now),
             Event::Hello(hello, length) => {
                 self.shared.meter.received(hello.node, Kind::Other, length);
-                self.members.hello(&hello)
+                self.members.hello(&hello, now)
             }
             Event::Told(told, length) => {
                 self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
