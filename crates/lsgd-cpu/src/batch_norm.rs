@@ -100,45 +100,36 @@ impl Images {
             return output;
         }
         let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-        let images = output.par_chunks_mut(image).zip(input.par_chunks(image));
+        if let Some(residual) = residual {
+            assert_eq!(residual.len(), self.len());
+        }
         let pixels = self.pixels;
-        match residual {
-            None => images.for_each(|(output, input)| {
-                let channels = output
-                    .chunks_exact_mut(pixels)
-                    .zip(input.chunks_exact(pixels));
-                for ((output, input), &[slope, offset]) in channels.zip(&lines) {
-                    Arch::new().dispatch(Each(
-                        #[inline(always)]
-                        || {
+        let images = output.par_chunks_mut(image).zip(input.par_chunks(image));
+        images.enumerate().for_each(|(index, (output, input))| {
+            let residual = residual.map(|all| &all[index * image..][..image]);
+            let channels = output
+                .chunks_exact_mut(pixels)
+                .zip(input.chunks_exact(pixels));
+            for (channel, (output, input)) in channels.enumerate() {
+                let [slope, offset] = lines[channel];
+                let residual = residual.map(|image| &image[channel * pixels..][..pixels]);
+                Arch::new().dispatch(Each(
+                    #[inline(always)]
+                    || match residual {
+                        None => {
                             for (y, x) in output.iter_mut().zip(input) {
                                 *y = at_least(x * slope + offset, floor);
                             }
-                        },
-                    ));
-                }
-            }),
-            Some(residual) => {
-                assert_eq!(residual.len(), self.len());
-                let images = images.zip(residual.par_chunks(image));
-                images.for_each(|((output, input), residual)| {
-                    let channels = output
-                        .chunks_exact_mut(pixels)
-                        .zip(input.chunks_exact(pixels));
-                    let channels = channels.zip(residual.chunks_exact(pixels));
-                    for (((output, input), residual), &[slope, offset]) in channels.zip(&lines) {
-                        Arch::new().dispatch(Each(
-                            #[inline(always)]
-                            || {
-                                for ((y, x), r) in output.iter_mut().zip(input).zip(residual) {
-                                    *y = at_least(x * slope + offset + r, floor);
-                                }
-                            },
-                        ));
-                    }
-                });
+                        }
+                        Some(residual) => {
+                            for ((y, x), r) in output.iter_mut().zip(input).zip(residual) {
+                                *y = at_least(x * slope + offset + r, floor);
+                            }
+                        }
+                    },
+                ));
             }
-        }
+        });
         output
     }
 

@@ -113,7 +113,12 @@ impl Convolution {
     pub fn input_gradient(&self, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
         let output = self.output().expect("the kernel fits the padded input");
         let [inputs, outputs] = self.sizes(output);
+        let [height, width] = self.kernel;
         assert_eq!(gradient.len(), self.batch * outputs);
+        assert_eq!(
+            weight.len(),
+            self.channels[0] * self.channels[1] * height * width
+        );
         let mut result = vec![0.0; self.batch * inputs];
         if inputs * outputs == 0 {
             return result;

@@ -112,7 +112,7 @@ impl Layout {
     }
 
     /// Vectors of outputs, a channel and group.
-    pub fn vectors(&self) -> usize {
+    fn vectors(&self) -> usize {
         let [rows, columns] = self.window.outputs;
         match self.kind {
             Lanes::Columns => self.group * rows * self.across,

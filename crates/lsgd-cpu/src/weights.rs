@@ -30,7 +30,6 @@ struct Block {
 }
 
 /// Something for every row, by tiles of six rows and then of four.
-#[derive(Default)]
 struct Tiles {
     six: Vec<[f32; 6]>,
     four: Vec<[f32; 4]>,
@@ -140,25 +139,40 @@ impl Weights {
         let length = sums.len() / self.rows().max(1);
         let (of_six, of_four) = sums.split_at_mut(6 * self.begin.six.len() * length);
         for (index, block) in self.blocks.iter().enumerate() {
-            let (taps, cells) = (&block.taps[..], &block.cells[..]);
-            let arch = Arch::new();
-            arch.dispatch(Multiply {
-                weights: &block.weights.six,
+            let begin = (index == 0).then_some(&self.begin);
+            let weights = &block.weights;
+            block.multiply(
+                &weights.six,
+                begin.map(|begin| &begin.six[..]),
                 planes,
-                taps,
-                cells,
-                begin: (index == 0).then_some(&self.begin.six),
-                sums: &mut *of_six,
-            });
-            arch.dispatch(Multiply {
-                weights: &block.weights.four,
+                of_six,
+            );
+            block.multiply(
+                &weights.four,
+                begin.map(|begin| &begin.four[..]),
                 planes,
-                taps,
-                cells,
-                begin: (index == 0).then_some(&self.begin.four),
-                sums: &mut *of_four,
-            });
+                of_four,
+            );
         }
+    }
+}
+
+impl Block {
+    fn multiply<const R: usize>(
+        &self,
+        weights: &[[f32; R]],
+        begin: Option<&[[f32; R]]>,
+        planes: &[f32],
+        sums: &mut [f32],
+    ) {
+        Arch::new().dispatch(Multiply {
+            weights,
+            planes,
+            taps: &self.taps,
+            cells: &self.cells,
+            begin,
+            sums,
+        });
     }
 }
 
