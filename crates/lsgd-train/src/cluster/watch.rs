@@ -38,16 +38,22 @@ impl<S: FnMut(Incoming)> OwnThread<S> {
     pub fn run(mut self, inbox: &Receiver<Event>) {
         let mut is_out = false;
         let mut greeted = Instant::now();
+        let mut ticked = greeted;
         loop {
             let before = Instant::now();
             let event = inbox.recv_timeout(TICK);
             let now = Instant::now();
             is_out |= now.duration_since(before) > FROZEN;
-            let acts = match event {
+            let mut acts = match event {
                 Ok(Event::Close) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => self.members.tick(now),
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Ok(event) => self.handle(event, now),
             };
+            // Not only when nothing comes: a node that trains fast tells all the time.
+            if now.duration_since(ticked) >= TICK {
+                ticked = now;
+                acts.extend(self.members.tick(now));
+            }
             *lock(&self.shared.present) = self.members.present();
             for act in acts {
                 self.act(act);

@@ -88,7 +88,7 @@ fn a_running_node_only_notes_a_stranger() {
     cluster.nodes[0].hear("node 2 is gone");
     let other = [&set[..], &["method.local_pull=0.9"]].concat();
     let mut stranger = cluster.node(2, &other);
-    assert_eq!(stranger.end(), Some(2));
+    assert_eq!(stranger.end(), Some(2), "{}", stranger.said());
     assert!(
         stranger.said().contains("method.local_pull is 0.9 here"),
         "{}",
