@@ -7,5 +7,7 @@ mod meeting;
 mod nodes;
 mod opening;
 mod outages;
+#[path = "../program/ports.rs"]
+mod ports;
 mod strangers;
 mod tls;

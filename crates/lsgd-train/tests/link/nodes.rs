@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -12,6 +11,8 @@ use lsgd_core::{Layout, Phase, Rank, Snapshot, SnapshotDigest, Source, Status, W
 use lsgd_models::{ModelConfig, ModelKind};
 use lsgd_train::cluster::{FetchError, Incoming, Link, LinkConfig, LinkError, Wanted};
 use zenoh::Wait;
+
+use crate::ports::free_port;
 
 /// Far longer than anything here takes, also on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -126,12 +127,6 @@ impl Node {
             holders,
         });
     }
-}
-
-/// A port of loopback that nobody uses.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// Node `node` of a run, alone so far.

@@ -12,6 +12,9 @@ mod halves;
 mod large_snapshot;
 mod lossy;
 mod network;
+#[allow(dead_code, reason = "nodes in namespaces have addresses of their own")]
+#[path = "../program/ports.rs"]
+mod ports;
 #[allow(
     dead_code,
     reason = "shared with the tests of one node, which use all of it"

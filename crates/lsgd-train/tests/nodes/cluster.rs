@@ -4,13 +4,13 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use super::ports::free_port;
 use super::program::{PROGRAM, Run, Runs, workspace};
 
 /// When a node is taken to hang: far longer than anything it is waited for takes.
@@ -48,14 +48,11 @@ impl<'a> Cluster<'a> {
 
     /// Room for `count` nodes, none of them started.
     pub fn none(runs: &'a Runs, name: &str, count: usize) -> Self {
-        let held: Vec<TcpListener> = (0..count)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
-        let place = |held: &TcpListener| Place {
+        let place = |_| Place {
             command: Vec::new(),
-            endpoint: format!("tcp/{}", held.local_addr().unwrap()),
+            endpoint: format!("tcp/127.0.0.1:{}", free_port()),
         };
-        Self::at(runs, name, held.iter().map(place).collect())
+        Self::at(runs, name, (0..count).map(place).collect())
     }
 
     /// Room for a node at each place, none of them started.

@@ -7,6 +7,8 @@ mod launching;
 mod meeting;
 #[path = "../../../lsgd-core/examples/simulated/memory.rs"]
 mod memory;
+#[path = "../program/ports.rs"]
+mod ports;
 #[allow(
     dead_code,
     reason = "shared with the tests of one node, which use all of it"
