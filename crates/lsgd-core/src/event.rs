@@ -33,9 +33,8 @@ pub enum Event {
         source: Source,
         /// Workers it was delivered to.
         workers: usize,
-        /// Within a node, the payload published for it; over all nodes, the payload that this node
-        /// fetched from others; a vector that it still has from an exchange before counts as well.
-        /// In bytes.
+        /// Within a node, the payload published for it; over all nodes, the payload that came from
+        /// other nodes for it, without what was here already. In bytes.
         bytes: u64,
         /// Over all nodes in `async`: this node's own steps, per worker, since the report of the
         /// one that leads came.

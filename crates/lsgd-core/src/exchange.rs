@@ -40,6 +40,8 @@ pub enum Vector {
     Mean,
     /// The centre variable of asynchronous EASGD and DOWNPOUR, to which workers add.
     Centre,
+    /// The mean of all workers' gradients, summed in rank order.
+    Gradient,
 }
 
 /// Which leader: the node's own, or that of all nodes.
@@ -101,15 +103,60 @@ pub enum Order {
     Close,
 }
 
-/// What an exchange delivers. All empty when nobody could lead: the worker goes on as it is.
+/// What exchanges deliver. All empty when nobody could lead: the worker goes on as it is.
 #[derive(Debug, Clone, Default)]
 pub struct Adoption {
-    /// Target of the local pull.
-    pub local: Option<Arc<Snapshot>>,
-    /// Target of the global pull, which comes after the local one.
-    pub global: Option<Arc<Snapshot>>,
+    /// Of the node's own workers.
+    pub local: Delivered,
+    /// Of all nodes' workers; what it leads to comes after what the local one leads to.
+    pub global: Delivered,
     /// BatchNorm running statistics to take over as they are.
     pub buffers: Option<Arc<[f32]>>,
+}
+
+/// What one exchange delivers, of what its method asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Delivered {
+    /// The leader's parameters.
+    pub leader: Option<Arc<Snapshot>>,
+    /// The mean of all parameters, or of all gradients.
+    pub mean: Option<Arc<Snapshot>>,
+}
+
+impl Delivered {
+    /// A leader's parameters alone.
+    pub fn leader(leader: Arc<Snapshot>) -> Self {
+        Self {
+            leader: Some(leader),
+            mean: None,
+        }
+    }
+
+    /// A mean alone.
+    pub fn mean(mean: Arc<Snapshot>) -> Self {
+        Self {
+            leader: None,
+            mean: Some(mean),
+        }
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.leader.is_none() && self.mean.is_none()
+    }
+
+    /// All there is.
+    pub fn vectors(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
+        self.leader.iter().chain(&self.mean)
+    }
+
+    /// This, with what it lacks from `older`.
+    pub(crate) fn or(self, older: Self) -> Self {
+        match self.is_empty() {
+            true => older,
+            false => self,
+        }
+    }
 }
 
 /// A worker's connection to its peers.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::{Bid, Event, Exchange, LocalLeader, Message, Mode, Order, Rank, Snapshot};
+use crate::{Bid, Delivered, Event, Exchange, LocalLeader, Message, Mode, Order, Rank};
 
 /// The workers of a node that run as threads of one process.
 ///
@@ -71,8 +71,8 @@ impl Group {
 
     /// An exchange between nodes is over: hands on what it delivered, as
     /// [`LocalLeader::adopt_global`].
-    pub fn adopt_global(&self, vector: Option<Arc<Snapshot>>) {
-        self.shared.drive(|leader| leader.adopt_global(vector));
+    pub fn adopt_global(&self, delivered: Delivered) {
+        self.shared.drive(|leader| leader.adopt_global(delivered));
     }
 
     /// Ends the run for every worker: where workers meet at the next meeting (one under way is
@@ -125,8 +125,8 @@ fn enqueue(inbox: &mut VecDeque<Order>, order: Order) {
         let Order::Adopt(older) = waiting else {
             return true;
         };
-        newest.local = newest.local.take().or(older.local.take());
-        newest.global = newest.global.take().or(older.global.take());
+        newest.local = std::mem::take(&mut newest.local).or(std::mem::take(&mut older.local));
+        newest.global = std::mem::take(&mut newest.global).or(std::mem::take(&mut older.global));
         newest.buffers = newest.buffers.take().or(older.buffers.take());
         false
     });

@@ -6,11 +6,11 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
 
-use crate::method::{BatchNorm, Pull};
-use crate::module::{Change, read};
+use crate::method::BatchNorm;
+use crate::module::{Change, read, read_gradients, replace_gradients};
 use crate::{
-    Adoption, Exchange, Layout, LossWindow, Message, Method, Mode, Order, Refusal, Report, Scope,
-    Snapshot, Source, Vector, WindowLoss,
+    Adoption, Delivered, Exchange, Layout, LossWindow, Message, Method, Mode, Move, Order, Refusal,
+    Report, Rule, Scope, Snapshot, Source, Vector, WindowLoss,
 };
 
 /// What the worker does next.
@@ -24,20 +24,18 @@ pub enum Next {
     Stop,
 }
 
-/// An optimizer that follows the leader: an inner [`ModuleOptimizer`], then whichever pulls are
-/// due (arXiv 1905.10395, Algorithm 1).
+/// An optimizer that follows the leader: an inner [`ModuleOptimizer`], then whichever moves are due
+/// by the [`Rule`] of its method (arXiv 1905.10395, Algorithm 1).
 ///
 /// ```text
-/// gradient step    x <- inner optimizer(x, gradient)              every step
-/// global prox      x <- x - (p2 / tau_G) (x - last global leader)  every step
-/// local prox       x <- x - (p1 / tau) (x - last local leader)     every step
-/// local pull       x <- x - lambda (x - local leader)              at a local exchange
-/// global pull      x <- x - lambda_G (x - global leader)           at a global exchange
+/// x <- inner optimizer(x, gradient)      every step
+/// x <- x - strength (x - target)         every step, toward what was delivered last
+/// x <- x - strength (x - target)         at an exchange, toward what it delivers
 /// ```
 ///
-/// The strengths are not multiplied by the learning rate. Only trainable parameters are pulled:
-/// momentum stays with its worker. The prox pulls wait for a first leader. A leader is pulled to
-/// itself by nothing: a single worker's bits are those of its inner optimizer.
+/// The strengths are not multiplied by the learning rate. Only trainable parameters are moved:
+/// momentum stays with its worker. Where workers share gradients, the inner optimizer takes its step
+/// at the exchange, with their mean.
 ///
 /// It offers `step`, `to_record` and `load_record` as [`ModuleOptimizer`] does. It is not an
 /// `impl Optimizer`, whose `step` never learns which parameter it holds.
@@ -48,9 +46,18 @@ pub struct LeaderSgd {
     layout: Option<Arc<Layout>>,
     step: u64,
     window: LossWindow,
-    /// The leaders last received; none where this worker leads.
-    leaders: Adoption,
+    rule: Box<dyn Rule>,
+    /// The step that waits for the mean gradient, where workers share gradients.
+    held: Option<Held>,
     phase: Phase,
+}
+
+/// A gradient step that is not taken yet.
+struct Held {
+    rate: ModuleLearningRate,
+    gradients: GradientsParams,
+    /// The same gradients, for the others.
+    shared: Option<Result<Arc<Snapshot>, Refusal>>,
 }
 
 /// Where the worker is within a step.
@@ -73,11 +80,12 @@ impl LeaderSgd {
         Self {
             inner,
             window: LossWindow::new(method.loss_window),
+            rule: method.rule(),
+            held: None,
             method,
             exchange: Box::new(exchange),
             layout: None,
             step: 0,
-            leaders: Adoption::default(),
             phase: Phase::Done,
         }
     }
@@ -106,24 +114,42 @@ impl LeaderSgd {
         self.exchange(module).0
     }
 
-    /// The first half of [`step`](Self::step): the inner optimizer's step and the prox pulls.
+    /// The first half of [`step`](Self::step): the inner optimizer's step, unless that waits for the
+    /// mean gradient, and the moves of every step.
     pub fn gradient_step<M: Module>(
         &mut self,
         lr: impl Into<ModuleLearningRate>,
-        module: M,
+        mut module: M,
         grads: GradientsParams,
     ) -> M {
-        let layout = self
-            .layout
-            .get_or_insert_with(|| Layout::of(&module))
-            .clone();
-        let module = self.inner.step(lr, module, grads);
+        let layout = match self.layout.clone() {
+            Some(layout) => layout,
+            None => self.begin(&module),
+        };
         self.step += 1;
         if self.phase != Phase::Closed {
             self.phase = Phase::Stepped;
         }
-        let module = self.prox(module, &layout, Scope::Global);
-        self.prox(module, &layout, Scope::Local)
+        let rate = lr.into();
+        if self.method.shares_gradients() {
+            let source = self.source();
+            let shared = read_gradients(&module, &layout, source, &grads).map(Arc::new);
+            self.held = Some(Held {
+                rate,
+                gradients: grads,
+                shared: Some(shared),
+            });
+            return module;
+        }
+        module = self.inner.step(rate, module, grads);
+        for due in self.rule.between().into_iter().flatten() {
+            let change = Change {
+                parameters: Some((due.target.parameters(), due.strength)),
+                buffers: None,
+            };
+            module = change.apply(module, &layout);
+        }
+        module
     }
 
     /// The second half of [`step`](Self::step): tells the peers and does what they order. Call it
@@ -136,7 +162,7 @@ impl LeaderSgd {
             self.tell(&module, &layout);
         }
         // Where peers meet, orders come only to those who wait; who never meets is told at once.
-        let meets = self.exchange.mode() == Mode::Sync && self.method.vector.is_some();
+        let meets = self.exchange.mode() == Mode::Sync && self.method.exchanges();
         while self.phase != Phase::Closed {
             let waiting = self.phase == Phase::Waiting;
             if meets && !waiting {
@@ -186,27 +212,44 @@ impl LeaderSgd {
         self
     }
 
+    /// Before the first step: what `module` holds, and for the rule where it begins.
+    fn begin<M: Module>(&mut self, module: &M) -> Arc<Layout> {
+        let layout = Layout::of(module);
+        self.layout = Some(layout.clone());
+        if self.rule.wants_start()
+            && let Ok(start) = self.read(module, &layout)
+        {
+            self.rule.begin(start);
+        }
+        layout
+    }
+
     /// Reports, and brings what a meeting needs of everybody.
     fn tell<M: Module>(&mut self, module: &M, layout: &Arc<Layout>) {
         self.phase = Phase::Done;
-        let Some(vector) = self.method.vector else {
+        if !self.method.exchanges() {
             return;
-        };
+        }
         let meets = self.exchange.mode() == Mode::Sync;
         if meets && !self.method.periods.due(self.step).any() {
             return;
         }
-        let averages = self.method.batch_norm == BatchNorm::Mean;
-        let own = (averages || vector == Vector::Mean).then(|| self.read(module, layout));
+        let vector = self.method.averages();
+        let averages_buffers = self.method.batch_norm == BatchNorm::Mean;
+        let shared = self.held.as_mut().and_then(|held| held.shared.take());
+        let own = match shared {
+            Some(gradients) => Some(gradients),
+            None => (averages_buffers || vector.is_some()).then(|| self.read(module, layout)),
+        };
         let buffers = match &own {
-            Some(Ok(own)) if averages => Some(own.buffers().into()),
+            Some(Ok(own)) if averages_buffers => Some(own.buffers().into()),
             _ => None,
         };
         self.exchange.send(Message::Report {
             report: self.report(),
             buffers,
         });
-        if let (Vector::Mean, Some(own)) = (vector, own) {
+        if let (Some(vector), Some(own)) = (vector, own) {
             self.exchange.send(Message::Publish(vector, own));
         }
         if meets {
@@ -235,10 +278,15 @@ impl LeaderSgd {
         }
     }
 
-    /// The pulls of Algorithm 1, the local one first.
+    /// Does what the method does with what exchanges have delivered, the local one first.
     fn adopt<M: Module>(&mut self, adoption: Adoption, module: M, layout: &Layout) -> M {
-        let module = self.pull(module, layout, Scope::Local, adoption.local);
-        let module = self.pull(module, layout, Scope::Global, adoption.global);
+        let module = match self.held.take() {
+            Some(held) => self.step_with_mean(held, &adoption, module, layout),
+            None => {
+                let module = self.meet(module, layout, Scope::Local, &adoption.local);
+                self.meet(module, layout, Scope::Global, &adoption.global)
+            }
+        };
         match adoption.buffers {
             Some(buffers) if buffers.len() == layout.buffer_len() => Change {
                 parameters: None,
@@ -249,76 +297,82 @@ impl LeaderSgd {
         }
     }
 
-    /// `x <- x - strength (x - leader)`; a leader is not pulled to itself.
-    fn pull<M: Module>(
+    /// The inner optimizer's step with the mean gradient; none if there is no such mean.
+    fn step_with_mean<M: Module>(
+        &mut self,
+        held: Held,
+        adoption: &Adoption,
+        module: M,
+        layout: &Layout,
+    ) -> M {
+        let local = adoption.local.mean.as_ref();
+        let mean = local.or(adoption.global.mean.as_ref());
+        let Some(mean) = self.checked(mean.into_iter(), layout).and(mean) else {
+            return module;
+        };
+        let gradients = replace_gradients(&module, layout, held.gradients, mean.parameters());
+        self.inner.step(held.rate, module, gradients)
+    }
+
+    /// The move that the method makes of what an exchange has delivered.
+    fn meet<M: Module>(
         &mut self,
         module: M,
         layout: &Layout,
         scope: Scope,
-        leader: Option<Arc<Snapshot>>,
+        delivered: &Delivered,
     ) -> M {
-        let Some(leader) = leader else {
+        if self.checked(delivered.vectors(), layout).is_none() {
+            return module;
+        }
+        let own = self.exchange.rank();
+        let Some(Move { target, strength }) = self.rule.meet(own, scope, delivered) else {
             return module;
         };
-        if let Err(why) = leader.check(layout) {
-            let step = self.step;
-            self.exchange.send(Message::Refused { step, why });
+        // One that was made of what was delivered may still be too large to be finite.
+        if self.checked(std::iter::once(&target), layout).is_none() {
             return module;
         }
-        let source = leader.source();
-        if matches!(source, Source::Worker { rank, .. } if rank == self.exchange.rank()) {
-            *self.last_leader(scope) = None;
-            return module;
-        }
-        *self.last_leader(scope) = Some(leader.clone());
-        let strength = self.strengths(scope).strength;
         let follows = self.method.batch_norm == BatchNorm::Leader;
         let module = Change {
-            parameters: Some((leader.parameters(), strength)),
-            buffers: follows.then_some((leader.buffers(), strength)),
+            parameters: Some((target.parameters(), strength)),
+            buffers: follows.then_some((target.buffers(), strength)),
         }
         .apply(module, layout);
         self.exchange.send(Message::Adopted {
             step: self.step,
             scope,
-            source,
+            source: target.source(),
             strength,
         });
         module
     }
 
-    /// `x <- x - (prox / period) (x - last leader)`.
-    fn prox<M: Module>(&mut self, module: M, layout: &Layout, scope: Scope) -> M {
-        let strength = self.strengths(scope).every_step;
-        match self.last_leader(scope) {
-            Some(leader) if strength != 0.0 => Change {
-                parameters: Some((leader.parameters(), strength)),
-                buffers: None,
+    /// Whether all of `vectors` fit the module. One that does not is reported.
+    fn checked<'a>(
+        &mut self,
+        mut vectors: impl Iterator<Item = &'a Arc<Snapshot>>,
+        layout: &Layout,
+    ) -> Option<()> {
+        match vectors.try_for_each(|vector| vector.check(layout)) {
+            Ok(()) => Some(()),
+            Err(why) => {
+                let step = self.step;
+                self.exchange.send(Message::Refused { step, why });
+                None
             }
-            .apply(module, layout),
-            _ => module,
-        }
-    }
-
-    fn strengths(&self, scope: Scope) -> Pull {
-        match scope {
-            Scope::Local => self.method.local,
-            Scope::Global => self.method.global,
-        }
-    }
-
-    fn last_leader(&mut self, scope: Scope) -> &mut Option<Arc<Snapshot>> {
-        match scope {
-            Scope::Local => &mut self.leaders.local,
-            Scope::Global => &mut self.leaders.global,
         }
     }
 
     fn read<M: Module>(&self, module: &M, layout: &Arc<Layout>) -> Result<Arc<Snapshot>, Refusal> {
-        let source = Source::Worker {
+        read(module, layout, self.source()).map(Arc::new)
+    }
+
+    /// This worker at this step.
+    fn source(&self) -> Source {
+        Source::Worker {
             rank: self.exchange.rank(),
             step: self.step,
-        };
-        read(module, layout, source).map(Arc::new)
+        }
     }
 }

@@ -53,8 +53,8 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | the update equations, around any Burn optimizer | [`LeaderSgd`] |
-//! | the methods and their strengths and periods | [`Method`], [`LeaderConfig`] |
+//! | a worker's step, around any Burn optimizer | [`LeaderSgd`] |
+//! | the methods, each with its update equation | [`Method`], [`Rule`], [`LeaderConfig`] |
 //! | who leads, and why | [`elect`] |
 //! | when an exchange is due | [`Periods`], [`Trigger`] |
 //! | a module's values, flat | [`Layout`], [`Snapshot`], [`read`], [`write()`] |
@@ -82,16 +82,18 @@ mod worker;
 
 pub use election::{Candidate, Election, Exclusion, Rank, Reason, Report, WindowLoss, elect};
 pub use event::{Event, Lost};
-pub use exchange::{Adoption, Exchange, Message, Mode, Order, Scope, Vector};
-pub use global_leader::{Action, GlobalLeader, Membership, Wire};
+pub use exchange::{Adoption, Delivered, Exchange, Message, Mode, Order, Scope, Vector};
+pub use global_leader::{Action, Fetched, GlobalLeader, Membership, Wire};
 pub use group::{Group, Member};
 pub use layout::{Entry, Layout, LayoutDigest, is_buffer};
 pub use leader_sgd::{LeaderSgd, Next};
 pub use local_leader::{Bid, LocalLeader};
 pub use loss_window::LossWindow;
-pub use method::{BatchNorm, LeaderConfig, Method, MethodError};
+pub use method::{
+    BatchNorm, LeaderConfig, MeetingConfig, Method, MethodError, Move, OuterStep, Rule,
+};
 pub use module::{read, write};
 pub use schedule::{Due, Periods, Trigger};
 pub use snapshot::{Refusal, ShortDigest, Snapshot, SnapshotDigest, Source};
-pub use status::{Offer, Offered, Phase, Status};
+pub use status::{Basis, Offer, Offered, Phase, Status};
 pub use worker::{Objective, Worker};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use burn::Tensor;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
 use burn::tensor::TensorData;
 
 use crate::layout::{Entry, Path};
@@ -49,6 +50,48 @@ pub fn write<M: Module>(module: M, layout: &Layout, snapshot: &Snapshot) -> Resu
     let (module, walk) = change.walk(module, layout);
     walk.complete(layout)?;
     Ok(module)
+}
+
+/// Reads the gradients of a module's parameters, and its buffers, in the order of `layout`. A
+/// parameter that has none counts as one of noughts.
+///
+/// # Errors
+///
+/// As [`read`].
+pub(crate) fn read_gradients<M: Module>(
+    module: &M,
+    layout: &Arc<Layout>,
+    source: Source,
+    gradients: &GradientsParams,
+) -> Result<Snapshot, Refusal> {
+    let mut reader = GradientReader {
+        walk: Walk::new(layout),
+        gradients,
+        values: Vec::with_capacity(layout.parameter_len()),
+    };
+    module.visit(&mut reader);
+    let values = reader.values;
+    let (expected, found) = (layout.parameter_len(), values.len());
+    match expected == found {
+        true => Ok(read(module, layout, source)?.with_parameters(values)),
+        false => Err(Refusal::Length { expected, found }),
+    }
+}
+
+/// Puts other values in place of the gradients of a module's parameters, those that there are.
+pub(crate) fn replace_gradients<M: Module>(
+    module: &M,
+    layout: &Layout,
+    gradients: GradientsParams,
+    values: &[f32],
+) -> GradientsParams {
+    let mut writer = GradientWriter {
+        walk: Walk::new(layout),
+        gradients,
+        values,
+    };
+    module.visit(&mut writer);
+    writer.gradients
 }
 
 /// A change of a module toward flat vectors: `x <- x - strength (x - target)`.
@@ -178,6 +221,63 @@ impl ModuleVisitor for Reader<'_> {
         match data.as_slice::<f32>() {
             Ok(values) => vector.extend_from_slice(values),
             Err(_) => vector.extend(data.iter::<f32>()),
+        }
+    }
+}
+
+struct GradientReader<'a> {
+    walk: Walk<'a>,
+    gradients: &'a GradientsParams,
+    values: Vec<f32>,
+}
+
+impl ModuleVisitor for GradientReader<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.walk.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.walk.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(Place::Parameter(range)) = self.walk.place(param.lazy_shape().as_slice()) else {
+            return;
+        };
+        match self.gradients.get::<D>(param.id) {
+            Some(gradient) => self.values.extend(gradient.into_data().iter::<f32>()),
+            None => self.values.extend(range.map(|_| 0.0)),
+        }
+    }
+}
+
+struct GradientWriter<'a> {
+    walk: Walk<'a>,
+    gradients: GradientsParams,
+    values: &'a [f32],
+}
+
+impl ModuleVisitor for GradientWriter<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.walk.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.walk.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(Place::Parameter(range)) = self.walk.place(param.lazy_shape().as_slice()) else {
+            return;
+        };
+        let Some(values) = self.values.get(range) else {
+            return;
+        };
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            let data = TensorData::new(values.to_vec(), gradient.shape());
+            let place = (&gradient.device(), gradient.dtype());
+            let mean = Tensor::<D>::from_data(data, place);
+            self.gradients.register(param.id, mean);
         }
     }
 }

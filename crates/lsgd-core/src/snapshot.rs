@@ -223,6 +223,39 @@ impl Snapshot {
         )
     }
 
+    /// The same buffers with other parameters, as many as there were.
+    pub(crate) fn with_parameters(&self, parameters: Vec<f32>) -> Self {
+        Self {
+            parameters,
+            ..self.clone()
+        }
+    }
+
+    /// The point `from + share (to - from)` of two snapshots of one layout: exactly `from` where
+    /// `share` is 0, exactly `to` where it is 1. It counts as from where `to` is.
+    pub(crate) fn between(from: &Arc<Self>, to: &Arc<Self>, share: f64) -> Arc<Self> {
+        if share == 0.0 {
+            return from.clone();
+        }
+        if share == 1.0 {
+            return to.clone();
+        }
+        let point = |from: &[f32], to: &[f32]| -> Vec<f32> {
+            let pairs = from.iter().zip(to);
+            let point = |(from, to): (&f32, &f32)| {
+                let from = f64::from(*from);
+                (from + share * (f64::from(*to) - from)) as f32
+            };
+            pairs.map(point).collect()
+        };
+        Arc::new(Self {
+            layout: to.layout.clone(),
+            source: to.source,
+            parameters: point(&from.parameters, &to.parameters),
+            buffers: point(&from.buffers, &to.buffers),
+        })
+    }
+
     /// Size of the values in bytes, 4 each.
     pub fn bytes(&self) -> u64 {
         4 * (self.parameters.len() + self.buffers.len()) as u64

@@ -30,7 +30,7 @@ pub struct Status {
     /// Its last two offers, the newest first.
     pub offers: [Option<Offer>; 2],
     /// What its last global exchange delivered: the parameters that a node which joins starts from.
-    pub delivered: Option<Offer>,
+    pub delivered: Option<Basis>,
     /// Once it is done, the sum over its workers.
     pub result: Option<Offered>,
 }
@@ -53,8 +53,27 @@ pub enum Phase {
 pub struct Offer {
     /// Which exchange: in `sync` the round, from 1; in `async` the node's own count of offers.
     pub round: u64,
-    /// The vector; `None` when no worker of the node may lead, or its vector was refused.
-    pub vector: Option<Offered>,
+    /// Its local leader's parameters; `None` when the method has no leader, no worker of the node may
+    /// lead, or its vector was refused.
+    pub leader: Option<Offered>,
+    /// The sum over its workers; `None` when the method has no mean, or a vector was refused.
+    pub sum: Option<Offered>,
+}
+
+impl Offer {
+    /// All that is offered.
+    pub fn vectors(&self) -> impl Iterator<Item = Offered> + use<> {
+        self.leader.into_iter().chain(self.sum)
+    }
+}
+
+/// What a global exchange has delivered, for nodes that join to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Basis {
+    /// Which exchange.
+    pub round: u64,
+    /// Parameters.
+    pub vector: Offered,
 }
 
 /// A vector that nodes can fetch.
@@ -93,11 +112,11 @@ impl Status {
             return Err(format!("{found} bytes where a status has at most {most}"));
         }
         let status: Self = borsh::from_slice(bytes).map_err(|error| error.to_string())?;
-        let own = |offer: &Offer| match offer.vector.map(|vector| vector.source) {
-            Some(Source::Worker { rank, .. }) => rank.node == status.node,
-            Some(_) | None => true,
+        let own = |vector: Offered| match vector.source {
+            Source::Worker { rank, .. } => rank.node == status.node,
+            _ => true,
         };
-        if !status.offers.iter().flatten().all(own) {
+        if !status.offered().all(own) {
             return Err(format!("node {} offers another's vector", status.node));
         }
         if !status.losses().all(f64::is_finite) {
@@ -115,15 +134,21 @@ impl Status {
         Ok(status)
     }
 
+    /// All vectors that it offers.
+    fn offered(&self) -> impl Iterator<Item = Offered> {
+        self.offers.iter().flatten().flat_map(Offer::vectors)
+    }
+
     fn losses(&self) -> impl Iterator<Item = f64> {
-        let offers = self.offers.iter().chain([&self.delivered]).flatten();
-        let vectors = offers.filter_map(|offer| offer.vector);
-        vectors.chain(self.result).map(|vector| vector.loss)
+        let delivered = self.delivered.map(|basis| basis.vector);
+        let vectors = self.offered().chain(delivered).chain(self.result);
+        vectors.map(|vector| vector.loss)
     }
 
     fn counts(&self) -> impl Iterator<Item = u64> {
-        let offers = self.offers.iter().chain([&self.delivered]).flatten();
+        let offers = self.offers.iter().flatten().map(|offer| offer.round);
+        let rounds = offers.chain(self.delivered.map(|basis| basis.round));
         let own = [self.sequence, self.progress, self.rounds, self.steps];
-        own.into_iter().chain(offers.map(|offer| offer.round))
+        own.into_iter().chain(rounds)
     }
 }

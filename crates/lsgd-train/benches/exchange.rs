@@ -10,8 +10,8 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Device;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use lsgd_core::{
-    Adoption, Candidate, Exchange, Layout, LeaderConfig, LeaderSgd, Message, Method, Mode, Order,
-    Rank, Report, Snapshot, Source, WindowLoss, elect, read,
+    Adoption, Candidate, Delivered, Exchange, Layout, LeaderConfig, LeaderSgd, Message, Method,
+    Mode, Order, Rank, Report, Snapshot, Source, WindowLoss, elect, read,
 };
 use lsgd_models::{Model, ModelConfig, ModelKind};
 
@@ -62,7 +62,7 @@ impl Exchange for Leader {
         self.ordered = !self.ordered;
         self.ordered.then(|| {
             Order::Adopt(Adoption {
-                local: Some(self.snapshot.clone()),
+                local: Delivered::leader(self.snapshot.clone()),
                 ..Adoption::default()
             })
         })

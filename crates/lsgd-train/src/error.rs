@@ -146,6 +146,15 @@ pub enum TrainError {
         /// The node, from 0.
         node: u32,
     },
+    /// The node comes to a run that others train already, and could not begin as they are.
+    #[error(
+        "the other nodes train already, and with {method} nothing that they exchange is a place to \
+         begin at; start all nodes anew, or use another method"
+    )]
+    CannotJoin {
+        /// The method.
+        method: &'static str,
+    },
     /// Nodes did not come.
     #[error(
         "{nodes} did not come within {seconds} s; {}",

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use lsgd_core::{
-    Action, Bid, Event, GlobalLeader, Layout, LeaderConfig, Membership, Method, Mode, Offer,
+    Action, Basis, Bid, Event, GlobalLeader, Layout, LeaderConfig, Membership, Method, Mode, Offer,
     Offered, Phase, Rank, Scope, Snapshot, SnapshotDigest, Source, Status, Vector, Wire,
 };
 use network::{LIMIT, Network, Setting};
@@ -165,7 +165,8 @@ fn time_a_round(
                 step,
                 taken: PERIOD,
                 workers: 1,
-                vector: Some((snapshot, 0.5)),
+                leader: Some((snapshot, 0.5)),
+                sum: None,
             },
             now,
         );
@@ -181,7 +182,9 @@ fn time_a_round(
         }
         *seconds = began.elapsed().as_secs_f64();
         let mut actions = std::iter::from_fn(|| observed.next_action());
-        if !actions.any(|action| matches!(action, Action::Deliver(Some(_)))) {
+        let delivers =
+            |action| matches!(action, Action::Deliver(delivered) if !delivered.is_empty());
+        if !actions.any(delivers) {
             return Err("the round is not over".into());
         }
     }
@@ -200,8 +203,16 @@ fn said(node: u32, round: u64) -> Status {
         loss: 1.0 + f64::from(node),
         digest: SnapshotDigest([0; 32]),
     };
-    let vector = Some(vector);
-    let offer = |round| (round > 0).then_some(Offer { round, vector });
+    let offer = |round| {
+        let leader = Some(vector);
+        let sum = None;
+        (round > 0).then_some(Offer { round, leader, sum })
+    };
+    let before = round.saturating_sub(1);
+    let basis = Basis {
+        round: before,
+        vector,
+    };
     Status {
         node,
         life: 1,
@@ -214,8 +225,8 @@ fn said(node: u32, round: u64) -> Status {
         rounds: round.saturating_sub(1),
         steps: step,
         workers: 1,
-        offers: [offer(round), offer(round.saturating_sub(1))],
-        delivered: offer(round.saturating_sub(1)),
+        offers: [offer(round), offer(before)],
+        delivered: (before > 0).then_some(basis),
         result: None,
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsgd_core::{
-    Action, Event, GlobalLeader, Layout, Membership, Method, Mode, Offered, Snapshot,
+    Action, Event, Fetched, GlobalLeader, Layout, Membership, Method, Mode, Offered, Snapshot,
     SnapshotDigest, Status, Wire,
 };
 use rand::{RngExt, SeedableRng};
@@ -422,7 +422,9 @@ impl Network {
                 self.sent.vectors += 1;
                 self.drive(node, |host| {
                     keep(&mut host.fetched, digest, &snapshot);
-                    host.leader.fetched(digest, Ok(snapshot), now);
+                    let crossed = true;
+                    host.leader
+                        .fetched(digest, Ok(Fetched { snapshot, crossed }), now);
                 });
             }
             None => {
@@ -460,8 +462,8 @@ impl Network {
                     let wait = self.delay() * 3;
                     self.after(wait, Due::Fetch(node, life, vector, holders));
                 }
-                Action::Deliver(vector) => {
-                    let waited = host.trainer.deliver(vector.as_deref(), now);
+                Action::Deliver(delivered) => {
+                    let waited = host.trainer.deliver(&delivered, now);
                     if self.setting.mode == Mode::Sync {
                         self.waits.extend(waited.map(|waited| (now, node, waited)));
                         self.train(node);
@@ -473,7 +475,7 @@ impl Network {
                 }
                 Action::Conclude(mean) => host.trainer.concluded = Some(mean.is_some()),
                 Action::Record(event) => self.history.push((now, node, event)),
-                Action::Await(_) | Action::GiveUp(_) => {}
+                Action::Await(_) | Action::GiveUp(_) | Action::CannotJoin => {}
             }
         }
         if let Some(host) = &mut self.hosts[node as usize] {

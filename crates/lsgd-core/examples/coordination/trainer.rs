@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lsgd_core::{Bid, Layout, Mode, Rank, Snapshot, Source, Vector};
+use lsgd_core::{Bid, Delivered, Layout, Mode, Rank, Snapshot, Source};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -19,7 +19,8 @@ pub struct Trainer {
     node: u32,
     seed: u64,
     layout: Arc<Layout>,
-    vector: Option<Vector>,
+    elects: bool,
+    averages: bool,
     period: u64,
     step: u64,
     /// Grows whenever workers begin anew.
@@ -46,7 +47,8 @@ impl Trainer {
             node,
             seed: setting.seed,
             layout: setting.layout.clone(),
-            vector: setting.method.vector(),
+            elects: setting.method.elects(),
+            averages: setting.method.averages().is_some(),
             period: match setting.mode {
                 Mode::Sync => periods.global,
                 Mode::Async => periods.local,
@@ -111,31 +113,31 @@ impl Trainer {
             *value += draws.random_range(-1.0..1.0);
         }
         let rank = Rank::new(self.node, draws.random_range(0..Self::WORKERS));
-        let (source, loss) = match self.vector {
-            Some(Vector::Mean) => (self.sum(), 0.0),
-            _ if self.settled => (self.of(rank), Self::settled_loss(self.node, self.seed)),
-            _ => (self.of(rank), draws.random_range(0.1..3.0)),
+        let loss = match self.settled {
+            true => Self::settled_loss(self.node, self.seed),
+            false => draws.random_range(0.1..3.0),
         };
         // At first no loss window is full. Later one may be broken by a loss that overflows; a sum
         // that does leaves all nodes without a mean, so it is rarer.
-        let broken = match self.vector {
-            Some(Vector::Mean) => 0.002,
-            _ => 0.1,
-        };
+        let broken = if self.averages { 0.002 } else { 0.1 };
         let nobody = self.bids == 1 || !self.settled && draws.random_bool(broken);
-        let vector = Snapshot::new(self.layout.clone(), source, self.values.clone(), vec![]);
-        let vector = vector.expect("as long as its layout");
+        let vector = |source| {
+            let values = self.values.clone();
+            let vector = Snapshot::new(self.layout.clone(), source, values, vec![]);
+            Arc::new(vector.expect("as long as its layout"))
+        };
         Bid {
             step: self.step,
             taken: self.period * u64::from(Self::WORKERS),
             workers: Self::WORKERS,
-            vector: (!nobody).then(|| (Arc::new(vector), loss)),
+            leader: (self.elects && !nobody).then(|| (vector(self.of(rank)), loss)),
+            sum: (self.averages && !nobody).then(|| vector(self.sum())),
         }
     }
 
     /// What the exchange came to; how long the workers waited for it.
-    pub fn deliver(&mut self, vector: Option<&Snapshot>, now: Duration) -> Option<Duration> {
-        if let Some(vector) = vector {
+    pub fn deliver(&mut self, delivered: &Delivered, now: Duration) -> Option<Duration> {
+        for vector in delivered.vectors() {
             assert!(vector.check(&self.layout).is_ok(), "{vector:?} is followed");
             for (value, target) in self.values.iter_mut().zip(vector.parameters()) {
                 *value += 0.5 * (target - *value);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::module::Module;
 use lsgd_core::{
-    Bid, Event, Exchange, LocalLeader, Message, Mode, Next, Objective, Order, Rank, Snapshot,
+    Bid, Delivered, Event, Exchange, LocalLeader, Message, Mode, Next, Objective, Order, Rank,
     Worker,
 };
 
@@ -171,8 +171,8 @@ impl<M: Module, O: Objective<M>> Node<M, O> {
     }
 
     /// What that exchange came to.
-    pub fn adopt_global(&mut self, vector: Option<Arc<Snapshot>>) {
-        self.leader.adopt_global(vector);
+    pub fn adopt_global(&mut self, delivered: Delivered) {
+        self.leader.adopt_global(delivered);
         self.carry();
     }
 

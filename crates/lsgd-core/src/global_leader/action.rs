@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::{Event, Offered, Snapshot, Status};
+use crate::{Delivered, Event, Offered, Snapshot, Status};
 
 /// What is to be done for the exchange between nodes.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub enum Action {
         holders: Vec<u32>,
     },
     /// Hand this to [`LocalLeader::adopt_global`](crate::LocalLeader::adopt_global).
-    Deliver(Option<Arc<Snapshot>>),
+    Deliver(Delivered),
     /// Begin to train at this step, from these parameters or else the initial weights. If the
     /// node's workers train already, they are stopped first: others have gone on without them.
     Begin {
@@ -42,6 +42,9 @@ pub enum Action {
     Conclude(Option<Arc<Snapshot>>),
     /// The nodes waited for did not come in time: there is no run.
     GiveUp(BTreeSet<u32>),
+    /// Others train already, and what their method exchanges is nothing to begin with: this node
+    /// cannot take part.
+    CannotJoin,
     /// For the record.
     Record(Event),
 }

@@ -82,7 +82,7 @@ impl GlobalLeader {
         let theirs: Vec<(u32, Offered)> = theirs.collect();
         let mut fetching = Fetching::default();
         for (node, vector) in theirs {
-            fetching.wanted.insert(node, (vector, None));
+            fetching.want(node, vector);
             self.fetch(node, vector);
         }
         self.conclude(fetching);
@@ -90,15 +90,12 @@ impl GlobalLeader {
 
     /// The mean of all that could be had, in node order; this node's is the first.
     fn conclude(&mut self, fetching: Fetching) {
-        let there = |(node, (_, got)): (&u32, &(Offered, Option<Arc<Snapshot>>))| {
-            got.is_some() || fetching.failed.contains(node)
-        };
-        if !fetching.wanted.iter().all(there) {
+        if fetching.waits() {
             self.stage = Stage::Concluding(fetching);
             return;
         }
         let own = self.result.iter().map(|(_, sum)| sum);
-        let theirs = fetching.wanted.values().filter_map(|(_, got)| got.as_ref());
+        let theirs = fetching.wanted.values().filter_map(|w| w.got.as_ref());
         let mean = Snapshot::mean(own.chain(theirs).map(AsRef::as_ref));
         let mean = mean.ok().flatten().map(Arc::new);
         self.actions.push_back(Action::Conclude(mean));

@@ -1,8 +1,8 @@
 //! `async`: a node follows the freshest leader it knows of whenever enough steps have been taken.
 
-use super::offering::{candidate, fits};
+use super::offering::{candidate, offered};
 use super::{Fetching, GlobalLeader, Stage};
-use crate::{Candidate, Event, Offered, Scope, elect};
+use crate::{Candidate, Event, Offered, Scope, Vector, elect};
 
 impl GlobalLeader {
     /// Holds an election when the trigger fires (arXiv 1905.10395, Algorithm 1: `n l tau_G` divides
@@ -18,10 +18,11 @@ impl GlobalLeader {
             }
             Stage::Fetching(fetching) => {
                 let got = fetching.wanted.values().next();
-                match got.map(|(vector, got)| (*vector, got.clone())) {
+                match got.map(|wanted| (wanted.vector, wanted.got.clone())) {
                     Some((vector, Some(snapshot))) => {
                         let round = self.rounds + 1;
-                        self.deliver(round, Some((vector, snapshot)), fetching);
+                        let leader = Some((vector, snapshot));
+                        self.deliver(round, leader, None, fetching);
                     }
                     // It could not be had: the next election finds another, or a newer one.
                     _ if !fetching.failed.is_empty() => {}
@@ -36,12 +37,11 @@ impl GlobalLeader {
         let now = self.own_steps();
         let mut offers: Vec<(u32, Offered, Candidate)> = Vec::new();
         for (peer, status) in self.peers.running() {
-            let vector = status.offers[0].and_then(|offer| offer.vector);
-            let vector = vector.filter(|vector| fits(vector, &self.method));
+            let vector = status.offers[0].and_then(|o| offered(&o, Vector::Snapshot));
             let age = now.saturating_sub(peer.offered_at);
             offers.extend(vector.and_then(|v| Some((status.node, v, candidate(&v, age)?))));
         }
-        let own = self.offers[0].and_then(|offer| offer.vector);
+        let own = self.offers[0].and_then(|offer| offer.leader);
         let age = now.saturating_sub(self.own_at);
         let node = self.membership.node;
         offers.extend(own.and_then(|v| Some((node, v, candidate(&v, age)?))));
@@ -63,13 +63,14 @@ impl GlobalLeader {
             staleness: candidate.age,
             ..Fetching::default()
         };
-        match self.own.clone().filter(|_| *node == self.membership.node) {
+        let own = self.own.get(&Vector::Snapshot).cloned();
+        match own.filter(|_| *node == self.membership.node) {
             Some(own) => {
                 let round = self.rounds + 1;
-                self.deliver(round, Some((*vector, own)), fetching);
+                self.deliver(round, Some((*vector, own)), None, fetching);
             }
             None => {
-                fetching.wanted.insert(*node, (*vector, None));
+                fetching.want(*node, *vector);
                 self.stage = Stage::Fetching(fetching);
                 self.fetch(*node, *vector);
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Action, GlobalLeader, Stage};
-use crate::{Event, Mode, Offer, Offered, Phase, Snapshot, Status};
+use crate::{Basis, Event, Mode, Offered, Phase, Snapshot, Status};
 
 impl GlobalLeader {
     /// Begins once it can.
@@ -35,31 +35,34 @@ impl GlobalLeader {
     pub(super) fn catch_up(&mut self, now: Duration) {
         let round = self.peers.latest_round().unwrap_or(0);
         let current = |status: &Status| self.mode == Mode::Async || status.rounds == round;
-        let delivered = |status: &Status| -> Option<(Offered, u64)> {
-            let Offer { round, vector } = status.delivered?;
-            Some((vector?, round))
-        };
         let best = self
             .peers
             .running()
             .filter(|(_, status)| current(status))
-            .filter_map(|(_, status)| Some((delivered(status)?, status)))
-            .min_by(|((a, _), first), ((b, _), second)| {
-                let by_loss = a.loss.total_cmp(&b.loss);
+            .filter_map(|(_, status)| Some((status.delivered?, status)))
+            .min_by(|(a, first), (b, second)| {
+                let by_loss = a.vector.loss.total_cmp(&b.vector.loss);
                 by_loss.then(first.node.cmp(&second.node))
             });
-        let Some(((vector, delivered_in), status)) = best else {
+        if round > 0 && self.method.shares_gradients() {
+            self.actions.push_back(Action::CannotJoin);
+            // Said once; whoever drives it ends the run.
+            self.phase = Phase::Closed;
+            return;
+        }
+        let Some((basis, status)) = best else {
             let step = self.step_of_round(round);
             return self.begin(round, step, None, now);
         };
         // In `sync` a round names its step. If nobody could lead in the latest one, what was
         // delivered before it is all there is.
+        let Basis {
+            round: earlier,
+            vector,
+        } = basis;
         let (round, step) = match self.mode {
             Mode::Sync => (round, self.step_of_round(round)),
-            Mode::Async => {
-                let step = status.steps / u64::from(status.workers.max(1));
-                (delivered_in, step)
-            }
+            Mode::Async => (earlier, status.steps / u64::from(status.workers.max(1))),
         };
         let node = status.node;
         self.stage = Stage::Catching {
@@ -85,10 +88,7 @@ impl GlobalLeader {
             Ok(snapshot) => {
                 let snapshot = Snapshot::of(&snapshot, vector.source);
                 self.actions.push_back(Action::Publish(snapshot.clone()));
-                self.delivered = Some(Offer {
-                    round,
-                    vector: Some(vector),
-                });
+                self.delivered = Some(Basis { round, vector });
                 self.begin(round, step, Some(snapshot), now);
             }
             Err(why) => {
@@ -108,7 +108,7 @@ impl GlobalLeader {
         self.step = step;
         self.workers = self.membership.workers;
         self.steps = step.saturating_mul(u64::from(self.workers));
-        self.own = None;
+        self.own.clear();
         // Offers of a life before are no offers of this one; in `async` their count goes on.
         self.offers = [None, None];
         self.phase = Phase::Training;

@@ -1,13 +1,12 @@
 //! `sync`: the nodes meet every `tau_G` steps.
 
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::offering::{candidate, fits};
+use super::offering::{candidate, offered};
 use super::peers::offer_for;
 use super::{Fetching, GlobalLeader, Stage};
-use crate::{Candidate, Event, Lost, Offer, Offered, Scope, Snapshot, Vector, elect};
+use crate::{Candidate, Event, Lost, Offered, Scope, Snapshot, Vector, elect};
 
 impl GlobalLeader {
     /// Goes on with the meeting under way, unless others have gone on without this node.
@@ -68,114 +67,124 @@ impl GlobalLeader {
     }
 
     /// All offers of the round are in: delivers what they come to, or fetches what is missing.
-    fn resolve(&mut self, round: u64, fetching: Fetching) {
-        match self.method.vector {
-            Some(Vector::Mean) => self.average(round, fetching),
-            _ => self.follow_leader(round, fetching),
+    fn resolve(&mut self, round: u64, mut fetching: Fetching) {
+        let leader = match self.method.elects() {
+            true => self.lead(round, &mut fetching),
+            false => None,
+        };
+        let sums = match self.method.averages() {
+            Some(kind) => self.gather(round, kind, &mut fetching),
+            None => Vec::new(),
+        };
+        if fetching.waits() {
+            self.stage = Stage::Fetching(fetching);
+            return;
         }
+        let mean = self.average(&sums);
+        self.deliver(round, leader, mean, fetching);
     }
 
-    /// Elects over the round's offers and moves to the one that leads; if its vector cannot be had,
-    /// to the next.
-    fn follow_leader(&mut self, round: u64, mut fetching: Fetching) {
-        let offers = self.offers_of(round);
+    /// Elects over the round's offers; if the vector of the one that leads cannot be had, the next
+    /// one. Nothing if nobody may lead, or the vector has yet to come.
+    fn lead(&mut self, round: u64, fetching: &mut Fetching) -> Option<(Offered, Arc<Snapshot>)> {
+        let kind = Vector::Snapshot;
+        let offers = self.offers_of(round, kind);
         let candidates: Vec<Candidate> = offers
             .iter()
-            .filter(|(node, _, _)| !fetching.failed.contains(node))
-            .filter_map(|(_, vector, _)| candidate(vector.as_ref()?, 0))
+            .filter(|(node, _)| !fetching.failed.contains(&(*node, kind)))
+            .filter_map(|(_, vector)| candidate(vector.as_ref()?, 0))
             .collect();
-        // An election that only waits for its vector is not held again.
-        let waits = fetching.wanted.keys().any(|n| !fetching.failed.contains(n));
         let election = elect(&candidates, self.method.max_staleness.global);
         let leader = election.leader;
-        if !waits {
+        // An election that only waits for its vector is not held again.
+        if fetching.elected != Some(leader) {
+            fetching.elected = Some(leader);
             self.record(Event::Election {
                 step: self.step,
                 scope: Scope::Global,
                 election,
             });
         }
-        let led = leader.and_then(|rank| offers.iter().find(|(node, _, _)| *node == rank.node));
-        let Some((node, Some(vector), own)) = led else {
-            return self.deliver(round, None, fetching);
-        };
-        let (node, vector) = (*node, *vector);
-        let there = fetching.wanted.get(&node).and_then(|(_, got)| got.clone());
-        match own.clone().or(there) {
-            Some(snapshot) => self.deliver(round, Some((vector, snapshot)), fetching),
-            None => {
-                if let Entry::Vacant(place) = fetching.wanted.entry(node) {
-                    place.insert((vector, None));
-                    self.fetch(node, vector);
-                }
-                self.stage = Stage::Fetching(fetching);
-            }
-        }
+        let led = offers
+            .iter()
+            .find(|(node, _)| Some(*node) == leader.map(|rank| rank.node));
+        let (node, vector) = led.and_then(|(node, vector)| Some((*node, (*vector)?)))?;
+        let snapshot = self.own_or_fetched(node, vector, fetching)?;
+        Some((vector, snapshot))
     }
 
-    /// The mean of all nodes' sums, in node order. Nothing if one of them was refused; without
-    /// those that cannot be had.
-    fn average(&mut self, round: u64, mut fetching: Fetching) {
-        let offers = self.offers_of(round);
+    /// The sums that the round's offers name, in node order, without those that cannot be had. None
+    /// at all if one of them was refused.
+    fn gather(
+        &mut self,
+        round: u64,
+        kind: Vector,
+        fetching: &mut Fetching,
+    ) -> Vec<(Vector, Arc<Snapshot>)> {
+        let offers = self.offers_of(round, kind);
+        let all: Option<Vec<_>> = offers
+            .into_iter()
+            .map(|(node, vector)| Some((node, vector?)))
+            .collect();
         let mut sums = Vec::new();
-        let mut waits = false;
-        for (node, vector, own) in &offers {
-            let Some(vector) = vector else {
-                return self.deliver(round, None, fetching);
-            };
-            if fetching.failed.contains(node) {
-                continue;
-            }
-            let there = fetching.wanted.get(node).and_then(|(_, got)| got.clone());
-            match own.clone().or(there) {
-                Some(sum) => sums.push(sum),
-                None => {
-                    waits = true;
-                    if let Entry::Vacant(place) = fetching.wanted.entry(*node) {
-                        place.insert((*vector, None));
-                        self.fetch(*node, *vector);
-                    }
-                }
-            }
+        for (node, vector) in all.unwrap_or_default() {
+            let sum = self.own_or_fetched(node, vector, fetching);
+            sums.extend(sum.map(|sum| (kind, sum)));
         }
-        if waits {
-            self.stage = Stage::Fetching(fetching);
-            return;
+        sums
+    }
+
+    /// A vector that a node offers, if it is there; otherwise it is fetched, unless that has failed.
+    fn own_or_fetched(
+        &mut self,
+        node: u32,
+        vector: Offered,
+        fetching: &mut Fetching,
+    ) -> Option<Arc<Snapshot>> {
+        if node == self.membership.node {
+            return self.own.get(&vector.kind).cloned();
         }
-        let mean = Snapshot::mean(sums.iter().map(|sum| sum.as_ref()));
+        if fetching.want(node, vector) {
+            self.fetch(node, vector);
+        }
+        fetching.got(node, vector.kind)
+    }
+
+    /// The mean of all nodes' sums; nothing if there is none, or it is too large.
+    fn average(&mut self, sums: &[(Vector, Arc<Snapshot>)]) -> Option<(Offered, Arc<Snapshot>)> {
+        let kind = sums.first()?.0;
+        let mean = Snapshot::mean(sums.iter().map(|(_, sum)| sum.as_ref()));
         let rounded = mean.and_then(|mean| match mean {
             Some(mean) => Ok(Some(self.round_for_wire(Arc::new(mean))?.0)),
             None => Ok(None),
         });
-        let delivered = rounded.unwrap_or_else(|why| {
-            self.refuse(why);
-            None
-        });
-        let delivered = delivered.map(|mean| {
-            let offered = Offered {
-                kind: Vector::Mean,
-                source: mean.source(),
-                loss: 0.0,
-                digest: mean.digest(),
-            };
-            (offered, mean)
-        });
-        self.deliver(round, delivered, fetching);
+        let mean = match rounded {
+            Ok(mean) => mean?,
+            Err(why) => {
+                self.refuse(why);
+                return None;
+            }
+        };
+        let offered = Offered {
+            kind,
+            source: mean.source(),
+            loss: 0.0,
+            digest: mean.digest(),
+        };
+        Some((offered, mean))
     }
 
-    /// The offers of a round in node order, the own one with its vector.
-    #[allow(clippy::type_complexity, reason = "read by two callers, both here")]
-    fn offers_of(&self, round: u64) -> Vec<(u32, Option<Offered>, Option<Arc<Snapshot>>)> {
+    /// What the nodes have offered of a kind for a round, in node order, this one included.
+    fn offers_of(&self, round: u64, kind: Vector) -> Vec<(u32, Option<Offered>)> {
         let theirs = self.peers.running().filter_map(|(_, status)| {
-            let Offer { vector, .. } = offer_for(status, round)?;
-            let vector = vector.filter(|vector| fits(vector, &self.method));
-            Some((status.node, vector, None))
+            let offer = offer_for(status, round)?;
+            Some((status.node, offered(&offer, kind)))
         });
         let mut offers: Vec<_> = theirs.collect();
-        if let Some(Offer { vector, .. }) = self.offers[0] {
-            offers.push((self.membership.node, vector, self.own.clone()));
+        if let Some(offer) = self.offers[0] {
+            offers.push((self.membership.node, offered(&offer, kind)));
         }
-        offers.sort_by_key(|(node, _, _)| *node);
+        offers.sort_by_key(|(node, _)| *node);
         offers
     }
 }

@@ -18,13 +18,14 @@ mod membership;
 mod offering;
 mod peers;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Event, Lost, Method, MethodError, Mode, Offer, Offered, Phase, Scope, Snapshot, SnapshotDigest,
-    Source, Status, Trigger,
+    Basis, Delivered, Event, Lost, Method, MethodError, Mode, Offer, Offered, Phase, Rank, Scope,
+    Snapshot, SnapshotDigest, Source, Status, Trigger, Vector,
 };
 pub use action::Action;
 pub use membership::{Membership, Wire};
@@ -50,12 +51,12 @@ pub struct GlobalLeader {
     rounds: u64,
     steps: u64,
     offers: [Option<Offer>; 2],
-    delivered: Option<Offer>,
+    delivered: Option<Basis>,
     /// The own sum at the end of the run.
     result: Option<(Offered, Arc<Snapshot>)>,
-    /// The own vector that was offered last.
-    own: Option<Arc<Snapshot>>,
-    /// This node's steps per worker when it was offered.
+    /// The own vectors that were offered last.
+    own: BTreeMap<Vector, Arc<Snapshot>>,
+    /// This node's steps per worker when they were offered.
     own_at: u64,
     /// The furthest step of its workers at its last bid.
     step: u64,
@@ -98,37 +99,86 @@ enum Stage {
 /// Vectors on their way.
 #[derive(Debug, Default)]
 struct Fetching {
-    /// By the node that offered each: the vector once it is there.
-    wanted: BTreeMap<u32, (Offered, Option<Arc<Snapshot>>)>,
-    /// Nodes whose vector could not be had.
-    failed: BTreeSet<u32>,
+    /// By the node that offered each, and its kind.
+    wanted: BTreeMap<(u32, Vector), Wanted>,
+    /// Whose vectors could not be had.
+    failed: BTreeSet<(u32, Vector)>,
+    /// Whom the election held meanwhile came to, once there was one.
+    elected: Option<Option<Rank>>,
     /// This node's steps per worker since the report of the one that leads came.
     staleness: u64,
 }
 
+/// A vector of another node.
+#[derive(Debug)]
+struct Wanted {
+    vector: Offered,
+    /// It, once it is there.
+    got: Option<Arc<Snapshot>>,
+    /// Whether it came from another node, and was not here already.
+    crossed: bool,
+}
+
 impl Fetching {
+    /// Wants a vector that node `node` offers. Says whether that is new.
+    fn want(&mut self, node: u32, vector: Offered) -> bool {
+        match self.wanted.entry((node, vector.kind)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(Wanted {
+                    vector,
+                    got: None,
+                    crossed: false,
+                });
+                true
+            }
+        }
+    }
+
+    /// Whether something is still on its way.
+    fn waits(&self) -> bool {
+        let waits =
+            |(key, wanted): (_, &Wanted)| wanted.got.is_none() && !self.failed.contains(key);
+        self.wanted.iter().any(waits)
+    }
+
+    /// A vector of node `node` that is there.
+    fn got(&self, node: u32, kind: Vector) -> Option<Arc<Snapshot>> {
+        self.wanted.get(&(node, kind))?.got.clone()
+    }
+
     /// Puts a vector where it is wanted, which is at several nodes if their values are the same (as
     /// sums are right after all have moved to one mean). Returns whose could not be had.
-    fn take(
-        &mut self,
-        digest: SnapshotDigest,
-        outcome: &Result<Arc<Snapshot>, String>,
-    ) -> Vec<Source> {
+    fn take(&mut self, digest: SnapshotDigest, outcome: &Result<Fetched, String>) -> Vec<Source> {
         let mut failed = Vec::new();
-        for (&node, (vector, place)) in &mut self.wanted {
-            if vector.digest != digest {
+        let mut crosses = outcome.as_ref().is_ok_and(|fetched| fetched.crossed);
+        for (&key, wanted) in &mut self.wanted {
+            if wanted.vector.digest != digest {
                 continue;
             }
             match outcome {
-                Ok(snapshot) => *place = Some(Snapshot::of(snapshot, vector.source)),
+                Ok(Fetched { snapshot, .. }) => {
+                    wanted.got = Some(Snapshot::of(snapshot, wanted.vector.source));
+                    // It came once.
+                    wanted.crossed = std::mem::take(&mut crosses);
+                }
                 Err(_) => {
-                    self.failed.insert(node);
-                    failed.push(vector.source);
+                    self.failed.insert(key);
+                    failed.push(wanted.vector.source);
                 }
             }
         }
         failed
     }
+}
+
+/// A vector that was fetched.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// It.
+    pub snapshot: Arc<Snapshot>,
+    /// Whether it came from another node, and was not here already.
+    pub crossed: bool,
 }
 
 impl GlobalLeader {
@@ -162,7 +212,7 @@ impl GlobalLeader {
             offers: [None, None],
             delivered: None,
             result: None,
-            own: None,
+            own: BTreeMap::new(),
             own_at: 0,
             step: 0,
             began_waiting: now,
@@ -221,7 +271,7 @@ impl GlobalLeader {
     pub fn fetched(
         &mut self,
         digest: SnapshotDigest,
-        outcome: Result<Arc<Snapshot>, String>,
+        outcome: Result<Fetched, String>,
         now: Duration,
     ) {
         match &mut self.stage {
@@ -238,6 +288,7 @@ impl GlobalLeader {
                 step,
             } if vector.digest == digest => {
                 let (vector, round, step) = (*vector, *round, *step);
+                let outcome = outcome.map(|fetched| fetched.snapshot);
                 self.caught(vector, round, step, outcome, now);
             }
             _ => return,
@@ -275,7 +326,7 @@ impl GlobalLeader {
     fn advance(&mut self, now: Duration) {
         match (self.phase, self.mode) {
             (Phase::Joining, _) => self.try_to_begin(now),
-            (Phase::Training, _) if self.method.vector.is_none() => {}
+            (Phase::Training, _) if !self.method.exchanges() => {}
             (Phase::Training, Mode::Sync) => self.try_to_meet(now),
             (Phase::Training, Mode::Async) => self.try_to_follow(),
             (Phase::Done, _) => self.try_to_conclude(now),
@@ -290,17 +341,19 @@ impl GlobalLeader {
         }
     }
 
-    /// Ends an exchange: the node's workers move to `snapshot`.
+    /// Ends an exchange: the node's workers get what it came to.
     fn deliver(
         &mut self,
         round: u64,
-        vector: Option<(Offered, Arc<Snapshot>)>,
+        leader: Option<(Offered, Arc<Snapshot>)>,
+        mean: Option<(Offered, Arc<Snapshot>)>,
         fetching: Fetching,
     ) {
         self.stage = Stage::Idle;
         self.rounds = round;
-        let snapshot = vector.map(|(offered, snapshot)| {
-            let fetched = fetching.wanted.values().filter(|(_, got)| got.is_some());
+        for (offered, snapshot) in leader.iter().chain(&mean) {
+            let of_kind = |w: &&Wanted| w.vector.kind == offered.kind && w.crossed;
+            let crossed = fetching.wanted.values().filter(of_kind).count();
             let bytes = self.membership.wire.vector_bytes(snapshot.layout());
             self.record(Event::Exchange {
                 step: self.step,
@@ -309,17 +362,23 @@ impl GlobalLeader {
                 vector: offered.kind,
                 source: snapshot.source(),
                 workers: self.workers as usize,
-                bytes: fetched.count() as u64 * bytes,
+                bytes: crossed as u64 * bytes,
                 staleness: fetching.staleness,
             });
+        }
+        // Of the two a leader's, which is what somebody trained. A gradient is no place to begin at.
+        let basis = leader.as_ref().or(mean.as_ref());
+        if let Some((vector, snapshot)) = basis.filter(|_| !self.method.shares_gradients()) {
             self.actions.push_back(Action::Publish(snapshot.clone()));
-            self.delivered = Some(Offer {
+            self.delivered = Some(Basis {
                 round,
-                vector: Some(offered),
+                vector: *vector,
             });
-            snapshot
-        });
-        self.actions.push_back(Action::Deliver(snapshot));
+        }
+        self.actions.push_back(Action::Deliver(Delivered {
+            leader: leader.map(|(_, leader)| leader),
+            mean: mean.map(|(_, mean)| mean),
+        }));
     }
 
     /// Asks for vectors; `holders` besides the node that offered each are all that are connected.

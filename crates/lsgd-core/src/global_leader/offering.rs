@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Action, GlobalLeader, Stage, Wire};
 use crate::{
-    Bid, Candidate, Event, Method, Mode, Offer, Offered, Phase, Rank, Refusal, Report, Snapshot,
-    Source, Vector, WindowLoss,
+    Bid, Candidate, Event, Mode, Offer, Offered, Phase, Rank, Refusal, Report, Snapshot, Source,
+    Vector, WindowLoss,
 };
 
 impl GlobalLeader {
@@ -19,34 +19,35 @@ impl GlobalLeader {
             step,
             taken,
             workers,
-            vector,
+            leader,
+            sum,
         } = bid;
         self.step = step;
         self.steps += taken;
         self.workers = workers;
         self.progress += 1;
         self.trigger.count(taken);
-        let (vector, rounding) = self.prepare(vector);
         let round = match self.mode {
             Mode::Sync => step / self.method.periods.global,
             Mode::Async => self.offers[0].map_or(0, |offer| offer.round) + 1,
         };
-        let offer = Offer {
-            round,
-            vector: vector.as_ref().map(|(offered, _)| *offered),
-        };
-        self.record(Event::Offered {
-            step,
-            round,
-            source: offer.vector.map(|vector| vector.source),
-            rounding,
+        let leader = leader.filter(|(_, loss)| loss.is_finite());
+        let brought = [
+            leader.map(|(snapshot, loss)| (Vector::Snapshot, snapshot, loss)),
+            self.method
+                .averages()
+                .zip(sum)
+                .map(|(kind, sum)| (kind, sum, 0.0)),
+        ];
+        self.own.clear();
+        let [leader, sum] = brought.map(|brought| {
+            let (kind, snapshot, loss) = brought?;
+            self.offer(round, kind, snapshot, loss)
         });
-        if let Some((_, snapshot)) = vector {
-            self.actions.push_back(Action::Publish(snapshot.clone()));
-            self.own = Some(snapshot);
-            self.own_at = self.own_steps();
-        } else {
-            self.own = None;
+        self.own_at = self.own_steps();
+        let offer = Offer { round, leader, sum };
+        if offer.vectors().next().is_none() {
+            self.record_offer(round, None, None);
         }
         self.offers = [Some(offer), self.offers[0]];
         self.tell(now, false);
@@ -56,30 +57,42 @@ impl GlobalLeader {
         self.advance(now);
     }
 
-    /// Own vector as all will use it, and by how much it was rounded.
-    #[allow(clippy::type_complexity, reason = "read in one place")]
-    fn prepare(
+    /// Lets others have a vector as all will use it; nothing if it is refused.
+    fn offer(
         &mut self,
-        vector: Option<(Arc<Snapshot>, f64)>,
-    ) -> (Option<(Offered, Arc<Snapshot>)>, Option<f64>) {
-        let vector = vector.filter(|(_, loss)| loss.is_finite());
-        let (Some((snapshot, loss)), Some(kind)) = (vector, self.method.vector) else {
-            return (None, None);
-        };
+        round: u64,
+        kind: Vector,
+        snapshot: Arc<Snapshot>,
+        loss: f64,
+    ) -> Option<Offered> {
         let (snapshot, rounding) = match self.round_for_wire(snapshot) {
             Ok(rounded) => rounded,
             Err(why) => {
                 self.refuse(why);
-                return (None, None);
+                return None;
             }
         };
-        let offered = Offered {
+        let source = snapshot.source();
+        self.record_offer(round, Some(source), rounding);
+        let digest = snapshot.digest();
+        self.actions.push_back(Action::Publish(snapshot.clone()));
+        self.own.insert(kind, snapshot);
+        Some(Offered {
             kind,
-            source: snapshot.source(),
+            source,
             loss,
-            digest: snapshot.digest(),
-        };
-        (Some((offered, snapshot)), rounding)
+            digest,
+        })
+    }
+
+    fn record_offer(&mut self, round: u64, source: Option<Source>, rounding: Option<f64>) {
+        let step = self.step;
+        self.record(Event::Offered {
+            step,
+            round,
+            source,
+            rounding,
+        });
     }
 
     /// The values as they cross the network, and by how much they were rounded for it.
@@ -104,16 +117,23 @@ impl GlobalLeader {
     }
 }
 
-/// Whether a vector that another node offers is of the kind that the method exchanges.
-pub(super) fn fits(vector: &Offered, method: &Method) -> bool {
-    let known = match vector.source {
-        Source::Worker { .. } => Vector::Snapshot,
-        Source::Sum { workers: 1.. } => Vector::Mean,
-        Source::Sum { .. } | Source::Final { .. } | Source::Mean { .. } | Source::Centre { .. } => {
-            return false;
+/// What another node offers of a kind that the method exchanges; not what only claims to be that.
+pub(super) fn offered(offer: &Offer, kind: Vector) -> Option<Offered> {
+    let (vector, fits) = match kind {
+        Vector::Snapshot => {
+            let vector = offer.leader?;
+            (vector, matches!(vector.source, Source::Worker { .. }))
         }
+        Vector::Mean | Vector::Gradient => {
+            let vector = offer.sum?;
+            (
+                vector,
+                matches!(vector.source, Source::Sum { workers: 1.. }),
+            )
+        }
+        Vector::Centre => return None,
     };
-    known == vector.kind && Some(known) == method.vector
+    (fits && vector.kind == kind).then_some(vector)
 }
 
 /// A node's offer as its local leader's candidacy, `age` old.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Bid, LocalLeader};
 use crate::method::BatchNorm;
 use crate::snapshot::{add, divide};
-use crate::{Adoption, Event, Mode, Order, Scope, Snapshot, Vector};
+use crate::{Adoption, Delivered, Event, Mode, Order, Scope, Snapshot, Vector};
 
 impl LocalLeader {
     /// The elected worker's snapshot is there: this node's workers move to it, and other nodes'
@@ -14,63 +14,72 @@ impl LocalLeader {
         self.record_exchange(Vector::Snapshot, &snapshot, snapshot.bytes());
         let adoption = Adoption {
             buffers: self.mean_buffers(snapshot.layout().buffer_len()),
-            local: Some(snapshot.clone()),
-            global: None,
+            local: Delivered::leader(snapshot.clone()),
+            global: Delivered::default(),
         };
-        self.conclude(adoption, Some((snapshot, loss)));
+        self.conclude(adoption, Some((snapshot, loss)), None);
     }
 
     /// Ends an exchange that has nothing to deliver.
     pub(super) fn deliver_nothing(&mut self) {
-        self.conclude(Adoption::default(), None);
+        self.conclude(Adoption::default(), None, None);
     }
 
-    /// Once all parts are there, delivers their mean, summed in rank order; or, where nodes meet,
-    /// bids their sum. Nothing if one of them was refused.
-    pub(super) fn average(&mut self) {
-        let brought = self.members.values().map(|member| member.part.as_ref());
+    /// Once all parts are there, delivers their mean, summed in rank order, and the leader's part
+    /// where the method has one; where nodes meet, bids their sum. Nothing if one of them was
+    /// refused.
+    pub(super) fn average(&mut self, vector: Vector) {
+        let brought = self.members.values().map(|member| member.part.clone());
         let Some(brought) = brought.collect::<Option<Vec<_>>>() else {
             return;
         };
-        let parts: Result<Vec<&Snapshot>, _> = brought
-            .into_iter()
-            .map(|part| part.as_deref().map_err(|why| *why))
-            .collect();
-        let Ok(parts) = parts else {
+        let Ok(parts) = brought.into_iter().collect::<Result<Vec<_>, _>>() else {
             return self.deliver_nothing();
         };
-        let bytes = parts.iter().map(|part| part.bytes()).sum();
-        let meets_nodes = self.meets_nodes();
-        let outcome = match meets_nodes {
-            true => Snapshot::sum(parts),
-            false => Snapshot::mean(parts),
+        let leader = match self.method.elects() {
+            true => self.elect().and_then(|(worker, loss)| {
+                let part = self.members.get(&worker)?.part.clone();
+                Some((part?.ok()?, loss))
+            }),
+            false => None,
         };
-        match outcome {
-            Ok(Some(sum)) if meets_nodes => {
-                self.conclude(Adoption::default(), Some((Arc::new(sum), 0.0)));
-            }
-            Ok(Some(mean)) => {
-                let mean = Arc::new(mean);
-                self.record_exchange(Vector::Mean, &mean, bytes);
-                let adoption = Adoption {
-                    buffers: self.mean_buffers(mean.layout().buffer_len()),
-                    local: Some(mean),
-                    global: None,
-                };
-                self.conclude(adoption, None);
-            }
-            Ok(None) => self.deliver_nothing(),
+        let parts = || parts.iter().map(AsRef::as_ref);
+        let meets_nodes = self.meets_nodes();
+        // A mean of the node's own is not needed where one of all nodes follows, unless there is a
+        // leader to go with it.
+        let wants_mean = !meets_nodes || self.method.elects();
+        let made = Snapshot::sum(parts()).and_then(|sum| match wants_mean {
+            true => Ok((sum.clone(), Snapshot::mean(&sum)?)),
+            false => Ok((sum, None)),
+        });
+        let (sum, mean) = match made {
+            Ok((sum, mean)) => (sum.map(Arc::new), mean.map(Arc::new)),
             Err(why) => {
                 let lowest = self.live().next().unwrap_or_default();
                 self.record_refusal(lowest, self.furthest_step(), why);
-                self.deliver_nothing();
+                return self.deliver_nothing();
             }
+        };
+        let mut adoption = Adoption::default();
+        if let Some(mean) = mean {
+            self.record_exchange(vector, &mean, parts().map(Snapshot::bytes).sum());
+            adoption.buffers = self.mean_buffers(mean.layout().buffer_len());
+            adoption.local = Delivered {
+                leader: leader.as_ref().map(|(leader, _)| leader.clone()),
+                mean: Some(mean),
+            };
         }
+        self.conclude(adoption, leader, sum);
     }
 
     /// Lets workers have what this node's exchange came to; where an exchange between nodes
     /// follows, makes the bid for it and, in `sync`, keeps workers waiting for its end.
-    fn conclude(&mut self, adoption: Adoption, bid: Option<(Arc<Snapshot>, f64)>) {
+    fn conclude(
+        &mut self,
+        adoption: Adoption,
+        leader: Option<(Arc<Snapshot>, f64)>,
+        sum: Option<Arc<Snapshot>>,
+    ) {
         let nodes_follow = match self.mode {
             Mode::Sync => self.meets_nodes(),
             Mode::Async => self.among_nodes,
@@ -80,14 +89,15 @@ impl LocalLeader {
                 step: self.furthest_step(),
                 taken: std::mem::take(&mut self.taken),
                 workers: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
-                vector: bid,
+                leader,
+                sum,
             });
         }
         match self.mode {
             Mode::Sync if nodes_follow => self.pending = Some(adoption),
             // A meeting ends even if it has nothing to deliver.
             Mode::Sync => self.order_all(&adoption),
-            Mode::Async if adoption.local.is_some() => self.order_all(&adoption),
+            Mode::Async if !adoption.local.is_empty() => self.order_all(&adoption),
             Mode::Async => {}
         }
     }

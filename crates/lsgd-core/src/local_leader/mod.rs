@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::{
-    Adoption, Candidate, Event, Layout, Message, Method, MethodError, Mode, Order, Rank, Refusal,
-    Report, Scope, Snapshot, Trigger, Vector, WindowLoss, elect,
+    Adoption, Candidate, Delivered, Event, Layout, Message, Method, MethodError, Mode, Order, Rank,
+    Refusal, Report, Scope, Snapshot, Trigger, Vector, WindowLoss, elect,
 };
 
 /// The state of a node's exchange.
@@ -68,9 +68,11 @@ pub struct Bid {
     pub taken: u64,
     /// Its live workers.
     pub workers: u32,
-    /// The vector and, for a leader's, the mean loss it was elected for; nothing when nobody may
-    /// lead or a vector was refused.
-    pub vector: Option<(Arc<Snapshot>, f64)>,
+    /// The leader's vector and the mean loss it was elected for; nothing when the method has no
+    /// leader, nobody may lead, or the vector was refused.
+    pub leader: Option<(Arc<Snapshot>, f64)>,
+    /// The sum over its workers; nothing when the method has no mean, or a vector was refused.
+    pub sum: Option<Arc<Snapshot>>,
 }
 
 impl LocalLeader {
@@ -182,18 +184,18 @@ impl LocalLeader {
 
     /// An exchange between nodes is over: workers move to what it delivered, if anything. In `sync`
     /// it answers this node's bid.
-    pub fn adopt_global(&mut self, vector: Option<Arc<Snapshot>>) {
+    pub fn adopt_global(&mut self, delivered: Delivered) {
         let adoption = match self.mode {
             Mode::Sync => self.pending.take(),
-            Mode::Async => vector.is_some().then(Adoption::default),
+            Mode::Async => (!delivered.is_empty()).then(Adoption::default),
         };
         let Some(mut adoption) = adoption else {
             return;
         };
-        if self.method.vector == Some(Vector::Mean) && self.averages_buffers() {
-            adoption.buffers = vector.as_ref().map(|mean| mean.buffers().into());
+        if let Some(mean) = delivered.mean.as_ref().filter(|_| self.averages_buffers()) {
+            adoption.buffers = Some(mean.buffers().into());
         }
-        adoption.global = vector;
+        adoption.global = delivered;
         self.order_all(&adoption);
     }
 
@@ -259,9 +261,9 @@ impl LocalLeader {
         if self.members.is_empty() || !everyone || busy {
             return;
         }
-        match self.method.vector {
-            Some(Vector::Mean) => self.average(),
-            _ => self.hold_election(),
+        match self.method.averages() {
+            Some(vector) => self.average(vector),
+            None => self.hold_election(),
         }
     }
 
@@ -270,6 +272,15 @@ impl LocalLeader {
         if self.members.is_empty() {
             return;
         }
+        self.elected = self.elect();
+        match self.elected {
+            Some((worker, _)) => self.orders.push_back((worker, Order::Publish)),
+            None => self.deliver_nothing(),
+        }
+    }
+
+    /// The leader by the reports at hand, and its mean loss.
+    fn elect(&mut self) -> Option<(u32, f64)> {
         let candidates: Vec<Candidate> = self
             .members
             .iter()
@@ -282,7 +293,7 @@ impl LocalLeader {
             .collect();
         let election = elect(&candidates, self.method.max_staleness.local);
         let led = |c: &&Candidate| Some(c.report.rank) == election.leader;
-        self.elected = candidates.iter().find(led).and_then(|leader| {
+        let elected = candidates.iter().find(led).and_then(|leader| {
             let WindowLoss::Mean(loss) = leader.report.loss else {
                 return None;
             };
@@ -293,10 +304,7 @@ impl LocalLeader {
             scope: Scope::Local,
             election,
         });
-        match self.elected {
-            Some((worker, _)) => self.orders.push_back((worker, Order::Publish)),
-            None => self.deliver_nothing(),
-        }
+        elected
     }
 
     /// Age of a worker's report in the node's own steps: those reported since, shared by all.
@@ -322,9 +330,7 @@ impl LocalLeader {
                     self.deliver_leader(snapshot, loss);
                 }
             }
-            Vector::Mean => {
-                self.bring_part(worker, Ok(snapshot));
-            }
+            Vector::Mean | Vector::Gradient => self.bring_part(worker, Ok(snapshot)),
             Vector::Centre => self.add_to_centre(worker, &snapshot),
         }
     }
@@ -342,7 +348,7 @@ impl LocalLeader {
         match vector {
             // The meeting ends only when all have come: whoever is still on its way would take
             // the order to go on for one of its own, and be a meeting ahead for ever.
-            Vector::Mean => self.bring_part(worker, Err(why)),
+            Vector::Mean | Vector::Gradient => self.bring_part(worker, Err(why)),
             Vector::Snapshot => {
                 if self
                     .elected

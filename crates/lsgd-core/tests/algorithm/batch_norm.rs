@@ -8,12 +8,12 @@ use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use lsgd_core::{
-    Adoption, BatchNorm as Follow, Event, Layout, LeaderConfig, LeaderSgd, LocalLeader, Message,
-    Mode, Order, Rank, Snapshot, Source, Vector, read, write,
+    Adoption, BatchNorm as Follow, Delivered, Event, Layout, LeaderConfig, LeaderSgd, LocalLeader,
+    Message, Mode, Order, Rank, Snapshot, Source, Vector, read, write,
 };
 
 use crate::memory::Line;
-use crate::setting::{config, device, lsgd, report, sgd};
+use crate::setting::{config, device, lsgd, meetings, report, sgd};
 
 #[derive(Module, Debug)]
 struct Net {
@@ -67,8 +67,8 @@ fn after_an_exchange(follow: Follow, pull: f64, mean: Option<[f32; 4]>) -> (Net,
     let mut worker = LeaderSgd::new(sgd(), method, line.clone());
     let net = Net::new(&device());
     let adoption = Adoption {
-        local: Some(leaders_snapshot(&net, &[2.0, 2.0, 1.0, 1.0])),
-        global: None,
+        local: Delivered::leader(leaders_snapshot(&net, &[2.0, 2.0, 1.0, 1.0])),
+        global: Delivered::default(),
         buffers: mean.map(|mean| mean.as_slice().into()),
     };
     line.post().orders.push_back(Order::Adopt(adoption));
@@ -213,19 +213,11 @@ fn mean_statistics_leave_out_another_model() {
 #[test]
 fn local_sgd_keeps_own_statistics() {
     let line = Line::new(Rank::new(0, 0), Mode::Sync);
-    let method = lsgd_core::Method::local_sgd(
-        lsgd_core::Periods {
-            local: 1,
-            global: 1,
-        },
-        1,
-        Follow::Own,
-    )
-    .expect("valid");
+    let method = lsgd_core::Method::local_sgd(meetings(1)).expect("valid");
     let mut worker = LeaderSgd::new(sgd(), method, line.clone());
     let net = Net::new(&device());
     let adoption = Adoption {
-        local: Some(leaders_snapshot(&net, &[2.0, 3.0, 4.0, 5.0])),
+        local: Delivered::mean(leaders_snapshot(&net, &[2.0, 3.0, 4.0, 5.0])),
         ..Adoption::default()
     };
     line.post().orders.push_back(Order::Adopt(adoption));

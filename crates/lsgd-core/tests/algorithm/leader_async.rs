@@ -225,7 +225,7 @@ fn slow_worker_is_pulled_by_the_newest_leader() {
     let Some(Order::Adopt(adoption)) = members[0].receive(false) else {
         panic!("worker 0 was to adopt");
     };
-    let target = adoption.local.map(|snapshot| snapshot.source());
+    let target = adoption.local.leader.map(|snapshot| snapshot.source());
     let newest = Source::Worker {
         rank: Rank::new(0, 1),
         step: 24,

@@ -27,7 +27,7 @@ pub fn orders(leader: &mut LocalLeader) -> Vec<(u32, &'static str)> {
     std::iter::from_fn(|| leader.next_order())
         .map(|(worker, order)| match order {
             Order::Publish => (worker, "publish"),
-            Order::Adopt(adoption) if adoption.local.is_some() => (worker, "adopt"),
+            Order::Adopt(adoption) if !adoption.local.is_empty() => (worker, "adopt"),
             Order::Adopt(_) => (worker, "go on"),
             Order::Centre(_) => (worker, "centre"),
             Order::Close => (worker, "close"),

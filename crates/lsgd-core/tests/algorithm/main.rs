@@ -12,6 +12,7 @@ mod mean;
 #[path = "../../examples/simulated/memory.rs"]
 mod memory;
 mod method;
+mod methods;
 mod reference;
 mod setting;
 mod snapshots;

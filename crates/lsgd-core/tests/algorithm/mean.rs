@@ -1,20 +1,12 @@
 //! Method `local_sgd`: the mean of all parameters every period, which proves the vector `mean`.
 
-use lsgd_core::{BatchNorm, Event, LocalLeader, Message, Method, MethodError, Mode, Order, Vector};
+use lsgd_core::{Event, LocalLeader, Message, Method, MethodError, Mode, Order, Vector};
 
 use crate::leader_sync::{leader, node_of, orders};
-use crate::setting::{bits, digest, report, snapshot};
+use crate::setting::{bits, digest, meetings, report, snapshot};
 
 fn local_sgd(period: u64) -> Method {
-    lsgd_core::Method::local_sgd(
-        lsgd_core::Periods {
-            local: period,
-            global: period,
-        },
-        1,
-        BatchNorm::Own,
-    )
-    .expect("a valid period")
+    Method::local_sgd(meetings(period)).expect("a valid period")
 }
 
 fn part(worker: u32, x: &[f32]) -> Message {
@@ -36,7 +28,7 @@ fn local_sgd_moves_all_to_the_mean() {
         let Order::Adopt(adoption) = order else {
             panic!("only adoptions: {order:?}");
         };
-        let target = adoption.local.expect("a mean");
+        let target = adoption.local.mean.expect("a mean");
         assert_eq!(bits(target.parameters()), bits(&[mean]));
         adopted += 1;
     }

@@ -1,13 +1,13 @@
 //! What is refused when a method is made, in words that say what to do, and what is recorded.
 
 use lsgd_core::{
-    BatchNorm, Event, Exclusion, LeaderConfig, LeaderSgd, Method, Mode, Rank, Scope, Source,
-    Vector, elect,
+    BatchNorm, Event, Exclusion, LeaderConfig, LeaderSgd, MeetingConfig, Method, Mode, Rank, Scope,
+    Source, Vector, elect,
 };
 use proptest::prelude::*;
 
 use crate::leader_sync::node_of;
-use crate::setting::{config, lsgd};
+use crate::setting::{config, lsgd, meetings};
 
 fn refusal(change: impl FnOnce(&mut LeaderConfig)) -> String {
     let mut config = config();
@@ -50,14 +50,10 @@ fn refusals_say_what_to_do() {
         refusal(|c| (c.local_period, c.global_period) = (4, 10)),
         "global_period 10 is not a multiple of local_period 4"
     );
-    let leaderless = lsgd_core::Method::local_sgd(
-        lsgd_core::Periods {
-            local: 4,
-            global: 4,
-        },
-        1,
-        BatchNorm::Leader,
-    )
+    let leaderless = Method::local_sgd(MeetingConfig {
+        batch_norm: BatchNorm::Leader,
+        ..meetings(4)
+    })
     .map_err(|why| why.to_string());
     assert_eq!(
         leaderless.err().as_deref(),

@@ -3,14 +3,15 @@
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{ModuleOptimizer, SgdConfig};
 use lsgd_core::{
-    Adoption, BatchNorm, Candidate, Election, Event, LeaderConfig, LeaderSgd, LocalLeader, Message,
-    Method, Mode, Next, Order, Rank, Report, Snapshot, Worker, elect,
+    Adoption, BatchNorm, Candidate, Delivered, Election, Event, LeaderConfig, LeaderSgd,
+    LocalLeader, MeetingConfig, Message, Method, Mode, Next, Order, Rank, Report, Snapshot, Worker,
+    elect,
 };
 use serde::Deserialize;
 use std::sync::Arc;
 
 use crate::memory::{Line, Node};
-use crate::setting::{Bowl, Point};
+use crate::setting::{Bowl, Point, meetings};
 
 /// A case of the stored file: its settings, who led, and every worker's x after every step.
 #[derive(Debug, Deserialize)]
@@ -42,16 +43,11 @@ fn cases() -> Vec<Case> {
 impl Case {
     fn method(&self) -> Method {
         if self.method == "local_sgd" {
-            let (period, window) = (self.local_period, self.loss_window);
-            return lsgd_core::Method::local_sgd(
-                lsgd_core::Periods {
-                    local: period,
-                    global: period,
-                },
-                window,
-                BatchNorm::Own,
-            )
-            .expect("valid");
+            let meetings = MeetingConfig {
+                loss_window: self.loss_window,
+                ..meetings(self.local_period)
+            };
+            return Method::local_sgd(meetings).expect("valid");
         }
         let config = LeaderConfig {
             local_pull: self.local_pull,
@@ -198,9 +194,10 @@ fn meet(
     }
     let of = |rank: Option<Rank>| published[case.number(rank?) as usize].clone();
     for (number, worker) in workers.iter_mut().enumerate() {
+        let leader = |leader| Delivered { leader, mean: None };
         let adoption = Adoption {
-            local: of(locals[number / node_size]),
-            global: of(first),
+            local: leader(of(locals[number / node_size])),
+            global: leader(of(first)),
             buffers: None,
         };
         let mut post = lines[number].post();

@@ -7,8 +7,9 @@ use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use lsgd_core::{
-    Adoption, Layout, LeaderConfig, LeaderSgd, LossWindow, Message, Method, Mode, Objective, Order,
-    Rank, Report, Snapshot, Source, WindowLoss, Worker, read,
+    Adoption, BatchNorm, Delivered, Layout, LeaderConfig, LeaderSgd, LossWindow, MeetingConfig,
+    Message, Method, Mode, Objective, Order, Periods, Rank, Report, Snapshot, Source, WindowLoss,
+    Worker, read,
 };
 
 use crate::memory::Line;
@@ -72,10 +73,12 @@ pub fn snapshot_of(rank: Rank, step: u64, x: &[f32]) -> Arc<Snapshot> {
     Arc::new(made.expect("as long as its layout"))
 }
 
+/// Leaders to adopt.
 pub fn adopt(local: Option<Arc<Snapshot>>, global: Option<Arc<Snapshot>>) -> Order {
+    let leader = |leader| Delivered { leader, mean: None };
     Order::Adopt(Adoption {
-        local,
-        global,
+        local: leader(local),
+        global: leader(global),
         buffers: None,
     })
 }
@@ -89,6 +92,18 @@ pub fn config() -> LeaderConfig {
         global_period: 1,
         loss_window: 1,
         ..LeaderConfig::default()
+    }
+}
+
+/// Meetings every `period` steps.
+pub fn meetings(period: u64) -> MeetingConfig {
+    MeetingConfig {
+        periods: Periods {
+            local: period,
+            global: period,
+        },
+        loss_window: 1,
+        batch_norm: BatchNorm::Own,
     }
 }
 

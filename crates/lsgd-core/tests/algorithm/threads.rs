@@ -3,10 +3,10 @@
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
-use lsgd_core::{BatchNorm, Event, Group, LeaderConfig, LocalLeader, Member, Method, Mode, Next};
+use lsgd_core::{Event, Group, LeaderConfig, LocalLeader, Member, Method, Mode, Next};
 
 use crate::leader_sync::node_of;
-use crate::setting::{bowl_worker, config, digest, lsgd, sgd};
+use crate::setting::{bowl_worker, config, digest, lsgd, meetings, sgd};
 
 fn every_four() -> Method {
     lsgd(LeaderConfig {
@@ -65,16 +65,15 @@ fn digests(workers: u32, method: &Method, mode: Mode, steps: u64) -> (Vec<String
 /// Same config and seed, same bits: run after run, and without threads too.
 #[test]
 fn sync_gives_the_same_bits_with_and_without_threads() {
-    let mean = lsgd_core::Method::local_sgd(
-        lsgd_core::Periods {
-            local: 4,
-            global: 4,
-        },
-        1,
-        BatchNorm::Own,
-    )
-    .expect("a valid period");
-    for method in [every_four(), mean] {
+    let batch_norm = meetings(4).batch_norm;
+    let averaging = [
+        Method::data_parallel(1, batch_norm),
+        Method::local_sgd(meetings(4)),
+        Method::easgd(meetings(4), 0.43),
+        Method::leader_mean(meetings(4), 0.3),
+    ];
+    let averaging = averaging.map(|method| method.expect("valid"));
+    for method in [every_four()].into_iter().chain(averaging) {
         let mut node = node_of(4, &method, Mode::Sync);
         assert_eq!(node.run(30), Ok(true));
         let in_memory: Vec<String> = node.workers().map(|w| digest(w.module())).collect();
@@ -189,7 +188,7 @@ fn close_ends_all() {
             .into_iter()
             .map(|t| t.join().expect("stops"))
             .collect();
-        if method.vector().is_some() && mode == Mode::Sync {
+        if method.exchanges() && mode == Mode::Sync {
             assert!(
                 ends.iter()
                     .all(|end| *end == ends[0] && end.is_multiple_of(4)),

@@ -7,7 +7,9 @@ use lsgd_core::{Event, Mode, Wire};
 use proptest::prelude::*;
 
 use crate::network::{LIMIT, Network, Setting};
-use crate::setting::{best, check_elections, followed, leaders, local_sgd, lsgd, setting};
+use crate::setting::{
+    best, check_elections, followed, leader_mean, leaders, local_sgd, lsgd, setting,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Longest wait of a bid in `sync`: the limit for a node that stands still, and what it takes to
@@ -69,6 +71,7 @@ fn any_setting(nodes: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Se
         Just((Mode::Sync, lsgd())),
         Just((Mode::Async, lsgd())),
         Just((Mode::Sync, local_sgd())),
+        Just((Mode::Sync, leader_mean())),
     ];
     (nodes, kinds, any::<bool>(), any::<u64>(), 0.0..0.3).prop_map(
         |(nodes, (mode, method), rounds, seed, loss)| Setting {
@@ -93,13 +96,13 @@ fn check(network: &Network) {
 /// What must hold once all is well again.
 fn check_all_agree(network: &Network, since: Duration) {
     let nodes = 0..network.setting.nodes;
-    let is_lsgd = network.setting.method.name() == "lsgd";
+    let elects = network.setting.method.elects();
     let best: BTreeSet<u32> = best(network, nodes.clone()).into_iter().collect();
     let of_first = followed(network, 0, since);
     for node in nodes {
         let followed = followed(network, node, since);
         assert!(!followed.is_empty(), "node {node} takes no part");
-        if is_lsgd {
+        if elects {
             assert_eq!(leaders(network, node, since), best, "node {node}");
         }
         if network.setting.mode == Mode::Sync {

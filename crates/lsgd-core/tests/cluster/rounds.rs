@@ -5,7 +5,9 @@ use std::time::Duration;
 use lsgd_core::{Mode, Source, Wire};
 
 use crate::network::Network;
-use crate::setting::{best, check_elections, followed, leaders, local_sgd, lsgd, setting};
+use crate::setting::{
+    best, check_elections, followed, leader_mean, leaders, local_sgd, lsgd, setting,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -16,6 +18,8 @@ fn in_sync_every_node_follows_the_same_vector_in_every_round() {
             (lsgd(), Wire::F32),
             (lsgd(), Wire::Bf16),
             (local_sgd(), Wire::F32),
+            (leader_mean(), Wire::F32),
+            (leader_mean(), Wire::Bf16),
         ] {
             let mut network = Network::new(crate::network::Setting {
                 wire,

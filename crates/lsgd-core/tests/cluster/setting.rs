@@ -6,7 +6,8 @@ use std::time::Duration;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use lsgd_core::{
-    BatchNorm, Event, Layout, LeaderConfig, Method, Mode, Periods, Reason, Scope, Source, Wire,
+    BatchNorm, Event, Layout, LeaderConfig, MeetingConfig, Method, Mode, Periods, Reason, Scope,
+    Source, Wire,
 };
 
 use crate::network::{Network, Setting};
@@ -22,6 +23,17 @@ pub const PERIODS: Periods = Periods {
     global: 8,
 };
 
+pub const MEETINGS: MeetingConfig = MeetingConfig {
+    periods: PERIODS,
+    loss_window: 4,
+    batch_norm: BatchNorm::Own,
+};
+
+/// Whose exchanges carry a leader's parameters and a mean.
+pub fn leader_mean() -> Method {
+    Method::leader_mean(MEETINGS, 0.5).expect("a method")
+}
+
 pub fn lsgd() -> Method {
     Method::lsgd(&LeaderConfig {
         local_period: PERIODS.local,
@@ -32,7 +44,7 @@ pub fn lsgd() -> Method {
 }
 
 pub fn local_sgd() -> Method {
-    Method::local_sgd(PERIODS, 4, BatchNorm::Own).expect("a method")
+    Method::local_sgd(MEETINGS).expect("a method")
 }
 
 pub fn setting(nodes: u32, mode: Mode, method: Method, seed: u64) -> Setting {

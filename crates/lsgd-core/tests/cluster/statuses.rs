@@ -1,6 +1,6 @@
 //! What is taken of a status that came from anywhere.
 
-use lsgd_core::{Offer, Offered, Phase, Rank, SnapshotDigest, Source, Status, Vector};
+use lsgd_core::{Basis, Offer, Offered, Phase, Rank, SnapshotDigest, Source, Status, Vector};
 
 fn status() -> Status {
     let vector = Offered {
@@ -14,7 +14,8 @@ fn status() -> Status {
     };
     let offer = Offer {
         round: 8,
-        vector: Some(vector),
+        leader: Some(vector),
+        sum: None,
     };
     Status {
         node: 3,
@@ -26,7 +27,7 @@ fn status() -> Status {
         steps: 128,
         workers: 2,
         offers: [Some(offer), None],
-        delivered: Some(offer),
+        delivered: Some(Basis { round: 8, vector }),
         result: None,
     }
 }
@@ -49,7 +50,7 @@ fn no_status_makes_a_nan_or_a_stranger_lead() {
             status.offers[0]
                 .as_mut()
                 .unwrap()
-                .vector
+                .leader
                 .as_mut()
                 .unwrap()
                 .loss = loss;

@@ -78,6 +78,10 @@ impl Default for MethodConfig {
             max_staleness: None,
             batch_norm: BatchNormPolicy::Own,
             score: Score::TrainingLoss,
+            beta: 0.43,
+            leader_weight: 0.3,
+            outer_rate: 0.7,
+            outer_momentum: 0.9,
         }
     }
 }
@@ -155,6 +159,15 @@ pub(super) fn resolve(config: &mut Config, given: &Table) {
     let method = &mut config.method;
     if is_given("method", "local_period") && !is_given("method", "global_period") {
         method.global_period = method.local_period.saturating_mul(GLOBAL_PERIOD_FACTOR);
+    }
+
+    if method.name == MethodName::Slowmo {
+        if !is_given("method", "outer_rate") {
+            method.outer_rate = 1.0;
+        }
+        if !is_given("method", "outer_momentum") {
+            method.outer_momentum = 0.5;
+        }
     }
 
     let cluster = &mut config.cluster;

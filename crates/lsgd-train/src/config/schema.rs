@@ -34,6 +34,19 @@ pub(super) enum Kind {
     Tls,
 }
 
+/// The methods.
+const METHODS: &[&str] = &[
+    "sgd",
+    "data_parallel",
+    "local_sgd",
+    "easgd",
+    "diloco",
+    "slowmo",
+    "lsgd",
+    "lsgd_plus",
+    "leader_mean",
+];
+
 /// Each key as `table.key`.
 #[rustfmt::skip]
 pub(super) const KEYS: &[(&str, Kind)] = &[
@@ -60,7 +73,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("schedule.kind", Kind::Word(&["constant", "steps", "cosine"])),
     ("schedule.drops", Kind::Drops),
     ("schedule.warmup", Kind::Span),
-    ("method.name", Kind::Word(&["sgd", "lsgd", "local_sgd"])),
+    ("method.name", Kind::Word(METHODS)),
     ("method.local_pull", Kind::Number),
     ("method.global_pull", Kind::Number),
     ("method.local_period", Kind::Whole),
@@ -71,6 +84,10 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("method.max_staleness", Kind::Whole),
     ("method.batch_norm", Kind::Word(&["own", "leader", "mean"])),
     ("method.score", Kind::Word(&["training_loss"])),
+    ("method.beta", Kind::Number),
+    ("method.leader_weight", Kind::Number),
+    ("method.outer_rate", Kind::Number),
+    ("method.outer_momentum", Kind::Number),
     ("workers.count", Kind::Whole),
     ("workers.devices", Kind::Devices),
     ("workers.threads", Kind::Whole),

@@ -233,6 +233,16 @@ pub struct MethodConfig {
     pub batch_norm: BatchNormPolicy,
     /// What ranks the workers.
     pub score: Score,
+    /// `easgd`: how strongly the centre follows the workers' mean in an exchange, in [0, 1]; each of
+    /// W workers is pulled to the centre by `beta / W`.
+    pub beta: f64,
+    /// `lsgd_plus` and `leader_mean`: c of `m + c (z - m)`, a point between mean m and leader z, in
+    /// [0, 1].
+    pub leader_weight: f64,
+    /// `diloco` and `slowmo`: learning rate of the outer step, over 0.
+    pub outer_rate: f64,
+    /// `diloco` and `slowmo`: momentum of the outer step, in [0, 1).
+    pub outer_momentum: f64,
 }
 
 /// `method.name`
@@ -241,10 +251,50 @@ pub struct MethodConfig {
 pub enum MethodName {
     /// Workers that never talk.
     Sgd,
-    /// Leader SGD.
-    Lsgd,
+    /// All take every step with the mean of their gradients.
+    DataParallel,
     /// All move to the mean of all parameters every `local_period` steps.
     LocalSgd,
+    /// Elastic averaging: pulled to a centre that follows the mean.
+    Easgd,
+    /// An outer step with Nesterov's momentum along the way of the mean.
+    Diloco,
+    /// The same with plain momentum.
+    Slowmo,
+    /// Leader SGD.
+    Lsgd,
+    /// Leader SGD that is pulled between exchanges to a point between mean and leader.
+    LsgdPlus,
+    /// All move to a point between mean and leader.
+    LeaderMean,
+}
+
+impl MethodName {
+    /// As configs write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            MethodName::Sgd => "sgd",
+            MethodName::DataParallel => "data_parallel",
+            MethodName::LocalSgd => "local_sgd",
+            MethodName::Easgd => "easgd",
+            MethodName::Diloco => "diloco",
+            MethodName::Slowmo => "slowmo",
+            MethodName::Lsgd => "lsgd",
+            MethodName::LsgdPlus => "lsgd_plus",
+            MethodName::LeaderMean => "leader_mean",
+        }
+    }
+
+    /// Whether its exchanges deliver a mean, for which all workers have to meet.
+    pub fn averages(self) -> bool {
+        !matches!(self, MethodName::Sgd | MethodName::Lsgd)
+    }
+
+    /// Whether its exchanges have a leader.
+    pub fn elects(self) -> bool {
+        use MethodName::{LeaderMean, Lsgd, LsgdPlus};
+        matches!(self, Lsgd | LsgdPlus | LeaderMean)
+    }
 }
 
 /// `method.batch_norm`

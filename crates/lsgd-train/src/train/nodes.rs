@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lsgd_core::{Action, Bid, Event, GlobalLeader, Group, Membership, Snapshot};
+use lsgd_core::{Action, Bid, Event, Fetched, GlobalLeader, Group, Membership, Snapshot};
 
 use super::inbox::Inbox;
 use super::messages::{FromNodes, Start, ToMain};
@@ -252,8 +252,12 @@ impl Driver {
             // On a slow link a vector takes longer than others wait for who gets on with nothing.
             Incoming::Arrived => self.leader.progress(),
             Incoming::Fetched { digest, outcome } => {
-                let outcome = outcome.map(|(snapshot, _)| snapshot);
-                let outcome = outcome.map_err(|why| why.to_string());
+                let own = self.setup.node;
+                let fetched = |(snapshot, holder)| Fetched {
+                    snapshot,
+                    crossed: holder != own,
+                };
+                let outcome = outcome.map(fetched).map_err(|why| why.to_string());
                 self.leader.fetched(digest, outcome, now);
             }
             Incoming::Refused { node, differences } => {
@@ -298,9 +302,9 @@ impl Driver {
                     source: vector.source,
                     holders,
                 }),
-                Action::Deliver(vector) => {
+                Action::Deliver(delivered) => {
                     if let Some((_, group)) = &self.group {
-                        group.adopt_global(vector);
+                        group.adopt_global(delivered);
                     }
                 }
                 Action::Begin { step, parameters } => {
@@ -327,6 +331,10 @@ impl Driver {
                     seconds: self.setup.config.cluster.wait_seconds,
                     untrusted: self.untrusted.clone(),
                 }),
+                Action::CannotJoin => {
+                    let method = self.setup.method.name();
+                    self.fail(TrainError::CannotJoin { method });
+                }
                 Action::Record(event) => {
                     if let Some(line) = line(&event) {
                         self.notice(line);

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use burn::module::Module;
-use lsgd_core::{Layout, LeaderConfig, Method, MethodError, Mode, Periods, Rank, Snapshot, Source};
+use lsgd_core::{
+    Layout, LeaderConfig, MeetingConfig, Method, MethodError, Mode, OuterStep, Periods, Rank,
+    Snapshot, Source,
+};
 use lsgd_models::{ModelConfig, ModelKind};
 
 use super::pace::{Every, Plan};
@@ -152,26 +155,40 @@ fn method(config: &MethodConfig) -> Result<Method, MethodError> {
         BatchNormPolicy::Leader => lsgd_core::BatchNorm::Leader,
         BatchNormPolicy::Mean => lsgd_core::BatchNorm::Mean,
     };
+    let meetings = MeetingConfig {
+        periods: Periods {
+            local: config.local_period,
+            global: config.global_period,
+        },
+        loss_window: config.loss_window,
+        batch_norm,
+    };
+    let leader = LeaderConfig {
+        local_pull: config.local_pull,
+        global_pull: config.global_pull,
+        local_period: config.local_period,
+        global_period: config.global_period,
+        local_prox: config.local_prox,
+        global_prox: config.global_prox,
+        loss_window: config.loss_window,
+        max_staleness: config.max_staleness,
+        batch_norm,
+    };
+    let outer = |nesterov| OuterStep {
+        rate: config.outer_rate,
+        momentum: config.outer_momentum,
+        nesterov,
+    };
     match config.name {
         MethodName::Sgd => Ok(Method::sgd(config.loss_window)),
-        MethodName::LocalSgd => {
-            let periods = Periods {
-                local: config.local_period,
-                global: config.global_period,
-            };
-            Method::local_sgd(periods, config.loss_window, batch_norm)
-        }
-        MethodName::Lsgd => Method::lsgd(&LeaderConfig {
-            local_pull: config.local_pull,
-            global_pull: config.global_pull,
-            local_period: config.local_period,
-            global_period: config.global_period,
-            local_prox: config.local_prox,
-            global_prox: config.global_prox,
-            loss_window: config.loss_window,
-            max_staleness: config.max_staleness,
-            batch_norm,
-        }),
+        MethodName::DataParallel => Method::data_parallel(config.loss_window, batch_norm),
+        MethodName::LocalSgd => Method::local_sgd(meetings),
+        MethodName::Easgd => Method::easgd(meetings, config.beta),
+        MethodName::Diloco => Method::diloco("diloco", meetings, outer(true)),
+        MethodName::Slowmo => Method::diloco("slowmo", meetings, outer(false)),
+        MethodName::Lsgd => Method::lsgd(&leader),
+        MethodName::LsgdPlus => Method::lsgd_plus(&leader, config.leader_weight),
+        MethodName::LeaderMean => Method::leader_mean(meetings, config.leader_weight),
     }
 }
 

@@ -196,12 +196,14 @@ fn schedule_and_budget() -> impl Strategy<Value = (ScheduleConfig, BudgetConfig)
 }
 
 fn method() -> impl Strategy<Value = MethodConfig> {
+    // Those that run in every mode.
     let name = prop_oneof![Just(MethodName::Sgd), Just(MethodName::Lsgd)];
     let batch_norm = prop_oneof![
         Just(BatchNormPolicy::Own),
         Just(BatchNormPolicy::Leader),
         Just(BatchNormPolicy::Mean),
     ];
+    let others = (0.0..=1.0f64, 0.0..=1.0f64, 1e-3..10.0f64, 0.0..0.99f64);
     let strength = || 0.0..=1.0f64;
     let strengths = (strength(), strength(), strength(), strength());
     let periods = (1..=1_000_000u64, 1..=1_000_000u64);
@@ -213,9 +215,19 @@ fn method() -> impl Strategy<Value = MethodConfig> {
         1..=1_000_000usize,
         staleness,
         batch_norm,
+        others,
     )
         .prop_map(
-            |(name, strengths, (local_period, factor), loss_window, max_staleness, batch_norm)| {
+            |(
+                name,
+                strengths,
+                (local_period, factor),
+                loss_window,
+                max_staleness,
+                batch_norm,
+                others,
+            )| {
+                let (beta, leader_weight, outer_rate, outer_momentum) = others;
                 let (local_pull, global_pull, local_prox, global_prox) = strengths;
                 MethodConfig {
                     name,
@@ -229,6 +241,10 @@ fn method() -> impl Strategy<Value = MethodConfig> {
                     max_staleness,
                     batch_norm,
                     score: Score::TrainingLoss,
+                    beta,
+                    leader_weight,
+                    outer_rate,
+                    outer_momentum,
                 }
             },
         )

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lsgd_core::{Offer, Offered, Phase, Rank, SnapshotDigest, Source, Status, Vector};
+use lsgd_core::{Basis, Offer, Offered, Phase, Rank, SnapshotDigest, Source, Status, Vector};
 use lsgd_train::cluster::{ChunkRequest, Hello, Telling, Told};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -24,7 +24,12 @@ fn told() -> impl Strategy<Value = Told> {
                 loss: 1.5,
                 digest: SnapshotDigest(digest),
             });
-            let offer = Offer { round: 3, vector };
+            let offer = Offer {
+                round: 3,
+                leader: vector,
+                sum: vector,
+            };
+            let basis = vector.map(|vector| Basis { round: 3, vector });
             // Nothing beyond 2^53 is decoded.
             let [life, sequence, progress, rounds, steps] = counts.map(|count| count >> 11);
             Told {
@@ -43,7 +48,7 @@ fn told() -> impl Strategy<Value = Told> {
                     steps,
                     workers,
                     offers: [Some(offer), some.then_some(offer)],
-                    delivered: Some(offer),
+                    delivered: basis,
                     result: vector,
                 },
             }

@@ -55,6 +55,17 @@ fn nodes_have_the_bits_of_one_thread_that_simulates_them() {
         ("statistics", &["method.batch_norm=mean"]),
         ("bf16", &["cluster.wire=bf16", "method.batch_norm=leader"]),
         ("local_sgd", &["method.name=local_sgd"]),
+        ("data_parallel", &["method.name=data_parallel"]),
+        ("easgd", &["method.name=easgd"]),
+        ("diloco", &["method.name=diloco", "cluster.wire=bf16"]),
+        (
+            "leader_mean",
+            &["method.name=leader_mean", "method.batch_norm=mean"],
+        ),
+        (
+            "lsgd_plus",
+            &["method.name=lsgd_plus", "method.local_prox=0.2"],
+        ),
         (
             "averaged",
             &[

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsgd_core::{
-    Action, GlobalLeader, LeaderSgd, LocalLeader, Membership, Mode, Snapshot, SnapshotDigest,
-    Source, Worker, read, write,
+    Action, Fetched, GlobalLeader, LeaderSgd, LocalLeader, Membership, Mode, Snapshot,
+    SnapshotDigest, Source, Worker, read, write,
 };
 use lsgd_models::Model;
 use lsgd_train::config::Config;
@@ -117,17 +117,23 @@ fn act(
         }
         Action::Fetch { vector, .. } => {
             let snapshot = board[&vector.digest].clone();
-            all[index].leader.fetched(vector.digest, Ok(snapshot), NOW);
+            let fetched = Fetched {
+                snapshot,
+                crossed: true,
+            };
+            all[index].leader.fetched(vector.digest, Ok(fetched), NOW);
         }
-        Action::Deliver(vector) => {
+        Action::Deliver(delivered) => {
             let workers = all[index].workers.as_mut().expect("workers that wait");
-            workers.adopt_global(vector);
+            workers.adopt_global(delivered);
         }
         Action::Begin { step, parameters } => {
             assert_eq!((step, parameters.is_some()), (0, false), "nobody is late");
             all[index].workers = Some(workers(&all[index].setup));
         }
-        Action::Conclude(_) | Action::GiveUp(_) => unreachable!("nobody ends or gives up"),
+        Action::Conclude(_) | Action::GiveUp(_) | Action::CannotJoin => {
+            unreachable!("nobody ends or gives up")
+        }
         Action::Await(_) | Action::Record(_) => {}
     }
 }

@@ -1,6 +1,7 @@
 //! The ranges of values and the relations between keys.
 
 mod cluster;
+mod method;
 mod schedule;
 mod sources;
 
@@ -33,7 +34,7 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
     check_model(&config.model, sources)?;
     check_optimizer(&config.optimizer, sources)?;
     schedule::check_schedule(config, sources)?;
-    check_method(config, sources)?;
+    method::check(config, sources)?;
     check_workers(&config.workers, sources)?;
 
     let BudgetConfig {
@@ -144,52 +145,6 @@ fn check_optimizer(optimizer: &OptimizerConfig, sources: &Sources) -> Result<(),
     if !(decay >= 0.0 && decay.is_finite()) {
         let problem = "is not in [0, inf); give a number from 0";
         return Err(sources.refuse("optimizer.weight_decay", quote_number(decay), problem));
-    }
-    Ok(())
-}
-
-fn check_method(config: &Config, sources: &Sources) -> Result<(), ConfigError> {
-    let method = &config.method;
-    sources.fraction("method.local_pull", method.local_pull)?;
-    sources.fraction("method.global_pull", method.global_pull)?;
-    sources.whole("method.local_period", method.local_period, (1, MOST_STEPS))?;
-    sources.whole(
-        "method.global_period",
-        method.global_period,
-        (1, MOST_STEPS),
-    )?;
-    let (local, global) = (method.local_period, method.global_period);
-    if global % local != 0 {
-        let (lower, upper) = (global / local * local, (global / local + 1) * local);
-        let advice = match lower {
-            0 => format!("set it to {upper}"),
-            lower => format!("set it to {lower} or {upper}"),
-        };
-        let problem = format!("is not a multiple of method.local_period {local}; {advice}");
-        let keys = ["method.global_period", "method.local_period"];
-        return Err(sources.refuse_relation(&keys, global, problem));
-    }
-    sources.fraction("method.local_prox", method.local_prox)?;
-    sources.fraction("method.global_prox", method.global_prox)?;
-    sources.whole(
-        "method.loss_window",
-        method.loss_window,
-        (1, LONGEST_WINDOW),
-    )?;
-    if method.name != MethodName::LocalSgd {
-        return Ok(());
-    }
-    if config.run.mode == Mode::Async {
-        let problem = "needs all workers to meet, which run.mode \"async\" never does; \
-                       set run.mode to \"sync\"";
-        let keys = ["method.name", "run.mode"];
-        return Err(sources.refuse_relation(&keys, "\"local_sgd\"", problem));
-    }
-    if method.batch_norm == BatchNormPolicy::Leader {
-        let problem = "needs a leader, which method.name \"local_sgd\" has not; \
-                       set it to \"own\" or \"mean\"";
-        let keys = ["method.batch_norm", "method.name"];
-        return Err(sources.refuse_relation(&keys, "\"leader\"", problem));
     }
     Ok(())
 }

@@ -1,0 +1,90 @@
+//! Elastic averaging SGD, synchronous (Zhang, Choromanska and LeCun, arXiv 1412.6651, equations 5
+//! and 6; alpha = beta / W as in its section 2).
+//!
+//! ```text
+//! x_i    <- x_i - beta/W (x_i - centre)                        every tau steps, W workers
+//! centre <- centre + beta (1/W sum of the workers' x - centre)
+//! ```
+//!
+//! Both right sides have what was there before. The centre begins where the workers do. Every worker
+//! keeps it for itself and comes to the same one, so that only the mean crosses between them. Over
+//! several nodes there is a centre for each node's workers, and one for all.
+
+use std::sync::Arc;
+
+use super::{MeetingConfig, Method, MethodError, Move, Rule, Scoped, check_strength};
+use crate::{Delivered, Rank, Scope, Snapshot, Source, Vector};
+
+#[derive(Debug)]
+struct Elastic {
+    beta: f64,
+    centre: Scoped<Option<Arc<Snapshot>>>,
+}
+
+impl Elastic {
+    fn new(beta: f64) -> Self {
+        Self {
+            beta,
+            centre: Scoped {
+                local: None,
+                global: None,
+            },
+        }
+    }
+}
+
+impl Rule for Elastic {
+    fn anew(&self) -> Box<dyn Rule> {
+        Box::new(Self::new(self.beta))
+    }
+
+    fn wants_start(&self) -> bool {
+        true
+    }
+
+    fn begin(&mut self, start: Arc<Snapshot>) {
+        let centre = Snapshot::of(&start, Source::Centre { version: 0 });
+        self.centre = Scoped {
+            local: Some(centre.clone()),
+            global: Some(centre),
+        };
+    }
+
+    fn meet(&mut self, _own: Rank, scope: Scope, delivered: &Delivered) -> Option<Move> {
+        let mean = delivered.mean.as_ref()?;
+        let Source::Mean { workers } = mean.source() else {
+            return None;
+        };
+        let centre = self.centre.of(scope);
+        let before = centre.take()?;
+        let version = match before.source() {
+            Source::Centre { version } => version + 1,
+            _ => 1,
+        };
+        let moved = Snapshot::between(&before, mean, self.beta);
+        *centre = Some(Snapshot::of(&moved, Source::Centre { version }));
+        Some(Move {
+            target: before,
+            strength: self.beta / workers.max(1) as f64,
+        })
+    }
+}
+
+impl Method {
+    /// Elastic averaging SGD, synchronous. `beta` is in [0, 1]; the paper's is 0.43.
+    ///
+    /// # Errors
+    ///
+    /// [`MethodError`] for a beta outside [0, 1], and as [`local_sgd`](Self::local_sgd).
+    pub fn easgd(meetings: MeetingConfig, beta: f64) -> Result<Self, MethodError> {
+        meetings.check_leaderless("easgd")?;
+        check_strength("beta", beta)?;
+        let carries = &[Vector::Mean];
+        Ok(Self::of_meetings(
+            "easgd",
+            carries,
+            meetings,
+            Elastic::new(beta),
+        ))
+    }
+}

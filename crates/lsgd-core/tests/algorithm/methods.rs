@@ -1,0 +1,414 @@
+//! The methods beside Leader SGD: against `tests/reference/methods.py`, and in the limits where two
+//! methods are one.
+
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamWConfig, ModuleOptimizer, SgdConfig};
+use lsgd_core::{
+    Candidate, Delivered, Event, LeaderConfig, LeaderSgd, LocalLeader, MeetingConfig, Method,
+    MethodError, Mode, OuterStep, Periods, Rank, Report, Snapshot, Source, Vector, WindowLoss,
+    Worker, elect,
+};
+use serde::Deserialize;
+use std::sync::Arc;
+
+use crate::memory::{Line, Node};
+use crate::setting::{Bowl, Point, bits, config, lsgd, meetings};
+
+/// A case of the stored file: its settings, and every worker's x after every step.
+#[derive(Debug, Deserialize)]
+struct Case {
+    method: String,
+    nodes: u32,
+    /// Per node.
+    workers: u32,
+    steps: u64,
+    learning_rate: f64,
+    momentum: f64,
+    local_period: u64,
+    global_period: u64,
+    loss_window: usize,
+    beta: f64,
+    leader_weight: f64,
+    outer_rate: f64,
+    outer_momentum: f64,
+    local_pull: f64,
+    global_pull: f64,
+    local_prox: f64,
+    global_prox: f64,
+    trace: Vec<Vec<[f32; 2]>>,
+}
+
+impl Case {
+    fn method(&self) -> Method {
+        let meetings = MeetingConfig {
+            periods: Periods {
+                local: self.local_period,
+                global: self.global_period,
+            },
+            loss_window: self.loss_window,
+            ..meetings(1)
+        };
+        let outer = |nesterov| OuterStep {
+            rate: self.outer_rate,
+            momentum: self.outer_momentum,
+            nesterov,
+        };
+        let leader = LeaderConfig {
+            local_pull: self.local_pull,
+            global_pull: self.global_pull,
+            local_period: self.local_period,
+            global_period: self.global_period,
+            local_prox: self.local_prox,
+            global_prox: self.global_prox,
+            loss_window: self.loss_window,
+            ..config()
+        };
+        let method = match self.method.as_str() {
+            "sgd" => Ok(Method::sgd(self.loss_window)),
+            "data_parallel" => Method::data_parallel(self.loss_window, meetings.batch_norm),
+            "local_sgd" => Method::local_sgd(meetings),
+            "easgd" => Method::easgd(meetings, self.beta),
+            "diloco" => Method::diloco("diloco", meetings, outer(true)),
+            "slowmo" => Method::diloco("slowmo", meetings, outer(false)),
+            "leader_mean" => Method::leader_mean(meetings, self.leader_weight),
+            "lsgd_plus" => Method::lsgd_plus(&leader, self.leader_weight),
+            other => panic!("no method {other}"),
+        };
+        let method = method.expect("valid");
+        assert_eq!(method.name(), self.method);
+        method
+    }
+
+    fn inner(&self) -> ModuleOptimizer {
+        with_momentum(self.momentum)
+    }
+
+    /// Worker `line.rank()`, with its number over all nodes.
+    fn worker(&self, line: Line) -> Worker<Point, Bowl> {
+        let rank = lsgd_core::Exchange::rank(&line);
+        let mut bowl = Bowl::new(rank.node * self.workers + rank.worker);
+        bowl.rate = self.learning_rate;
+        let optimizer = LeaderSgd::new(self.inner(), self.method(), line);
+        Worker::new(Point::at(&[1.0, 2.0]), optimizer, bowl)
+    }
+
+    fn compare<'a>(&self, step: u64, workers: impl Iterator<Item = &'a Worker<Point, Bowl>>) {
+        let expected = &self.trace[step as usize - 1];
+        let ends: Vec<Vec<f32>> = workers.map(|worker| worker.module().values()).collect();
+        assert_eq!(ends.len(), expected.len());
+        for (number, (end, expected)) in ends.iter().zip(expected).enumerate() {
+            for (a, b) in end.iter().zip(expected) {
+                assert!(
+                    (a - b).abs() < 5e-6,
+                    "{} of {} nodes, step {step}, worker {number}: {a}, not {b}",
+                    self.method,
+                    self.nodes
+                );
+            }
+        }
+    }
+}
+
+fn with_momentum(momentum: f64) -> ModuleOptimizer {
+    let momentum = MomentumConfig {
+        momentum,
+        dampening: 0.0,
+        nesterov: false,
+    };
+    SgdConfig::new().with_momentum(Some(momentum)).init()
+}
+
+fn cases(fits: impl Fn(&Case) -> bool) -> Vec<Case> {
+    let all = include_str!("../reference/methods.json");
+    let mut all: Vec<Case> = serde_json::from_str(all).expect("as the script wrote it");
+    all.retain(fits);
+    all
+}
+
+#[test]
+fn one_node() {
+    let cases = cases(|case| case.nodes == 1);
+    assert_eq!(cases.len(), 14);
+    for case in cases {
+        let leader = LocalLeader::new(0, case.workers, case.method(), Mode::Sync).expect("sync");
+        let mut node = Node::new(leader, |line| case.worker(line));
+        for step in 1..=case.steps {
+            assert_eq!(node.run(step), Ok(true));
+            case.compare(step, node.workers());
+        }
+    }
+}
+
+/// Nodes whose bids are exchanged by hand.
+#[test]
+fn several_nodes() {
+    let cases = cases(|case| case.nodes > 1);
+    assert_eq!(cases.len(), 7);
+    for case in cases {
+        let node = |number| {
+            let leader = LocalLeader::new(number, case.workers, case.method(), Mode::Sync);
+            Node::new(leader.expect("sync").among_nodes(), |line| {
+                case.worker(line)
+            })
+        };
+        let mut nodes: Vec<_> = (0..case.nodes).map(node).collect();
+        for step in 1..=case.steps {
+            let global = case.method().periods().due(step).global;
+            for node in &mut nodes {
+                assert_eq!(node.run(step), Ok(!global));
+            }
+            if global {
+                let delivered = meet(&case, &mut nodes);
+                for node in &mut nodes {
+                    node.adopt_global(delivered.clone());
+                    assert_eq!(node.run(step), Ok(true));
+                }
+            }
+            case.compare(step, nodes.iter().flat_map(Node::workers));
+        }
+    }
+}
+
+fn meet(case: &Case, nodes: &mut [Node<Point, Bowl>]) -> Delivered {
+    let bids: Vec<_> = nodes
+        .iter_mut()
+        .map(|node| node.next_bid().expect("all are there"))
+        .collect();
+    let sums = bids.iter().map(|bid| bid.sum.as_deref().expect("finite"));
+    let mean = Snapshot::mean(sums).expect("finite").map(Arc::new);
+    let candidates: Vec<Candidate> = bids
+        .iter()
+        .filter_map(|bid| {
+            let (snapshot, loss) = bid.leader.as_ref()?;
+            let Source::Worker { rank, step } = snapshot.source() else {
+                panic!("a leader is a worker");
+            };
+            let loss = WindowLoss::Mean(*loss);
+            let joined = true;
+            let report = Report {
+                rank,
+                step,
+                loss,
+                joined,
+            };
+            Some(Candidate { report, age: 0 })
+        })
+        .collect();
+    let all_lead = candidates.len() == case.nodes as usize;
+    let first = elect(&candidates, 0).leader.filter(|_| all_lead);
+    let of = |rank: Rank| bids[rank.node as usize].leader.clone();
+    Delivered {
+        leader: first.and_then(of).map(|(leader, _)| leader),
+        mean,
+    }
+}
+
+/// Every worker's bits after `steps` steps of `method`.
+fn ends(method: &Method, inner: &ModuleOptimizer, workers: u32, steps: u64) -> Vec<Vec<u32>> {
+    let leader = LocalLeader::new(0, workers, method.clone(), Mode::Sync).expect("sync");
+    let mut node = Node::new(leader, |line| {
+        let number = lsgd_core::Exchange::rank(&line).worker;
+        let optimizer = LeaderSgd::new(inner.clone(), method.clone(), line);
+        Worker::new(Point::at(&[1.0, 2.0]), optimizer, Bowl::new(number))
+    });
+    assert_eq!(node.run(steps), Ok(true));
+    let end = |worker: &Worker<Point, Bowl>| bits(&worker.module().values());
+    node.workers().map(end).collect()
+}
+
+fn inner_optimizers() -> [ModuleOptimizer; 3] {
+    [
+        SgdConfig::new().init(),
+        with_momentum(0.9),
+        AdamWConfig::new().init(),
+    ]
+}
+
+fn outer(rate: f64, momentum: f64) -> OuterStep {
+    OuterStep {
+        rate,
+        momentum,
+        nesterov: true,
+    }
+}
+
+/// One worker has nobody to learn from.
+#[test]
+fn one_worker_is_its_inner_optimizer_to_the_bit() {
+    let batch_norm = meetings(1).batch_norm;
+    let methods = [
+        Method::data_parallel(1, batch_norm),
+        Method::local_sgd(meetings(3)),
+        Method::diloco("diloco", meetings(3), outer(1.0, 0.0)),
+        Method::leader_mean(meetings(3), 0.3),
+        Method::lsgd(&config()),
+    ];
+    for inner in inner_optimizers() {
+        let alone = ends(&Method::sgd(1), &inner, 1, 20);
+        for method in &methods {
+            let method = method.as_ref().expect("valid");
+            assert_eq!(ends(method, &inner, 1, 20), alone, "{}", method.name());
+        }
+    }
+}
+
+#[test]
+fn a_pull_of_nought_is_no_exchange_to_the_bit() {
+    let nought = LeaderConfig {
+        local_pull: 0.0,
+        global_pull: 0.0,
+        ..config()
+    };
+    let methods = [
+        Method::lsgd(&nought),
+        Method::lsgd_plus(&nought, 0.5),
+        Method::easgd(meetings(3), 0.0),
+    ];
+    for inner in inner_optimizers() {
+        let alone = ends(&Method::sgd(1), &inner, 3, 20);
+        for method in &methods {
+            let method = method.as_ref().expect("valid");
+            assert_eq!(ends(method, &inner, 3, 20), alone, "{}", method.name());
+        }
+    }
+}
+
+#[test]
+fn without_its_own_part_a_method_is_local_sgd_to_the_bit() {
+    let methods = [
+        Method::diloco("diloco", meetings(3), outer(1.0, 0.0)),
+        Method::leader_mean(meetings(3), 0.0),
+    ];
+    for inner in inner_optimizers() {
+        let averaged = ends(
+            &Method::local_sgd(meetings(3)).expect("valid"),
+            &inner,
+            3,
+            20,
+        );
+        for method in &methods {
+            let method = method.as_ref().expect("valid");
+            assert_eq!(ends(method, &inner, 3, 20), averaged, "{}", method.name());
+        }
+    }
+}
+
+#[test]
+fn a_leader_weight_of_one_copies_the_leader() {
+    let copied = Method::leader_mean(meetings(3), 1.0).expect("valid");
+    let pulled = lsgd(LeaderConfig {
+        local_pull: 1.0,
+        local_period: 3,
+        global_period: 3,
+        ..config()
+    });
+    for inner in inner_optimizers() {
+        assert_eq!(ends(&copied, &inner, 3, 21), ends(&pulled, &inner, 3, 21));
+    }
+}
+
+/// Plain SGD is linear in the gradient: the mean of the steps is the step of the mean.
+#[test]
+fn local_sgd_of_period_one_is_data_parallel_within_rounding() {
+    let batch_norm = meetings(1).batch_norm;
+    let shared = Method::data_parallel(1, batch_norm).expect("valid");
+    let averaged = Method::local_sgd(meetings(1)).expect("valid");
+    for inner in [SgdConfig::new().init(), with_momentum(0.9)] {
+        let all = [&shared, &averaged].map(|method| ends(method, &inner, 3, 20));
+        for (a, b) in all[0].iter().flatten().zip(all[1].iter().flatten()) {
+            let (a, b) = (f32::from_bits(*a), f32::from_bits(*b));
+            assert!((a - b).abs() <= 2e-6 * a.abs().max(1.0), "{a} and {b}");
+        }
+    }
+}
+
+/// Whatever the optimizer, workers that share gradients stay alike.
+#[test]
+fn data_parallel_workers_are_alike_to_the_bit() {
+    let method = Method::data_parallel(1, meetings(1).batch_norm).expect("valid");
+    for inner in inner_optimizers() {
+        let ends = ends(&method, &inner, 3, 20);
+        assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
+    }
+}
+
+/// A gradient that is not finite is refused: nobody takes that step, and nobody hangs.
+#[test]
+fn a_broken_gradient_moves_nobody() {
+    let method = Method::data_parallel(1, meetings(1).batch_norm).expect("valid");
+    let leader = LocalLeader::new(0, 2, method.clone(), Mode::Sync).expect("sync");
+    let mut node = Node::new(leader, |line| {
+        let number = lsgd_core::Exchange::rank(&line).worker;
+        let optimizer = LeaderSgd::new(SgdConfig::new().init(), method.clone(), line);
+        let mut bowl = Bowl::new(number);
+        bowl.breaks_at = (number == 1).then_some(5);
+        Worker::new(Point::at(&[1.0, 2.0]), optimizer, bowl)
+    });
+    let places = |node: &Node<Point, Bowl>| -> Vec<Vec<u32>> {
+        node.workers().map(|w| bits(&w.module().values())).collect()
+    };
+    assert_eq!(node.run(5), Ok(true));
+    let before = places(&node);
+    assert_eq!(node.run(8), Ok(true));
+    assert_eq!(places(&node), before);
+    let refused =
+        |event: &&Event| matches!(event, Event::Refused { worker, .. } if worker.worker == 1);
+    assert_eq!(node.events().iter().filter(refused).count(), 3);
+}
+
+/// What a method says that it sends is what its exchanges record.
+#[test]
+fn exchanges_are_of_the_vectors_that_a_method_declares() {
+    for case in cases(|case| case.nodes == 1) {
+        let leader = LocalLeader::new(0, case.workers, case.method(), Mode::Sync).expect("sync");
+        let mut node = Node::new(leader, |line| case.worker(line));
+        assert_eq!(node.run(case.steps), Ok(true));
+        let exchanges: Vec<(Vector, u64)> = node
+            .events()
+            .iter()
+            .filter_map(|event| match event {
+                Event::Exchange { vector, bytes, .. } => Some((*vector, *bytes)),
+                _ => None,
+            })
+            .collect();
+        let method = case.method();
+        let expected = match method.averages() {
+            Some(vector) => {
+                let count = case.steps / method.periods().local;
+                vec![(vector, 8 * u64::from(case.workers)); count as usize]
+            }
+            None => Vec::new(),
+        };
+        assert_eq!(exchanges, expected, "{}", case.method);
+    }
+}
+
+#[test]
+fn refusals_say_what_to_do() {
+    let said = |method: Result<Method, MethodError>| method.unwrap_err().to_string();
+    assert_eq!(
+        said(Method::easgd(meetings(4), 1.5)),
+        "beta 1.5 is not in [0, 1]"
+    );
+    assert_eq!(
+        said(Method::leader_mean(meetings(4), -0.5)),
+        "leader_weight -0.5 is not in [0, 1]"
+    );
+    assert_eq!(
+        said(Method::diloco("diloco", meetings(4), outer(0.0, 0.9))),
+        "outer_rate 0 is not above 0"
+    );
+    assert_eq!(
+        said(Method::diloco("slowmo", meetings(4), outer(1.0, 1.0))),
+        "outer_momentum 1 is not in [0, 1)"
+    );
+    assert_eq!(
+        said(Method::local_sgd(meetings(0))),
+        "local_period is 0; it must be at least 1"
+    );
+    let mean = Method::easgd(meetings(4), 0.43).expect("valid");
+    assert_eq!(
+        said(mean.check_mode(Mode::Async).map(|()| mean.clone())),
+        "easgd cannot run in mode \"async\": a mean of all workers needs all to meet; use \"sync\""
+    );
+}

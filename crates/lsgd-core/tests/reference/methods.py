@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""The methods beside Leader SGD in numpy, in float64, on the 2-D quadratic of lsgd.py.
+
+Writes methods.json beside itself: for each case the settings, and every worker's x after every step,
+which `tests/algorithm/methods.rs` compares with the crate's. All workers begin at one place. Over
+several nodes, a node's workers meet every local_period steps and those of all nodes every
+global_period; where both are due, methods that only average meet once, all together.
+
+    python3 crates/lsgd-core/tests/reference/methods.py
+"""
+
+import json
+import pathlib
+
+import numpy as np
+
+from lsgd import CURVATURE, bottom, leader_of
+
+
+class Sgd:
+    def __init__(self, case, start):
+        self.case = case
+
+    def meet(self, scope, x, leader, of):
+        return x
+
+    def between(self, w, x):
+        return x
+
+
+class LocalSgd(Sgd):
+    def meet(self, scope, x, leader, of):
+        mean = np.mean(x, axis=0)
+        return [mean] * len(x)
+
+
+class Easgd(Sgd):
+    """Zhang et al. 2015, equations 5 and 6, with alpha = beta / W."""
+
+    def __init__(self, case, start):
+        super().__init__(case, start)
+        self.centre = {}
+        self.start = start
+
+    def meet(self, scope, x, leader, of):
+        beta, centre = self.case["beta"], self.centre.get(scope, self.start)
+        self.centre[scope] = (1 - beta) * centre + beta * np.mean(x, axis=0)
+        alpha = beta / len(x)
+        return [(1 - alpha) * xw + alpha * centre for xw in x]
+
+
+class Diloco(Sgd):
+    """torch.optim.SGD(lr, momentum, nesterov) on the outer parameters, with outer - mean as gradient."""
+
+    nesterov = True
+
+    def __init__(self, case, start):
+        super().__init__(case, start)
+        self.outer, self.velocity, self.start = {}, {}, start
+
+    def meet(self, scope, x, leader, of):
+        mu, eta = self.case["outer_momentum"], self.case["outer_rate"]
+        outer = self.outer.get(scope, self.start)
+        gradient = outer - np.mean(x, axis=0)
+        velocity = mu * self.velocity.get(scope, 0.0) + gradient
+        step = gradient + mu * velocity if self.nesterov else velocity
+        self.velocity[scope], self.outer[scope] = velocity, outer - eta * step
+        if scope == "all":
+            for node in range(self.case["nodes"]):
+                self.outer[node] = self.outer["all"]
+        return [self.outer[scope]] * len(x)
+
+
+class Slowmo(Diloco):
+    nesterov = False
+
+
+class LeaderMean(Sgd):
+    def meet(self, scope, x, leader, of):
+        if leader is None:
+            return x
+        mean = np.mean(x, axis=0)
+        return [mean + self.case["leader_weight"] * (x[of.index(leader)] - mean)] * len(x)
+
+
+class LsgdPlus(Sgd):
+    def __init__(self, case, start):
+        super().__init__(case, start)
+        self.target = {}
+
+    def meet(self, scope, x, leader, of):
+        if leader is None:
+            return x
+        where = "global" if scope == "all" else "local"
+        z, mean = self.published[leader], np.mean([self.published[w] for w in of], axis=0)
+        for w in of:
+            self.target[w, where] = mean + self.case["leader_weight"] * (z - mean)
+        pull = self.case[f"{where}_pull"]
+        return [xw if w == leader else xw - pull * (xw - z) for w, xw in zip(of, x)]
+
+    def between(self, w, x):
+        for where in ("global", "local"):
+            if (w, where) in self.target:
+                strength = self.case[f"{where}_prox"] / self.case[f"{where}_period"]
+                x = x - strength * (x - self.target[w, where])
+        return x
+
+
+METHODS = {
+    "sgd": Sgd, "local_sgd": LocalSgd, "easgd": Easgd, "diloco": Diloco, "slowmo": Slowmo,
+    "leader_mean": LeaderMean, "lsgd_plus": LsgdPlus,
+}
+
+
+def run(case):
+    nodes, per_node = case["nodes"], case["workers"]
+    count = nodes * per_node
+    everyone = list(range(count))
+    start = np.array([1.0, 2.0])
+    x = [start.copy() for _ in everyone]
+    velocity = [np.zeros(2) for _ in everyone]
+    losses = [[] for _ in everyone]
+    rule = None if case["method"] == "data_parallel" else METHODS[case["method"]](case, start)
+    trace = []
+    for step in range(1, case["steps"] + 1):
+        off = [x[w] - bottom(w, step - 1) for w in everyone]
+        gradients = [CURVATURE * o for o in off]
+        if rule is None:
+            gradients = [np.mean(gradients, axis=0)] * count
+        for w in everyone:
+            losses[w].append(0.5 * np.sum(CURVATURE * off[w] * off[w]))
+            velocity[w] = case["momentum"] * velocity[w] + gradients[w]
+            x[w] = x[w] - case["learning_rate"] * velocity[w]
+            if rule:
+                x[w] = rule.between(w, x[w])
+        if rule and step % case["local_period"] == 0:
+            window = case["loss_window"]
+            rule.published = [xw.copy() for xw in x]
+            is_global = nodes > 1 and step % case["global_period"] == 0
+            # Methods that only average meet once where both meetings are due.
+            skips_local = is_global and case["method"] != "lsgd_plus"
+            groups = [(n, everyone[n * per_node : (n + 1) * per_node]) for n in range(nodes)]
+            best = [leader_of(of, losses, window) for _, of in groups]
+            first = None if None in best else leader_of(best, losses, window)
+            meetings = [] if skips_local else [(n, of, best[n]) for n, of in groups]
+            for scope, of, leader in meetings + ([("all", everyone, first)] if is_global else []):
+                moved = rule.meet(scope, [x[w] for w in of], leader, of)
+                for w, xw in zip(of, moved):
+                    x[w] = np.array(xw)
+        trace.append([[round(float(v), 8) for v in xw] for xw in x])
+    return trace
+
+
+BASE = {
+    "nodes": 1, "workers": 4, "steps": 24, "learning_rate": 0.25, "momentum": 0.0,
+    "local_period": 3, "global_period": 6, "loss_window": 2, "beta": 0.43, "leader_weight": 0.3,
+    "outer_rate": 0.7, "outer_momentum": 0.9, "local_pull": 0.3, "global_pull": 0.2,
+    "local_prox": 0.6, "global_prox": 0.5,
+}
+MOMENTUM = {"momentum": 0.9, "learning_rate": 0.0625}
+NODES = {"nodes": 3, "workers": 2}
+
+CASES = [
+    {"method": "sgd", "workers": 2, **MOMENTUM},
+    {"method": "data_parallel"},
+    {"method": "data_parallel", "workers": 3, **MOMENTUM},
+    {"method": "data_parallel", **NODES, **MOMENTUM},
+    {"method": "local_sgd", "workers": 3, **MOMENTUM},
+    {"method": "local_sgd", **NODES},
+    {"method": "easgd"},
+    {"method": "easgd", "workers": 2, "beta": 0.9, "local_period": 1, **MOMENTUM},
+    {"method": "easgd", **NODES},
+    {"method": "diloco"},
+    {"method": "diloco", "workers": 2, "outer_rate": 0.3, "local_period": 2, **MOMENTUM},
+    {"method": "diloco", "outer_momentum": 0.0},
+    {"method": "diloco", **NODES},
+    {"method": "slowmo", "outer_rate": 1.0, "outer_momentum": 0.5},
+    {"method": "slowmo", **NODES, "outer_momentum": 0.4, **MOMENTUM},
+    {"method": "leader_mean"},
+    {"method": "leader_mean", "workers": 3, "leader_weight": 0.8, "loss_window": 5, **MOMENTUM},
+    {"method": "leader_mean", **NODES},
+    {"method": "lsgd_plus"},
+    {"method": "lsgd_plus", "workers": 3, "leader_weight": 0.9, "local_pull": 0.0, **MOMENTUM},
+    {"method": "lsgd_plus", **NODES},
+]
+
+
+def main():
+    stored = []
+    for settings in CASES:
+        case = BASE | settings
+        stored.append(case | {"trace": run(case)})
+    path = pathlib.Path(__file__).with_name("methods.json")
+    lines = ",\n".join(json.dumps(case) for case in stored)
+    path.write_text(f"[\n{lines}\n]\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+//! `[method]`
+
+use super::{LONGEST_WINDOW, MOST_STEPS, Sources, quote_number};
+use crate::config::error::ConfigError;
+use crate::config::types::*;
+
+/// Checks the table.
+pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigError> {
+    let method = &config.method;
+    sources.fraction("method.local_pull", method.local_pull)?;
+    sources.fraction("method.global_pull", method.global_pull)?;
+    sources.whole("method.local_period", method.local_period, (1, MOST_STEPS))?;
+    sources.whole(
+        "method.global_period",
+        method.global_period,
+        (1, MOST_STEPS),
+    )?;
+    let (local, global) = (method.local_period, method.global_period);
+    if global % local != 0 {
+        let (lower, upper) = (global / local * local, (global / local + 1) * local);
+        let advice = match lower {
+            0 => format!("set it to {upper}"),
+            lower => format!("set it to {lower} or {upper}"),
+        };
+        let problem = format!("is not a multiple of method.local_period {local}; {advice}");
+        let keys = ["method.global_period", "method.local_period"];
+        return Err(sources.refuse_relation(&keys, global, problem));
+    }
+    sources.fraction("method.local_prox", method.local_prox)?;
+    sources.fraction("method.global_prox", method.global_prox)?;
+    sources.whole(
+        "method.loss_window",
+        method.loss_window,
+        (1, LONGEST_WINDOW),
+    )?;
+    sources.fraction("method.beta", method.beta)?;
+    sources.fraction("method.leader_weight", method.leader_weight)?;
+    sources.under_one("method.outer_momentum", method.outer_momentum)?;
+    let rate = method.outer_rate;
+    if !(rate > 0.0 && rate.is_finite()) {
+        let problem = "is not in (0, inf); give a number over 0, such as 0.7";
+        return Err(sources.refuse("method.outer_rate", quote_number(rate), problem));
+    }
+    let name = format!("{:?}", method.name.word());
+    if method.name.averages() && config.run.mode == Mode::Async {
+        let problem = "needs all workers to meet, which run.mode \"async\" never does; \
+                       set run.mode to \"sync\"";
+        let keys = ["method.name", "run.mode"];
+        return Err(sources.refuse_relation(&keys, name, problem));
+    }
+    // SGD has no exchange that would follow anything.
+    let follows_nobody = method.name != MethodName::Sgd && !method.name.elects();
+    if method.batch_norm == BatchNormPolicy::Leader && follows_nobody {
+        let problem = format!(
+            "needs a leader, which method.name {name} has not; set it to \"own\" or \"mean\""
+        );
+        let keys = ["method.batch_norm", "method.name"];
+        return Err(sources.refuse_relation(&keys, "\"leader\"", problem));
+    }
+    Ok(())
+}
