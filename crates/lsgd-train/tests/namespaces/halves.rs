@@ -32,6 +32,7 @@ fn a_cut_network_goes_on_in_halves_and_heals() {
             }
             train_on(&mut cluster);
         }
+        cluster.train_on();
         cluster.stop();
         (1..=4).for_each(|number| cluster.assert_volume(number));
 

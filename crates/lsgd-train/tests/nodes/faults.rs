@@ -33,7 +33,7 @@ fn a_killed_node_comes_back_with_the_same_command() {
         }
         cluster.nodes[victim - 1].hear("node-");
         // It trains again.
-        cluster.nodes[victim - 1].hear("test error");
+        cluster.train_on();
         cluster.stop();
 
         let run = cluster.run(victim);
@@ -94,11 +94,45 @@ fn a_frozen_node_begins_again_where_the_others_are() {
     for node in &mut cluster.nodes[1..] {
         node.hear("node 1 is there");
     }
-    cluster.nodes[0].hear("test error");
+    cluster.train_on();
     cluster.stop();
     (1..=3).for_each(|number| cluster.assert_volume(number));
     let joined = cluster.run(1).events("joined");
     // More than once if the others had gone on again before they knew that it was back.
     assert!(joined.len() >= 2);
     assert!(joined[1]["source"]["worker"].is_object(), "{}", joined[1]);
+}
+
+/// Gradients are no place to begin at: a node of a data parallel run that died is told so. The
+/// others go on.
+#[test]
+fn a_killed_node_of_a_data_parallel_run_cannot_come_back() {
+    let runs = Runs::new();
+    let set = endless(&["workers.count=1", "method.name=data_parallel"]);
+    let mut cluster = Cluster::start(&runs, "gradients", 3, &set);
+    for node in &mut cluster.nodes {
+        node.hear("node-");
+    }
+    cluster.nodes[1].signal("KILL");
+    cluster.nodes[0].hear("node 2 is gone");
+    cluster.restart(2, &set);
+    assert_eq!(
+        cluster.nodes[1].end(),
+        Some(1),
+        "{}",
+        cluster.nodes[1].said()
+    );
+    assert!(
+        cluster.nodes[1].said().contains(
+            "error: the other nodes train already, and with data_parallel nothing that they \
+             exchange is a place to begin at"
+        ),
+        "{}",
+        cluster.nodes[1].said()
+    );
+    cluster.nodes.remove(1);
+    for node in &mut cluster.nodes {
+        node.hear("test error");
+    }
+    cluster.stop();
 }
