@@ -116,7 +116,7 @@ impl Shared {
 /// Adds an order to those a worker has not taken yet. Of two adoptions the newer replaces the
 /// older: a worker that is busy for long (in `async`) is pulled by the newest leader, once, and
 /// does not keep every snapshot published meanwhile in memory.
-fn enqueue(inbox: &mut VecDeque<Order>, order: Order) {
+pub(crate) fn enqueue(inbox: &mut VecDeque<Order>, order: Order) {
     let Order::Adopt(mut newest) = order else {
         inbox.push_back(order);
         return;

@@ -61,6 +61,7 @@
 //! | one batch, one gradient step, the pulls due | [`Worker`] |
 //! | the node's side of an exchange, as a state machine | [`LocalLeader`] |
 //! | how a worker sees its peers | [`Exchange`]; [`Group`] and [`Member`] for threads |
+//! | a whole run under a virtual clock | [`Simulation`] |
 //!
 //! Nothing here opens a socket or a file, reads a clock or draws a random number.
 
@@ -76,6 +77,7 @@ mod loss_window;
 mod method;
 mod module;
 mod schedule;
+mod simulation;
 mod snapshot;
 mod status;
 mod worker;
@@ -94,6 +96,7 @@ pub use method::{
 };
 pub use module::{read, write};
 pub use schedule::{Due, Periods, Trigger};
+pub use simulation::{Fleet, SimulatedLink, SimulatedTraffic, Simulation, SimulationConfig, Turn};
 pub use snapshot::{Refusal, ShortDigest, Snapshot, SnapshotDigest, Source};
 pub use status::{Basis, Offer, Offered, Phase, Status};
 pub use worker::{Objective, Worker};

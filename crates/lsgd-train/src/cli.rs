@@ -23,6 +23,7 @@ Examples:
   lsgd-train --config lsgd.toml                    train as it says
   lsgd-train --config lsgd.toml --set run.name=slow --set schedule.learning_rate=0.01
   lsgd-train launch --nodes 2 --config lsgd.toml   two nodes on this machine
+  lsgd-train simulate --config lsgd.toml --set simulate.nodes=4   four nodes under a virtual clock
   lsgd-train --config lsgd.toml --node 2/4 --connect tcp/HOST:PORT,...   one node of four
   lsgd-train data fetch cifar10                    download CIFAR-10 to where configs expect it
   lsgd-train eval runs/slow                        test error of the finished run's leader
@@ -232,6 +233,15 @@ struct Cli {
 pub enum Command {
     /// Train on several nodes, all of them on this machine
     Launch(Launch),
+    /// Train many workers on several nodes in this process, under a virtual clock
+    #[command(after_help = "\
+Examples:
+  lsgd-train simulate --config lsgd.toml --set simulate.nodes=4 --set workers.count=4
+  lsgd-train simulate --config lsgd.toml --set run.mode=async --set simulate.step_sigma=0.3
+
+Steps and links take the time that the config's [simulate] says; all seconds of the run's records
+are of that clock.")]
+    Simulate(Simulate),
     /// Write a config with every key, its default and its meaning
     Init {
         /// Where to write it; an existing file is left alone and is an error
@@ -304,6 +314,22 @@ pub struct Launch {
     pub config: PathBuf,
 
     /// Override a key of the config at all nodes; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// No progress: warnings and errors only
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Arguments of `simulate`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Simulate {
+    /// Train as this TOML file says
+    #[arg(long, short, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Override a key of the config; may be repeated
     #[arg(long, short, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 

@@ -155,6 +155,29 @@ pub enum TrainError {
         /// The method.
         method: &'static str,
     },
+    /// Something in the config is of no use to a simulation.
+    #[error("{key} counts real time, which a simulation has not; set {instead} instead")]
+    NotSimulated {
+        /// The key.
+        key: &'static str,
+        /// What to set.
+        instead: &'static str,
+    },
+    /// Somebody is to die who is not there.
+    #[error(
+        "simulate.deaths[{index}].worker {worker} is none of the {workers} workers; count them from 0"
+    )]
+    NobodyDies {
+        /// Which entry.
+        index: usize,
+        /// The worker's number.
+        worker: u64,
+        /// How many there are.
+        workers: usize,
+    },
+    /// No worker is left.
+    #[error("no worker came to the end of the run: all of them died, or wait for each other")]
+    NobodyLeft,
     /// Nodes did not come.
     #[error(
         "{nodes} did not come within {seconds} s; {}",
@@ -200,6 +223,8 @@ impl TrainError {
             | Self::Link(_)
             | Self::NodeDiffers { .. }
             | Self::NodeRuns { .. }
+            | Self::NotSimulated { .. }
+            | Self::NobodyDies { .. }
             | Self::RunExists { .. }
             | Self::NotARun { .. } => EXIT_USAGE,
             Self::Interrupted => EXIT_INTERRUPTED,

@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use lsgd_train::cli::{
-    Command, DataCommand, EXIT_INTERRUPTED, EXIT_SUCCESS, Eval, Export, Invocation, Train,
+    Command, DataCommand, EXIT_INTERRUPTED, EXIT_SUCCESS, Eval, Export, Invocation, Simulate, Train,
 };
 use lsgd_train::config::{Config, TEMPLATE};
 use lsgd_train::error::TrainError;
@@ -79,6 +79,7 @@ fn run(invocation: Invocation) -> Result<u8, TrainError> {
             });
             launch::launch(&arguments, signals)
         }
+        Invocation::Command(Command::Simulate(arguments)) => simulate(&arguments),
         Invocation::Command(Command::Init { path }) => init(&path),
         Invocation::Command(Command::Devices) => devices(),
         Invocation::Command(Command::Data(DataCommand::Fetch { name, folder })) => {
@@ -95,15 +96,29 @@ fn train(arguments: &Train) -> Result<u8, TrainError> {
     if config.cluster.tls.is_some() {
         use_one_network_thread();
     }
-    let progress = match arguments.quiet {
+    let outcome = train::train(config, progress(arguments.quiet), interruption())?;
+    tell(&outcome, arguments.quiet, "images/s")
+}
+
+fn simulate(arguments: &Simulate) -> Result<u8, TrainError> {
+    let config = Config::load(&arguments.config, &arguments.set)?;
+    let outcome = train::simulate(config, progress(arguments.quiet), interruption())?;
+    tell(&outcome, arguments.quiet, "images a virtual second")
+}
+
+fn progress(quiet: bool) -> Progress {
+    match quiet {
         true => Progress::quiet(),
         false => Progress::on_stderr(),
-    };
+    }
+}
+
+/// What is set when somebody asks the run to stop. The first request ends it after the step under
+/// way; another ends the program at once.
+fn interruption() -> Arc<AtomicBool> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let seen = interrupted.clone();
     let mut first = None;
-    // The first ends the run after the step under way, with what was trained kept; another ends the
-    // program at once.
     on_signals(move || match first {
         None => {
             first = Some(Instant::now());
@@ -116,14 +131,19 @@ fn train(arguments: &Train) -> Result<u8, TrainError> {
         Some(first) if first.elapsed() < SAME_REQUEST => {}
         Some(_) => std::process::exit(i32::from(EXIT_INTERRUPTED)),
     });
-    let Outcome { folder, summary } = train::train(config, progress, interrupted)?;
-    if !arguments.quiet {
+    interrupted
+}
+
+/// Says what came of a run.
+fn tell(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, TrainError> {
+    let Outcome { folder, summary } = outcome;
+    if !quiet {
         let percent = |error: Option<f64>| match error {
             Some(error) => format!("{error:.2} %"),
             None => String::from("none"),
         };
         say(format_args!(
-            "{}: {} steps of {} workers, {:.0} images/s; test error of the leader {}, \
+            "{}: {} steps of {} workers, {:.0} {pace}; test error of the leader {}, \
              the replica mean {}, workers {}",
             folder.path().display(),
             summary.steps,

@@ -39,5 +39,6 @@ pub use fetch::Wanted;
 pub use hello::{Difference, Hello};
 pub use link::{Incoming, Link, LinkConfig, Telling};
 pub use messages::{ChunkRequest, Told};
+pub(crate) use session::LEASE;
 pub use tls::Tls;
 pub use traffic::{Flow, Kind, Traffic};

@@ -61,6 +61,7 @@ const OWN: &[&str] = &[
     "workers.count",
     "compute.cpu_kernels",
     "evaluate",
+    "simulate",
     "checkpoint",
     "cluster.node",
     "cluster.listen",

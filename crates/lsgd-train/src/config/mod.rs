@@ -26,6 +26,7 @@ mod defaults;
 mod error;
 mod overrides;
 mod schema;
+mod simulate;
 mod types;
 
 use std::fs::File;

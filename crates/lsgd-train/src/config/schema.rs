@@ -32,6 +32,8 @@ pub(super) enum Kind {
     Endpoints,
     /// A table `{ ca, certificate, key }`.
     Tls,
+    /// A list of tables `{ worker, seconds }`.
+    Deaths,
 }
 
 /// The methods.
@@ -113,6 +115,16 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("cluster.insecure", Kind::Flag),
     ("cluster.wait_seconds", Kind::Whole),
     ("cluster.round_limit_seconds", Kind::Whole),
+    ("simulate.nodes", Kind::Whole),
+    ("simulate.step_seconds", Kind::Number),
+    ("simulate.step_sigma", Kind::Number),
+    ("simulate.slow_workers", Kind::Whole),
+    ("simulate.slow_factor", Kind::Number),
+    ("simulate.latency_seconds", Kind::Number),
+    ("simulate.bytes_per_second", Kind::Number),
+    ("simulate.local_latency_seconds", Kind::Number),
+    ("simulate.local_bytes_per_second", Kind::Number),
+    ("simulate.deaths", Kind::Deaths),
 ];
 
 /// Keys of one entry of `schedule.drops`.
@@ -131,6 +143,9 @@ const TLS: &[(&str, Kind)] = &[
     ("certificate", Kind::Text),
     ("key", Kind::Text),
 ];
+
+/// Keys of one entry of `simulate.deaths`, all needed.
+const DEATH: &[(&str, Kind)] = &[("worker", Kind::Whole), ("seconds", Kind::Number)];
 
 /// Checks that every key of a whole file is known and every value of its key's type.
 pub(super) fn check_tables(tables: &Table, source: &Source) -> Result<(), ConfigError> {
@@ -213,6 +228,12 @@ fn check_kind(key: &str, kind: Kind, value: &Value, source: &Source) -> Result<(
             }
             true
         }
+        (Kind::Deaths, Value::Array(list)) => {
+            for (index, entry) in list.iter().enumerate() {
+                check_entry(&format!("{key}[{index}]"), DEATH, entry, source)?;
+            }
+            true
+        }
         (Kind::Span, Value::Table(_)) => {
             check_entry(key, SPAN, value, source)?;
             true
@@ -250,7 +271,7 @@ fn check_entry(
             }
         }
     }
-    let needed = |name: &str| name == "factor" || known == TLS;
+    let needed = |name: &str| name == "factor" || known == TLS || known == DEATH;
     let mut missing = known
         .iter()
         .filter(|(name, _)| !entries.contains_key(*name));
@@ -279,6 +300,7 @@ fn expected(kind: Kind) -> String {
         Kind::Number => String::from("a number"),
         Kind::Shape => String::from("three whole numbers, such as [3, 32, 32]"),
         Kind::Drops => String::from("a list, such as [{ epochs = 80, factor = 0.1 }]"),
+        Kind::Deaths => format!("a list, such as [{}]", example_entry(DEATH)),
         Kind::Span => expected_entry(SPAN),
         Kind::Tls => expected_entry(TLS),
         Kind::Endpoints => String::from(
@@ -297,6 +319,7 @@ fn expected_entry(known: &[(&str, Kind)]) -> String {
 fn example_entry(known: &[(&str, Kind)]) -> &'static str {
     match known.first() {
         Some(("ca", _)) => r#"{ ca = "ca.pem", certificate = "node.pem", key = "node.key" }"#,
+        Some(("worker", _)) => "{ worker = 3, seconds = 60 }",
         _ if known.len() == DROP.len() => "{ epochs = 80, factor = 0.1 }",
         _ => "{ epochs = 5 } or { steps = 500 }",
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use super::cluster::ClusterConfig;
+pub use super::simulate::{Death, SimulateConfig};
 
 /// A whole run, as `config.toml` says it.
 ///
@@ -40,6 +41,8 @@ pub struct Config {
     pub checkpoint: CheckpointConfig,
     /// The other nodes, if there are any.
     pub cluster: ClusterConfig,
+    /// What `lsgd-train simulate` simulates.
+    pub simulate: SimulateConfig,
 }
 
 /// `[run]`

@@ -9,7 +9,7 @@ pub use checkpoint::{Checkpoint, CheckpointState, Checkpoints};
 pub use folder::RunFolder;
 pub use records::{
     Evaluation, ExchangeSummary, Interval, Machine, Metric, NodesSummary, Recorder, RunRecord,
-    Summary, TestError, WorkerScore,
+    SimulatedSummary, Summary, TestError, WorkerScore,
 };
 pub use values::{decode, encode};
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
-use lsgd_core::{Event, Rank};
+use lsgd_core::{Event, Rank, SimulatedTraffic};
 use serde::{Deserialize, Serialize};
 
 use super::folder::RunFolder;
@@ -146,6 +146,10 @@ pub struct Summary {
     /// Exchanges with other nodes, if there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<NodesSummary>,
+    /// Of a simulated run: what was simulated. `training_seconds`, and all seconds of its metrics and
+    /// events, are then those of the virtual clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulated: Option<SimulatedSummary>,
     /// Most memory the process had at any time, in bytes, where the system tells.
     pub peak_memory_bytes: Option<u64>,
 }
@@ -193,12 +197,23 @@ pub struct NodesSummary {
     pub data_parallel_bytes: u64,
 }
 
+/// What was simulated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SimulatedSummary {
+    /// Nodes, of as many workers each.
+    pub nodes: u32,
+    /// What passed between them.
+    pub traffic: SimulatedTraffic,
+}
+
 /// A line of `events.jsonl`.
 #[derive(Serialize)]
 struct TimedEvent<'a, E: Serialize> {
     #[serde(flatten)]
     event: &'a E,
     seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded_by: Option<u32>,
 }
 
 /// Writes metrics and events as they come.
@@ -236,7 +251,26 @@ impl Recorder {
     ///
     /// [`TrainError::Write`].
     pub fn event(&mut self, event: &Event, seconds: f64) -> Result<(), TrainError> {
-        self.events.add(&TimedEvent { event, seconds })
+        self.event_of(None, event, seconds)
+    }
+
+    /// Adds a line to `events.jsonl`, where it is that of several nodes: with the one that recorded
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Write`].
+    pub fn event_of(
+        &mut self,
+        node: Option<u32>,
+        event: &Event,
+        seconds: f64,
+    ) -> Result<(), TrainError> {
+        self.events.add(&TimedEvent {
+            event,
+            seconds,
+            recorded_by: node,
+        })
     }
 
     /// Adds the line that a checkpoint was written.
@@ -251,6 +285,7 @@ impl Recorder {
         self.events.add(&TimedEvent {
             event: &event,
             seconds,
+            recorded_by: None,
         })
     }
 

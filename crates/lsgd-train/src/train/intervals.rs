@@ -10,8 +10,7 @@ const STEPS: u64 = 10;
 /// Gathers steps into intervals.
 #[derive(Debug)]
 pub struct Intervals {
-    node: u32,
-    workers: Vec<Gathering>,
+    workers: Vec<(Rank, Gathering)>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,12 +22,18 @@ struct Gathering {
 }
 
 impl Intervals {
-    /// For `workers` workers of node `node`.
-    pub fn new(node: u32, workers: usize) -> Self {
+    /// For workers of these ranks.
+    pub fn new(ranks: impl IntoIterator<Item = Rank>) -> Self {
+        let begin = |rank| (rank, Gathering::default());
         Self {
-            node,
-            workers: vec![Gathering::default(); workers],
+            workers: ranks.into_iter().map(begin).collect(),
         }
+    }
+
+    /// For `workers` workers of node `node`.
+    pub fn of_node(node: u32, workers: usize) -> Self {
+        let rank = |worker| Rank::new(node, u32::try_from(worker).unwrap_or(u32::MAX));
+        Self::new((0..workers).map(rank))
     }
 
     /// Adds a step; every tenth ends the worker's interval.
@@ -40,27 +45,21 @@ impl Intervals {
         rate: f64,
         seconds: f64,
     ) -> Option<Interval> {
-        let rank = self.rank(worker);
-        let gathering = self.workers.get_mut(worker)?;
+        let (rank, gathering) = self.workers.get_mut(worker)?;
         gathering.step = step;
         gathering.steps += 1;
         gathering.loss += f64::from(loss);
         gathering.rate = rate;
-        (gathering.steps == STEPS).then(|| gathering.end(rank, seconds))
+        (gathering.steps == STEPS).then(|| gathering.end(*rank, seconds))
     }
 
     /// Ends the intervals that have begun.
     pub fn end(&mut self, seconds: f64) -> Vec<Interval> {
-        let ranks: Vec<Rank> = (0..self.workers.len()).map(|w| self.rank(w)).collect();
-        let begun = ranks.into_iter().zip(&mut self.workers);
+        let begun = self.workers.iter_mut();
         begun
             .filter(|(_, gathering)| gathering.steps > 0)
-            .map(|(rank, gathering)| gathering.end(rank, seconds))
+            .map(|(rank, gathering)| gathering.end(*rank, seconds))
             .collect()
-    }
-
-    fn rank(&self, worker: usize) -> Rank {
-        Rank::new(self.node, u32::try_from(worker).unwrap_or(u32::MAX))
     }
 }
 
@@ -88,7 +87,7 @@ mod tests {
 
     #[test]
     fn ten_steps_are_an_interval_and_the_rest_another() {
-        let mut intervals = Intervals::new(0, 1);
+        let mut intervals = Intervals::of_node(0, 1);
         let ended: Vec<Interval> = (1..=12)
             .filter_map(|step| intervals.add(0, step, step as f32, 0.1, 2.0))
             .collect();

@@ -6,6 +6,7 @@
 
 mod crew;
 mod evaluation;
+mod examination;
 mod inbox;
 mod intervals;
 mod learner;
@@ -16,6 +17,7 @@ mod pace;
 mod pause;
 mod provenance;
 mod setup;
+mod simulation;
 mod stopwatch;
 mod worker_thread;
 
@@ -25,3 +27,4 @@ pub use learner::{Learner, tensors};
 pub use node::{Outcome, train};
 pub use pace::{End, Every, Pace, Pause, Plan, Turn};
 pub use setup::Setup;
+pub use simulation::simulate;

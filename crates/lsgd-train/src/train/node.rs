@@ -9,6 +9,7 @@ use lsgd_core::{Event, Scope, Snapshot};
 
 use super::crew::Crew;
 use super::evaluation::Score;
+use super::examination::Best;
 use super::inbox::Inbox;
 use super::intervals::Intervals;
 use super::messages::{FromNodes, FromWorker, Paused, Start, ToMain};
@@ -63,10 +64,10 @@ pub fn train(
     let mut node = Node {
         recorder: Recorder::open(&folder)?,
         checkpoints: Checkpoints::new(&folder, setup.config.checkpoint.keep),
-        intervals: Intervals::new(setup.node, setup.workers()),
+        intervals: Intervals::of_node(setup.node, setup.workers()),
         exchange: ExchangeSummary::default(),
         taken: 0,
-        best: None,
+        best: Best::default(),
         progress,
         inbox,
         nodes,
@@ -136,8 +137,7 @@ pub(super) struct Node {
     pub(super) exchange: ExchangeSummary,
     /// Steps that its workers have taken together.
     pub(super) taken: u64,
-    /// Lowest test error so far, and its step.
-    pub(super) best: Option<(f64, u64)>,
+    pub(super) best: Best,
     pub(super) progress: Progress,
     /// The exchange with other nodes, if there are any.
     nodes: Option<Nodes>,
@@ -172,7 +172,7 @@ impl Node {
                     let before = crew.elapsed();
                     drop(crew);
                     self.inbox.forget_workers();
-                    self.intervals = Intervals::new(self.setup.node, self.setup.workers());
+                    self.intervals = Intervals::of_node(self.setup.node, self.setup.workers());
                     crew = self.crew(start, before)?;
                 }
             }

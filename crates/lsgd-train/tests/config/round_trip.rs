@@ -6,9 +6,9 @@ use lsgd_core::Wire;
 use lsgd_train::cluster::Tls;
 use lsgd_train::config::{
     Augment, BatchNormPolicy, BudgetConfig, CheckpointConfig, ClusterConfig, ComputeConfig, Config,
-    DataConfig, DataName, Devices, Drop, EvaluateConfig, MethodConfig, MethodName, Mode,
+    DataConfig, DataName, Death, Devices, Drop, EvaluateConfig, MethodConfig, MethodName, Mode,
     ModelConfig, OptimizerConfig, OptimizerName, RunConfig, ScheduleConfig, ScheduleKind, Score,
-    Span, TEMPLATE, WorkersConfig,
+    SimulateConfig, Span, TEMPLATE, WorkersConfig,
 };
 use proptest::prelude::*;
 
@@ -337,6 +337,31 @@ fn cluster() -> impl Strategy<Value = ClusterConfig> {
     prop_oneof![Just(ClusterConfig::default()), several]
 }
 
+fn simulate() -> impl Strategy<Value = SimulateConfig> {
+    let seconds = (1e-6..1e6f64, 0.0..=3.0f64, 1e-3..1e3f64);
+    let links = (0.0..10.0f64, 1.0..1e12f64, 0.0..10.0f64, 1.0..1e12f64);
+    let death = (0..100u64, 0.0..1e6f64).prop_map(|(worker, seconds)| Death { worker, seconds });
+    let deaths = prop::collection::vec(death, 0..3);
+    (1..=1024u64, 0..1000u64, seconds, links, deaths).prop_map(
+        |(nodes, slow_workers, (step_seconds, step_sigma, slow_factor), links, deaths)| {
+            let (latency_seconds, bytes_per_second, local_latency_seconds, local_bytes_per_second) =
+                links;
+            SimulateConfig {
+                nodes,
+                step_seconds,
+                step_sigma,
+                slow_workers,
+                slow_factor,
+                latency_seconds,
+                bytes_per_second,
+                local_latency_seconds,
+                local_bytes_per_second,
+                deaths,
+            }
+        },
+    )
+}
+
 fn config() -> impl Strategy<Value = Config> {
     (
         run(),
@@ -346,7 +371,7 @@ fn config() -> impl Strategy<Value = Config> {
         method(),
         (workers(), any::<bool>()),
         evaluate_and_checkpoint(),
-        cluster(),
+        (cluster(), simulate()),
     )
         .prop_map(
             |(
@@ -357,7 +382,7 @@ fn config() -> impl Strategy<Value = Config> {
                 method,
                 (workers, cpu_kernels),
                 last,
-                cluster,
+                (cluster, simulate),
             )| {
                 let (evaluate, checkpoint) = last;
                 Config {
@@ -373,6 +398,7 @@ fn config() -> impl Strategy<Value = Config> {
                     evaluate,
                     checkpoint,
                     cluster,
+                    simulate,
                 }
             },
         )

@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::cluster::Cluster;
-use super::program::{Run, Runs, SMOKE};
-use super::simulated::simulate;
+use super::program::{Run, Runs, SMOKE, run};
 
 const SHORT: [&str; 4] = [
     "budget.steps=24",
@@ -42,10 +41,9 @@ fn two_nodes_of_one_worker_have_the_bits_of_one_node_of_two() {
     }
 }
 
-/// Processes that speak over a network compute what one thread computes that gives every worker of
-/// every node its turn.
+/// Processes that speak over a network compute what one process computes that simulates them.
 #[test]
-fn nodes_have_the_bits_of_one_thread_that_simulates_them() {
+fn nodes_have_the_bits_of_one_process_that_simulates_them() {
     let runs = Runs::new();
     for (name, set) in [
         (
@@ -85,8 +83,17 @@ fn nodes_have_the_bits_of_one_thread_that_simulates_them() {
         cluster.finish();
         let digests = cluster.digests();
         assert_eq!(digests.len(), 6);
-        assert_eq!(digests, simulate(SMOKE, &set, 3), "{name}");
+        let simulated = simulate(&runs, &format!("simulated-{name}"), &set, 3);
+        assert_eq!(digests, simulated.digests(), "{name}");
     }
+}
+
+fn simulate(runs: &Runs, name: &str, set: &[&str], nodes: u32) -> Run {
+    let nodes = format!("simulate.nodes={nodes}");
+    let set = [set, &[&nodes]].concat();
+    let arguments = runs.arguments(SMOKE, name, &set);
+    run([String::from("simulate")].into_iter().chain(arguments)).well();
+    runs.get(name)
 }
 
 #[test]

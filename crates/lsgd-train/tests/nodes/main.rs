@@ -5,8 +5,6 @@ mod cluster;
 mod faults;
 mod launching;
 mod meeting;
-#[path = "../../../lsgd-core/examples/simulated/memory.rs"]
-mod memory;
 #[path = "../program/ports.rs"]
 mod ports;
 #[allow(
@@ -15,4 +13,3 @@ mod ports;
 )]
 #[path = "../program/program.rs"]
 mod program;
-mod simulated;

@@ -12,3 +12,4 @@ mod learning;
 mod methods;
 mod program;
 mod repeats;
+mod simulation;

@@ -3,6 +3,7 @@
 mod cluster;
 mod method;
 mod schedule;
+mod simulate;
 mod sources;
 
 use super::error::{ConfigError, quote_number};
@@ -36,6 +37,7 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
     schedule::check_schedule(config, sources)?;
     method::check(config, sources)?;
     check_workers(&config.workers, sources)?;
+    simulate::check(&config.simulate, sources)?;
 
     let BudgetConfig {
         epochs,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::cluster::Tls;
-use crate::config::{Config, Drop, Span, TEMPLATE};
+use crate::config::{Config, Death, Drop, Span, TEMPLATE};
 
 /// A config in which no key is absent, so that serde writes them all.
 fn full() -> Table {
@@ -37,6 +37,10 @@ fn full() -> Table {
         certificate: "node.pem".into(),
         key: "node.key".into(),
     });
+    config.simulate.deaths = vec![Death {
+        worker: 3,
+        seconds: 1.5,
+    }];
     Table::try_from(config).unwrap()
 }
 
@@ -65,6 +69,8 @@ fn the_list_has_the_keys_of_the_structs() {
     let (drop, span): (BTreeSet<String>, BTreeSet<String>) = (listed(DROP), listed(SPAN));
     let tls: BTreeSet<String> = listed(TLS);
     assert_eq!(tls, names(&full()["cluster"]["tls"]));
+    let death: BTreeSet<String> = listed(DEATH);
+    assert_eq!(death, names(&full()["simulate"]["deaths"][0]));
     assert_eq!(drop, names(&schedule["drops"][0]));
     assert_eq!(span, names(&schedule["warmup"]));
 }
@@ -89,6 +95,7 @@ fn what_passes_here_passes_serde() {
             Kind::Span => vec!["{}", "{ epochs = 1, steps = 2 }"],
             Kind::Devices => vec!["'auto'", "[]", "['cpu']"],
             Kind::Endpoints => vec!["[]", "['tcp/localhost:1', '']"],
+            Kind::Deaths => vec!["[]", "[{ worker = 3, seconds = 1.5 }]"],
             Kind::Tls => vec!["{ ca = 'a', certificate = '', key = 'k' }"],
         };
         texts.iter().map(|text| text.parse().unwrap()).collect()

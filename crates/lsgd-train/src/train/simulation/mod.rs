@@ -1,0 +1,153 @@
+//! `lsgd-train simulate`: a run of several nodes in this process, under a virtual clock.
+//!
+//! The leaders, the exchange between nodes and the workers are those of a real run; what is simulated
+//! is how long steps take and what crosses between them ([`lsgd_core::Simulation`]). In `sync` a run
+//! has the bits of the real one.
+
+mod durations;
+mod fleet;
+mod threads;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, SystemTime};
+
+use lsgd_core::{Rank, SimulatedLink, Simulation, SimulationConfig};
+
+use super::node::Outcome;
+use super::pace::Every;
+use super::provenance;
+use super::setup::Setup;
+use crate::config::{Config, SimulateConfig};
+use crate::device;
+use crate::error::TrainError;
+use crate::progress::Progress;
+use crate::run::{RunFolder, RunRecord, SimulatedSummary};
+use fleet::Workers;
+
+/// How long other nodes take to notice that one is dead: the lease of the link between real ones.
+const LEASE: Duration = crate::cluster::LEASE;
+
+/// Trains as `config` says, into a folder of its own. `interrupted` ends it with an error.
+///
+/// # Errors
+///
+/// [`TrainError`]; what was recorded until then is in the run's folder.
+pub fn simulate(
+    config: Config,
+    mut progress: Progress,
+    interrupted: Arc<AtomicBool>,
+) -> Result<Outcome, TrainError> {
+    let began = Instant::now();
+    let written = config.to_toml()?;
+    let simulated = config.simulate.clone();
+    let per_node = device::assign(&config.workers)?.len();
+    let setup = Arc::new(whole(config, per_node)?);
+    check(&setup)?;
+    RunFolder::check(&setup.config.run, None)?;
+    let folder = RunFolder::create(&setup.config.run, None)?;
+    let record = provenance::begin(&setup, SystemTime::now());
+    folder.write_start(&written, &record)?;
+    progress.began(&setup, &folder);
+
+    let topology = topology(&setup, &simulated, per_node);
+    let workers = Workers::start(&setup, per_node, &folder, progress, interrupted)?;
+    let simulation = Simulation::new(&topology, workers)?;
+    let (workers, _, traffic) = simulation.run()?;
+    let mut summary = workers.finish(began.elapsed())?;
+    summary.simulated = Some(SimulatedSummary {
+        nodes: topology.nodes,
+        traffic,
+    });
+    let record = RunRecord {
+        end: Some(humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
+        ..record
+    };
+    folder.write_end(&record, &summary)?;
+    Ok(Outcome { folder, summary })
+}
+
+/// The workers of all nodes as those of one: their places among all are the same.
+fn whole(mut config: Config, per_node: usize) -> Result<Setup, TrainError> {
+    let nodes = usize::try_from(config.simulate.nodes).unwrap_or(1);
+    if let crate::config::Devices::List(names) = &mut config.workers.devices {
+        *names = names
+            .iter()
+            .cycle()
+            .take(per_node * nodes)
+            .cloned()
+            .collect();
+    }
+    config.workers.count = Some(per_node * nodes);
+    Setup::new(config)
+}
+
+/// Refuses what only the real clock could decide.
+fn check(setup: &Setup) -> Result<(), TrainError> {
+    let plan = &setup.plan;
+    let by_clock = |every| matches!(every, Every::Seconds(_));
+    let refused = [
+        (plan.steps.is_none(), "budget.minutes", "budget.steps"),
+        (
+            by_clock(plan.evaluate),
+            "evaluate.every_minutes",
+            "evaluate.every_steps",
+        ),
+        (
+            by_clock(plan.checkpoint),
+            "checkpoint.every_minutes",
+            "checkpoint.every_steps",
+        ),
+    ];
+    if let Some((_, key, instead)) = refused.into_iter().find(|(refused, ..)| *refused) {
+        return Err(TrainError::NotSimulated { key, instead });
+    }
+    let workers = setup.workers();
+    let mut deaths = setup.config.simulate.deaths.iter().enumerate();
+    match deaths.find(|(_, death)| death.worker >= workers as u64) {
+        Some((index, death)) => Err(TrainError::NobodyDies {
+            index,
+            worker: death.worker,
+            workers,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn topology(setup: &Setup, simulated: &SimulateConfig, per_node: usize) -> SimulationConfig {
+    let seconds = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 4);
+    let workers = u32::try_from(per_node).unwrap_or(u32::MAX);
+    let link = |latency, bandwidth| SimulatedLink {
+        latency: seconds(latency),
+        bandwidth,
+    };
+    SimulationConfig {
+        nodes: u32::try_from(simulated.nodes).unwrap_or(u32::MAX),
+        workers,
+        method: setup.method.clone(),
+        mode: setup.plan.mode,
+        wire: setup.config.cluster.wire,
+        local: link(
+            simulated.local_latency_seconds,
+            simulated.local_bytes_per_second,
+        ),
+        global: link(simulated.latency_seconds, simulated.bytes_per_second),
+        lease: LEASE,
+        deaths: simulated
+            .deaths
+            .iter()
+            .map(|death| {
+                (
+                    rank(death.worker as usize, per_node),
+                    seconds(death.seconds),
+                )
+            })
+            .collect(),
+    }
+}
+
+/// The rank of a worker by its place among all.
+fn rank(place: usize, per_node: usize) -> Rank {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Rank::new(number(place / per_node), number(place % per_node))
+}
