@@ -242,6 +242,18 @@ Examples:
 Steps and links take the time that the config's [simulate] says; all seconds of the run's records
 are of that clock.")]
     Simulate(Simulate),
+    /// Train by several methods, and report them side by side
+    #[command(after_help = "\
+Examples:
+  lsgd-train bench configs/bench/smoke.toml     then runs/smoke-bench/curves.csv, replica_mean.svg, ...
+
+The file lists methods, numbers of workers, periods and seeds. Every run keeps its folder; a bench that
+was stopped goes on where it was when the same command is given again.")]
+    Bench {
+        /// What is compared, a TOML file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Write a config with every key, its default and its meaning
     Init {
         /// Where to write it; an existing file is left alone and is an error

@@ -175,6 +175,23 @@ pub enum TrainError {
         /// How many there are.
         workers: usize,
     },
+    /// A bench file makes no sense.
+    #[error("{}: {why}", path.display())]
+    Bench {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Where a run of a bench would be is one of another config.
+    #[error(
+        "{} is a run of another config than this bench's; remove it, or give the bench another name",
+        path.display()
+    )]
+    OtherRun {
+        /// The run's folder.
+        path: PathBuf,
+    },
     /// No worker is left.
     #[error("no worker came to the end of the run: all of them died, or wait for each other")]
     NobodyLeft,
@@ -225,6 +242,8 @@ impl TrainError {
             | Self::NodeRuns { .. }
             | Self::NotSimulated { .. }
             | Self::NobodyDies { .. }
+            | Self::Bench { .. }
+            | Self::OtherRun { .. }
             | Self::RunExists { .. }
             | Self::NotARun { .. } => EXIT_USAGE,
             Self::Interrupted => EXIT_INTERRUPTED,

@@ -3,6 +3,7 @@
 //! Data flows one way: [`config`], [`data`], model, worker loop ([`train`](mod@train)), exchange
 //! (between nodes over [`cluster`]), [`run`].
 
+pub mod bench;
 pub mod cli;
 pub mod cluster;
 pub mod config;

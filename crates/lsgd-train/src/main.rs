@@ -18,7 +18,7 @@ use lsgd_train::config::{Config, TEMPLATE};
 use lsgd_train::error::TrainError;
 use lsgd_train::progress::Progress;
 use lsgd_train::train::{End, Outcome};
-use lsgd_train::{device, download, export, inspect, launch, train};
+use lsgd_train::{bench, device, download, export, inspect, launch, train};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -80,6 +80,12 @@ fn run(invocation: Invocation) -> Result<u8, TrainError> {
             launch::launch(&arguments, signals)
         }
         Invocation::Command(Command::Simulate(arguments)) => simulate(&arguments),
+        Invocation::Command(Command::Bench { file }) => {
+            let told = |line: &str| drop(writeln!(io::stderr(), "{line}"));
+            let report = bench::bench(&file, &interruption(), told)?;
+            say(format_args!("{}", report.display()))?;
+            Ok(EXIT_SUCCESS)
+        }
         Invocation::Command(Command::Init { path }) => init(&path),
         Invocation::Command(Command::Devices) => devices(),
         Invocation::Command(Command::Data(DataCommand::Fetch { name, folder })) => {

@@ -13,5 +13,5 @@ pub use records::{
 };
 pub use values::{decode, encode};
 
-pub(crate) use folder::write_whole;
+pub(crate) use folder::{read_bounded, write_whole};
 pub(crate) use values::slices;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use lsgd_train::bench::Plan;
 use lsgd_train::config::{
     Augment, BatchNormPolicy, Config, DataName, Devices, MethodName, Mode, OptimizerName,
     ScheduleKind, Score, TEMPLATE,
@@ -253,18 +254,44 @@ fn keys_that_the_method_or_the_data_do_not_use_are_allowed() {
     load("[model]\nname = \"resnet8\"\ndropout = 0\n[optimizer]\nname = \"adam\"\nmomentum = 0");
 }
 
+/// The TOML files of a folder below the workspace's `configs`, each with a header.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = workspace().join("configs").join(folder);
+    let entries = std::fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let files: Vec<PathBuf> = paths.filter(|path| path.is_file()).collect();
+    for path in &files {
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.starts_with("# "), "{}: no header", path.display());
+    }
+    files
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 #[test]
 fn every_file_in_configs_loads() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
-    let mut loaded = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    let files = files("");
+    assert!(files.len() >= 3);
+    for path in files {
         if let Err(error) = Config::load(&path, &[]) {
             panic!("{error}");
         }
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("# "), "{}: no header", path.display());
-        loaded += 1;
     }
-    assert!(loaded >= 3);
+}
+
+#[test]
+fn every_bench_in_configs_loads() {
+    let files = files("bench");
+    assert!(files.len() >= 2);
+    for path in files {
+        let mut plan = Plan::load(&path).unwrap();
+        plan.config = workspace().join(plan.config);
+        match plan.entries() {
+            Ok(entries) => assert!(!entries.is_empty()),
+            Err(error) => panic!("{}: {error}", path.display()),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Runs of the program itself: what it prints, writes and returns, by its command line alone.
 
 mod bad_input;
+mod benching;
 mod checkpoints;
 mod commands;
 mod events;

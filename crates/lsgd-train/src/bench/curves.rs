@@ -1,0 +1,139 @@
+//! What a run's records say of how it went.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use lsgd_core::{Rank, Scope, Source};
+use serde::Deserialize;
+
+use crate::error::TrainError;
+use crate::run::Metric;
+
+/// An evaluation, with what had been spent by then.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// Steps of a worker.
+    pub step: f64,
+    /// Training examples seen by all workers.
+    pub samples: f64,
+    /// Payload of all exchanges.
+    pub bytes: f64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Test errors in percent: the leader's, the replica mean's, the mean over workers. NaN where
+    /// there is none.
+    pub errors: [f64; 3],
+}
+
+/// Who led, over the local elections of a run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Leading {
+    /// Elections that had a leader, by who led.
+    pub led: BTreeMap<Rank, u64>,
+    /// How often another led than in the node's election before.
+    pub changes: u64,
+    /// Most elections of a node in a row with one leader.
+    pub longest: u64,
+}
+
+/// A run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// Its evaluations, in order.
+    pub points: Vec<Point>,
+    /// Who led.
+    pub leading: Leading,
+}
+
+/// What is read of a line of `events.jsonl`.
+#[derive(Debug, Deserialize)]
+struct Line {
+    event: String,
+    scope: Option<Scope>,
+    seconds: f64,
+    bytes: Option<u64>,
+    leader: Option<Rank>,
+    source: Option<Source>,
+    #[serde(default)]
+    recorded_by: u32,
+}
+
+impl Curve {
+    /// Reads a run's folder.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Read`] or [`TrainError::Damaged`].
+    pub fn read(folder: &Path) -> Result<Self, TrainError> {
+        let lines: Vec<Line> = read_lines(&folder.join("events.jsonl"))?;
+        let metrics: Vec<Metric> = read_lines(&folder.join("metrics.jsonl"))?;
+        let spent: Vec<(f64, u64)> = lines
+            .iter()
+            .filter(|line| line.event == "exchange" && line.source.is_some())
+            .filter_map(|line| Some((line.seconds, line.bytes?)))
+            .collect();
+        let point = |metric: Metric| {
+            let Metric::Evaluation(evaluation) = metric else {
+                return None;
+            };
+            let before = |(seconds, _): &&(f64, u64)| *seconds <= evaluation.seconds;
+            let bytes: u64 = spent.iter().filter(before).map(|(_, bytes)| bytes).sum();
+            let workers: Option<Vec<f64>> = evaluation
+                .workers
+                .iter()
+                .map(|worker| Some(worker.test?.error))
+                .collect();
+            let leader = evaluation.leader.as_ref().and_then(|leader| leader.test);
+            Some(Point {
+                step: evaluation.step as f64,
+                samples: evaluation.samples as f64,
+                bytes: bytes as f64,
+                seconds: evaluation.seconds,
+                errors: [
+                    leader.map_or(f64::NAN, |score| score.error),
+                    evaluation
+                        .replica_mean
+                        .map_or(f64::NAN, |score| score.error),
+                    workers.map_or(f64::NAN, |errors| super::report::mean(&errors)),
+                ],
+            })
+        };
+        Ok(Self {
+            points: metrics.into_iter().filter_map(point).collect(),
+            leading: leading(&lines),
+        })
+    }
+}
+
+fn leading(lines: &[Line]) -> Leading {
+    let mut leading = Leading::default();
+    // By node: who led last, and for how many elections.
+    let mut reigns: BTreeMap<u32, (Rank, u64)> = BTreeMap::new();
+    let local = |line: &&Line| line.event == "election" && line.scope == Some(Scope::Local);
+    for line in lines.iter().filter(local) {
+        let Some(leader) = line.leader else {
+            continue;
+        };
+        *leading.led.entry(leader).or_default() += 1;
+        let reign = reigns.entry(line.recorded_by).or_insert((leader, 0));
+        if reign.0 != leader {
+            leading.changes += 1;
+            *reign = (leader, 0);
+        }
+        reign.1 += 1;
+        leading.longest = leading.longest.max(reign.1);
+    }
+    leading
+}
+
+fn read_lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>, TrainError> {
+    let file = std::fs::File::open(path).map_err(TrainError::read(path))?;
+    let mut all = Vec::new();
+    for line in BufReader::new(file).lines() {
+        let line = line.map_err(TrainError::read(path))?;
+        let value = serde_json::from_str(&line);
+        all.push(value.map_err(|error| TrainError::damaged(path, error))?);
+    }
+    Ok(all)
+}

@@ -1,0 +1,72 @@
+//! `lsgd-train bench FILE`: methods side by side, and one report of them.
+//!
+//! Every run keeps its folder; a bench that was stopped goes on with the run it was at. The report is
+//! made from the folders alone.
+
+mod curves;
+mod picture;
+mod plan;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::TrainError;
+use crate::progress::Progress;
+use crate::run::RunFolder;
+use crate::train;
+pub use plan::{Case, Entry, How, Plan, Variant};
+
+/// Makes all runs of the bench file at `path` that are not there yet, and the report. `say` is told
+/// each run before it is made. Returns where the report is.
+///
+/// # Errors
+///
+/// [`TrainError`] for a bench that makes no sense, for a run of another config where one of this bench
+/// would be, and of the first run that fails.
+pub fn bench(
+    path: &Path,
+    interrupted: &Arc<AtomicBool>,
+    mut say: impl FnMut(&str),
+) -> Result<PathBuf, TrainError> {
+    let plan = Plan::load(path)?;
+    let entries = plan.entries()?;
+    let count = entries.len();
+    for (number, entry) in (1..).zip(&entries) {
+        if is_there(entry)? {
+            continue;
+        }
+        let name = &entry.config.run.name;
+        say(&format!("{number} of {count}: {name}"));
+        let config = entry.config.clone();
+        let progress = Progress::quiet();
+        match plan.how {
+            How::Simulate => train::simulate(config, progress, interrupted.clone())?,
+            How::Train => train::train(config, progress, interrupted.clone())?,
+        };
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(TrainError::Interrupted);
+        }
+    }
+    report::write(&plan, &entries)
+}
+
+/// Where a run's folder is.
+fn folder(entry: &Entry) -> PathBuf {
+    entry.config.run.folder.join(&entry.config.run.name)
+}
+
+/// Whether a run was made, to its end.
+fn is_there(entry: &Entry) -> Result<bool, TrainError> {
+    let path = folder(entry);
+    if !path.join("summary.json").is_file() {
+        return Ok(false);
+    }
+    let made = RunFolder::open(&path)?.config(&[])?;
+    match made == entry.config {
+        // One that was asked to stop is made again.
+        true => Ok(RunFolder::unfinished(&entry.config.run, None).is_none()),
+        false => Err(TrainError::OtherRun { path }),
+    }
+}

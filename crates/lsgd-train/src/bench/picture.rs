@@ -1,0 +1,134 @@
+//! Test error against what was spent, as SVG: a row for each number of workers and period, a column
+//! each for samples, bytes and seconds.
+
+use std::error::Error;
+
+use plotters::prelude::*;
+
+use super::plan::{How, Plan};
+use super::report::{ERRORS, Group, points};
+use crate::error::TrainError;
+
+const PANEL: (u32, u32) = (420, 300);
+/// Room for the names of the cases.
+const LEGEND: u32 = 190;
+
+/// Draws error number `which` of all cases.
+///
+/// # Errors
+///
+/// [`TrainError::Bench`] if it cannot be drawn.
+pub fn draw(plan: &Plan, groups: &[Group], which: usize) -> Result<String, TrainError> {
+    let mut text = String::new();
+    let drawn = panels(plan, groups, which, &mut text);
+    drawn.map_err(|error| TrainError::Bench {
+        path: plan.path(),
+        why: format!("cannot be drawn: {error}"),
+    })?;
+    Ok(text)
+}
+
+fn panels<'a>(
+    plan: &Plan,
+    groups: &[Group],
+    which: usize,
+    text: &'a mut String,
+) -> Result<(), Box<dyn Error + 'a>> {
+    let mut rows: Vec<(u64, u64)> = Vec::new();
+    for group in groups {
+        let row = (group.case.workers, group.case.period);
+        if !rows.contains(&row) {
+            rows.push(row);
+        }
+    }
+    let size = (3 * PANEL.0 + LEGEND, PANEL.1 * rows.len() as u32);
+    let area = SVGBackend::with_string(text, size).into_drawing_area();
+    area.fill(&WHITE)?;
+    let seconds = match plan.how {
+        How::Simulate => "virtual seconds",
+        How::Train => "seconds of training",
+    };
+    for (row, (workers, period)) in rows.iter().enumerate() {
+        let of_row =
+            |group: &&Group| (group.case.workers, group.case.period) == (*workers, *period);
+        let groups: Vec<&Group> = groups.iter().filter(of_row).collect();
+        let top = row as u32 * PANEL.1;
+        let (_, below) = area.split_vertically(top);
+        let (line, _) = below.split_vertically(PANEL.1);
+        let (first, rest) = line.split_horizontally(PANEL.0);
+        let (second, rest) = rest.split_horizontally(PANEL.0);
+        let (third, legend) = rest.split_horizontally(PANEL.0);
+        let title = format!(
+            "{workers} workers, period {period}: error of {} (%)",
+            ERRORS[which]
+        );
+        panel(&first, &groups, which, &title, "samples", |p| p.samples)?;
+        panel(&second, &groups, which, "", "megabytes", |p| p.bytes / 1e6)?;
+        panel(&third, &groups, which, "", seconds, |p| p.seconds)?;
+        for (index, group) in groups.iter().enumerate() {
+            let y = 30 + 18 * index as i32;
+            let color = Palette99::pick(index).stroke_width(2);
+            legend.draw(&PathElement::new(vec![(10, y), (34, y)], color))?;
+            let label = group.case.label.clone();
+            legend.draw(&Text::new(label, (40, y - 6), ("sans-serif", 13)))?;
+        }
+    }
+    area.present()?;
+    Ok(())
+}
+
+fn panel<'a>(
+    area: &DrawingArea<SVGBackend<'a>, plotters::coord::Shift>,
+    groups: &[&Group],
+    which: usize,
+    title: &str,
+    axis: &str,
+    spent: fn(&super::curves::Point) -> f64,
+) -> Result<(), Box<dyn Error + 'a>> {
+    let curves: Vec<Vec<(f64, f64, f64)>> = groups
+        .iter()
+        .map(|group| {
+            let points = points(group).into_iter();
+            let point = points.map(|(point, errors)| (spent(&point), errors[which]));
+            let there = point.filter(|(_, error)| error.mean.is_finite());
+            there
+                .map(|(x, error)| {
+                    (
+                        x,
+                        error.mean,
+                        if error.half.is_nan() { 0.0 } else { error.half },
+                    )
+                })
+                .collect()
+        })
+        .collect();
+    let all = || curves.iter().flatten();
+    let right = all().map(|(x, ..)| *x).fold(1e-9, f64::max);
+    let lowest = all().map(|(_, y, half)| y - half).fold(100.0, f64::min);
+    let highest = all()
+        .map(|(_, y, half)| y + half)
+        .fold(lowest + 1.0, f64::max);
+    let mut chart = ChartBuilder::on(area)
+        .margin(8)
+        .x_label_area_size(36)
+        .y_label_area_size(40)
+        .caption(title, ("sans-serif", 14))
+        .build_cartesian_2d(0.0..right, lowest.max(0.0)..highest.min(100.0))?;
+    chart
+        .configure_mesh()
+        .x_desc(axis)
+        .x_labels(5)
+        .y_labels(8)
+        .light_line_style(WHITE)
+        .draw()?;
+    for (index, curve) in curves.iter().enumerate() {
+        let color = Palette99::pick(index);
+        let band = curve.iter().map(|(x, y, half)| (*x, y + half));
+        let back = curve.iter().rev().map(|(x, y, half)| (*x, y - half));
+        let band: Vec<(f64, f64)> = band.chain(back).collect();
+        chart.draw_series([Polygon::new(band, color.mix(0.12))])?;
+        let line = curve.iter().map(|(x, y, _)| (*x, *y));
+        chart.draw_series(LineSeries::new(line, color.stroke_width(2)))?;
+    }
+    Ok(())
+}

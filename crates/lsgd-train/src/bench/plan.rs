@@ -1,0 +1,227 @@
+//! A bench as its file says it: which runs there are.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::config::Config;
+use crate::error::TrainError;
+
+/// Largest file that is read, in bytes.
+const LARGEST_FILE: u64 = 1 << 20;
+/// Most runs of a bench.
+const MOST_RUNS: usize = 10_000;
+
+/// A bench file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Name of the bench: its folder below `folder`.
+    pub name: String,
+    /// Folder of all benches.
+    #[serde(default = "runs")]
+    pub folder: PathBuf,
+    /// The config that every run starts from.
+    pub config: PathBuf,
+    /// Overrides for every run, `table.key=value`.
+    #[serde(default)]
+    pub set: Vec<String>,
+    /// How runs are made.
+    #[serde(default)]
+    pub how: How,
+    /// Seeds: a run for each.
+    pub seeds: Vec<u64>,
+    /// Numbers of workers, over all nodes.
+    pub workers: Vec<u64>,
+    /// Local periods.
+    pub periods: Vec<u64>,
+    /// Test errors, in percent: the report says what it takes to come to each.
+    #[serde(default)]
+    pub errors: Vec<f64>,
+    /// What is compared.
+    pub method: Vec<Variant>,
+}
+
+/// How runs are made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// By `lsgd-train simulate`.
+    #[default]
+    Simulate,
+    /// For real, on one node.
+    Train,
+}
+
+/// One of the things that are compared.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// What it is called in the report and in names of runs.
+    pub label: String,
+    /// Simulated nodes, over which the workers are spread.
+    #[serde(default = "one")]
+    pub nodes: u64,
+    /// Overrides; they win over all others.
+    #[serde(default)]
+    pub set: Vec<String>,
+}
+
+fn runs() -> PathBuf {
+    PathBuf::from("runs")
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// Runs that differ in their seed alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// The variant's label.
+    pub label: String,
+    /// Workers over all nodes.
+    pub workers: u64,
+    /// The local period.
+    pub period: u64,
+}
+
+/// A run to make.
+#[derive(Debug)]
+pub struct Entry {
+    /// What it is one of.
+    pub case: Case,
+    /// Its seed.
+    pub seed: u64,
+    /// Its config, folder and name included.
+    pub config: Config,
+}
+
+impl Plan {
+    /// Reads a bench file.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Read`], or [`TrainError::Bench`] for what makes no sense.
+    pub fn load(path: &Path) -> Result<Self, TrainError> {
+        let text = crate::run::read_bounded(path, LARGEST_FILE)?;
+        let wrong = |why: String| TrainError::Bench {
+            path: path.to_owned(),
+            why,
+        };
+        let text = String::from_utf8(text).map_err(|_| wrong(String::from("is not UTF-8 text")))?;
+        let plan: Self = toml::from_str(&text).map_err(|error| wrong(one_line(&error)))?;
+        plan.check().map_err(wrong)?;
+        Ok(plan)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let mut labels = BTreeSet::new();
+        for Variant { label, nodes, .. } in &self.method {
+            let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+            if label.is_empty() || label.len() > 64 || !label.chars().all(fits) {
+                return Err(format!(
+                    "label {label:?} is no name of a folder; use letters, digits, - and _"
+                ));
+            }
+            if !labels.insert(label) {
+                return Err(format!("label {label:?} stands twice; give each its own"));
+            }
+            for workers in &self.workers {
+                if *nodes == 0 || !workers.is_multiple_of(*nodes) {
+                    return Err(format!(
+                        "{workers} workers cannot be spread over the {nodes} nodes of {label:?}; \
+                         give a multiple"
+                    ));
+                }
+            }
+            if *nodes > 1 && self.how == How::Train {
+                return Err(format!(
+                    "{label:?} has {nodes} nodes, which how = \"train\" has not; use \"simulate\""
+                ));
+            }
+        }
+        for (key, there) in [
+            ("method", self.method.len()),
+            ("seeds", self.seeds.len()),
+            ("workers", self.workers.len()),
+            ("periods", self.periods.len()),
+        ] {
+            if there == 0 {
+                return Err(format!("{key} is empty; give at least one"));
+            }
+        }
+        let runs = [self.seeds.len(), self.workers.len(), self.periods.len()];
+        let runs = runs
+            .iter()
+            .fold(self.method.len(), |all, n| all.saturating_mul(*n));
+        match runs > MOST_RUNS {
+            true => Err(format!("{runs} runs are more than {MOST_RUNS}; give fewer")),
+            false => Ok(()),
+        }
+    }
+
+    /// Where everything is.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(&self.name)
+    }
+
+    /// All runs, those of a case together.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Config`] of the first whose config is wrong.
+    pub fn entries(&self) -> Result<Vec<Entry>, TrainError> {
+        let mut entries = Vec::new();
+        for &workers in &self.workers {
+            for &period in &self.periods {
+                for variant in &self.method {
+                    for &seed in &self.seeds {
+                        entries.push(self.entry(variant, workers, period, seed)?);
+                    }
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    fn entry(
+        &self,
+        variant: &Variant,
+        workers: u64,
+        period: u64,
+        seed: u64,
+    ) -> Result<Entry, TrainError> {
+        let Variant { label, nodes, set } = variant;
+        let general = [
+            format!("workers.count={}", workers / nodes),
+            format!("simulate.nodes={nodes}"),
+            format!("method.local_period={period}"),
+            format!("run.seed={seed}"),
+        ];
+        let folder = toml::Value::from(self.path().join("runs").to_string_lossy().into_owned());
+        let place = [
+            format!("run.folder={folder}"),
+            format!("run.name=\"{label}-w{workers}-p{period}-s{seed}\""),
+            // What a run that was killed has left is in the way of nothing.
+            String::from("run.overwrite=true"),
+        ];
+        let own = set.iter().cloned();
+        let set: Vec<String> = self.set.iter().cloned().chain(general).chain(own).collect();
+        let set: Vec<String> = set.into_iter().chain(place).collect();
+        Ok(Entry {
+            case: Case {
+                label: label.clone(),
+                workers,
+                period,
+            },
+            seed,
+            config: Config::load(&self.config, &set)?,
+        })
+    }
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().replace('\n', " ")
+}

@@ -1,0 +1,264 @@
+//! One report of all runs: tables as CSV, and curves.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use super::curves::{Curve, Point};
+use super::plan::{Case, Entry, Plan};
+use super::{folder, picture};
+use crate::error::TrainError;
+use crate::run::write_whole;
+
+/// What the three errors of a [`Point`] are of.
+pub const ERRORS: [&str; 3] = ["leader", "replica_mean", "worker_mean"];
+
+/// A case: its runs, one a seed.
+pub struct Group {
+    /// Which.
+    pub case: Case,
+    /// Its runs.
+    pub curves: Vec<Curve>,
+}
+
+/// A mean and half of its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// The mean.
+    pub mean: f64,
+    /// By Student's t; NaN for fewer than two values.
+    pub half: f64,
+}
+
+/// Writes the report of all runs, and returns its folder.
+///
+/// # Errors
+///
+/// [`TrainError`] for a run that cannot be read, or a file that cannot be written.
+pub fn write(plan: &Plan, entries: &[Entry]) -> Result<PathBuf, TrainError> {
+    let mut groups: Vec<Group> = Vec::new();
+    for entry in entries {
+        let curve = Curve::read(&folder(entry))?;
+        match groups.iter_mut().find(|group| group.case == entry.case) {
+            Some(group) => group.curves.push(curve),
+            None => groups.push(Group {
+                case: entry.case.clone(),
+                curves: vec![curve],
+            }),
+        }
+    }
+    let path = plan.path();
+    let file = |name: &str, text: String| write_whole(&path.join(name), text.as_bytes());
+    file("runs.csv", runs(entries, &groups))?;
+    file("curves.csv", curves(&groups))?;
+    file("final.csv", finals(&groups))?;
+    file("errors.csv", reached(plan, &groups))?;
+    file("leaders.csv", leaders(&groups))?;
+    for (which, name) in ERRORS.iter().enumerate() {
+        file(&format!("{name}.svg"), picture::draw(plan, &groups, which)?)?;
+    }
+    Ok(path)
+}
+
+/// The last evaluation of every run.
+fn runs(entries: &[Entry], groups: &[Group]) -> String {
+    let mut text = String::from(
+        "label,workers,period,seed,step,samples,bytes,seconds,leader,replica_mean,worker_mean\n",
+    );
+    let curves = groups.iter().flat_map(|group| &group.curves);
+    for (entry, curve) in entries.iter().zip(curves) {
+        let Some(last) = curve.points.last() else {
+            continue;
+        };
+        let _ = write!(text, "{},{},", case(&entry.case), entry.seed);
+        let _ = write!(text, "{}", spent(last));
+        let _ = writeln!(text, ",{}", cells(&last.errors));
+    }
+    text
+}
+
+/// Every evaluation, mean and interval over seeds.
+fn curves(groups: &[Group]) -> String {
+    let mut text = header("step,samples,bytes,seconds");
+    for group in groups {
+        for point in points(group) {
+            row(&mut text, group, &point);
+        }
+    }
+    text
+}
+
+/// The last evaluation, mean and interval over seeds.
+fn finals(groups: &[Group]) -> String {
+    let mut text = header("step,samples,bytes,seconds");
+    for group in groups {
+        if let Some(last) = points(group).last() {
+            row(&mut text, group, last);
+        }
+    }
+    text
+}
+
+fn header(spent: &str) -> String {
+    let errors: Vec<String> = ERRORS
+        .iter()
+        .map(|name| format!("{name},{name}_half_interval"))
+        .collect();
+    format!("label,workers,period,seeds,{spent},{}\n", errors.join(","))
+}
+
+fn row(text: &mut String, group: &Group, point: &(Point, [Estimate; 3])) {
+    let (mean, errors) = point;
+    let errors: Vec<f64> = errors.iter().flat_map(|e| [e.mean, e.half]).collect();
+    let seeds = group.curves.len();
+    let _ = write!(text, "{},{seeds},{}", case(&group.case), spent(mean));
+    let _ = writeln!(text, ",{}", cells(&errors));
+}
+
+/// What it takes to come to each error asked for: the first evaluation at or below it, mean over
+/// seeds; nothing if a run never came to it.
+fn reached(plan: &Plan, groups: &[Group]) -> String {
+    let mut text = String::from("label,workers,period,seeds,error,of,samples,bytes,seconds\n");
+    for group in groups {
+        for error in &plan.errors {
+            for (which, name) in ERRORS.iter().enumerate() {
+                let first = |curve: &Curve| {
+                    let mut points = curve.points.iter();
+                    points.find(|point| point.errors[which] <= *error).copied()
+                };
+                let all: Option<Vec<Point>> = group.curves.iter().map(first).collect();
+                let spent = all.map(|all| {
+                    let spent: [fn(&Point) -> f64; 3] = [|p| p.samples, |p| p.bytes, |p| p.seconds];
+                    spent.map(|of| mean(&all.iter().map(of).collect::<Vec<_>>()))
+                });
+                let seeds = group.curves.len();
+                let _ = write!(text, "{},{seeds},{error},{name},", case(&group.case));
+                let _ = writeln!(text, "{}", cells(&spent.unwrap_or([f64::NAN; 3])));
+            }
+        }
+    }
+    text
+}
+
+/// Who led: elections with a leader, the share of the one that led most, how often the leader changed
+/// and the longest reign, means over seeds.
+fn leaders(groups: &[Group]) -> String {
+    let mut text = String::from(
+        "label,workers,period,seeds,elections,workers_that_led,largest_share,changes,longest_reign\n",
+    );
+    for group in groups {
+        let of =
+            |value: fn(&Curve) -> f64| mean(&group.curves.iter().map(value).collect::<Vec<_>>());
+        let elections = |curve: &Curve| curve.leading.led.values().sum::<u64>() as f64;
+        if of(elections) == 0.0 {
+            continue;
+        }
+        let most = |curve: &Curve| {
+            let all = curve.leading.led.values().sum::<u64>() as f64;
+            curve
+                .leading
+                .led
+                .values()
+                .max()
+                .map_or(0.0, |most| *most as f64 / all)
+        };
+        let values = [
+            of(elections),
+            of(|curve| curve.leading.led.len() as f64),
+            of(most),
+            of(|curve| curve.leading.changes as f64),
+            of(|curve| curve.leading.longest as f64),
+        ];
+        let seeds = group.curves.len();
+        let _ = writeln!(text, "{},{seeds},{}", case(&group.case), cells(&values));
+    }
+    text
+}
+
+/// The evaluations of a case: what had been spent, mean over seeds, and each error's estimate.
+pub fn points(group: &Group) -> Vec<(Point, [Estimate; 3])> {
+    let shortest = group.curves.iter().map(|curve| curve.points.len()).min();
+    (0..shortest.unwrap_or(0))
+        .map(|index| {
+            let all: Vec<Point> = group.curves.iter().map(|c| c.points[index]).collect();
+            let of = |value: &dyn Fn(&Point) -> f64| all.iter().map(value).collect::<Vec<_>>();
+            let errors = [0, 1, 2].map(|which| estimate(&of(&|p| p.errors[which])));
+            let point = Point {
+                step: mean(&of(&|p| p.step)),
+                samples: mean(&of(&|p| p.samples)),
+                bytes: mean(&of(&|p| p.bytes)),
+                seconds: mean(&of(&|p| p.seconds)),
+                errors: errors.map(|e| e.mean),
+            };
+            (point, errors)
+        })
+        .collect()
+}
+
+/// The mean of some values.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Quantiles 0.975 of Student's t for 1, 2, ... degrees of freedom.
+const STUDENT: [f64; 10] = [
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+];
+
+/// The mean of some values and half of its 95 % interval.
+fn estimate(values: &[f64]) -> Estimate {
+    let mean = mean(values);
+    let free = values.len().saturating_sub(1);
+    let half = match free {
+        0 => f64::NAN,
+        _ => {
+            // Beyond the table within 0.4 %.
+            let quantile = STUDENT.get(free - 1).copied();
+            let quantile = quantile.unwrap_or(1.96 + 2.5 / free as f64);
+            let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+            quantile * (squares / free as f64 / values.len() as f64).sqrt()
+        }
+    };
+    Estimate { mean, half }
+}
+
+fn case(case: &Case) -> String {
+    let Case {
+        label,
+        workers,
+        period,
+    } = case;
+    format!("{label},{workers},{period}")
+}
+
+fn spent(point: &Point) -> String {
+    cells(&[point.step, point.samples, point.bytes, point.seconds])
+}
+
+/// Numbers as CSV; what is not there is empty.
+fn cells(values: &[f64]) -> String {
+    let cell = |value: &f64| match value.is_nan() {
+        true => String::new(),
+        false => format!("{}", (value * 1e4).round() / 1e4),
+    };
+    values.iter().map(cell).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against scipy.stats.t.interval(0.95, n - 1, mean, sem).
+    #[test]
+    fn intervals_are_students() {
+        let close = |values: &[f64], mean: f64, half: f64| {
+            let found = estimate(values);
+            assert!((found.mean - mean).abs() < 1e-3, "{found:?}");
+            assert!((found.half - half).abs() < 2e-3 * half, "{found:?}");
+        };
+        close(&[36.1, 37.2, 36.4], 36.5667, 1.4126);
+        close(&[1.0, 2.0], 1.5, 6.3531);
+        let twenty: Vec<f64> = (0..20).map(f64::from).collect();
+        close(&twenty, 9.5, 2.7688);
+        assert!(estimate(&[3.0]).half.is_nan());
+    }
+}

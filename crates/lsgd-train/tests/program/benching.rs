@@ -1,0 +1,202 @@
+//! `lsgd-train bench FILE`: all runs, once, and one report of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::program::{PROGRAM, Run, Runs, run, workspace};
+
+/// A bench of four runs whose folder is below `runs`.
+fn file(runs: &Runs, name: &str, more: &str) -> PathBuf {
+    let folder = runs.path().join(name);
+    fs::create_dir_all(&folder).unwrap();
+    let text = format!(
+        "name = 'bench'\nfolder = {folder:?}\nconfig = 'configs/smoke.toml'\n\
+         set = ['budget.steps=16', 'evaluate.every_steps=8']\n\
+         seeds = [1, 2]\nworkers = [2]\nperiods = [4]\nerrors = [75.0, 1.0]\n{more}\n\
+         [[method]]\nlabel = 'averaged'\nset = ['method.name=local_sgd']\n\
+         [[method]]\nlabel = 'led'\nnodes = 2\nset = ['method.global_period=4']\n"
+    );
+    let path = folder.join("bench.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn bench(path: &Path) -> super::program::Ran {
+    run([Path::new("bench"), path])
+}
+
+/// All files of a report.
+fn report(runs: &Runs, name: &str) -> BTreeMap<String, String> {
+    let folder = runs.path().join(name).join("bench");
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    files
+        .filter(|path| path.is_file())
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect()
+}
+
+/// The cells of a row of a table, by the names of its columns.
+fn rows(table: &str) -> Vec<BTreeMap<&str, &str>> {
+    let mut lines = table.lines();
+    let names: Vec<&str> = lines.next().unwrap().split(',').collect();
+    lines
+        .map(|line| names.iter().copied().zip(line.split(',')).collect())
+        .collect()
+}
+
+#[test]
+fn the_report_says_what_the_runs_came_to() {
+    let runs = Runs::new();
+    let path = file(&runs, "first", "");
+    let folder = runs.path().join("first/bench");
+    assert_eq!(bench(&path).well(), format!("{}\n", folder.display()));
+    let report = report(&runs, "first");
+    let names: Vec<&str> = report.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "curves.csv",
+            "errors.csv",
+            "final.csv",
+            "leader.svg",
+            "leaders.csv",
+            "replica_mean.svg",
+            "runs.csv",
+            "worker_mean.svg"
+        ]
+    );
+    let of_runs = rows(&report["runs.csv"]);
+    assert_eq!(of_runs.len(), 4);
+    let number = |row: &BTreeMap<&str, &str>, name: &str| row[name].parse::<f64>().unwrap();
+    for row in &of_runs {
+        let name = format!("{}-w2-p4-s{}", row["label"], row["seed"]);
+        let run = Run {
+            path: folder.join("runs").join(name),
+        };
+        let summary = run.summary();
+        assert_eq!(number(row, "samples"), summary["samples"].as_f64().unwrap());
+        let error = summary["test_error"]["replica_mean"].as_f64().unwrap();
+        assert!((number(row, "replica_mean") - error).abs() < 1e-4);
+        let exchanges = run.events("exchange");
+        let bytes = exchanges.iter().filter_map(|event| event["bytes"].as_f64());
+        assert_eq!(number(row, "bytes"), bytes.sum::<f64>());
+        assert_eq!(run.summary()["workers"], 2);
+    }
+    let finals = rows(&report["final.csv"]);
+    let labels: Vec<&str> = finals.iter().map(|row| row["label"]).collect();
+    assert_eq!(labels, ["averaged", "led"]);
+    for (row, pair) in finals.iter().zip(of_runs.chunks(2)) {
+        let [a, b] = [&pair[0], &pair[1]].map(|run| number(run, "leader"));
+        assert!((number(row, "leader") - (a + b) / 2.0).abs() < 1e-3);
+        // Half the interval of two values: 12.706 times half of what is between them.
+        let half = 12.706 * (a - b).abs() / 2.0;
+        assert!((number(row, "leader_half_interval") - half).abs() < 1e-2);
+    }
+    // Two evaluations of each, the last one that of the table above.
+    let curves = rows(&report["curves.csv"]);
+    assert_eq!(curves.len(), 4);
+    assert_eq!([&curves[1], &curves[3]], [&finals[0], &finals[1]]);
+    // The high error is reached at once, the low one never.
+    for row in rows(&report["errors.csv"]) {
+        assert_eq!(row["samples"].is_empty(), row["error"] == "1", "{row:?}");
+    }
+    let leaders = rows(&report["leaders.csv"]);
+    assert_eq!(leaders.len(), 1);
+    assert_eq!(leaders[0]["label"], "led");
+    // Two nodes, four elections each.
+    assert_eq!(number(&leaders[0], "elections"), 8.0);
+    assert!(report["leader.svg"].contains("averaged"));
+}
+
+/// Killed in the middle of its second run.
+#[test]
+fn a_bench_that_was_killed_goes_on_and_gives_the_same_report() {
+    let runs = Runs::new();
+    bench(&file(&runs, "whole", "")).well();
+    let path = file(&runs, "killed", "");
+    let mut process = Command::new(PROGRAM)
+        .arg("bench")
+        .arg(&path)
+        .current_dir(workspace())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let second = "2 of 4: averaged-w2-p4-s2";
+    assert!(lines.any(|line| line.unwrap() == second));
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let again = bench(&path);
+    assert!(again.stderr.starts_with(second), "{}", again.stderr);
+    again.well();
+    assert_eq!(report(&runs, "killed"), report(&runs, "whole"));
+    // Once more there is nothing left to do.
+    assert_eq!(bench(&path).stderr, "");
+}
+
+#[test]
+fn what_makes_no_sense_is_one_line() {
+    let runs = Runs::new();
+    let refused = |name: &str, more: &str, why: &str| {
+        let path = file(&runs, name, more);
+        bench(&path).failed(2, &format!("{}: {why}", path.display()));
+    };
+    refused(
+        "key",
+        "seed = 3",
+        "unknown field `seed`, expected one of `name`, `folder`, `config`, `set`, `how`, `seeds`, \
+         `workers`, `periods`, `errors`, `method`",
+    );
+    refused(
+        "train",
+        "how = 'train'",
+        "\"led\" has 2 nodes, which how = \"train\" has not; use \"simulate\"",
+    );
+    refused(
+        "twice",
+        "[[method]]\nlabel = 'led'",
+        "label \"led\" stands twice; give each its own",
+    );
+    refused(
+        "spread",
+        "[[method]]\nlabel = 'three'\nnodes = 3",
+        "2 workers cannot be spread over the 3 nodes of \"three\"; give a multiple",
+    );
+    let path = file(
+        &runs,
+        "config",
+        "[[method]]\nlabel = 'x'\nset = ['method.local_pull=2']",
+    );
+    bench(&path).failed(
+        2,
+        "--set: method.local_pull 2 is not in [0, 1]; give a number from 0 to 1",
+    );
+}
+
+/// A run that was made otherwise is neither taken for this bench's nor replaced.
+#[test]
+fn a_run_of_another_config_is_in_the_way() {
+    let runs = Runs::new();
+    let path = file(&runs, "bench", "");
+    bench(&path).well();
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("budget.steps=16", "budget.steps=8")).unwrap();
+    let folder = runs.path().join("bench/bench/runs/averaged-w2-p4-s1");
+    bench(&path).failed(
+        2,
+        &format!(
+            "{} is a run of another config than this bench's; remove it, or give the bench another \
+             name",
+            folder.display()
+        ),
+    );
+}
