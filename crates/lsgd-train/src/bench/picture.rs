@@ -10,6 +10,17 @@ use super::report::{ERRORS, Group, points};
 use crate::error::TrainError;
 
 const PANEL: (u32, u32) = (420, 300);
+/// Colours that people who see few tell apart (Okabe and Ito), one a case.
+const COLORS: [RGBColor; 8] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+    RGBColor(150, 150, 150),
+];
 /// Room for the names of the cases.
 const LEGEND: u32 = 190;
 
@@ -58,16 +69,14 @@ fn panels<'a>(
         let (first, rest) = line.split_horizontally(PANEL.0);
         let (second, rest) = rest.split_horizontally(PANEL.0);
         let (third, legend) = rest.split_horizontally(PANEL.0);
-        let title = format!(
-            "{workers} workers, period {period}: error of {} (%)",
-            ERRORS[which]
-        );
+        let of = ERRORS[which].replace('_', " ");
+        let title = format!("{workers} workers, period {period}: test error (%), {of}");
         panel(&first, &groups, which, &title, "samples", |p| p.samples)?;
         panel(&second, &groups, which, "", "megabytes", |p| p.bytes / 1e6)?;
         panel(&third, &groups, which, "", seconds, |p| p.seconds)?;
         for (index, group) in groups.iter().enumerate() {
             let y = 30 + 18 * index as i32;
-            let color = Palette99::pick(index).stroke_width(2);
+            let color = color(index).stroke_width(2);
             legend.draw(&PathElement::new(vec![(10, y), (34, y)], color))?;
             let label = group.case.label.clone();
             legend.draw(&Text::new(label, (40, y - 6), ("sans-serif", 13)))?;
@@ -75,6 +84,10 @@ fn panels<'a>(
     }
     area.present()?;
     Ok(())
+}
+
+fn color(index: usize) -> RGBColor {
+    COLORS[index % COLORS.len()]
 }
 
 fn panel<'a>(
@@ -122,7 +135,7 @@ fn panel<'a>(
         .light_line_style(WHITE)
         .draw()?;
     for (index, curve) in curves.iter().enumerate() {
-        let color = Palette99::pick(index);
+        let color = color(index);
         let band = curve.iter().map(|(x, y, half)| (*x, y + half));
         let back = curve.iter().rev().map(|(x, y, half)| (*x, y - half));
         let band: Vec<(f64, f64)> = band.chain(back).collect();
