@@ -1,0 +1,161 @@
+//! What command lines mean.
+
+use super::*;
+
+fn parse(line: &str) -> Result<Invocation, clap::Error> {
+    Invocation::parse(line.split_whitespace())
+}
+
+fn refusal(line: &str) -> (i32, String) {
+    match parse(line) {
+        Ok(parsed) => panic!("{line}: not refused, {parsed:?}"),
+        Err(error) => (error.exit_code(), error.to_string()),
+    }
+}
+
+#[test]
+fn clap_finds_no_fault_in_the_definition() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn no_subcommand_trains() {
+    let line = "lsgd-train --config a.toml --set run.seed=2 --set data.batch_size=8 --quiet";
+    let expected = Train {
+        config: PathBuf::from("a.toml"),
+        set: vec![
+            String::from("run.seed=2"),
+            String::from("data.batch_size=8"),
+        ],
+        quiet: true,
+    };
+    assert_eq!(parse(line).unwrap(), Invocation::Train(expected));
+}
+
+#[test]
+fn training_without_a_config_says_how_to_get_one() {
+    for line in ["lsgd-train", "lsgd-train --quiet"] {
+        let (code, text) = refusal(line);
+        assert_eq!(code, i32::from(EXIT_USAGE));
+        assert!(text.starts_with("error: no config was given\n"), "{text}");
+        assert!(text.contains("lsgd-train init "), "{text}");
+        assert!(text.contains("lsgd-train --config lsgd.toml "), "{text}");
+    }
+    let (code, text) = refusal("lsgd-train --set run.seed=2");
+    assert_eq!(code, i32::from(EXIT_USAGE));
+    assert!(text.contains("--config <FILE>"), "{text}");
+}
+
+#[test]
+fn subcommands() {
+    let command = |line: &str| match parse(line).unwrap() {
+        Invocation::Command(command) => command,
+        Invocation::Train(train) => panic!("{line}: {train:?}"),
+    };
+    assert_eq!(
+        command("lsgd-train init"),
+        Command::Init {
+            path: PathBuf::from("lsgd.toml")
+        }
+    );
+    assert_eq!(
+        command("lsgd-train init a.toml"),
+        Command::Init {
+            path: "a.toml".into()
+        }
+    );
+    assert_eq!(command("lsgd-train devices"), Command::Devices);
+    assert_eq!(
+        command("lsgd-train data fetch cifar100 --folder d"),
+        Command::Data(DataCommand::Fetch {
+            name: FetchName::Cifar100,
+            folder: Some("d".into())
+        })
+    );
+    assert_eq!(
+        command("lsgd-train eval runs/a --which worker-3 --set data.folder=d --logits l"),
+        Command::Eval(Eval {
+            run: "runs/a".into(),
+            which: Which::Worker(3),
+            set: vec![String::from("data.folder=d")],
+            logits: Some("l".into()),
+        })
+    );
+    assert_eq!(
+        command("lsgd-train export runs/a --which mean --output m.safetensors"),
+        Command::Export(Export {
+            run: "runs/a".into(),
+            which: Which::Mean,
+            output: Some("m.safetensors".into()),
+        })
+    );
+}
+
+#[test]
+fn wrong_usage_is_code_two() {
+    for line in [
+        "lsgd-train --config a.toml devices",
+        "lsgd-train --cofnig a.toml",
+        "lsgd-train trian",
+        "lsgd-train data fetch cifar11",
+        "lsgd-train eval",
+        "lsgd-train export runs/a --which best",
+    ] {
+        let (code, text) = refusal(line);
+        assert_eq!(code, i32::from(EXIT_USAGE), "{line}");
+        assert!(text.starts_with("error: "), "{line}: {text}");
+    }
+    // A command that only has subcommands answers with its help.
+    assert_eq!(refusal("lsgd-train data").0, i32::from(EXIT_USAGE));
+    let (_, text) = refusal("lsgd-train export runs/a --which best");
+    assert!(
+        text.contains(
+            "invalid value 'best' for '--which <WHICH>': \
+             give leader, mean or worker-K, such as worker-0"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn help_is_success_and_tells_the_exit_codes() {
+    let (code, text) = refusal("lsgd-train --help");
+    assert_eq!(code, i32::from(EXIT_SUCCESS));
+    for line in [
+        "  0    success",
+        "  1    the run",
+        "  2    wrong usage",
+        "  130  stopped by Ctrl-C",
+    ] {
+        assert!(text.contains(line), "{line} not in {text}");
+    }
+}
+
+#[test]
+fn which_is_read_as_it_is_written() {
+    for which in [
+        Which::Leader,
+        Which::Mean,
+        Which::Worker(0),
+        Which::Worker(1023),
+    ] {
+        assert_eq!(which.to_string().parse(), Ok(which));
+    }
+    let wrong = [
+        "",
+        "Leader",
+        "worker",
+        "worker-",
+        "worker--1",
+        "worker-+1",
+        "worker-1x",
+        "worker-1e9",
+    ];
+    for word in wrong {
+        assert_eq!(word.parse::<Which>(), Err(WhichError), "{word}");
+    }
+    assert_eq!(
+        "worker-99999999999999999999999".parse::<Which>(),
+        Err(WhichError)
+    );
+}
