@@ -21,7 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::trainer::Trainer;
 
 /// Until a connection that carries nothing is given up.
-const LEASE: Duration = Duration::from_millis(1500);
+pub const LEASE: Duration = Duration::from_millis(1500);
 /// Longest time until two nodes that can reach each other are connected.
 const RECONNECT: Duration = Duration::from_millis(1000);
 /// `sync`: how long the nodes wait for one that gets on with nothing.

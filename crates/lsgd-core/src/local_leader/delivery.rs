@@ -61,8 +61,10 @@ impl LocalLeader {
             }
         };
         let mut adoption = Adoption::default();
+        if let Some(brought) = mean.as_ref().or(sum.as_ref()) {
+            self.record_exchange(vector, brought, parts().map(Snapshot::bytes).sum());
+        }
         if let Some(mean) = mean {
-            self.record_exchange(vector, &mean, parts().map(Snapshot::bytes).sum());
             adoption.buffers = self.mean_buffers(mean.layout().buffer_len());
             adoption.local = Delivered {
                 leader: leader.as_ref().map(|(leader, _)| leader.clone()),

@@ -13,7 +13,7 @@
 //! divides d by the learning rate and multiplies by it again, which is the same while that does not
 //! change; here v is in units of x throughout. Every worker keeps outer and v for itself and comes
 //! to the same ones, so that only the mean crosses between them. Over several nodes each node's
-//! workers have an outer step of their own, which begins anew from where all meet.
+//! workers have an outer step of their own, which goes on from where all meet, with its velocity.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ impl State {
         }
     }
 
-    /// The outer step toward `mean`. BatchNorm statistics have no momentum: they are the mean's.
+    /// The outer step toward `mean`. BatchNorm statistics have no momentum.
     fn take(&mut self, step: OuterStep, mean: &Arc<Snapshot>) {
         let OuterStep {
             rate,
@@ -75,19 +75,27 @@ impl State {
             return;
         }
         let outer = self.outer.parameters().iter().zip(mean.parameters());
-        let values = outer.zip(&mut self.velocity).map(|((outer, mean), v)| {
+        let stepped = outer.zip(&self.velocity).map(|((outer, mean), v)| {
             let outer = f64::from(*outer);
             let d = outer - f64::from(*mean);
             let velocity = momentum * f64::from(*v) + d;
-            *v = velocity as f32;
             let along = match nesterov {
                 true => d + momentum * velocity,
                 false => velocity,
             };
-            (outer - rate * along) as f32
+            ((outer - rate * along) as f32, velocity as f32)
         });
-        let values = values.collect();
-        self.outer = Arc::new(mean.with_parameters(values));
+        let (values, velocity): (Vec<f32>, Vec<f32>) = stepped.unzip();
+        let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        // A step too large to be finite would spoil all that follow it: then the mean is where to go
+        // on from, as at the start.
+        *self = match finite(&values) && finite(&velocity) {
+            true => Self {
+                outer: Arc::new(mean.with_parameters(values)),
+                velocity,
+            },
+            false => Self::at(mean.clone()),
+        };
     }
 }
 

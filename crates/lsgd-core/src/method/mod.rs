@@ -116,7 +116,7 @@ pub trait Rule: fmt::Debug + Send + Sync {
     }
 }
 
-/// How old a report may be, in steps, for an election within a node and over all nodes.
+/// Something for a node's workers, and for those of all nodes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Scoped<T> {
     pub local: T,

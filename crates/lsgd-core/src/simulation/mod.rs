@@ -28,6 +28,13 @@ pub trait Fleet {
     /// Why a worker could not go on.
     type Error;
 
+    /// Asked before whatever happens next: whether the simulation goes on.
+    ///
+    /// # Errors
+    ///
+    /// If it does not.
+    fn goes_on(&self) -> Result<(), Self::Error>;
+
     /// Worker `rank` begins its next gradient step. Returns how long it takes.
     fn begin(&mut self, rank: Rank) -> Duration;
 
@@ -228,6 +235,7 @@ impl<F: Fleet> Simulation<F> {
                 break;
             };
             self.now = now;
+            self.fleet.goes_on()?;
             self.handle(due)?;
         }
         let end = self.now;
@@ -359,7 +367,7 @@ impl<F: Fleet> Simulation<F> {
         }
         let takes = self.fleet.begin(rank);
         self.seat(rank).state = State::Stepping;
-        self.at(self.now + takes, Due::StepEnds(rank));
+        self.at(self.now.saturating_add(takes), Due::StepEnds(rank));
         Ok(())
     }
 
@@ -380,7 +388,7 @@ impl<F: Fleet> Simulation<F> {
     /// A worker dies; with the last one, its node, which the others notice after the lease.
     fn die(&mut self, rank: Rank) -> Result<(), F::Error> {
         self.seat(rank).state = State::Over;
-        let at = self.now + self.lease;
+        let at = self.now.saturating_add(self.lease);
         let host = &mut self.nodes[rank.node as usize];
         host.local.leave(rank.worker);
         if host.local.live().next().is_none() {

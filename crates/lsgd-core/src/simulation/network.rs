@@ -23,7 +23,8 @@ impl SimulatedLink {
 
     /// When `bytes` that leave `now` have come.
     pub(super) fn arrival(&self, now: Duration, bytes: u64) -> Duration {
-        now + self.latency + self.busy(bytes)
+        now.saturating_add(self.latency)
+            .saturating_add(self.busy(bytes))
     }
 
     /// How long the link is busy with `bytes`.
@@ -75,14 +76,14 @@ impl Network {
         self.traffic.vectors += 1;
         self.traffic.vector_bytes += bytes;
         let (sends, receives) = (from as usize, to as usize);
-        let asked = now + self.global.latency;
+        let asked = now.saturating_add(self.global.latency);
         let begins = asked
             .max(self.sends_until[sends])
             .max(self.receives_until[receives]);
-        let ends = begins + self.global.busy(bytes);
+        let ends = begins.saturating_add(self.global.busy(bytes));
         self.sends_until[sends] = ends;
         self.receives_until[receives] = ends;
-        ends + self.global.latency
+        ends.saturating_add(self.global.latency)
     }
 }
 

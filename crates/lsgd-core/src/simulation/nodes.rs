@@ -61,7 +61,9 @@ impl<F: Fleet> Simulation<F> {
             && !host.is_dead
         {
             // Later than now in any case, or the clock would stand still.
-            let at = global.deadline().max(now + Duration::from_millis(1));
+            let at = global
+                .deadline()
+                .max(now.saturating_add(Duration::from_millis(1)));
             if host.wakes_at.is_none_or(|wakes| wakes > at) {
                 host.wakes_at = Some(at);
                 self.at(at, Due::Wake(node));

@@ -6,15 +6,17 @@ use std::time::Duration;
 use lsgd_core::{Event, Mode, Wire};
 use proptest::prelude::*;
 
-use crate::network::{LIMIT, Network, Setting};
+use crate::network::{LEASE, LIMIT, Network, Setting};
 use crate::setting::{
     best, check_elections, followed, leader_mean, leaders, local_sgd, lsgd, setting,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Longest wait of a bid in `sync`: the limit for a node that stands still, and what it takes to
-/// get the vector from somebody else when the one that offered it is gone.
-const LONGEST_WAIT: Duration = LIMIT.saturating_add(Duration::from_secs(4));
+/// Longest wait of a bid in `sync` among so many nodes: the limit for a node that stands still, and a
+/// lease for each that is asked for a vector and is gone.
+fn longest_wait(nodes: u32) -> Duration {
+    LIMIT + LEASE * nodes
+}
 
 /// Something that goes wrong, or is mended.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +89,7 @@ fn check(network: &Network) {
     check_elections(network);
     for (at, node, waited) in &network.waits {
         assert!(
-            *waited <= LONGEST_WAIT,
+            *waited <= longest_wait(network.setting.nodes),
             "{at:?}: node {node} waited {waited:?}"
         );
     }

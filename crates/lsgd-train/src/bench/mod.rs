@@ -34,7 +34,7 @@ pub fn bench(
     let entries = plan.entries()?;
     let count = entries.len();
     for (number, entry) in (1..).zip(&entries) {
-        if is_there(entry)? {
+        if is_there(&plan, entry)? {
             continue;
         }
         let name = &entry.config.run.name;
@@ -58,13 +58,15 @@ fn folder(entry: &Entry) -> PathBuf {
 }
 
 /// Whether a run was made, to its end.
-fn is_there(entry: &Entry) -> Result<bool, TrainError> {
+fn is_there(plan: &Plan, entry: &Entry) -> Result<bool, TrainError> {
     let path = folder(entry);
     if !path.join("summary.json").is_file() {
         return Ok(false);
     }
-    let made = RunFolder::open(&path)?.config(&[])?;
-    match made == entry.config {
+    let run = RunFolder::open(&path)?;
+    let simulated = run.summary()?.simulated.is_some();
+    let alike = simulated == (plan.how == How::Simulate) && run.config(&[])? == entry.config;
+    match alike {
         // One that was asked to stop is made again.
         true => Ok(RunFolder::unfinished(&entry.config.run, None).is_none()),
         false => Err(TrainError::OtherRun { path }),

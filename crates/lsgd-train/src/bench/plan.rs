@@ -1,6 +1,7 @@
 //! A bench as its file says it: which runs there are.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -117,17 +118,13 @@ impl Plan {
     }
 
     fn check(&self) -> Result<(), String> {
-        let mut labels = BTreeSet::new();
+        check_name("name", &self.name)?;
+        check_once("label", self.method.iter().map(|variant| &variant.label))?;
+        check_once("seeds", &self.seeds)?;
+        check_once("workers", &self.workers)?;
+        check_once("periods", &self.periods)?;
         for Variant { label, nodes, .. } in &self.method {
-            let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-            if label.is_empty() || label.len() > 64 || !label.chars().all(fits) {
-                return Err(format!(
-                    "label {label:?} is no name of a folder; use letters, digits, - and _"
-                ));
-            }
-            if !labels.insert(label) {
-                return Err(format!("label {label:?} stands twice; give each its own"));
-            }
+            check_name("label", label)?;
             for workers in &self.workers {
                 if *nodes == 0 || !workers.is_multiple_of(*nodes) {
                     return Err(format!(
@@ -220,6 +217,33 @@ impl Plan {
             config: Config::load(&self.config, &set)?,
         })
     }
+}
+
+/// Whether a name can be that of a folder, or a part of it.
+fn check_name(key: &str, name: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let dots = name.chars().all(|c| c == '.');
+    match !dots && name.len() <= 64 && name.chars().all(fits) {
+        true => Ok(()),
+        false => Err(format!(
+            "{key} {name:?} is no name of a folder; use letters, digits, - and _"
+        )),
+    }
+}
+
+/// Whether nothing stands twice.
+fn check_once<T: Ord + Debug>(
+    key: &str,
+    values: impl IntoIterator<Item = T>,
+) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for value in values {
+        let text = format!("{key} {value:?} stands twice; give each once");
+        if !seen.insert(value) {
+            return Err(text);
+        }
+    }
+    Ok(())
 }
 
 fn one_line(error: &toml::de::Error) -> String {

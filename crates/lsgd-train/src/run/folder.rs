@@ -97,6 +97,15 @@ impl RunFolder {
         read_json(&self.join("run.json"))
     }
 
+    /// Its `summary.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Read`] or [`TrainError::Damaged`].
+    pub fn summary(&self) -> Result<Summary, TrainError> {
+        read_json(&self.join("summary.json"))
+    }
+
     /// Writes what is known when a run begins: `config.toml` and `run.json`.
     ///
     /// # Errors

@@ -164,7 +164,7 @@ fn what_makes_no_sense_is_one_line() {
     refused(
         "twice",
         "[[method]]\nlabel = 'led'",
-        "label \"led\" stands twice; give each its own",
+        "label \"led\" stands twice; give each once",
     );
     refused(
         "spread",

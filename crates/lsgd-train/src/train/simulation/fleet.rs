@@ -155,6 +155,10 @@ impl Workers {
             self.recorder.metric(&Metric::Interval(interval))?;
         }
         let steps: u64 = paused.iter().map(|p| p.report.step).sum();
+        let there = |worker: usize| paused.iter().any(|p| p.worker == worker);
+        let of_dead = self.steps.iter().enumerate();
+        let of_dead = of_dead.filter(|(worker, _)| !there(*worker));
+        let steps = steps + of_dead.map(|(_, steps)| steps).sum::<u64>();
         let examination = Examination {
             setup: &self.setup,
             workers: &paused,
@@ -184,6 +188,13 @@ impl Workers {
 impl Fleet for Workers {
     type Error = TrainError;
 
+    fn goes_on(&self) -> Result<(), TrainError> {
+        match self.interrupted.load(Ordering::Relaxed) {
+            true => Err(TrainError::Interrupted),
+            false => Ok(()),
+        }
+    }
+
     fn begin(&mut self, rank: Rank) -> Duration {
         let worker = self.place(rank);
         self.threads.step(worker);
@@ -210,9 +221,6 @@ impl Fleet for Workers {
     }
 
     fn boundary(&mut self, rank: Rank, at: Duration) -> Result<bool, TrainError> {
-        if self.interrupted.load(Ordering::Relaxed) {
-            return Err(TrainError::Interrupted);
-        }
         let (worker, seconds) = (self.place(rank), at.as_secs_f64());
         let position = self.position(worker);
         while let Some(&next) = self.next.get(worker)

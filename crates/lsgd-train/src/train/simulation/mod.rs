@@ -93,11 +93,6 @@ fn check(setup: &Setup) -> Result<(), TrainError> {
             "evaluate.every_minutes",
             "evaluate.every_steps",
         ),
-        (
-            by_clock(plan.checkpoint),
-            "checkpoint.every_minutes",
-            "checkpoint.every_steps",
-        ),
     ];
     if let Some((_, key, instead)) = refused.into_iter().find(|(refused, ..)| *refused) {
         return Err(TrainError::NotSimulated { key, instead });
