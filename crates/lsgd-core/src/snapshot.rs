@@ -301,15 +301,17 @@ impl Snapshot {
     pub fn mean<'a>(
         snapshots: impl IntoIterator<Item = &'a Snapshot>,
     ) -> Result<Option<Self>, Refusal> {
-        let Some(mut mean) = Self::sum(snapshots)? else {
-            return Ok(None);
-        };
-        if let Source::Sum { workers } = mean.source {
-            divide(&mut mean.parameters, workers);
-            divide(&mut mean.buffers, workers);
-            mean.source = Source::Mean { workers };
+        Ok(Self::sum(snapshots)?.map(Self::divided))
+    }
+
+    /// The mean whose sum this is.
+    pub(crate) fn divided(mut self) -> Self {
+        if let Source::Sum { workers } = self.source {
+            divide(&mut self.parameters, workers);
+            divide(&mut self.buffers, workers);
+            self.source = Source::Mean { workers };
         }
-        Ok(Some(mean))
+        self
     }
 
     /// The sum of several snapshots, as in [`mean`](Self::mean), not divided.

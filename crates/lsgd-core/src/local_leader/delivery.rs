@@ -48,12 +48,12 @@ impl LocalLeader {
         // A mean of the node's own is not needed where one of all nodes follows, unless there is a
         // leader to go with it.
         let wants_mean = !meets_nodes || self.method.elects();
-        let made = Snapshot::sum(parts()).and_then(|sum| match wants_mean {
-            true => Ok((sum.clone(), Snapshot::mean(&sum)?)),
-            false => Ok((sum, None)),
-        });
-        let (sum, mean) = match made {
-            Ok((sum, mean)) => (sum.map(Arc::new), mean.map(Arc::new)),
+        let (sum, mean) = match Snapshot::sum(parts()) {
+            Ok(sum) => {
+                let for_nodes = meets_nodes.then(|| sum.clone()).flatten().map(Arc::new);
+                let mean = sum.filter(|_| wants_mean).map(Snapshot::divided);
+                (for_nodes, mean.map(Arc::new))
+            }
             Err(why) => {
                 let lowest = self.live().next().unwrap_or_default();
                 self.record_refusal(lowest, self.furthest_step(), why);
