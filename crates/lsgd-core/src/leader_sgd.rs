@@ -9,8 +9,8 @@ use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
 use crate::method::BatchNorm;
 use crate::module::{Change, read, read_gradients, replace_gradients};
 use crate::{
-    Adoption, Delivered, Exchange, Layout, LossWindow, Message, Method, Mode, Move, Order, Refusal,
-    Report, Rule, Scope, Snapshot, Source, Vector, WindowLoss,
+    Adoption, Delivered, Exchange, Layout, LossWindow, Meeting, Message, Method, Mode, Move, Order,
+    Refusal, Report, Rule, Scope, Snapshot, Source, Vector, WindowLoss,
 };
 
 /// What the worker does next.
@@ -325,8 +325,12 @@ impl LeaderSgd {
         if self.checked(delivered.vectors(), layout).is_none() {
             return module;
         }
-        let own = self.exchange.rank();
-        let Some(Move { target, strength }) = self.rule.meet(own, scope, delivered) else {
+        let at = Meeting {
+            own: self.exchange.rank(),
+            step: self.step,
+            scope,
+        };
+        let Some(Move { target, strength }) = self.rule.meet(at, delivered) else {
             return module;
         };
         // One that was made of what was delivered may still be too large to be finite.

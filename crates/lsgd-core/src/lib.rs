@@ -92,7 +92,8 @@ pub use leader_sgd::{LeaderSgd, Next};
 pub use local_leader::{Bid, LocalLeader};
 pub use loss_window::LossWindow;
 pub use method::{
-    BatchNorm, LeaderConfig, MeetingConfig, Method, MethodError, Move, OuterStep, Rule,
+    BatchNorm, FinalPull, LeaderConfig, Meeting, MeetingConfig, Method, MethodError, Move,
+    OuterStep, Rule,
 };
 pub use module::{read, write};
 pub use schedule::{Due, Periods, Trigger};

@@ -17,8 +17,8 @@
 
 use std::sync::Arc;
 
-use super::{MeetingConfig, Method, MethodError, Move, Rule, Scoped};
-use crate::{Delivered, Rank, Scope, Snapshot, Vector};
+use super::{Meeting, MeetingConfig, Method, MethodError, Move, Rule, Scoped};
+use crate::{Delivered, Scope, Snapshot, Vector};
 
 /// The outer optimizer: SGD with momentum, as PyTorch's, with the mean's way as gradient.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,12 +115,12 @@ impl Rule for Outer {
         };
     }
 
-    fn meet(&mut self, _own: Rank, scope: Scope, delivered: &Delivered) -> Option<Move> {
+    fn meet(&mut self, at: Meeting, delivered: &Delivered) -> Option<Move> {
         let mean = delivered.mean.as_ref()?;
-        let state = self.state.of(scope).as_mut()?;
+        let state = self.state.of(at.scope).as_mut()?;
         state.take(self.step, mean);
         let target = state.outer.clone();
-        if let (Scope::Global, Some(local)) = (scope, &mut self.state.local) {
+        if let (Scope::Global, Some(local)) = (at.scope, &mut self.state.local) {
             // The node's workers have left where their last exchange had put them.
             local.outer = target.clone();
         }

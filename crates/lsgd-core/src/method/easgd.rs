@@ -12,8 +12,8 @@
 
 use std::sync::Arc;
 
-use super::{MeetingConfig, Method, MethodError, Move, Rule, Scoped, check_strength};
-use crate::{Delivered, Rank, Scope, Snapshot, Source, Vector};
+use super::{Meeting, MeetingConfig, Method, MethodError, Move, Rule, Scoped, check_strength};
+use crate::{Delivered, Snapshot, Source, Vector};
 
 #[derive(Debug)]
 struct Elastic {
@@ -50,12 +50,12 @@ impl Rule for Elastic {
         };
     }
 
-    fn meet(&mut self, _own: Rank, scope: Scope, delivered: &Delivered) -> Option<Move> {
+    fn meet(&mut self, at: Meeting, delivered: &Delivered) -> Option<Move> {
         let mean = delivered.mean.as_ref()?;
         let Source::Mean { workers } = mean.source() else {
             return None;
         };
-        let centre = self.centre.of(scope);
+        let centre = self.centre.of(at.scope);
         let before = centre.take()?;
         let version = match before.source() {
             Source::Centre { version } => version + 1,

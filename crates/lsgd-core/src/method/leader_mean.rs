@@ -7,8 +7,8 @@
 //!
 //! With c = 0 it is local SGD; with c = 1 all copy the leader.
 
-use super::{MeetingConfig, Method, MethodError, Move, Rule, check_strength};
-use crate::{Delivered, Rank, Scope, Snapshot, Vector};
+use super::{Meeting, MeetingConfig, Method, MethodError, Move, Rule, check_strength};
+use crate::{Delivered, Snapshot, Vector};
 
 #[derive(Debug, Clone, Copy)]
 struct ToPointBetween {
@@ -20,7 +20,7 @@ impl Rule for ToPointBetween {
         Box::new(*self)
     }
 
-    fn meet(&mut self, _own: Rank, _scope: Scope, delivered: &Delivered) -> Option<Move> {
+    fn meet(&mut self, _at: Meeting, delivered: &Delivered) -> Option<Move> {
         let (mean, leader) = (delivered.mean.as_ref()?, delivered.leader.as_ref()?);
         Some(Move {
             target: Snapshot::between(mean, leader, self.leader_weight),

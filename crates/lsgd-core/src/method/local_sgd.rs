@@ -4,8 +4,8 @@
 //! x <- 1/W sum of the workers' x      every tau steps
 //! ```
 
-use super::{MeetingConfig, Method, MethodError, Move, Rule};
-use crate::{Delivered, Rank, Scope, Vector};
+use super::{Meeting, MeetingConfig, Method, MethodError, Move, Rule};
+use crate::{Delivered, Vector};
 
 #[derive(Debug)]
 struct ToMean;
@@ -15,7 +15,7 @@ impl Rule for ToMean {
         Box::new(ToMean)
     }
 
-    fn meet(&mut self, _own: Rank, _scope: Scope, delivered: &Delivered) -> Option<Move> {
+    fn meet(&mut self, _at: Meeting, delivered: &Delivered) -> Option<Move> {
         let target = delivered.mean.clone()?;
         let strength = 1.0;
         Some(Move { target, strength })

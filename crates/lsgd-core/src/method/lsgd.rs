@@ -13,8 +13,21 @@
 
 use std::sync::Arc;
 
-use super::{BatchNorm, MeetingConfig, Method, MethodError, Move, Rule, Scoped, check_strength};
-use crate::{Delivered, Periods, Rank, Scope, Snapshot, Source, Vector};
+use super::{
+    BatchNorm, Meeting, MeetingConfig, Method, MethodError, Move, Rule, Scoped, check_strength,
+    not_nought,
+};
+use crate::{Delivered, Periods, Rank, Snapshot, Source, Vector};
+
+/// Where the pulls of exchanges go: by half a cosine, as a learning rate may. A trial of this project;
+/// in the paper strengths stay as they are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FinalPull {
+    /// The strength that they come to, in [0, 1].
+    pub strength: f64,
+    /// The step of a worker at which they do, at least 1.
+    pub steps: u64,
+}
 
 /// The strengths and periods of Leader SGD (arXiv 1905.10395), with its symbols.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +36,8 @@ pub struct LeaderConfig {
     pub local_pull: f64,
     /// lambda_G, in [0, 1]: pull strength toward the global leader. Default 0.1.
     pub global_pull: f64,
+    /// Where `local_pull` and `global_pull` go over the run; `None`: they stay. Default `None`.
+    pub final_pull: Option<FinalPull>,
     /// tau, at least 1: steps of a worker between local exchanges. Default 16.
     pub local_period: u64,
     /// tau_G, a multiple of `local_period`: steps of a worker between global exchanges. Default 64.
@@ -46,6 +61,7 @@ impl Default for LeaderConfig {
         Self {
             local_pull: 0.1,
             global_pull: 0.1,
+            final_pull: None,
             local_period: 16,
             global_period: 64,
             local_prox: 0.0,
@@ -63,6 +79,10 @@ impl LeaderConfig {
         check_strength("global_pull", self.global_pull)?;
         check_strength("local_prox", self.local_prox)?;
         check_strength("global_prox", self.global_prox)?;
+        if let Some(last) = self.final_pull {
+            check_strength("final_pull", last.strength)?;
+            not_nought("final_pull.steps", last.steps)?;
+        }
         self.meetings().check()
     }
 
@@ -80,11 +100,13 @@ impl LeaderConfig {
     pub(super) fn pulls(&self) -> Scoped<Pull> {
         Scoped {
             local: Pull {
-                strength: self.local_pull,
+                first: self.local_pull,
+                last: self.final_pull,
                 every_step: self.local_prox / self.local_period as f64,
             },
             global: Pull {
-                strength: self.global_pull,
+                first: self.global_pull,
+                last: self.final_pull,
                 every_step: self.global_prox / self.global_period as f64,
             },
         }
@@ -94,13 +116,25 @@ impl LeaderConfig {
 /// A pull that is repeated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Pull {
-    /// Strength at an exchange: lambda or lambda_G.
-    pub strength: f64,
+    /// Strength at the first exchange: lambda or lambda_G.
+    first: f64,
+    /// Where it goes.
+    last: Option<FinalPull>,
     /// Strength of every step in between: `prox / period`.
-    pub every_step: f64,
+    every_step: f64,
 }
 
 impl Pull {
+    /// The strength of an exchange at step `step`.
+    pub fn strength(&self, step: u64) -> f64 {
+        let Some(FinalPull { strength, steps }) = self.last else {
+            return self.first;
+        };
+        let done = (step as f64 / steps as f64).min(1.0);
+        let left = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+        strength + (self.first - strength) * left
+    }
+
     /// The move to a target between exchanges, if there is one.
     pub fn between(&self, target: &Option<Arc<Snapshot>>) -> Option<Move> {
         let target = target.clone().filter(|_| self.every_step != 0.0)?;
@@ -138,13 +172,13 @@ impl Rule for ToLeader {
         Box::new(Self::new(self.pulls))
     }
 
-    fn meet(&mut self, own: Rank, scope: Scope, delivered: &Delivered) -> Option<Move> {
+    fn meet(&mut self, at: Meeting, delivered: &Delivered) -> Option<Move> {
         let leader = delivered.leader.as_ref()?;
-        let other = Some(leader.clone()).filter(|leader| !is_own(leader, own));
-        *self.leaders.of(scope) = other.clone();
+        let other = Some(leader.clone()).filter(|leader| !is_own(leader, at.own));
+        *self.leaders.of(at.scope) = other.clone();
         Some(Move {
             target: other?,
-            strength: self.pulls.of(scope).strength,
+            strength: self.pulls.of(at.scope).strength(at.step),
         })
     }
 

@@ -12,8 +12,8 @@
 use std::sync::Arc;
 
 use super::lsgd::{Pull, is_own};
-use super::{LeaderConfig, Method, MethodError, Move, Rule, Scoped, check_strength};
-use crate::{Delivered, Rank, Scope, Snapshot, Vector};
+use super::{LeaderConfig, Meeting, Method, MethodError, Move, Rule, Scoped, check_strength};
+use crate::{Delivered, Snapshot, Vector};
 
 #[derive(Debug)]
 struct Plus {
@@ -41,13 +41,13 @@ impl Rule for Plus {
         Box::new(Self::new(self.pulls, self.leader_weight))
     }
 
-    fn meet(&mut self, own: Rank, scope: Scope, delivered: &Delivered) -> Option<Move> {
+    fn meet(&mut self, at: Meeting, delivered: &Delivered) -> Option<Move> {
         let (mean, leader) = (delivered.mean.as_ref()?, delivered.leader.as_ref()?);
         let target = Snapshot::between(mean, leader, self.leader_weight);
-        *self.targets.of(scope) = Some(target);
+        *self.targets.of(at.scope) = Some(target);
         Some(Move {
-            target: Some(leader.clone()).filter(|leader| !is_own(leader, own))?,
-            strength: self.pulls.of(scope).strength,
+            target: Some(leader.clone()).filter(|leader| !is_own(leader, at.own))?,
+            strength: self.pulls.of(at.scope).strength(at.step),
         })
     }
 

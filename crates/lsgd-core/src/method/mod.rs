@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use diloco::OuterStep;
 pub use error::MethodError;
-pub use lsgd::LeaderConfig;
+pub use lsgd::{FinalPull, LeaderConfig};
 
 use crate::{Delivered, Mode, Periods, Rank, Scope, Snapshot, Vector};
 
@@ -91,6 +91,17 @@ pub struct Move {
     pub strength: f64,
 }
 
+/// Where a worker is when an exchange has delivered something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meeting {
+    /// The worker.
+    pub own: Rank,
+    /// The steps it has taken.
+    pub step: u64,
+    /// Which exchange: its node's, or that of all nodes.
+    pub scope: Scope,
+}
+
 /// What a worker does with what exchanges deliver: the equations of a method.
 ///
 /// It may remember what was delivered; every worker has a rule of its own. All workers of a run
@@ -107,8 +118,8 @@ pub trait Rule: fmt::Debug + Send + Sync {
     /// Told the parameters that the worker begins with, once, before its first step.
     fn begin(&mut self, _start: Arc<Snapshot>) {}
 
-    /// What worker `own` does, now that an exchange has delivered something.
-    fn meet(&mut self, own: Rank, scope: Scope, delivered: &Delivered) -> Option<Move>;
+    /// What the worker does, now that an exchange has delivered something.
+    fn meet(&mut self, at: Meeting, delivered: &Delivered) -> Option<Move>;
 
     /// What it does after every gradient step, in this order.
     fn between(&self) -> [Option<Move>; 2] {

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use super::{BatchNorm, Method, Move, Rule, Scoped};
-use crate::{Delivered, Periods, Rank, Scope};
+use super::{BatchNorm, Meeting, Method, Move, Rule, Scoped};
+use crate::{Delivered, Periods};
 
 /// Nothing is done with what exchanges deliver.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ impl Rule for Stays {
         Box::new(Stays)
     }
 
-    fn meet(&mut self, _own: Rank, _scope: Scope, _delivered: &Delivered) -> Option<Move> {
+    fn meet(&mut self, _at: Meeting, _delivered: &Delivered) -> Option<Move> {
         None
     }
 }

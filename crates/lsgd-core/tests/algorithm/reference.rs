@@ -3,7 +3,7 @@
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{ModuleOptimizer, SgdConfig};
 use lsgd_core::{
-    Adoption, BatchNorm, Candidate, Delivered, Election, Event, LeaderConfig, LeaderSgd,
+    Adoption, BatchNorm, Candidate, Delivered, Election, Event, FinalPull, LeaderConfig, LeaderSgd,
     LocalLeader, MeetingConfig, Message, Method, Mode, Next, Order, Rank, Report, Snapshot, Worker,
     elect,
 };
@@ -31,6 +31,7 @@ struct Case {
     local_prox: f64,
     global_prox: f64,
     loss_window: usize,
+    final_pull: Option<f64>,
     /// Step, leader of each node, leader of all; workers numbered over all nodes.
     leaders: Vec<(u64, Vec<Option<u32>>, Option<u32>)>,
     trace: Vec<Vec<[f32; 2]>>,
@@ -52,6 +53,10 @@ impl Case {
         let config = LeaderConfig {
             local_pull: self.local_pull,
             global_pull: self.global_pull,
+            final_pull: self.final_pull.map(|strength| FinalPull {
+                strength,
+                steps: self.steps,
+            }),
             local_period: self.local_period,
             global_period: self.global_period,
             local_prox: self.local_prox,

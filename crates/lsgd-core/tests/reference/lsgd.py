@@ -31,6 +31,14 @@ def leader_of(workers, losses, window):
     return workers[int(np.argmin(means))]
 
 
+def pull_at(case, key, step):
+    """The pull itself, or half a cosine from it to the final one over the run."""
+    first, last = case[key], case["final_pull"]
+    if last is None:
+        return first
+    return last + (first - last) * (1 + np.cos(np.pi * step / case["steps"])) / 2
+
+
 def run(case):
     nodes, per_node = case["nodes"], case["workers"]
     count = nodes * per_node
@@ -74,11 +82,11 @@ def run(case):
                     if mine is not None:
                         local[w] = (mine, published[mine])
                         if mine != w:
-                            x[w] = x[w] - case["local_pull"] * (x[w] - published[mine])
+                            x[w] = x[w] - pull_at(case, "local_pull", step) * (x[w] - published[mine])
                     if first is not None:
                         everyones[w] = (first, published[first])
                         if first != w:
-                            x[w] = x[w] - case["global_pull"] * (x[w] - published[first])
+                            x[w] = x[w] - pull_at(case, "global_pull", step) * (x[w] - published[first])
         trace.append([[round(float(v), 8) for v in xw] for xw in x])
     return trace, leaders
 
@@ -87,6 +95,7 @@ BASE = {
     "method": "lsgd", "nodes": 1, "workers": 4, "steps": 24, "learning_rate": 0.25, "momentum": 0.0,
     "local_pull": 0.3, "global_pull": 0.0, "local_period": 3, "global_period": 6,
     "local_prox": 0.0, "global_prox": 0.0, "loss_window": 2,
+    "final_pull": None,
 }
 
 CASES = {
@@ -96,6 +105,8 @@ CASES = {
     "full pull": {"local_pull": 1.0},
     "prox": {"local_prox": 0.6},
     "window fills late": {"loss_window": 7},
+    "falling pull": {"local_pull": 0.8, "final_pull": 0.0},
+    "rising pull of three nodes": {"nodes": 3, "workers": 2, "global_pull": 0.2, "final_pull": 0.9},
     "three nodes": {"nodes": 3, "workers": 2, "global_pull": 0.2},
     "one leader of three nodes": {"nodes": 3, "workers": 2, "local_pull": 0.0, "global_pull": 0.4},
     "three nodes, prox": {

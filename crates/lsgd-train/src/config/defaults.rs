@@ -70,6 +70,7 @@ impl Default for MethodConfig {
             name: MethodName::Lsgd,
             local_pull: 0.1,
             global_pull: 0.1,
+            final_pull: None,
             local_period: 16,
             global_period: 16 * GLOBAL_PERIOD_FACTOR,
             local_prox: 0.0,

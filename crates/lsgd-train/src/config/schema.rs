@@ -78,6 +78,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("method.name", Kind::Word(METHODS)),
     ("method.local_pull", Kind::Number),
     ("method.global_pull", Kind::Number),
+    ("method.final_pull", Kind::Number),
     ("method.local_period", Kind::Whole),
     ("method.global_period", Kind::Whole),
     ("method.local_prox", Kind::Number),

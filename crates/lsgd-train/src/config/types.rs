@@ -220,6 +220,8 @@ pub struct MethodConfig {
     pub local_pull: f64,
     /// The paper's lambda_G: pull strength toward the global leader, in [0, 1].
     pub global_pull: f64,
+    /// Where both pulls go over the budget, by half a cosine, in [0, 1]; they stay when absent.
+    pub final_pull: Option<f64>,
     /// The paper's tau: steps of a worker between local exchanges.
     pub local_period: u64,
     /// The paper's tau_G: steps of a worker between global exchanges, a multiple of `local_period`.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use lsgd_core::{
-    Layout, LeaderConfig, MeetingConfig, Method, MethodError, Mode, OuterStep, Periods, Rank,
-    Snapshot, Source,
+    FinalPull, Layout, LeaderConfig, MeetingConfig, Method, MethodError, Mode, OuterStep, Periods,
+    Rank, Snapshot, Source,
 };
 use lsgd_models::{ModelConfig, ModelKind};
 
@@ -52,8 +52,6 @@ impl Setup {
     ///
     /// [`TrainError`] for whatever of these cannot be had.
     pub fn new(config: Config) -> Result<Self, TrainError> {
-        let method = method(&config.method)?;
-        method.check_mode(mode(config.run.mode))?;
         let devices = device::assign(&config.workers)?;
         // Tells an unknown model before minutes are spent on opening a large data set.
         let kind: ModelKind = config.model.name.parse()?;
@@ -82,6 +80,8 @@ impl Setup {
         let steps_per_epoch =
             dataset.train_len() as f64 / (config.data.batch_size * workers * nodes as usize) as f64;
         let plan = plan(&config, workers, steps_per_epoch);
+        let method = method(&config.method, plan.steps)?;
+        method.check_mode(plan.mode)?;
         let rate = LearningRate::new(&config.schedule, steps_per_epoch, plan.steps);
         Ok(Self {
             dataset,
@@ -149,7 +149,8 @@ fn initial_weights(
     Ok((layout, Arc::new(snapshot)))
 }
 
-fn method(config: &MethodConfig) -> Result<Method, MethodError> {
+/// The method, in a run of `steps` steps a worker, if that is known.
+fn method(config: &MethodConfig, steps: Option<u64>) -> Result<Method, MethodError> {
     let batch_norm = match config.batch_norm {
         BatchNormPolicy::Own => lsgd_core::BatchNorm::Own,
         BatchNormPolicy::Leader => lsgd_core::BatchNorm::Leader,
@@ -166,6 +167,11 @@ fn method(config: &MethodConfig) -> Result<Method, MethodError> {
     let leader = LeaderConfig {
         local_pull: config.local_pull,
         global_pull: config.global_pull,
+        // A checked config that has this one has a budget of steps.
+        final_pull: config
+            .final_pull
+            .zip(steps)
+            .map(|(strength, steps)| FinalPull { strength, steps }),
         local_period: config.local_period,
         global_period: config.global_period,
         local_prox: config.local_prox,

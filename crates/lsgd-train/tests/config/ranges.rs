@@ -238,6 +238,15 @@ fn method() {
             "c.toml: method.global_pull -0.1 is not in [0, 1]; give a number from 0 to 1",
         ),
         (
+            "method.final_pull = 1.5",
+            "c.toml: method.final_pull 1.5 is not in [0, 1]; give a number from 0 to 1",
+        ),
+        (
+            "method.final_pull = 0.5\nbudget.minutes = 10",
+            "c.toml: method.final_pull 0.5 needs a known number of steps, which \
+             budget.minutes 10 does not give; set budget.epochs or budget.steps instead",
+        ),
+        (
             "method.local_prox = nan",
             "c.toml: method.local_prox NaN is not in [0, 1]; give a number from 0 to 1",
         ),

@@ -9,6 +9,10 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
     let method = &config.method;
     sources.fraction("method.local_pull", method.local_pull)?;
     sources.fraction("method.global_pull", method.global_pull)?;
+    if let Some(last) = method.final_pull {
+        sources.fraction("method.final_pull", last)?;
+        super::schedule::needs_steps(config, "method.final_pull", quote_number(last), sources)?;
+    }
     sources.whole("method.local_period", method.local_period, (1, MOST_STEPS))?;
     sources.whole(
         "method.global_period",

@@ -23,15 +23,8 @@ pub(super) fn check_schedule(config: &Config, sources: &Sources) -> Result<(), C
     }
     match schedule.kind {
         ScheduleKind::Cosine => {
-            if let Some(minutes) = config.budget.minutes {
-                let problem = format!(
-                    "needs a known number of steps, which budget.minutes {} does not give; \
-                     set budget.epochs or budget.steps instead",
-                    quote_number(minutes)
-                );
-                let keys = ["schedule.kind", "budget.minutes"];
-                return Err(sources.refuse_relation(&keys, "\"cosine\"", problem));
-            }
+            let value = String::from("\"cosine\"");
+            needs_steps(config, "schedule.kind", value, sources)?;
         }
         ScheduleKind::Steps if schedule.drops.is_empty() => {
             return Err(ConfigError::Absent {
@@ -46,6 +39,24 @@ pub(super) fn check_schedule(config: &Config, sources: &Sources) -> Result<(), C
         ScheduleKind::Steps | ScheduleKind::Constant => {}
     }
     Ok(())
+}
+
+/// Checks that the budget is one of steps, which `key` with this value needs.
+pub(super) fn needs_steps(
+    config: &Config,
+    key: &str,
+    value: String,
+    sources: &Sources,
+) -> Result<(), ConfigError> {
+    let Some(minutes) = config.budget.minutes else {
+        return Ok(());
+    };
+    let problem = format!(
+        "needs a known number of steps, which budget.minutes {} does not give; \
+         set budget.epochs or budget.steps instead",
+        quote_number(minutes)
+    );
+    Err(sources.refuse_relation(&[key, "budget.minutes"], value, problem))
 }
 
 fn check_drops(drops: &[Drop], sources: &Sources) -> Result<(), ConfigError> {
