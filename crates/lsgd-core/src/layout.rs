@@ -1,6 +1,7 @@
 //! What a module's flat vectors hold: names, shapes, order.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::Tensor;
@@ -98,6 +99,37 @@ impl Layout {
     /// Number of values in the buffers.
     pub fn buffer_len(&self) -> usize {
         self.buffers.iter().map(Entry::len).sum()
+    }
+
+    /// The layers: where the parameters of each are among all. Tensors that follow each other and
+    /// are fields of one module, such as a weight and its bias, are of one layer.
+    pub fn layers(&self) -> Vec<Range<usize>> {
+        let mut layers: Vec<(&str, Range<usize>)> = Vec::new();
+        let mut end = 0;
+        for entry in &self.parameters {
+            let module = entry.path.rsplit_once('.').map_or("", |(module, _)| module);
+            let start = end;
+            end += entry.len();
+            match layers.last_mut().filter(|(last, _)| *last == module) {
+                Some((_, layer)) => layer.end = end,
+                None => layers.push((module, start..end)),
+            }
+        }
+        layers.into_iter().map(|(_, layer)| layer).collect()
+    }
+
+    /// Each weight with the parameters that it is for: one for all, or one for each layer.
+    pub(crate) fn weighted<'a>(
+        &self,
+        weights: &'a [f32],
+    ) -> impl Iterator<Item = (Range<usize>, f32)> + use<'a> {
+        let all = 0..self.parameter_len();
+        let parts = match weights.len() {
+            0 => Vec::new(),
+            1 => vec![all],
+            _ => self.layers(),
+        };
+        parts.into_iter().zip(weights.iter().copied())
     }
 
     /// What identifies this layout.

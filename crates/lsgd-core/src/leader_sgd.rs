@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
 
 use crate::method::BatchNorm;
-use crate::module::{Change, read, read_gradients, replace_gradients};
+use crate::module::{Change, gradient_squares, read, read_gradients, replace_gradients};
 use crate::{
     Adoption, Delivered, Exchange, Layout, LossWindow, Meeting, Message, Method, Mode, Move, Order,
     Refusal, Report, Rule, Scope, Snapshot, Source, Vector, WindowLoss,
@@ -141,6 +141,10 @@ impl LeaderSgd {
             });
             return module;
         }
+        if self.rule.wants_gradients() {
+            let squares = gradient_squares(&module, &layout, &grads);
+            self.rule.observe(&squares);
+        }
         module = self.inner.step(rate, module, grads);
         for due in self.rule.between().into_iter().flatten() {
             let change = Change {
@@ -250,6 +254,7 @@ impl LeaderSgd {
             buffers,
         });
         if let (Some(vector), Some(own)) = (vector, own) {
+            let own = own.map(|own| self.rule.bring(own));
             self.exchange.send(Message::Publish(vector, own));
         }
         if meets {

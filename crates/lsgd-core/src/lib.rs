@@ -93,7 +93,7 @@ pub use local_leader::{Bid, LocalLeader};
 pub use loss_window::LossWindow;
 pub use method::{
     BatchNorm, FinalPull, LeaderConfig, Meeting, MeetingConfig, Method, MethodError, Move,
-    OuterStep, Rule,
+    OuterStep, Rule, WeightPer,
 };
 pub use module::{read, write};
 pub use schedule::{Due, Periods, Trigger};

@@ -78,6 +78,27 @@ pub(crate) fn read_gradients<M: Module>(
     }
 }
 
+/// The squared norm of each layer's gradient, in `f64` and in the order of the values, so that it has
+/// the same bits on any number of threads.
+pub(crate) fn gradient_squares<M: Module>(
+    module: &M,
+    layout: &Arc<Layout>,
+    gradients: &GradientsParams,
+) -> Vec<f64> {
+    let mut reader = GradientReader {
+        walk: Walk::new(layout),
+        gradients,
+        values: Vec::with_capacity(layout.parameter_len()),
+    };
+    module.visit(&mut reader);
+    let square = |value: &f32| f64::from(*value).powi(2);
+    let layers = layout.layers().into_iter();
+    let values = layers.map(|layer| reader.values.get(layer).unwrap_or_default());
+    values
+        .map(|values| values.iter().map(square).sum())
+        .collect()
+}
+
 /// Puts other values in place of the gradients of a module's parameters, those that there are.
 pub(crate) fn replace_gradients<M: Module>(
     module: &M,

@@ -65,6 +65,8 @@ pub struct Snapshot {
     source: Source,
     parameters: Vec<f32>,
     buffers: Vec<f32>,
+    /// By what the parameters are multiplied: none, one for all of them, or one for each layer.
+    weights: Vec<f32>,
 }
 
 /// Identifies the values of a [`Snapshot`]: a hash of them and of their layout.
@@ -109,6 +111,12 @@ pub enum Refusal {
     #[error("value {index} is not finite")]
     NotFinite {
         /// Position of the first such value, parameters first, then buffers.
+        index: usize,
+    },
+    /// A weight is not finite, or not above 0.
+    #[error("weight {index} is not a finite number above 0")]
+    Weight {
+        /// Which one.
         index: usize,
     },
 }
@@ -172,7 +180,44 @@ impl Snapshot {
             source,
             parameters,
             buffers,
+            weights: Vec::new(),
         })
+    }
+
+    /// The same, with parameters that have been multiplied by these weights: none, one for all, or
+    /// one for each [layer](Layout::layers).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Length`] for any other number of weights.
+    pub fn with_weights(mut self, weights: Vec<f32>) -> Result<Self, Refusal> {
+        let layers = self.layout.layers().len();
+        let found = weights.len();
+        match found > 1 && found != layers {
+            true => Err(Refusal::Length {
+                expected: layers,
+                found,
+            }),
+            false => {
+                self.weights = weights;
+                Ok(self)
+            }
+        }
+    }
+
+    /// This, its parameters multiplied by weights as in [`with_weights`](Self::with_weights); as it
+    /// is if there are as many as make no sense.
+    pub(crate) fn weighted(&self, weights: Vec<f32>) -> Self {
+        let layout = self.layout.clone();
+        let Ok(mut weighted) = self.clone().with_weights(weights) else {
+            return self.clone();
+        };
+        for (layer, weight) in layout.weighted(&weighted.weights) {
+            for value in weighted.parameters.get_mut(layer).into_iter().flatten() {
+                *value *= weight;
+            }
+        }
+        weighted
     }
 
     /// What the vectors hold.
@@ -207,6 +252,12 @@ impl Snapshot {
     pub fn with_source(mut self, source: Source) -> Self {
         self.source = source;
         self
+    }
+
+    /// By what the parameters are multiplied: nothing, all by one weight, or each
+    /// [layer](Layout::layers) by one. A [mean](Self::mean) divides by their sum.
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
     }
 
     /// The same parameters with other buffers.
@@ -253,12 +304,18 @@ impl Snapshot {
             source: to.source,
             parameters: point(&from.parameters, &to.parameters),
             buffers: point(&from.buffers, &to.buffers),
+            weights: Vec::new(),
         })
+    }
+
+    /// Number of values: parameters, buffers and weights.
+    pub fn values(&self) -> usize {
+        self.parameters.len() + self.buffers.len() + self.weights.len()
     }
 
     /// Size of the values in bytes, 4 each.
     pub fn bytes(&self) -> u64 {
-        4 * (self.parameters.len() + self.buffers.len()) as u64
+        4 * self.values() as u64
     }
 
     /// A hash of the values and the layout: equal digests mean equal bits.
@@ -267,6 +324,7 @@ impl Snapshot {
         hasher.update(&self.layout.digest().0);
         hasher.update(bytemuck::cast_slice(&self.parameters));
         hasher.update(bytemuck::cast_slice(&self.buffers));
+        hasher.update(bytemuck::cast_slice(&self.weights));
         SnapshotDigest(*hasher.finalize().as_bytes())
     }
 
@@ -274,7 +332,8 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Layout`] for another layout, [`Refusal::NotFinite`] for a NaN or infinity.
+    /// [`Refusal::Layout`] for another layout, [`Refusal::NotFinite`] for a NaN or infinity,
+    /// [`Refusal::Weight`] for a weight that is no finite number above 0.
     pub fn check(&self, layout: &Layout) -> Result<(), Refusal> {
         if self.layout.digest() != layout.digest() {
             return Err(Refusal::Layout {
@@ -283,8 +342,12 @@ impl Snapshot {
             });
         }
         let values = self.parameters.iter().chain(&self.buffers);
-        match values.enumerate().find(|(_, value)| !value.is_finite()) {
-            Some((index, _)) => Err(Refusal::NotFinite { index }),
+        if let Some((index, _)) = values.enumerate().find(|(_, value)| !value.is_finite()) {
+            return Err(Refusal::NotFinite { index });
+        }
+        let unfit = |weight: &f32| !(weight.is_finite() && *weight > 0.0);
+        match self.weights.iter().position(unfit) {
+            Some(index) => Err(Refusal::Weight { index }),
             None => Ok(()),
         }
     }
@@ -293,7 +356,8 @@ impl Snapshot {
     /// given and then divided: the same order gives the same bits. `None` for no snapshots.
     ///
     /// A [sum](Source::Sum) counts as the workers in it. So a mean over nodes, of each node's sum in
-    /// node order, has the same bits wherever the nodes are.
+    /// node order, has the same bits wherever the nodes are. Snapshots with
+    /// [weights](Self::weights) give the weighted mean of their parameters.
     ///
     /// # Errors
     ///
@@ -307,8 +371,18 @@ impl Snapshot {
     /// The mean whose sum this is.
     pub(crate) fn divided(mut self) -> Self {
         if let Source::Sum { workers } = self.source {
-            divide(&mut self.parameters, workers);
             divide(&mut self.buffers, workers);
+            let weights = std::mem::take(&mut self.weights);
+            match weights.is_empty() {
+                true => divide(&mut self.parameters, workers),
+                false => {
+                    for (layer, weight) in self.layout.weighted(&weights) {
+                        for value in self.parameters.get_mut(layer).into_iter().flatten() {
+                            *value /= weight;
+                        }
+                    }
+                }
+            }
             self.source = Source::Mean { workers };
         }
         self
@@ -318,7 +392,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// As [`mean`](Self::mean).
+    /// As [`mean`](Self::mean), and [`Refusal::Length`] for other numbers of weights.
     pub fn sum<'a>(
         snapshots: impl IntoIterator<Item = &'a Snapshot>,
     ) -> Result<Option<Self>, Refusal> {
@@ -330,8 +404,13 @@ impl Snapshot {
         let mut workers = first.workers();
         for snapshot in snapshots {
             snapshot.check(&first.layout)?;
+            let (expected, found) = (first.weights.len(), snapshot.weights.len());
+            if expected != found {
+                return Err(Refusal::Length { expected, found });
+            }
             add(&mut sum.parameters, &snapshot.parameters);
             add(&mut sum.buffers, &snapshot.buffers);
+            add(&mut sum.weights, &snapshot.weights);
             workers += snapshot.workers();
         }
         sum.source = Source::Sum { workers };
@@ -348,13 +427,24 @@ impl Snapshot {
     }
 
     /// The values rounded to the nearest bf16 (ties to even), and by how much they moved: the norm
-    /// of the difference over the norm of the values, parameters and buffers together.
+    /// of the difference over the norm of the values, parameters and buffers together. Where there
+    /// are weights the parameters are first multiplied by what their weight is rounded by, so that
+    /// the quotient of the two keeps its scale.
     ///
     /// # Errors
     ///
     /// [`Refusal::NotFinite`] for a value too large for a finite bf16.
     pub fn rounded_to_bf16(&self) -> Result<(Self, f64), Refusal> {
         let mut rounded = self.clone();
+        for weight in &mut rounded.weights {
+            *weight = bf16::from_f32(*weight).to_f32();
+        }
+        let before = self.layout.weighted(&self.weights);
+        for ((layer, from), to) in before.zip(&rounded.weights) {
+            for value in rounded.parameters.get_mut(layer).into_iter().flatten() {
+                *value *= to / from;
+            }
+        }
         let (mut moved, mut length) = (0.0, 0.0);
         let values = rounded.parameters.iter_mut().chain(&mut rounded.buffers);
         for value in values {

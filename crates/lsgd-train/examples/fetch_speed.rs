@@ -101,6 +101,7 @@ fn fetch(nodes: &[Node; 2], layout: &Arc<Layout>, step: u64) -> zenoh::Result<f6
     nodes[1].0.fetch(Wanted {
         digest,
         source,
+        weights: 0,
         holders: vec![0],
     });
     loop {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Layout;
+use crate::Snapshot;
 
 /// What a node is among the nodes of a run.
 #[derive(Debug, Clone)]
@@ -45,8 +45,8 @@ impl Wire {
         }
     }
 
-    /// Bytes of a vector of `layout`.
-    pub fn vector_bytes(self, layout: &Layout) -> u64 {
-        ((layout.parameter_len() + layout.buffer_len()) * self.width()) as u64
+    /// Bytes of a vector.
+    pub fn bytes_of(self, vector: &Snapshot) -> u64 {
+        (vector.values() * self.width()) as u64
     }
 }

@@ -270,8 +270,10 @@ impl GlobalLeader {
         self.rounds = round;
         for (offered, snapshot) in leader.iter().chain(&mean) {
             let of_kind = |w: &&Wanted| w.vector.kind == offered.kind && w.crossed;
-            let crossed = fetching.wanted.values().filter(of_kind).count();
-            let bytes = self.membership.wire.vector_bytes(snapshot.layout());
+            let crossed = fetching.wanted.values().filter(of_kind);
+            let vectors = crossed.filter_map(|wanted| wanted.got.as_ref());
+            let wire = self.membership.wire;
+            let bytes = vectors.map(|vector| wire.bytes_of(vector)).sum();
             self.record(Event::Exchange {
                 step: self.step,
                 exchange: round,
@@ -279,7 +281,7 @@ impl GlobalLeader {
                 vector: offered.kind,
                 source: snapshot.source(),
                 workers: self.workers as usize,
-                bytes: crossed as u64 * bytes,
+                bytes,
                 staleness: fetching.staleness,
             });
         }

@@ -19,6 +19,7 @@ mod data_parallel;
 mod diloco;
 mod easgd;
 mod error;
+mod grawa;
 mod leader_mean;
 mod local_sgd;
 mod lsgd;
@@ -32,9 +33,10 @@ use serde::{Deserialize, Serialize};
 
 pub use diloco::OuterStep;
 pub use error::MethodError;
+pub use grawa::WeightPer;
 pub use lsgd::{FinalPull, LeaderConfig};
 
-use crate::{Delivered, Mode, Periods, Rank, Scope, Snapshot, Vector};
+use crate::{Delivered, Layout, Mode, Periods, Rank, Scope, Snapshot, Source, Vector};
 
 /// What an exchange does with BatchNorm's running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +120,19 @@ pub trait Rule: fmt::Debug + Send + Sync {
     /// Told the parameters that the worker begins with, once, before its first step.
     fn begin(&mut self, _start: Arc<Snapshot>) {}
 
+    /// Whether it wants to know the gradients of every step.
+    fn wants_gradients(&self) -> bool {
+        false
+    }
+
+    /// Told the squared norm of each layer's gradient, before every step.
+    fn observe(&mut self, _squares: &[f64]) {}
+
+    /// What the worker brings to a mean: its own parameters, unless workers count differently.
+    fn bring(&mut self, own: Arc<Snapshot>) -> Arc<Snapshot> {
+        own
+    }
+
     /// What the worker does, now that an exchange has delivered something.
     fn meet(&mut self, at: Meeting, delivered: &Delivered) -> Option<Move>;
 
@@ -162,6 +177,8 @@ pub struct Method {
     pub(crate) loss_window: usize,
     pub(crate) max_staleness: Scoped<u64>,
     pub(crate) batch_norm: BatchNorm,
+    /// Where workers count differently in a mean, what shares a weight.
+    weights: Option<WeightPer>,
 }
 
 impl Method {
@@ -180,6 +197,7 @@ impl Method {
             // In a meeting nobody steps, so no report is old.
             max_staleness: Scoped::both(u64::MAX),
             batch_norm: meetings.batch_norm,
+            weights: None,
         }
     }
 
@@ -217,6 +235,15 @@ impl Method {
     pub fn averages(&self) -> Option<Vector> {
         let mean = |vector: &&Vector| matches!(vector, Vector::Mean | Vector::Gradient);
         self.vectors.iter().find(mean).copied()
+    }
+
+    /// Number of [weights](Snapshot::weights) that a vector of `layout` from `source` has.
+    pub fn weights_of(&self, source: Source, layout: &Layout) -> usize {
+        match (self.weights, source) {
+            (Some(WeightPer::Model), Source::Sum { .. }) => 1,
+            (Some(WeightPer::Layer), Source::Sum { .. }) => layout.layers().len(),
+            _ => 0,
+        }
     }
 
     /// Whether workers share gradients and not parameters.

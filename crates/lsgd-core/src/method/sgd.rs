@@ -37,6 +37,7 @@ impl Method {
             loss_window,
             max_staleness: Scoped::both(u64::MAX),
             batch_norm: BatchNorm::Own,
+            weights: None,
         }
     }
 }

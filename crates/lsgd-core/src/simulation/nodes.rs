@@ -101,7 +101,7 @@ impl<F: Fleet> Simulation<F> {
             }
             return;
         };
-        let bytes = self.wire.vector_bytes(snapshot.layout());
+        let bytes = self.wire.bytes_of(&snapshot);
         let at = self.network.fetch(self.now, holder, node, bytes);
         self.at(at, Due::Fetched(node, digest, snapshot));
     }

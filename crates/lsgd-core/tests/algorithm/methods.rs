@@ -5,8 +5,8 @@ use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamWConfig, ModuleOptimizer, SgdConfig};
 use lsgd_core::{
     Candidate, Delivered, Event, LeaderConfig, LeaderSgd, LocalLeader, MeetingConfig, Method,
-    MethodError, Mode, OuterStep, Periods, Rank, Report, Snapshot, Source, Vector, WindowLoss,
-    Worker, elect,
+    MethodError, Mode, OuterStep, Periods, Rank, Report, Snapshot, Source, Vector, WeightPer,
+    WindowLoss, Worker, elect,
 };
 use serde::Deserialize;
 use std::sync::Arc;
@@ -63,6 +63,7 @@ impl Case {
             loss_window: self.loss_window,
             ..config()
         };
+        let grawa = |per| Method::grawa(meetings, per, self.local_pull, self.global_pull);
         let method = match self.method.as_str() {
             "sgd" => Ok(Method::sgd(self.loss_window)),
             "data_parallel" => Method::data_parallel(self.loss_window, meetings.batch_norm),
@@ -71,6 +72,8 @@ impl Case {
             "diloco" => Method::diloco("diloco", meetings, outer(true)),
             "slowmo" => Method::diloco("slowmo", meetings, outer(false)),
             "leader_mean" => Method::leader_mean(meetings, self.leader_weight),
+            "grawa" => grawa(WeightPer::Model),
+            "grawa_layers" => grawa(WeightPer::Layer),
             "lsgd_plus" => Method::lsgd_plus(&leader, self.leader_weight),
             other => panic!("no method {other}"),
         };
@@ -128,7 +131,7 @@ fn cases(fits: impl Fn(&Case) -> bool) -> Vec<Case> {
 #[test]
 fn one_node() {
     let cases = cases(|case| case.nodes == 1);
-    assert_eq!(cases.len(), 14);
+    assert_eq!(cases.len(), 16);
     for case in cases {
         let leader = LocalLeader::new(0, case.workers, case.method(), Mode::Sync).expect("sync");
         let mut node = Node::new(leader, |line| case.worker(line));
@@ -143,7 +146,7 @@ fn one_node() {
 #[test]
 fn several_nodes() {
     let cases = cases(|case| case.nodes > 1);
-    assert_eq!(cases.len(), 7);
+    assert_eq!(cases.len(), 9);
     for case in cases {
         let node = |number| {
             let leader = LocalLeader::new(number, case.workers, case.method(), Mode::Sync);
@@ -375,7 +378,9 @@ fn exchanges_are_of_the_vectors_that_a_method_declares() {
         let expected = match method.averages() {
             Some(vector) => {
                 let count = case.steps / method.periods().local;
-                vec![(vector, 8 * u64::from(case.workers)); count as usize]
+                // Two values of 4 bytes, and a weight where workers count differently.
+                let bytes = if case.method == "grawa" { 12 } else { 8 };
+                vec![(vector, bytes * u64::from(case.workers)); count as usize]
             }
             None => Vec::new(),
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::module::{Module, Param};
-use burn::nn::LinearConfig;
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::Tensor;
 use lsgd_core::{Layout, Rank, Refusal, Snapshot, Source, is_buffer, read, write};
 use proptest::collection::vec;
@@ -225,4 +225,89 @@ fn buffers_are_known_by_name() {
 #[test]
 fn bytes_are_four_a_value() {
     assert_eq!(snapshot(0, 1, &[0.0; 5]).bytes(), 20);
+}
+
+#[derive(Module, Debug)]
+struct Pair {
+    first: Linear,
+    second: Linear,
+}
+
+/// A worker's four parameters, two in each of two layers, and its weights.
+fn weighted(x: [f32; 4], weights: &[f32]) -> Snapshot {
+    let linear = || LinearConfig::new(1, 1).init(&device());
+    let pair = Pair {
+        first: linear(),
+        second: linear(),
+    };
+    let layout = Layout::of(&pair);
+    assert_eq!(layout.layers(), [0..2, 2..4]);
+    let weight = |value: usize| match weights {
+        [one] => *one,
+        _ => weights[value / 2],
+    };
+    let products = (0..4).map(|value| x[value] * weight(value)).collect();
+    let source = snapshot(0, 1, &[0.0]).source();
+    let all = Snapshot::new(layout, source, products, Vec::new()).expect("four values");
+    all.with_weights(weights.to_vec()).expect("one or two")
+}
+
+/// A weighted mean has the weights of the model, or of each layer, and is a vector like any other.
+#[test]
+fn a_weighted_mean_is_divided_by_the_weights() {
+    let by_model = [
+        weighted([8.0, 4.0, 0.0, 2.0], &[3.0]),
+        weighted([0.0, 8.0, 4.0, 6.0], &[1.0]),
+    ];
+    let mean = Snapshot::mean(&by_model).expect("finite").expect("two");
+    assert_eq!(mean.parameters(), [6.0, 5.0, 1.0, 3.0]);
+    let by_layer = [
+        weighted([8.0, 4.0, 0.0, 2.0], &[3.0, 1.0]),
+        weighted([0.0, 8.0, 4.0, 6.0], &[1.0, 3.0]),
+    ];
+    let mean = Snapshot::mean(&by_layer).expect("finite").expect("two");
+    assert_eq!(mean.parameters(), [6.0, 5.0, 3.0, 5.0]);
+    assert_eq!(mean.source(), Source::Mean { workers: 2 });
+    assert_eq!((mean.weights(), mean.values()), (&[][..], 4));
+    assert_eq!(by_layer[0].values(), 6);
+    assert_ne!(by_layer[0].digest(), by_model[0].digest());
+}
+
+#[test]
+fn weights_that_make_no_sense_are_refused() {
+    let good = weighted([1.0; 4], &[2.0, 2.0]);
+    let three = good.clone().with_weights(vec![1.0; 3]);
+    let (expected, found) = (2, 3);
+    assert_eq!(three.err(), Some(Refusal::Length { expected, found }));
+    let one = weighted([1.0; 4], &[2.0]);
+    let (expected, found) = (2, 1);
+    let mixed = Snapshot::sum([&good, &one]);
+    assert_eq!(mixed.err(), Some(Refusal::Length { expected, found }));
+    for unfit in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let unfit = good.clone().with_weights(vec![1.0, unfit]).expect("two");
+        let refused = unfit.check(good.layout());
+        assert_eq!(refused, Err(Refusal::Weight { index: 1 }));
+        assert!(Snapshot::mean([&good, &unfit]).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Rounded to bf16, a weighted mean keeps its scale: values off by what rounding them alone would
+    /// do, and by how much the weights' rounding moves it between the workers.
+    #[test]
+    fn a_rounded_weighted_mean_keeps_its_scale(
+        x in (-8.0..8.0_f32, -8.0..8.0_f32),
+        w in (1e-6..1e6_f32, 1e-6..1e6_f32),
+    ) {
+        let parts = [weighted([x.0; 4], &[w.0, w.1]), weighted([x.1; 4], &[w.1, w.0])];
+        let exact = Snapshot::mean(&parts).expect("finite").expect("two");
+        let rounded = parts.map(|part| part.rounded_to_bf16().expect("small").0);
+        let mean = Snapshot::mean(&rounded).expect("finite").expect("two");
+        let largest = x.0.abs().max(x.1.abs());
+        for (a, b) in exact.parameters().iter().zip(mean.parameters()) {
+            prop_assert!((a - b).abs() <= largest / 64.0, "{} and {}", a, b);
+        }
+    }
 }

@@ -1,21 +1,27 @@
-//! A vector's values as bytes on the wire: little endian, parameters first, then buffers.
+//! A vector's values as bytes on the wire: little endian, parameters first, then buffers, then
+//! weights where it has any.
 
 use half::bf16;
 use lsgd_core::{Layout, Snapshot, Wire};
 use std::io::{self, Read};
 use std::ops::Range;
 
-/// The values of `range`, parameters first, then buffers, as bytes. `None` when the snapshot
-/// has not that many.
+/// The values of `range` as bytes. `None` when the snapshot has not that many.
 pub(crate) fn encode(wire: Wire, snapshot: &Snapshot, range: Range<usize>) -> Option<Vec<u8>> {
-    if range.start > range.end || range.end > values_of(snapshot.layout()) {
+    if range.start > range.end || range.end > snapshot.values() {
         return None;
     }
     let mut bytes = Vec::with_capacity(range.len() * wire.width());
-    for part in parts(snapshot.parameters().len(), &range)
-        .zip([snapshot.parameters(), snapshot.buffers()])
-        .map(|(range, values)| &values[range])
+    let vectors = [
+        snapshot.parameters(),
+        snapshot.buffers(),
+        snapshot.weights(),
+    ];
+    for (part, values) in parts(vectors.map(<[f32]>::len), &range)
+        .into_iter()
+        .zip(vectors)
     {
+        let part = &values[part];
         match wire {
             Wire::F32 if cfg!(target_endian = "little") => {
                 bytes.extend_from_slice(bytemuck::cast_slice(part));
@@ -30,46 +36,52 @@ pub(crate) fn encode(wire: Wire, snapshot: &Snapshot, range: Range<usize>) -> Op
     Some(bytes)
 }
 
-/// Number of values in a vector of `layout`.
-pub(crate) fn values_of(layout: &Layout) -> usize {
-    layout.parameter_len() + layout.buffer_len()
+/// The parts of `range` among vectors of these lengths, one after another.
+fn parts(lengths: [usize; 3], range: &Range<usize>) -> [Range<usize>; 3] {
+    let mut begin = 0;
+    lengths.map(|length| {
+        let within = |at: usize| at.clamp(begin, begin + length) - begin;
+        let part = within(range.start)..within(range.end);
+        begin += length;
+        part
+    })
 }
 
-/// The part of `range` among the first `parameters` values, and the part in what follows them.
-fn parts(parameters: usize, range: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let first = range.start.min(parameters)..range.end.min(parameters);
-    let second = range.start.saturating_sub(parameters)..range.end.saturating_sub(parameters);
-    [first, second].into_iter()
-}
-
-/// The values of a vector while they arrive. Its memory is what the layout says, whatever comes.
+/// The values of a vector while they arrive. Its memory is what layout and method say, whatever comes.
 pub(crate) struct Arriving {
     wire: Wire,
     pub parameters: Vec<f32>,
     pub buffers: Vec<f32>,
+    pub weights: Vec<f32>,
 }
 
 impl Arriving {
-    /// Room for a vector of `layout`.
-    pub fn new(wire: Wire, layout: &Layout) -> Self {
+    /// Room for a vector of `layout` with so many weights.
+    pub fn new(wire: Wire, layout: &Layout, weights: usize) -> Self {
         Self {
             wire,
             parameters: vec![0.0; layout.parameter_len()],
             buffers: vec![0.0; layout.buffer_len()],
+            weights: vec![0.0; weights],
         }
+    }
+
+    /// Number of values.
+    pub fn values(&self) -> usize {
+        self.parameters.len() + self.buffers.len() + self.weights.len()
     }
 
     /// Takes the values of `range` from `bytes`, which must hold them all.
     pub fn take(&mut self, range: &Range<usize>, mut bytes: impl Read) -> io::Result<()> {
         let wire = self.wire;
-        let [first, second] = {
-            let mut parts = parts(self.parameters.len(), range);
-            [parts.next(), parts.next()].map(Option::unwrap_or_default)
-        };
-        let beyond = || io::Error::new(io::ErrorKind::InvalidInput, "values beyond the vector");
-        let first = self.parameters.get_mut(first).ok_or_else(beyond)?;
-        let second = self.buffers.get_mut(second).ok_or_else(beyond)?;
-        for values in [first, second] {
+        let vectors = [&mut self.parameters, &mut self.buffers, &mut self.weights];
+        let lengths = [0, 1, 2].map(|vector: usize| vectors[vector].len());
+        if range.start > range.end || range.end > lengths.iter().sum() {
+            let beyond = "values beyond the vector";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, beyond));
+        }
+        for (part, vector) in parts(lengths, range).into_iter().zip(vectors) {
+            let values = &mut vector[part];
             match wire {
                 Wire::F32 => read_f32(values, &mut bytes)?,
                 Wire::Bf16 => read_bf16(values, &mut bytes)?,
@@ -78,9 +90,10 @@ impl Arriving {
         Ok(())
     }
 
-    /// Position of the first value that is NaN or infinite, parameters first, then buffers.
+    /// Position of the first value that is NaN or infinite.
     pub fn first_not_finite(&self) -> Option<usize> {
         let values = self.parameters.iter().chain(&self.buffers);
+        let values = values.chain(&self.weights);
         values
             .enumerate()
             .find_map(|(index, value)| (!value.is_finite()).then_some(index))

@@ -13,7 +13,7 @@ use zenoh::Wait;
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::query::{ConsolidationMode, Reply};
 
-use super::codec::{Arriving, values_of};
+use super::codec::Arriving;
 use super::error::{FetchError, HolderFault};
 use super::messages::ChunkRequest;
 use super::shared::{Event, Shared, lock};
@@ -34,6 +34,8 @@ pub struct Wanted {
     pub digest: SnapshotDigest,
     /// Where it comes from, for the snapshot that is made of it.
     pub source: Source,
+    /// Number of its [weights](Snapshot::weights).
+    pub weights: usize,
     /// The nodes that have it, from 0, in the order in which to ask them.
     pub holders: Vec<u32>,
 }
@@ -58,6 +60,7 @@ impl Fetches {
         let Wanted {
             digest,
             source,
+            weights,
             holders,
         } = wanted;
         let shared = &this.shared;
@@ -80,20 +83,23 @@ impl Fetches {
         drop(under_way);
         let fetches = this.clone();
         let thread = thread::Builder::new().name(String::from("fetch"));
-        if thread.spawn(move || fetches.run(digest, source)).is_err() {
+        if thread
+            .spawn(move || fetches.run(digest, source, weights))
+            .is_err()
+        {
             lock(&this.under_way).remove(&digest);
             let told = vec![(shared.own.node, HolderFault::NoThread)];
             shared.send(Event::Fetched(digest, Err(FetchError { digest, told })));
         }
     }
 
-    fn run(&self, digest: SnapshotDigest, source: Source) {
+    fn run(&self, digest: SnapshotDigest, source: Source, weights: usize) {
         let mut told = Vec::new();
         let outcome = loop {
             let Some(holder) = self.next_holder(&digest) else {
                 break Err(FetchError { digest, told });
             };
-            match self.fetch_from(holder, digest, source) {
+            match self.fetch_from(holder, digest, source, weights) {
                 Ok(snapshot) => break Ok((Arc::new(snapshot), holder)),
                 Err(fault) => told.push((holder, fault)),
             }
@@ -121,12 +127,13 @@ impl Fetches {
         holder: u32,
         digest: SnapshotDigest,
         source: Source,
+        weights: usize,
     ) -> Result<Snapshot, HolderFault> {
         let shared = &self.shared;
         let life = shared.life_of(holder).ok_or(HolderFault::Absent)?;
         let key = shared.keys.vector(holder, life);
-        let total = values_of(&shared.layout);
-        let mut vector = Arriving::new(shared.wire, &shared.layout);
+        let mut vector = Arriving::new(shared.wire, &shared.layout, weights);
+        let total = vector.values();
         let (answers, inbox) = mpsc::channel();
         let mut asked = 0;
         let mut in_flight = 0;
@@ -155,14 +162,14 @@ impl Fetches {
         let Arriving {
             parameters,
             buffers,
+            weights,
             ..
         } = vector;
-        let snapshot =
-            Snapshot::new(shared.layout.clone(), source, parameters, buffers).map_err(|why| {
-                HolderFault::Refused {
-                    why: why.to_string(),
-                }
-            })?;
+        let snapshot = Snapshot::new(shared.layout.clone(), source, parameters, buffers);
+        let snapshot = snapshot.and_then(|snapshot| snapshot.with_weights(weights));
+        let snapshot = snapshot.map_err(|why| HolderFault::Refused {
+            why: why.to_string(),
+        })?;
         let found = snapshot.digest();
         if found != digest {
             return Err(HolderFault::Digest { found });

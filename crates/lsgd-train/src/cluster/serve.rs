@@ -85,7 +85,7 @@ fn answer(shared: &Shared, request: &ChunkRequest, query: &Query) {
     let Some(snapshot) = shared.board.get(&request.digest) else {
         return refuse(query, "it does not have that vector");
     };
-    let values = snapshot.parameters().len() + snapshot.buffers().len();
+    let values = snapshot.values();
     let bytes = match request.range(values) {
         Ok(range) => encode(shared.wire, &snapshot, range),
         Err(why) => {

@@ -47,6 +47,8 @@ const METHODS: &[&str] = &[
     "lsgd",
     "lsgd_plus",
     "leader_mean",
+    "grawa",
+    "grawa_layers",
 ];
 
 /// Each key as `table.key`.

@@ -272,6 +272,10 @@ pub enum MethodName {
     LsgdPlus,
     /// All move to a point between mean and leader.
     LeaderMean,
+    /// Pulled to a mean in which workers of small gradients count more.
+    Grawa,
+    /// The same, layer by layer.
+    GrawaLayers,
 }
 
 impl MethodName {
@@ -287,6 +291,8 @@ impl MethodName {
             MethodName::Lsgd => "lsgd",
             MethodName::LsgdPlus => "lsgd_plus",
             MethodName::LeaderMean => "leader_mean",
+            MethodName::Grawa => "grawa",
+            MethodName::GrawaLayers => "grawa_layers",
         }
     }
 

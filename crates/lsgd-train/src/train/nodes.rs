@@ -300,6 +300,10 @@ impl Driver {
                 Action::Fetch { vector, holders } => self.link.fetch(Wanted {
                     digest: vector.digest,
                     source: vector.source,
+                    weights: self
+                        .setup
+                        .method
+                        .weights_of(vector.source, &self.setup.layout),
                     holders,
                 }),
                 Action::Deliver(delivered) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use lsgd_core::{
     FinalPull, Layout, LeaderConfig, MeetingConfig, Method, MethodError, Mode, OuterStep, Periods,
-    Rank, Snapshot, Source,
+    Rank, Snapshot, Source, WeightPer,
 };
 use lsgd_models::{ModelConfig, ModelKind};
 
@@ -185,6 +185,7 @@ fn method(config: &MethodConfig, steps: Option<u64>) -> Result<Method, MethodErr
         momentum: config.outer_momentum,
         nesterov,
     };
+    let grawa = |per| Method::grawa(meetings, per, config.local_pull, config.global_pull);
     match config.name {
         MethodName::Sgd => Ok(Method::sgd(config.loss_window)),
         MethodName::DataParallel => Method::data_parallel(config.loss_window, batch_norm),
@@ -195,6 +196,8 @@ fn method(config: &MethodConfig, steps: Option<u64>) -> Result<Method, MethodErr
         MethodName::Lsgd => Method::lsgd(&leader),
         MethodName::LsgdPlus => Method::lsgd_plus(&leader, config.leader_weight),
         MethodName::LeaderMean => Method::leader_mean(meetings, config.leader_weight),
+        MethodName::Grawa => grawa(WeightPer::Model),
+        MethodName::GrawaLayers => grawa(WeightPer::Layer),
     }
 }
 

@@ -124,6 +124,7 @@ impl Node {
         self.link.fetch(Wanted {
             digest,
             source,
+            weights: 0,
             holders,
         });
     }
@@ -201,7 +202,7 @@ pub fn snapshot(seed: u32) -> Arc<Snapshot> {
 }
 
 pub fn bytes_of(snapshot: &Snapshot, wire: Wire) -> u64 {
-    wire.vector_bytes(snapshot.layout())
+    wire.bytes_of(snapshot)
 }
 
 pub fn status(node: u32, sequence: u64) -> Status {

@@ -64,6 +64,11 @@ fn nodes_have_the_bits_of_one_process_that_simulates_them() {
             "lsgd_plus",
             &["method.name=lsgd_plus", "method.local_prox=0.2"],
         ),
+        ("grawa", &["method.name=grawa"]),
+        (
+            "grawa_layers",
+            &["method.name=grawa_layers", "cluster.wire=bf16"],
+        ),
         (
             "averaged",
             &[
