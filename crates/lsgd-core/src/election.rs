@@ -122,6 +122,13 @@ pub enum Reason {
         /// The loss they share.
         loss: f64,
     },
+    /// It led before, and no loss is lower than its own by the margin.
+    Stays {
+        /// The leader's mean loss.
+        loss: f64,
+        /// The lowest mean loss.
+        lowest: f64,
+    },
     /// No other candidate may lead.
     OnlyEligible {
         /// The leader's mean loss.
@@ -148,6 +155,25 @@ pub struct Election {
 /// its loss is not finite, or its report is older than `max_staleness`. The order of `candidates`
 /// does not matter.
 pub fn elect(candidates: &[Candidate], max_staleness: u64) -> Election {
+    elect_or_keep(candidates, max_staleness, None)
+}
+
+/// Who led before, and by how much a loss has to be lower than its own for another to lead.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Incumbent {
+    /// Who led.
+    pub rank: Rank,
+    /// The margin, as a share of its loss, in [0, 1).
+    pub margin: f64,
+}
+
+/// As [`elect`], but an incumbent that may lead does so while no loss is lower than its own by the
+/// margin: noise in the losses then changes leaders less often.
+pub fn elect_or_keep(
+    candidates: &[Candidate],
+    max_staleness: u64,
+    incumbent: Option<Incumbent>,
+) -> Election {
     let mut excluded = Vec::new();
     let mut eligible = Vec::new();
     for candidate in candidates {
@@ -159,7 +185,14 @@ pub fn elect(candidates: &[Candidate], max_staleness: u64) -> Election {
     excluded.sort_by_key(|(rank, _)| *rank);
     eligible.sort_by(|(a, first), (b, second)| a.total_cmp(b).then(first.cmp(second)));
 
+    let kept = incumbent.and_then(|Incumbent { rank, margin }| {
+        let (lowest, first) = *eligible.first()?;
+        let (loss, _) = *eligible.iter().find(|(_, eligible)| *eligible == rank)?;
+        let stays = first != rank && lowest > loss - margin * loss.abs();
+        stays.then_some((rank, loss, lowest))
+    });
     let (leader, reason) = match eligible.as_slice() {
+        _ if let Some((rank, loss, lowest)) = kept => (Some(rank), Reason::Stays { loss, lowest }),
         [] => (None, Reason::NobodyEligible),
         [(loss, rank)] => (Some(*rank), Reason::OnlyEligible { loss: *loss }),
         [(loss, rank), (next, _), ..] if loss == next => {

@@ -68,6 +68,9 @@ pub enum Message {
     /// A vector: the snapshot the worker was asked to publish, its part of a mean, or what it adds
     /// to the centre; or why it could not be read.
     Publish(Vector, Result<Arc<Snapshot>, Refusal>),
+    /// The parameters that the worker begins with, where the method has a centre: the first worker's
+    /// are where that begins.
+    Begin(Arc<Snapshot>),
     /// Asks for the centre as it is.
     WantCentre,
     /// The worker did not move toward what an exchange delivered.

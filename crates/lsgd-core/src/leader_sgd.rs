@@ -10,7 +10,7 @@ use crate::method::BatchNorm;
 use crate::module::{Change, gradient_squares, read, read_gradients, replace_gradients};
 use crate::{
     Adoption, Delivered, Exchange, Layout, LossWindow, Meeting, Message, Method, Mode, Move, Order,
-    Refusal, Report, Rule, Scope, Snapshot, Source, Vector, WindowLoss,
+    Refusal, Report, Rule, Scope, Snapshot, Source, Told, Vector, Visit, WindowLoss,
 };
 
 /// What the worker does next.
@@ -46,6 +46,8 @@ pub struct LeaderSgd {
     layout: Option<Arc<Layout>>,
     step: u64,
     window: LossWindow,
+    /// The loss on the probe, where workers are ranked by it and it was told.
+    probed: Option<f64>,
     rule: Box<dyn Rule>,
     /// The step that waits for the mean gradient, where workers share gradients.
     held: Option<Held>,
@@ -80,6 +82,7 @@ impl LeaderSgd {
         Self {
             inner,
             window: LossWindow::new(method.loss_window),
+            probed: None,
             rule: method.rule(),
             held: None,
             method,
@@ -100,6 +103,17 @@ impl LeaderSgd {
     /// takes. A worker whose last `loss_window` losses are not known never leads.
     pub fn observe(&mut self, loss: f32) {
         self.window.push(loss);
+    }
+
+    /// Whether it wants to know the loss on the [probe](crate::Objective::probe) now: where workers are
+    /// ranked by it, every tau steps.
+    pub fn wants_probe(&self) -> bool {
+        self.method.probes() && self.method.periods.due(self.step).local
+    }
+
+    /// Tells the loss on the probe of the module as it is after the last gradient step.
+    pub fn observe_probe(&mut self, loss: f64) {
+        self.probed = Some(loss);
     }
 
     /// The inner optimizer's step, then the pulls that are due; waits for peers if the connection
@@ -195,12 +209,21 @@ impl LeaderSgd {
         self.window.loss()
     }
 
+    /// What ranks the worker: the mean training loss over the window, or the loss on the probe.
+    fn score(&self) -> WindowLoss {
+        match (self.method.probes(), self.probed) {
+            (false, _) => self.window.loss(),
+            (true, Some(loss)) => WindowLoss::Mean(loss),
+            (true, None) => WindowLoss::Filling { have: 0, need: 1 },
+        }
+    }
+
     /// How the worker does, as its peers are told.
     pub fn report(&self) -> Report {
         Report {
             rank: self.exchange.rank(),
             step: self.step,
-            loss: self.window.loss(),
+            loss: self.score(),
             joined: true,
         }
     }
@@ -220,10 +243,16 @@ impl LeaderSgd {
     fn begin<M: Module>(&mut self, module: &M) -> Arc<Layout> {
         let layout = Layout::of(module);
         self.layout = Some(layout.clone());
-        if self.rule.wants_start()
+        let has_centre = self.method.has_centre();
+        if (has_centre || self.rule.wants_start())
             && let Ok(start) = self.read(module, &layout)
         {
-            self.rule.begin(start);
+            if has_centre {
+                self.exchange.send(Message::Begin(start.clone()));
+            }
+            if self.rule.wants_start() {
+                self.rule.begin(start);
+            }
         }
         layout
     }
@@ -257,8 +286,53 @@ impl LeaderSgd {
             let own = own.map(|own| self.rule.bring(own));
             self.exchange.send(Message::Publish(vector, own));
         }
+        if self.method.has_centre() && self.method.periods.due(self.step).local {
+            self.visit_centre(module, layout);
+        }
         if meets {
             self.phase = Phase::Waiting;
+        }
+    }
+
+    /// Says to the node's centre what the method says.
+    fn visit_centre<M: Module>(&mut self, module: &M, layout: &Arc<Layout>) {
+        let step = self.step;
+        let own = match self.read(module, layout) {
+            Ok(own) => own,
+            Err(why) => return self.exchange.send(Message::Refused { step, why }),
+        };
+        let visit = self.rule.visit(own);
+        if let Visit::Bring(addition) = &visit {
+            let addition = Ok(addition.clone());
+            self.exchange
+                .send(Message::Publish(Vector::Centre, addition));
+        }
+        if !matches!(visit, Visit::Stay) {
+            self.exchange.send(Message::WantCentre);
+        }
+    }
+
+    /// Does what the method does with the node's centre.
+    fn take_centre<M: Module>(
+        &mut self,
+        centre: Arc<Snapshot>,
+        module: M,
+        layout: &Arc<Layout>,
+    ) -> M {
+        if self.checked(std::iter::once(&centre), layout).is_none() {
+            return module;
+        }
+        let Ok(own) = self.read(&module, layout) else {
+            return module;
+        };
+        let Told { go, bring } = self.rule.told(own, centre);
+        if let Some(addition) = bring {
+            self.exchange
+                .send(Message::Publish(Vector::Centre, Ok(addition)));
+        }
+        match go {
+            Some(go) => self.go(go, Scope::Local, module, layout),
+            None => module,
         }
     }
 
@@ -275,7 +349,7 @@ impl LeaderSgd {
                 }
                 self.adopt(adoption, module, layout)
             }
-            Order::Centre(_) => module,
+            Order::Centre(centre) => self.take_centre(centre, module, layout),
             Order::Close => {
                 self.phase = Phase::Closed;
                 module
@@ -335,9 +409,15 @@ impl LeaderSgd {
             step: self.step,
             scope,
         };
-        let Some(Move { target, strength }) = self.rule.meet(at, delivered) else {
-            return module;
-        };
+        match self.rule.meet(at, delivered) {
+            Some(go) => self.go(go, scope, module, layout),
+            None => module,
+        }
+    }
+
+    /// Moves the module, and tells the peers.
+    fn go<M: Module>(&mut self, go: Move, scope: Scope, module: M, layout: &Layout) -> M {
+        let Move { target, strength } = go;
         // One that was made of what was delivered may still be too large to be finite.
         if self.checked(std::iter::once(&target), layout).is_none() {
             return module;

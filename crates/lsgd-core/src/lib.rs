@@ -76,13 +76,17 @@ mod local_leader;
 mod loss_window;
 mod method;
 mod module;
+mod refusal;
 mod schedule;
 mod simulation;
 mod snapshot;
 mod status;
 mod worker;
 
-pub use election::{Candidate, Election, Exclusion, Rank, Reason, Report, WindowLoss, elect};
+pub use election::{
+    Candidate, Election, Exclusion, Incumbent, Rank, Reason, Report, WindowLoss, elect,
+    elect_or_keep,
+};
 pub use event::{Event, Lost};
 pub use exchange::{Adoption, Delivered, Exchange, Message, Mode, Order, Scope, Vector};
 pub use global_leader::{Action, Fetched, GlobalLeader, Membership, Wire};
@@ -93,11 +97,12 @@ pub use local_leader::{Bid, LocalLeader};
 pub use loss_window::LossWindow;
 pub use method::{
     BatchNorm, FinalPull, LeaderConfig, Meeting, MeetingConfig, Method, MethodError, Move,
-    OuterStep, Rule, WeightPer,
+    OuterStep, Rule, Told, Visit, WeightPer,
 };
 pub use module::{read, write};
+pub use refusal::{Refusal, ShortDigest};
 pub use schedule::{Due, Periods, Trigger};
 pub use simulation::{Fleet, SimulatedLink, SimulatedTraffic, Simulation, SimulationConfig, Turn};
-pub use snapshot::{Refusal, ShortDigest, Snapshot, SnapshotDigest, Source};
+pub use snapshot::{Snapshot, SnapshotDigest, Source};
 pub use status::{Basis, Offer, Offered, Phase, Status};
 pub use worker::{Objective, Worker};

@@ -19,6 +19,17 @@ pub trait Objective<M> {
     /// Whatever keeps a batch from being had; the step is then not taken.
     fn gradients(&mut self, module: &M, step: u64) -> Result<(f32, GradientsParams), Self::Error>;
 
+    /// The loss of `module` on the probe: examples that all workers of a run have in common and none
+    /// trains on, by which [`Method::ranked_by_probe`](crate::Method::ranked_by_probe) ranks them.
+    /// `None`, as by default, where there are none: the worker then never leads.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the examples from being had.
+    fn probe(&mut self, _module: &M) -> Result<Option<f64>, Self::Error> {
+        Ok(None)
+    }
+
     /// The learning rate of step `step`, from 0.
     fn learning_rate(&self, step: u64) -> f64;
 }
@@ -68,6 +79,11 @@ impl<M: Module, O: Objective<M>> Worker<M, O> {
         self.optimizer.observe(loss);
         if let Some(module) = self.module.take() {
             self.module = Some(self.optimizer.gradient_step(rate, module, gradients));
+        }
+        if self.optimizer.wants_probe()
+            && let Some(loss) = self.objective.probe(present(&self.module))?
+        {
+            self.optimizer.observe_probe(loss);
         }
         Ok(loss)
     }

@@ -88,6 +88,7 @@ fn work(
         name: OptimizerName::Sgd,
         momentum: 0.9,
         nesterov: false,
+        trust: 0.001,
         weight_decay: 5e-4,
     });
     let mut generator = ChaCha8Rng::seed_from_u64(1);

@@ -14,11 +14,17 @@ struct Reference {
     gradients: Vec<[f32; 3]>,
     rates: Vec<f64>,
     weights: BTreeMap<String, Vec<[f32; 3]>>,
+    lars: Vec<[f32; 3]>,
 }
 
 #[derive(Module, Debug)]
 struct Weights {
     weights: Param<Tensor<1>>,
+}
+
+#[derive(Module, Debug)]
+struct Matrix {
+    weights: Param<Tensor<2>>,
 }
 
 fn config(
@@ -32,6 +38,7 @@ fn config(
         momentum,
         nesterov,
         weight_decay,
+        trust: 0.001,
     }
 }
 
@@ -50,14 +57,70 @@ fn every_optimizer_takes_the_steps_that_pytorch_takes() {
     assert_eq!(cases.len(), reference.weights.len());
     for (name, config) in cases {
         let expected = &reference.weights[name];
-        let found = trace(&config, &reference);
-        for (step, (expected, found)) in expected.iter().zip(&found).enumerate() {
-            for (expected, found) in expected.iter().zip(found) {
-                assert!(
-                    (expected - found).abs() <= 2e-6 * expected.abs().max(1.0),
-                    "{name}, step {step}: {found}, PyTorch {expected}"
-                );
-            }
+        assert_close(name, &trace(&config, &reference), expected);
+    }
+}
+
+/// Of matrices; a bias moves as by SGD without decay.
+#[test]
+fn lars_scales_the_rate_of_every_matrix() {
+    let reference: Reference = serde_json::from_str(include_str!("torch/optimizers.json")).unwrap();
+    let config = config(OptimizerName::Lars, 0.9, false, 0.05);
+    let device = Device::flex().autodiff();
+    let start = Tensor::<1>::from_data(reference.start, &device).reshape([3, 1]);
+    let mut module = Matrix {
+        weights: Param::from_tensor(start.detach()).set_require_grad(true),
+    };
+    let mut optimizer = inner(&config);
+    let steps = reference.gradients.iter().zip(&reference.rates);
+    let found: Vec<Vec<f32>> = steps
+        .map(|(gradient, rate)| {
+            let gradient = Tensor::<1>::from_data(*gradient, &device).reshape([3, 1]);
+            let loss = (module.weights.val() * gradient).sum();
+            let gradients = GradientsParams::from_grads(loss.backward(), &module);
+            module = optimizer.step(*rate, module.clone(), gradients);
+            module.weights.val().into_data().iter::<f32>().collect()
+        })
+        .collect();
+    assert_close("lars", &found, &reference.lars);
+
+    // While the rate does not change, momentum is the same before and after it.
+    let plain = self::config(OptimizerName::Sgd, 0.9, false, 0.0);
+    let plain: Vec<[f32; 3]> = trace(&plain, &reference)
+        .iter()
+        .map(|step| [step[0], step[1], step[2]])
+        .collect();
+    let found = trace(&config, &reference);
+    assert_close("lars of a bias", &found[..2], &plain[..2]);
+}
+
+/// A tensor of noughts, or one whose gradient is, takes a plain step.
+#[test]
+fn lars_divides_by_nothing() {
+    let device = Device::flex().autodiff();
+    let config = config(OptimizerName::Lars, 0.0, false, 0.0);
+    for (start, gradient, end) in [(0.0, 0.5, -0.5), (2.0, 0.0, 2.0)] {
+        let weights = Tensor::<2>::full([2, 2], start, &device);
+        let module = Matrix {
+            weights: Param::from_tensor(weights),
+        };
+        let loss = (module.weights.val().mul_scalar(gradient)).sum();
+        let gradients = GradientsParams::from_grads(loss.backward(), &module);
+        let module = inner(&config).step(1.0, module, gradients);
+        let found: Vec<f32> = module.weights.val().into_data().iter::<f32>().collect();
+        assert_eq!(found, [end; 4]);
+    }
+}
+
+#[track_caller]
+fn assert_close(name: &str, found: &[Vec<f32>], expected: &[[f32; 3]]) {
+    assert_eq!(found.len(), expected.len());
+    for (step, (expected, found)) in expected.iter().zip(found).enumerate() {
+        for (expected, found) in expected.iter().zip(found) {
+            assert!(
+                (expected - found).abs() <= 2e-6 * expected.abs().max(1.0),
+                "{name}, step {step}: {found}, not {expected}"
+            );
         }
     }
 }

@@ -187,6 +187,11 @@ impl<M: Module, O: Objective<M>> Node<M, O> {
         self.seats.iter().flatten().map(|seat| &seat.worker)
     }
 
+    /// The workers that are left, once nobody drives them any more.
+    pub fn into_workers(self) -> impl Iterator<Item = Worker<M, O>> {
+        self.seats.into_iter().flatten().map(|seat| seat.worker)
+    }
+
     /// What worker `worker` said last.
     pub fn next(&self, worker: usize) -> Option<Next> {
         self.seats.get(worker)?.as_ref().map(|seat| seat.next)

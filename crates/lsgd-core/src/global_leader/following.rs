@@ -2,7 +2,7 @@
 
 use super::offering::{candidate, offered};
 use super::{Fetching, GlobalLeader, Stage};
-use crate::{Candidate, Event, Offered, Scope, Vector, elect};
+use crate::{Candidate, Event, Offered, Scope, Vector};
 
 impl GlobalLeader {
     /// Holds an election when the trigger fires (arXiv 1905.10395, Algorithm 1: `n l tau_G` divides
@@ -13,7 +13,10 @@ impl GlobalLeader {
                 let live = self.peers.training_workers() + u64::from(self.workers);
                 let live = usize::try_from(live).unwrap_or(usize::MAX);
                 if self.trigger.fire(live, self.method.periods.global) {
-                    self.hold_election();
+                    match self.method.has_centre() {
+                        true => self.visit(),
+                        false => self.hold_election(),
+                    }
                 }
             }
             Stage::Fetching(fetching) => {
@@ -47,7 +50,7 @@ impl GlobalLeader {
         offers.extend(own.and_then(|v| Some((node, v, candidate(&v, age)?))));
 
         let candidates: Vec<Candidate> = offers.iter().map(|(_, _, c)| *c).collect();
-        let election = elect(&candidates, self.method.max_staleness.global);
+        let election = self.elect(&candidates);
         let leader = election.leader;
         self.record(Event::Election {
             step: self.step,

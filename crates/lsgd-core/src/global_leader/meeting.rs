@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::offering::{candidate, offered};
 use super::peers::offer_for;
 use super::{Fetching, GlobalLeader, Stage};
-use crate::{Candidate, Event, Lost, Offered, Scope, Snapshot, Vector, elect};
+use crate::{Candidate, Event, Lost, Offered, Scope, Snapshot, Vector};
 
 impl GlobalLeader {
     /// Goes on with the meeting under way, unless others have gone on without this node.
@@ -94,7 +94,7 @@ impl GlobalLeader {
             .filter(|(node, _)| !fetching.failed.contains(&(*node, kind)))
             .filter_map(|(_, vector)| candidate(vector.as_ref()?, 0))
             .collect();
-        let election = elect(&candidates, self.method.max_staleness.global);
+        let election = self.elect(&candidates);
         let leader = election.leader;
         // An election that only waits for its vector is not held again.
         if fetching.elected != Some(leader) {

@@ -18,6 +18,7 @@ mod meeting;
 mod membership;
 mod offering;
 mod peers;
+mod visiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub struct GlobalLeader {
     own: BTreeMap<Vector, Arc<Snapshot>>,
     /// This node's steps per worker when they were offered.
     own_at: u64,
+    /// The node whose centre was visited last.
+    visited: Option<u32>,
     /// The furthest step of its workers at its last bid.
     step: u64,
     workers: u32,
@@ -131,6 +134,7 @@ impl GlobalLeader {
             result: None,
             own: BTreeMap::new(),
             own_at: 0,
+            visited: None,
             step: 0,
             began_waiting: now,
             awaited: BTreeSet::new(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Action, GlobalLeader, Stage, Wire};
 use crate::{
-    Bid, Candidate, Event, Mode, Offer, Offered, Phase, Rank, Refusal, Report, Snapshot, Source,
-    Vector, WindowLoss,
+    Bid, Candidate, Election, Event, Mode, Offer, Offered, Phase, Rank, Refusal, Report, Snapshot,
+    Source, Vector, WindowLoss, elect_or_keep,
 };
 
 impl GlobalLeader {
@@ -32,8 +32,12 @@ impl GlobalLeader {
             Mode::Async => self.offers[0].map_or(0, |offer| offer.round) + 1,
         };
         let leader = leader.filter(|(_, loss)| loss.is_finite());
+        let followed = match self.method.has_centre() {
+            true => Vector::Centre,
+            false => Vector::Snapshot,
+        };
         let brought = [
-            leader.map(|(snapshot, loss)| (Vector::Snapshot, snapshot, loss)),
+            leader.map(|(snapshot, loss)| (followed, snapshot, loss)),
             self.method
                 .averages()
                 .zip(sum)
@@ -109,6 +113,21 @@ impl GlobalLeader {
         }
     }
 
+    /// The leader of all nodes, by their local leaders' candidacies. The node that led last stays by
+    /// the method's margin; all know which, since it is part of what a node begins with.
+    pub(super) fn elect(&self, candidates: &[Candidate]) -> Election {
+        let last = self.delivered.map(|basis| basis.vector.source);
+        let ranks = candidates.iter().map(|candidate| candidate.report.rank);
+        let incumbent = match last {
+            Some(Source::Worker { rank, .. }) => {
+                ranks.into_iter().find(|of_node| of_node.node == rank.node)
+            }
+            _ => None,
+        };
+        let incumbent = self.method.incumbent(incumbent);
+        elect_or_keep(candidates, self.method.max_staleness.global, incumbent)
+    }
+
     /// A vector of this node's is not used.
     pub(super) fn refuse(&mut self, why: Refusal) {
         let step = self.step;
@@ -131,7 +150,10 @@ pub(super) fn offered(offer: &Offer, kind: Vector) -> Option<Offered> {
                 matches!(vector.source, Source::Sum { workers: 1.. }),
             )
         }
-        Vector::Centre => return None,
+        Vector::Centre => {
+            let vector = offer.leader?;
+            (vector, matches!(vector.source, Source::Centre { .. }))
+        }
     };
     (fits && vector.kind == kind).then_some(vector)
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::{
     Adoption, Candidate, Delivered, Event, Layout, Message, Method, MethodError, Mode, Order, Rank,
-    Refusal, Report, Scope, Snapshot, Trigger, Vector, WindowLoss, elect,
+    Refusal, Report, Scope, Snapshot, Trigger, Vector, WindowLoss, elect_or_keep,
 };
 
 /// The state of a node's exchange.
@@ -25,6 +25,8 @@ pub struct LocalLeader {
     members: BTreeMap<u32, Member>,
     /// The worker whose snapshot is awaited, and its mean loss.
     elected: Option<(u32, f64)>,
+    /// Who led last.
+    leader: Option<Rank>,
     trigger: Trigger,
     /// Whether there are other nodes.
     among_nodes: bool,
@@ -68,8 +70,8 @@ pub struct Bid {
     pub taken: u64,
     /// Its live workers.
     pub workers: u32,
-    /// The leader's vector and the mean loss it was elected for; nothing when the method has no
-    /// leader, nobody may lead, or the vector was refused.
+    /// The leader's vector and the mean loss it was elected for, or the node's centre; nothing when the
+    /// method has neither, nobody may lead, or the vector was refused.
     pub leader: Option<(Arc<Snapshot>, f64)>,
     /// The sum over its workers; nothing when the method has no mean, or a vector was refused.
     pub sum: Option<Arc<Snapshot>>,
@@ -90,6 +92,7 @@ impl LocalLeader {
             layout: None,
             members: (0..workers).map(|w| (w, Member::default())).collect(),
             elected: None,
+            leader: None,
             trigger: Trigger::default(),
             among_nodes: false,
             start: 0,
@@ -140,6 +143,7 @@ impl LocalLeader {
         match message {
             Message::Report { report, buffers } => self.report(worker, report, buffers),
             Message::Publish(vector, snapshot) => self.publish(worker, vector, snapshot),
+            Message::Begin(start) => self.begin_centre(worker, start),
             Message::WantCentre => self.answer_centre(worker),
             Message::Refused { step, why } => self.record_refusal(worker, step, why),
             Message::Adopted {
@@ -182,9 +186,15 @@ impl LocalLeader {
         }
     }
 
-    /// An exchange between nodes is over: workers move to what it delivered, if anything. In `sync`
-    /// it answers this node's bid.
+    /// An exchange between nodes is over: workers move to what it delivered, if anything, or the
+    /// centre does where the method has one. In `sync` it answers this node's bid.
     pub fn adopt_global(&mut self, delivered: Delivered) {
+        if self.method.has_centre() {
+            if let Some(other) = &delivered.leader {
+                self.meet_centre(other);
+            }
+            return;
+        }
         let adoption = match self.mode {
             Mode::Sync => self.pending.take(),
             Mode::Async => (!delivered.is_empty()).then(Adoption::default),
@@ -246,7 +256,10 @@ impl LocalLeader {
                     None => {
                         let period = self.method.periods.local;
                         if self.trigger.fire(self.members.len(), period) {
-                            self.hold_election();
+                            match self.method.has_centre() {
+                                true => self.bid_centre(),
+                                false => self.hold_election(),
+                            }
                         }
                     }
                 }
@@ -291,7 +304,10 @@ impl LocalLeader {
                 })
             })
             .collect();
-        let election = elect(&candidates, self.method.max_staleness.local);
+        let incumbent = self.method.incumbent(self.leader);
+        let longest = self.method.max_staleness.local;
+        let election = elect_or_keep(&candidates, longest, incumbent);
+        self.leader = election.leader.or(self.leader);
         let led = |c: &&Candidate| Some(c.report.rank) == election.leader;
         let elected = candidates.iter().find(led).and_then(|leader| {
             let WindowLoss::Mean(loss) = leader.report.loss else {
@@ -358,7 +374,7 @@ impl LocalLeader {
                     self.deliver_nothing();
                 }
             }
-            Vector::Centre => self.answer_centre(worker),
+            Vector::Centre => {}
         }
     }
 

@@ -10,9 +10,21 @@
 //! keeps it for itself and comes to the same one, so that only the mean crosses between them. Over
 //! several nodes there is a centre for each node's workers, and one for all.
 
+//!
+//! Its asynchronous form (Algorithm 1 there) has a centre that workers come to one by one, each every
+//! tau of its own steps:
+//!
+//! ```text
+//! d      <- beta/W (x - centre)
+//! x      <- x - d
+//! centre <- centre + d
+//! ```
+
 use std::sync::Arc;
 
-use super::{Meeting, MeetingConfig, Method, MethodError, Move, Rule, Scoped, check_strength};
+use super::{
+    Meeting, MeetingConfig, Method, MethodError, Move, Rule, Scoped, Told, Visit, check_strength,
+};
 use crate::{Delivered, Snapshot, Source, Vector};
 
 #[derive(Debug)]
@@ -70,7 +82,67 @@ impl Rule for Elastic {
     }
 }
 
+/// The asynchronous form.
+#[derive(Debug)]
+struct OneByOne {
+    /// beta / W.
+    alpha: f64,
+    /// Whether it waits to be told the centre.
+    asked: bool,
+}
+
+impl Rule for OneByOne {
+    fn anew(&self) -> Box<dyn Rule> {
+        let (alpha, asked) = (self.alpha, false);
+        Box::new(Self { alpha, asked })
+    }
+
+    fn meet(&mut self, _at: Meeting, _delivered: &Delivered) -> Option<Move> {
+        None
+    }
+
+    fn visit(&mut self, _own: Arc<Snapshot>) -> Visit {
+        match std::mem::replace(&mut self.asked, true) {
+            true => Visit::Stay,
+            false => Visit::Ask,
+        }
+    }
+
+    fn told(&mut self, own: Arc<Snapshot>, centre: Arc<Snapshot>) -> Told {
+        self.asked = false;
+        let strength = self.alpha;
+        let d = own.combined(&centre, |x, centre| strength * (x - centre));
+        let target = centre;
+        Told {
+            go: Some(Move { target, strength }),
+            bring: Some(Arc::new(d)),
+        }
+    }
+}
+
 impl Method {
+    /// Elastic averaging SGD, asynchronous, of `workers` workers a node. `beta` is in [0, 1].
+    /// `meetings.periods.local` is tau, the global one how many steps of a worker lie between visits of
+    /// a node's centre to another's.
+    ///
+    /// # Errors
+    ///
+    /// As [`downpour`](Self::downpour), and for a beta outside [0, 1].
+    pub fn easgd_async(
+        meetings: MeetingConfig,
+        beta: f64,
+        workers: u32,
+    ) -> Result<Self, MethodError> {
+        meetings.check_unmet("easgd")?;
+        check_strength("beta", beta)?;
+        let rule = OneByOne {
+            alpha: beta / f64::from(workers.max(1)),
+            asked: false,
+        };
+        let carries = &[Vector::Centre];
+        Ok(Self::of_meetings("easgd", carries, meetings, rule))
+    }
+
     /// Elastic averaging SGD, synchronous. `beta` is in [0, 1]; the paper's is 0.43.
     ///
     /// # Errors

@@ -43,6 +43,20 @@ pub enum MethodError {
         /// The method.
         method: &'static str,
     },
+    /// The method has no mean that could have statistics.
+    #[error(
+        "batch_norm \"mean\" needs all workers to meet, which those of {method} never do; use \"own\""
+    )]
+    NoMean {
+        /// The method.
+        method: &'static str,
+    },
+    /// Workers of the method come to a centre one by one.
+    #[error("{method} cannot run in mode \"sync\": its workers never meet; use \"async\"")]
+    NeverMeets {
+        /// The method.
+        method: &'static str,
+    },
     /// The method needs all workers to meet.
     #[error(
         "{method} cannot run in mode \"async\": a mean of all workers needs all to meet; use \"sync\""

@@ -7,6 +7,9 @@
 //! | [`data_parallel`](Method::data_parallel) | the mean gradient, every step | take their step with it |
 //! | [`local_sgd`](Method::local_sgd) | the mean | move to it |
 //! | [`easgd`](Method::easgd) | the mean | are pulled to a centre, which is pulled to the mean |
+//! | [`easgd_async`](Method::easgd_async) | the centre, to workers one by one | are pulled to it, and it to them |
+//! | [`downpour`](Method::downpour) | the centre, likewise | bring it their steps and move to it |
+//! | [`grawa`](Method::grawa) | a weighted mean | are pulled to it |
 //! | [`diloco`](Method::diloco) | the mean | take an outer step with momentum along it |
 //! | [`lsgd`](Method::lsgd) | the leader | are pulled to it, between exchanges too |
 //! | [`lsgd_plus`](Method::lsgd_plus) | the leader and the mean | are pulled to the leader, between exchanges to a point between the two |
@@ -17,6 +20,7 @@
 
 mod data_parallel;
 mod diloco;
+mod downpour;
 mod easgd;
 mod error;
 mod grawa;
@@ -36,7 +40,7 @@ pub use error::MethodError;
 pub use grawa::WeightPer;
 pub use lsgd::{FinalPull, LeaderConfig};
 
-use crate::{Delivered, Layout, Mode, Periods, Rank, Scope, Snapshot, Source, Vector};
+use crate::{Delivered, Incumbent, Layout, Mode, Periods, Rank, Scope, Snapshot, Source, Vector};
 
 /// What an exchange does with BatchNorm's running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +84,15 @@ impl MeetingConfig {
             BatchNorm::Own | BatchNorm::Mean => Ok(()),
         }
     }
+
+    /// For a method whose workers come to a centre one by one.
+    fn check_unmet(&self, method: &'static str) -> Result<(), MethodError> {
+        self.check_leaderless(method)?;
+        match self.batch_norm {
+            BatchNorm::Mean => Err(MethodError::NoMean { method }),
+            BatchNorm::Own | BatchNorm::Leader => Ok(()),
+        }
+    }
 }
 
 /// A move of a worker's parameters: `x <- x - strength (x - target)`.
@@ -102,6 +115,26 @@ pub struct Meeting {
     pub step: u64,
     /// Which exchange: its node's, or that of all nodes.
     pub scope: Scope,
+}
+
+/// What a worker says to its node's centre, every tau of its steps.
+#[derive(Debug, Clone)]
+pub enum Visit {
+    /// Nothing: it waits to be told the centre since the last visit.
+    Stay,
+    /// It asks for the centre.
+    Ask,
+    /// It adds this to the centre, and asks for what that comes to.
+    Bring(Arc<Snapshot>),
+}
+
+/// What a worker does when it is told its node's centre.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// It moves.
+    pub go: Option<Move>,
+    /// It adds this to the centre.
+    pub bring: Option<Arc<Snapshot>>,
 }
 
 /// What a worker does with what exchanges deliver: the equations of a method.
@@ -135,6 +168,16 @@ pub trait Rule: fmt::Debug + Send + Sync {
 
     /// What the worker does, now that an exchange has delivered something.
     fn meet(&mut self, at: Meeting, delivered: &Delivered) -> Option<Move>;
+
+    /// Where the method has a centre: what the worker, which is at `own`, says to it.
+    fn visit(&mut self, _own: Arc<Snapshot>) -> Visit {
+        Visit::Stay
+    }
+
+    /// Where the method has a centre: what the worker, which is at `own`, does when it is told it.
+    fn told(&mut self, _own: Arc<Snapshot>, _centre: Arc<Snapshot>) -> Told {
+        Told::default()
+    }
 
     /// What it does after every gradient step, in this order.
     fn between(&self) -> [Option<Move>; 2] {
@@ -179,6 +222,10 @@ pub struct Method {
     pub(crate) batch_norm: BatchNorm,
     /// Where workers count differently in a mean, what shares a weight.
     weights: Option<WeightPer>,
+    /// By how much another's loss has to be lower than the leader's, as a share of it.
+    margin: f64,
+    /// Whether workers are ranked by their loss on a probe.
+    probes: bool,
 }
 
 impl Method {
@@ -198,7 +245,42 @@ impl Method {
             max_staleness: Scoped::both(u64::MAX),
             batch_norm: meetings.batch_norm,
             weights: None,
+            margin: 0.0,
+            probes: false,
         }
+    }
+
+    /// With leaders that stay until another's loss is lower by this share of theirs.
+    ///
+    /// # Errors
+    ///
+    /// [`MethodError::Range`] for a margin outside [0, 1).
+    pub fn with_margin(mut self, margin: f64) -> Result<Self, MethodError> {
+        let (key, value, range) = ("margin", margin, "in [0, 1)");
+        match (0.0..1.0).contains(&margin) {
+            true => self.margin = margin,
+            false => return Err(MethodError::Range { key, value, range }),
+        }
+        Ok(self)
+    }
+
+    /// With workers ranked by their loss on a [probe](crate::Objective::probe) instead of that of their
+    /// last training batches.
+    pub fn ranked_by_probe(mut self) -> Self {
+        self.probes = true;
+        self
+    }
+
+    /// Whether workers are ranked by their loss on a probe.
+    pub fn probes(&self) -> bool {
+        self.probes
+    }
+
+    /// Who stays leader, of one that led before.
+    pub(crate) fn incumbent(&self, leader: Option<Rank>) -> Option<Incumbent> {
+        let rank = leader.filter(|_| self.margin > 0.0)?;
+        let margin = self.margin;
+        Some(Incumbent { rank, margin })
     }
 
     /// The method's name in configs and records.
@@ -251,14 +333,22 @@ impl Method {
         self.averages() == Some(Vector::Gradient)
     }
 
+    /// Whether each node has a centre, to which its workers come one by one.
+    pub fn has_centre(&self) -> bool {
+        self.vectors.contains(&Vector::Centre)
+    }
+
     /// Whether the method can run in `mode`.
     ///
     /// # Errors
     ///
-    /// [`MethodError::NeedsMeeting`] for a mean in `async`.
+    /// [`MethodError::NeedsMeeting`] for a mean in `async`, [`MethodError::NeverMeets`] for a centre in
+    /// `sync`.
     pub fn check_mode(&self, mode: Mode) -> Result<(), MethodError> {
-        match (self.averages(), mode) {
-            (Some(_), Mode::Async) => Err(MethodError::NeedsMeeting { method: self.name }),
+        let method = self.name;
+        match mode {
+            Mode::Async if self.averages().is_some() => Err(MethodError::NeedsMeeting { method }),
+            Mode::Sync if self.has_centre() => Err(MethodError::NeverMeets { method }),
             _ => Ok(()),
         }
     }

@@ -38,6 +38,8 @@ impl Method {
             max_staleness: Scoped::both(u64::MAX),
             batch_norm: BatchNorm::Own,
             weights: None,
+            margin: 0.0,
+            probes: false,
         }
     }
 }

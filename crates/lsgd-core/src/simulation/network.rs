@@ -90,7 +90,7 @@ impl Network {
 /// Bytes of vectors in what a worker tells its local leader.
 pub(super) fn message_bytes(message: &Message) -> u64 {
     match message {
-        Message::Publish(_, Ok(snapshot)) => snapshot.bytes(),
+        Message::Publish(_, Ok(snapshot)) | Message::Begin(snapshot) => snapshot.bytes(),
         _ => 0,
     }
 }

@@ -1,14 +1,160 @@
-//! The centre variable, for asynchronous EASGD and DOWNPOUR: set, want, add.
+//! The centre variable, for asynchronous EASGD and DOWNPOUR: against `tests/reference/centre.py`, and
+//! what the local leader does with it.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
-use lsgd_core::{Event, LocalLeader, Message, Mode, Order, Refusal, Snapshot, Source, Vector};
+use burn::optim::SgdConfig;
+use burn::optim::momentum::MomentumConfig;
+use lsgd_core::{
+    Bid, Delivered, Event, Exchange, Group, LeaderSgd, LocalLeader, MeetingConfig, Message, Method,
+    Mode, Next, Order, Periods, Refusal, Snapshot, Source, Vector, Worker,
+};
+use serde::Deserialize;
 
-use crate::setting::{config, lsgd, snapshot};
+use crate::memory::Node;
+use crate::setting::{Bowl, Point, meetings, snapshot};
+
+/// A case of the stored file: its settings, and every worker's x after every step.
+#[derive(Debug, Deserialize)]
+struct Case {
+    method: String,
+    nodes: u32,
+    /// Per node.
+    workers: u32,
+    steps: u64,
+    learning_rate: f64,
+    momentum: f64,
+    local_period: u64,
+    global_period: u64,
+    beta: f64,
+    delay: u64,
+    trace: Vec<Vec<[f32; 2]>>,
+}
+
+impl Case {
+    fn method(&self) -> Method {
+        let meetings = MeetingConfig {
+            periods: Periods {
+                local: self.local_period,
+                global: self.global_period,
+            },
+            ..meetings(1)
+        };
+        let method = match self.method.as_str() {
+            "easgd" => Method::easgd_async(meetings, self.beta, self.workers),
+            "downpour" => Method::downpour(meetings),
+            other => panic!("no method {other}"),
+        };
+        method.expect("valid")
+    }
+
+    fn leader(&self, node: u32) -> LocalLeader {
+        let leader = LocalLeader::new(node, self.workers, self.method(), Mode::Async);
+        leader.expect("runs in async")
+    }
+
+    fn worker(&self, exchange: impl Exchange + 'static) -> Worker<Point, Bowl> {
+        let rank = exchange.rank();
+        let mut bowl = Bowl::new(rank.node * self.workers + rank.worker);
+        bowl.rate = self.learning_rate;
+        let momentum = MomentumConfig {
+            momentum: self.momentum,
+            dampening: 0.0,
+            nesterov: false,
+        };
+        let inner = SgdConfig::new().with_momentum(Some(momentum)).init();
+        let optimizer = LeaderSgd::new(inner, self.method(), exchange);
+        Worker::new(Point::at(&[1.0, 2.0]), optimizer, bowl)
+    }
+
+    fn compare<'a>(&self, step: u64, workers: impl Iterator<Item = &'a Worker<Point, Bowl>>) {
+        let expected = &self.trace[step as usize - 1];
+        let ends: Vec<Vec<f32>> = workers.map(|worker| worker.module().values()).collect();
+        assert_eq!(ends.len(), expected.len());
+        for (number, (end, expected)) in ends.iter().zip(expected).enumerate() {
+            for (a, b) in end.iter().zip(expected) {
+                assert!(
+                    (a - b).abs() < 5e-6,
+                    "{self:?}, step {step}, worker {number}: {a}, not {b}"
+                );
+            }
+        }
+    }
+}
+
+fn cases(delay: u64) -> Vec<Case> {
+    let all = include_str!("../reference/centre.json");
+    let mut all: Vec<Case> = serde_json::from_str(all).expect("as the script wrote it");
+    all.retain(|case| case.delay == delay);
+    all
+}
+
+/// Workers that hear of the centre at once, as threads do; here they take turns.
+#[test]
+fn workers_come_to_the_centre_one_by_one() {
+    let cases = cases(0);
+    assert_eq!(cases.len(), 8);
+    for case in cases {
+        let mut workers = Vec::new();
+        let mut groups = Vec::new();
+        for node in 0..case.nodes {
+            let leader = case.leader(node);
+            let leader = if case.nodes > 1 {
+                leader.among_nodes()
+            } else {
+                leader
+            };
+            let (group, members) = Group::form(leader, |_| {});
+            let bids = Arc::new(Mutex::new(VecDeque::<Bid>::new()));
+            let bid = bids.clone();
+            group.on_bid(move |of_node| bid.lock().expect("one thread").push_back(of_node));
+            workers.extend(members.into_iter().map(|member| case.worker(member)));
+            groups.push((group, bids));
+        }
+        for step in 1..=case.steps {
+            for worker in &mut workers {
+                assert_eq!(worker.step(), Ok(Next::Continue));
+            }
+            if case.nodes > 1 && step % case.global_period == 0 {
+                let newest = |(_, bids): &(_, Arc<Mutex<VecDeque<Bid>>>)| {
+                    let bid = bids.lock().expect("one thread").pop_back();
+                    bid.and_then(|bid| bid.leader).expect("a centre").0
+                };
+                let centres: Vec<Arc<Snapshot>> = groups.iter().map(newest).collect();
+                for (node, (group, _)) in groups.iter().enumerate() {
+                    let next = centres[(node + 1) % centres.len()].clone();
+                    group.adopt_global(Delivered::leader(next));
+                }
+            }
+            case.compare(step, workers.iter());
+        }
+    }
+}
+
+/// Workers that take a step more before they hear of it.
+#[test]
+fn workers_go_on_while_the_centre_is_on_its_way() {
+    let cases = cases(1);
+    assert_eq!(cases.len(), 2);
+    for case in cases {
+        let mut node = Node::new(case.leader(0), |line| case.worker(line));
+        for step in 1..=case.steps {
+            for worker in 0..case.workers as usize {
+                assert_eq!(node.turn(worker), Ok(true));
+            }
+            case.compare(step, node.workers());
+        }
+    }
+}
+
+fn easgd() -> Method {
+    Method::easgd_async(meetings(1), 0.43, 2).expect("valid")
+}
 
 fn with_centre(start: &[f32]) -> LocalLeader {
-    let mut leader = LocalLeader::new(0, 2, lsgd(config()), Mode::Async).expect("runs in async");
-    leader.set_centre(&snapshot(0, 0, start)).expect("finite");
+    let mut leader = LocalLeader::new(0, 2, easgd(), Mode::Async).expect("runs in async");
+    leader.receive(0, Message::Begin(snapshot(0, 0, start)));
     leader
 }
 
@@ -37,14 +183,17 @@ fn set_then_want() {
     assert!(next_centre(&mut leader).is_none(), "nobody else asked");
 }
 
-/// `centre <- centre + addition`; whoever adds is told the sum.
+/// `centre <- centre + addition`
 #[test]
 fn add_then_want() {
     let mut leader = with_centre(&[1.0, 2.0]);
     leader.receive(0, add(0, &[0.5, -4.0]));
+    assert!(next_centre(&mut leader).is_none(), "nobody has asked");
+    leader.receive(0, Message::WantCentre);
     let (worker, centre) = next_centre(&mut leader).expect("an answer");
     assert_eq!((worker, centre.parameters()), (0, &[1.5, -2.0][..]));
     leader.receive(1, add(1, &[0.5, 0.0]));
+    leader.receive(1, Message::WantCentre);
     let (worker, centre) = next_centre(&mut leader).expect("an answer");
     assert_eq!((worker, centre.parameters()), (1, &[2.0, -2.0][..]));
     assert_eq!(centre.source(), Source::Centre { version: 2 });
@@ -68,12 +217,12 @@ fn add_then_want() {
 }
 
 /// What is not finite, or makes the sum so, or is of another model leaves the centre as it is.
-/// The worker is answered nevertheless: it waits.
 #[test]
 fn unfit_addition_is_refused() {
     for unfit in [&[f32::NAN, 0.0][..], &[3e38, 0.0], &[1.0], &[1.0, 1.0, 1.0]] {
         let mut leader = with_centre(&[3e38, 2.0]);
         leader.receive(0, add(0, unfit));
+        leader.receive(0, Message::WantCentre);
         let (_, centre) = next_centre(&mut leader).expect("an answer");
         assert_eq!(centre.parameters(), [3e38, 2.0], "{unfit:?}");
         let refused = |event: Event| matches!(event, Event::Refused { .. });
@@ -84,9 +233,68 @@ fn unfit_addition_is_refused() {
     }
 }
 
+/// The first worker's start is where the centre begins; a start that is not finite is recorded.
 #[test]
-fn centre_that_is_not_finite_is_refused() {
-    let mut leader = LocalLeader::new(0, 2, lsgd(config()), Mode::Async).expect("runs in async");
-    let refusal = leader.set_centre(&snapshot(0, 0, &[1.0, f32::NAN]));
-    assert_eq!(refusal, Err(Refusal::NotFinite { index: 1 }));
+fn the_centre_begins_once() {
+    let mut leader = LocalLeader::new(0, 2, easgd(), Mode::Async).expect("runs in async");
+    leader.receive(0, Message::Begin(snapshot(0, 0, &[1.0, f32::NAN])));
+    leader.receive(0, Message::WantCentre);
+    assert!(next_centre(&mut leader).is_none(), "there is none yet");
+    let why = Refusal::NotFinite { index: 1 };
+    let refused = |event| matches!(event, Event::Refused { why: said, .. } if said == why);
+    assert!(leader.next_event().is_some_and(refused));
+    leader.receive(1, Message::Begin(snapshot(1, 0, &[1.0, 2.0])));
+    leader.receive(0, Message::Begin(snapshot(0, 0, &[5.0, 5.0])));
+    leader.receive(1, Message::WantCentre);
+    let (_, centre) = next_centre(&mut leader).expect("an answer");
+    assert_eq!(centre.parameters(), [1.0, 2.0]);
+}
+
+/// A node's centre moves half way to another's.
+#[test]
+fn centres_of_nodes_meet() {
+    let mut leader = with_centre(&[1.0, 2.0]);
+    leader.adopt_global(Delivered::leader(snapshot(0, 0, &[3.0, -2.0])));
+    leader.adopt_global(Delivered::default());
+    assert!(leader.next_order().is_none(), "workers come by themselves");
+    leader.receive(1, Message::WantCentre);
+    let (_, centre) = next_centre(&mut leader).expect("an answer");
+    assert_eq!(centre.parameters(), [2.0, 0.0]);
+    assert_eq!(centre.source(), Source::Centre { version: 1 });
+}
+
+/// Among nodes, the centre is brought to the others once every worker has taken tau steps.
+#[test]
+fn the_centre_is_brought_to_other_nodes() {
+    let case = &cases(0)[0];
+    let mut node = Node::new(case.leader(0).among_nodes(), |line| case.worker(line));
+    assert_eq!(node.run(2), Ok(true));
+    assert!(node.next_bid().is_none());
+    assert_eq!(node.run(3), Ok(true));
+    let bid = node.next_bid().expect("three steps of four workers");
+    assert_eq!((bid.step, bid.taken, bid.workers), (3, 12, 4));
+    let (centre, _) = bid.leader.expect("a centre");
+    assert!(matches!(centre.source(), Source::Centre { .. }));
+}
+
+#[test]
+fn a_method_with_a_centre_runs_in_async_alone() {
+    let said = |method: Result<Method, lsgd_core::MethodError>| method.unwrap_err().to_string();
+    let downpour = Method::downpour(meetings(4)).expect("valid");
+    assert_eq!(
+        said(downpour.check_mode(Mode::Sync).map(|()| downpour.clone())),
+        "downpour cannot run in mode \"sync\": its workers never meet; use \"async\""
+    );
+    let averaged = MeetingConfig {
+        batch_norm: lsgd_core::BatchNorm::Mean,
+        ..meetings(4)
+    };
+    assert_eq!(
+        said(Method::downpour(averaged)),
+        "batch_norm \"mean\" needs all workers to meet, which those of downpour never do; use \"own\""
+    );
+    assert_eq!(
+        said(Method::easgd_async(meetings(4), -1.0, 2)),
+        "beta -1 is not in [0, 1]"
+    );
 }

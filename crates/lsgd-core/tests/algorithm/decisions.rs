@@ -1,7 +1,8 @@
 //! The pure decisions, for any input: who leads, when an exchange is due, what a window's loss is.
 
 use lsgd_core::{
-    Candidate, Exclusion, LossWindow, Periods, Rank, Reason, Report, Trigger, WindowLoss, elect,
+    Candidate, Exclusion, Incumbent, LossWindow, Periods, Rank, Reason, Report, Trigger,
+    WindowLoss, elect, elect_or_keep,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -85,6 +86,31 @@ proptest! {
         prop_assert_eq!(election.reason, expected);
         prop_assert_eq!(election.excluded.len() + losses.len(), candidates.len());
         prop_assert!(election.excluded.is_sorted_by_key(|(rank, _)| *rank));
+    }
+
+    /// Whoever led stays if it may lead and nobody is better by the margin; else it is as if nobody had
+    /// led.
+    #[test]
+    fn a_leader_stays_by_the_margin(candidates in candidates(), margin in 0.0..1.0_f64, of in 0..8_usize) {
+        let plain = elect(&candidates, MAX_STALENESS);
+        let Some(last) = candidates.get(of) else {
+            return Ok(());
+        };
+        let rank = last.report.rank;
+        let election = elect_or_keep(&candidates, MAX_STALENESS, Some(Incumbent { rank, margin }));
+        prop_assert_eq!(&election.excluded, &plain.excluded);
+        let eligible = plain.leader.is_some() && plain.excluded.iter().all(|(out, _)| *out != rank);
+        let lowest = match plain.reason {
+            Reason::LowestLoss { loss, .. } | Reason::LowestRankOfTie { loss } => loss,
+            _ => f64::NAN,
+        };
+        match last.report.loss {
+            WindowLoss::Mean(loss) if eligible && plain.leader != Some(rank) && lowest > loss - margin * loss.abs() => {
+                prop_assert_eq!(election.leader, Some(rank));
+                prop_assert_eq!(election.reason, Reason::Stays { loss, lowest });
+            }
+            _ => prop_assert_eq!(election, plain),
+        }
     }
 
     /// Whoever is excluded is excluded for something that is so.

@@ -13,6 +13,7 @@ mod mean;
 mod memory;
 mod method;
 mod methods;
+mod probe;
 mod reference;
 mod setting;
 mod snapshots;

@@ -49,6 +49,7 @@ impl Default for OptimizerConfig {
             momentum: 0.9,
             nesterov: false,
             weight_decay: 5e-4,
+            trust: 0.001,
         }
     }
 }
@@ -79,6 +80,8 @@ impl Default for MethodConfig {
             max_staleness: None,
             batch_norm: BatchNormPolicy::Own,
             score: Score::TrainingLoss,
+            probe_examples: 256,
+            margin: 0.0,
             beta: 0.43,
             leader_weight: 0.3,
             outer_rate: 0.7,

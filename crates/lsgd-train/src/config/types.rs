@@ -138,12 +138,15 @@ pub struct ModelConfig {
 pub struct OptimizerConfig {
     /// Which optimizer.
     pub name: OptimizerName,
-    /// Momentum of `sgd`, in [0, 1).
+    /// Momentum of `sgd` and `lars`, in [0, 1).
     pub momentum: f64,
-    /// Nesterov momentum (`sgd`).
+    /// Nesterov momentum (`sgd`, `lars`).
     pub nesterov: bool,
-    /// Weight decay: added to the gradient by `sgd` and `adam`, decoupled in `adamw`.
+    /// Weight decay: added to the gradient by `sgd`, `adam` and `lars`, decoupled in `adamw`.
     pub weight_decay: f64,
+    /// `lars`: how far a tensor may move in a step, relative to its norm, at a learning rate of 1; over
+    /// 0.
+    pub trust: f64,
 }
 
 /// `optimizer.name`
@@ -156,6 +159,8 @@ pub enum OptimizerName {
     Adam,
     /// Adam with decoupled weight decay.
     Adamw,
+    /// SGD whose rate is scaled layer by layer.
+    Lars,
 }
 
 /// `[schedule]`
@@ -238,6 +243,10 @@ pub struct MethodConfig {
     pub batch_norm: BatchNormPolicy,
     /// What ranks the workers.
     pub score: Score,
+    /// Training examples that are held out for `probe_loss`.
+    pub probe_examples: usize,
+    /// A leader stays until another's loss is lower by this share of its own, in [0, 1).
+    pub margin: f64,
     /// `easgd`: how strongly the centre follows the workers' mean in an exchange, in [0, 1]; each of
     /// W workers is pulled to the centre by `beta / W`.
     pub beta: f64,
@@ -260,8 +269,11 @@ pub enum MethodName {
     DataParallel,
     /// All move to the mean of all parameters every `local_period` steps.
     LocalSgd,
-    /// Elastic averaging: pulled to a centre that follows the mean.
+    /// Elastic averaging: pulled to a centre that follows the mean, or in `async` follows workers one
+    /// by one.
     Easgd,
+    /// Workers bring their steps to a centre one by one, and move to it.
+    Downpour,
     /// An outer step with Nesterov's momentum along the way of the mean.
     Diloco,
     /// The same with plain momentum.
@@ -286,6 +298,7 @@ impl MethodName {
             MethodName::DataParallel => "data_parallel",
             MethodName::LocalSgd => "local_sgd",
             MethodName::Easgd => "easgd",
+            MethodName::Downpour => "downpour",
             MethodName::Diloco => "diloco",
             MethodName::Slowmo => "slowmo",
             MethodName::Lsgd => "lsgd",
@@ -296,9 +309,13 @@ impl MethodName {
         }
     }
 
-    /// Whether its exchanges deliver a mean, for which all workers have to meet.
-    pub fn averages(self) -> bool {
-        !matches!(self, MethodName::Sgd | MethodName::Lsgd)
+    /// Whether its exchanges deliver a mean in this mode, for which all workers have to meet.
+    pub fn averages(self, mode: Mode) -> bool {
+        match self {
+            MethodName::Sgd | MethodName::Lsgd | MethodName::Downpour => false,
+            MethodName::Easgd => mode == Mode::Sync,
+            _ => true,
+        }
     }
 
     /// Whether its exchanges have a leader.
@@ -326,6 +343,8 @@ pub enum BatchNormPolicy {
 pub enum Score {
     /// Mean training loss over the last `loss_window` batches, as in the paper.
     TrainingLoss,
+    /// Loss on training examples that are held out, the same for all workers.
+    ProbeLoss,
 }
 
 /// `[workers]`

@@ -148,6 +148,17 @@ pub enum DataError {
         /// Examples a batch.
         batch_size: usize,
     },
+    /// No example would be left to train on.
+    #[error(
+        "{count} examples to hold out of {examples} leave none to train on; make \
+         method.probe_examples smaller"
+    )]
+    HeldOut {
+        /// Examples to hold out.
+        count: usize,
+        /// Training examples.
+        examples: usize,
+    },
     /// A stream made for a data set of another size.
     #[error("the stream orders {stream} examples, but the data set has {dataset}")]
     StreamMismatch {

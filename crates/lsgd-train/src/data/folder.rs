@@ -122,9 +122,17 @@ impl Folder {
         Ok(entry.class)
     }
 
+    /// Writes training image `index` as one of the test, and returns its label.
+    pub fn still(&self, index: usize, out: &mut [f32]) -> Result<i32, DataError> {
+        self.centred(&self.train[index], out)
+    }
+
     /// Writes test image `index` and returns its label.
     pub fn test(&self, index: usize, out: &mut [f32]) -> Result<i32, DataError> {
-        let entry = &self.test[index];
+        self.centred(&self.test[index], out)
+    }
+
+    fn centred(&self, entry: &Entry, out: &mut [f32]) -> Result<i32, DataError> {
         self.write(&centre(&decode(&entry.file)?), false, out);
         Ok(entry.class)
     }

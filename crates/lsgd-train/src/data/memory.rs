@@ -75,12 +75,21 @@ impl Memory {
         self.train.labels[index]
     }
 
+    /// Writes training image `index` as one of the test, and returns its label.
+    pub fn still(&self, index: usize, out: &mut [f32]) -> i32 {
+        self.centred(&self.train, index, out)
+    }
+
     /// Writes test image `index` and returns its label.
     pub fn test(&self, index: usize, out: &mut [f32]) -> i32 {
+        self.centred(&self.test, index, out)
+    }
+
+    fn centred(&self, split: &Split, index: usize, out: &mut [f32]) -> i32 {
         let window = self.geometry.centre();
         self.geometry
-            .write(self.image(&self.test, index), window, &self.tables, out);
-        self.test.labels[index]
+            .write(self.image(split, index), window, &self.tables, out);
+        split.labels[index]
     }
 
     fn image<'a>(&self, split: &'a Split, index: usize) -> &'a [u8] {

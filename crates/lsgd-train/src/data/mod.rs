@@ -157,6 +157,23 @@ impl Dataset {
         })
     }
 
+    /// The examples that `stream` holds out of training, without augmentation.
+    ///
+    /// # Errors
+    /// As [`train_batch`](Self::train_batch).
+    pub fn held_out(&self, stream: &Stream) -> Result<Batch, DataError> {
+        self.check(stream)?;
+        let indices = stream.held_out();
+        self.check_size(indices.len())?;
+        self.batch(indices.len(), |place, out| {
+            let index = indices[place] as usize;
+            match &self.source {
+                Source::Memory(memory) => Ok(memory.still(index, out)),
+                Source::Folder(folder) => folder.still(index, out),
+            }
+        })
+    }
+
     /// The test examples of `range`, in order and without augmentation. The classes are mixed in
     /// this order, so a part from the beginning is a fair sample.
     ///

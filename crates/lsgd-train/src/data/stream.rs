@@ -34,6 +34,9 @@ const WORDS_PER_EXAMPLE: u128 = 1 << 12;
 #[derive(Debug, Clone)]
 pub struct Stream {
     examples: usize,
+    /// The examples that are trained on, in ascending order; nothing when all are.
+    kept: Option<Arc<[u32]>>,
+    held_out: Arc<[u32]>,
     batch_size: usize,
     order_key: [u8; 32],
     augment_key: [u8; 32],
@@ -65,6 +68,8 @@ impl Stream {
         let key = |purpose: &str| blake3::derive_key(purpose, &seed.to_le_bytes());
         Ok(Self {
             examples,
+            kept: None,
+            held_out: Arc::default(),
             batch_size,
             order_key: key("lsgd-train v1 order of training examples"),
             augment_key: key("lsgd-train v1 augmentation of training examples"),
@@ -72,9 +77,48 @@ impl Stream {
         })
     }
 
-    /// Number of examples the stream orders.
+    /// The same without `count` examples, drawn from the seed, which are never trained on.
+    ///
+    /// # Errors
+    /// If that leaves none.
+    pub fn holding_out(mut self, count: usize, seed: u64) -> Result<Self, DataError> {
+        if count >= self.examples {
+            return Err(DataError::HeldOut {
+                count,
+                examples: self.examples,
+            });
+        }
+        let key = blake3::derive_key(
+            "lsgd-train v1 held out training examples",
+            &seed.to_le_bytes(),
+        );
+        let mut order: Vec<u32> = (0..self.examples as u32).collect();
+        order.shuffle(&mut ChaCha8Rng::from_seed(key));
+        let (held_out, kept) = order.split_at(count);
+        let sorted = |part: &[u32]| {
+            let mut part = part.to_vec();
+            part.sort_unstable();
+            Arc::from(part)
+        };
+        self.held_out = sorted(held_out);
+        self.kept = (count > 0).then(|| sorted(kept));
+        self.drawn = Arc::default();
+        Ok(self)
+    }
+
+    /// The examples that are never trained on, in ascending order.
+    pub fn held_out(&self) -> &[u32] {
+        &self.held_out
+    }
+
+    /// Number of examples of the data set.
     pub fn examples(&self) -> usize {
         self.examples
+    }
+
+    /// Number of examples an epoch: those of the data set without those held out.
+    pub fn epoch(&self) -> usize {
+        self.examples - self.held_out.len()
     }
 
     /// Examples a batch.
@@ -89,7 +133,7 @@ impl Stream {
 
     /// The examples of batch `number`, in order; each below [`examples`](Self::examples).
     pub fn indices(&self, number: u64) -> Vec<u32> {
-        let examples = self.examples as u128;
+        let examples = self.epoch() as u128;
         let mut position = u128::from(number) * self.batch_size as u128;
         let mut indices = Vec::with_capacity(self.batch_size);
         while indices.len() < self.batch_size {
@@ -118,7 +162,10 @@ impl Stream {
         if let Some(known) = drawn.iter().find(|d| d.epoch == epoch) {
             return Arc::clone(&known.order);
         }
-        let mut order: Vec<u32> = (0..self.examples as u32).collect();
+        let mut order: Vec<u32> = match &self.kept {
+            Some(kept) => kept.to_vec(),
+            None => (0..self.examples as u32).collect(),
+        };
         let mut rng = ChaCha8Rng::from_seed(self.order_key);
         rng.set_stream(epoch);
         order.shuffle(&mut rng);
@@ -206,6 +253,31 @@ mod tests {
             stream(1).indices(0),
             (0..1000).collect::<Vec<u32>>(),
             "the first epoch is shuffled"
+        );
+    }
+
+    /// What is held out is no part of any epoch; everything else is, once each.
+    #[test]
+    fn held_out_examples_are_never_trained_on() {
+        let stream = Stream::new(20, 5, 3).unwrap().holding_out(5, 3).unwrap();
+        assert_eq!((stream.held_out().len(), stream.epoch()), (5, 15));
+        for epoch in 0..3 {
+            let mut seen: Vec<u32> = (3 * epoch..3 * epoch + 3)
+                .flat_map(|k| stream.indices(k))
+                .chain(stream.held_out().iter().copied())
+                .collect();
+            seen.sort_unstable();
+            assert_eq!(seen, (0..20).collect::<Vec<_>>());
+        }
+        let again = Stream::new(20, 5, 3).unwrap().holding_out(5, 3).unwrap();
+        assert_eq!(again.held_out(), stream.held_out());
+        let all = Stream::new(20, 5, 3).unwrap();
+        let none = all.clone().holding_out(0, 3).unwrap();
+        assert_eq!(none.indices(2), all.indices(2));
+        let refused = all.holding_out(20, 3).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("20 examples to hold out of 20"),
+            "{refused}"
         );
     }
 

@@ -1,9 +1,12 @@
 //! The inner optimizer of a worker.
 
+mod lars;
+
 use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
+use burn::optim::momentum::{Momentum, MomentumConfig};
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
 
+use self::lars::Lars;
 use crate::config::{OptimizerConfig, OptimizerName};
 
 /// What Adam adds to a gradient's root mean square, as in PyTorch; Burn's default is larger.
@@ -14,19 +17,22 @@ const EPSILON: f32 = 1e-8;
 pub fn inner(config: &OptimizerConfig) -> ModuleOptimizer {
     let decay = config.weight_decay as f32;
     let added = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
+    let momentum = (config.momentum > 0.0).then(|| {
+        MomentumConfig::new()
+            .with_momentum(config.momentum)
+            .with_dampening(0.0)
+            .with_nesterov(config.nesterov)
+    });
     match config.name {
         OptimizerName::Sgd => {
-            let momentum = (config.momentum > 0.0).then(|| {
-                MomentumConfig::new()
-                    .with_momentum(config.momentum)
-                    .with_dampening(0.0)
-                    .with_nesterov(config.nesterov)
-            });
-            SgdConfig::new()
-                .with_weight_decay(added)
-                .with_momentum(momentum)
-                .init()
+            let optimizer = SgdConfig::new().with_weight_decay(added);
+            optimizer.with_momentum(momentum).init()
         }
+        OptimizerName::Lars => ModuleOptimizer::from(Lars {
+            trust: config.trust,
+            decay: config.weight_decay,
+            momentum: momentum.as_ref().map(Momentum::new),
+        }),
         OptimizerName::Adam => AdamConfig::new()
             .with_epsilon(EPSILON)
             .with_weight_decay(added)

@@ -144,7 +144,7 @@ impl Examination<'_> {
                 let own = |(sound, _): &(&&Paused, _)| sound.worker == p.worker;
                 WorkerScore {
                     worker: p.report.rank,
-                    training_loss: match p.report.loss {
+                    training_loss: match p.loss {
                         lsgd_core::WindowLoss::Mean(loss) => Some(loss),
                         lsgd_core::WindowLoss::Filling { .. } => None,
                     },

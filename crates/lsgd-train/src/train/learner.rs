@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -27,6 +28,8 @@ pub struct Learner {
     /// Its place among the workers of all nodes.
     place: usize,
     waited: Duration,
+    /// The held-out examples, where workers are ranked by them.
+    probe: Option<(Tensor<4>, Tensor<1, Int>)>,
 }
 
 impl Learner {
@@ -51,7 +54,14 @@ impl Learner {
             start,
             AHEAD,
         )?;
+        // Off the tape: nobody learns from it.
+        let plain = device.clone().inner();
+        let probe = match setup.method.probes() {
+            true => Some(tensors(setup.dataset.held_out(&setup.stream)?, &plain)),
+            false => None,
+        };
         Ok(Self {
+            probe,
             loader,
             device,
             rate: setup.rate.clone(),
@@ -88,6 +98,17 @@ impl Objective<Model> for Learner {
         let value = loss.clone().into_scalar::<f32>();
         let gradients = GradientsParams::from_grads(loss.backward(), module);
         Ok((value, gradients))
+    }
+
+    fn probe(&mut self, module: &Model) -> Result<Option<f64>, DataError> {
+        let Some((images, labels)) = self.probe.clone() else {
+            return Ok(None);
+        };
+        let logits = module.valid().forward(images, Phase::Evaluate);
+        let loss = CrossEntropyLossConfig::new()
+            .init(&labels.device())
+            .forward(logits, labels);
+        Ok(Some(f64::from(loss.into_scalar::<f32>())))
     }
 
     fn learning_rate(&self, step: u64) -> f64 {

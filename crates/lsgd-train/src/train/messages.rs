@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lsgd_core::{Event, Report, Snapshot};
+use lsgd_core::{Event, Report, Snapshot, WindowLoss};
 
 use super::evaluation::BatchScore;
 use super::pace::Pause;
@@ -89,6 +89,8 @@ pub struct Paused {
     pub snapshot: Arc<Snapshot>,
     /// How it does.
     pub report: Report,
+    /// Its training loss.
+    pub loss: WindowLoss,
     /// Where its time went.
     pub times: Times,
 }

@@ -10,7 +10,7 @@ use lsgd_core::{
 use lsgd_models::{ModelConfig, ModelKind};
 
 use super::pace::{Every, Plan};
-use crate::config::{self, BatchNormPolicy, Config, MethodConfig, MethodName};
+use crate::config::{self, BatchNormPolicy, Config, MethodName};
 use crate::data::{Dataset, Stream};
 use crate::device::{self, WorkerDevice};
 use crate::error::TrainError;
@@ -57,6 +57,12 @@ impl Setup {
         let kind: ModelKind = config.model.name.parse()?;
         let dataset = Arc::new(Dataset::open(&config.data, config.run.seed)?);
         let stream = Stream::new(dataset.train_len(), config.data.batch_size, config.run.seed)?;
+        let stream = match config.method.score {
+            config::Score::TrainingLoss => stream,
+            config::Score::ProbeLoss => {
+                stream.holding_out(config.method.probe_examples, config.run.seed)?
+            }
+        };
         let model = ModelConfig {
             base_width: config.model.width,
             dropout: config.model.dropout,
@@ -78,9 +84,9 @@ impl Setup {
         let node = u32::try_from(node).unwrap_or(u32::MAX);
         let workers = devices.len();
         let steps_per_epoch =
-            dataset.train_len() as f64 / (config.data.batch_size * workers * nodes as usize) as f64;
+            stream.epoch() as f64 / (config.data.batch_size * workers * nodes as usize) as f64;
         let plan = plan(&config, workers, steps_per_epoch);
-        let method = method(&config.method, plan.steps)?;
+        let method = method(&config, &plan)?;
         method.check_mode(plan.mode)?;
         let rate = LearningRate::new(&config.schedule, steps_per_epoch, plan.steps);
         Ok(Self {
@@ -123,7 +129,7 @@ impl Setup {
     /// steps together.
     pub fn epochs(&self, steps: u64) -> f64 {
         let samples = (steps * u64::from(self.nodes)) as f64 * self.config.data.batch_size as f64;
-        samples / self.dataset.train_len() as f64
+        samples / self.stream.epoch() as f64
     }
 }
 
@@ -149,8 +155,10 @@ fn initial_weights(
     Ok((layout, Arc::new(snapshot)))
 }
 
-/// The method, in a run of `steps` steps a worker, if that is known.
-fn method(config: &MethodConfig, steps: Option<u64>) -> Result<Method, MethodError> {
+/// The method, in a run of that plan.
+fn method(config: &Config, plan: &Plan) -> Result<Method, MethodError> {
+    let Plan { mode, steps, .. } = *plan;
+    let config = &config.method;
     let batch_norm = match config.batch_norm {
         BatchNormPolicy::Own => lsgd_core::BatchNorm::Own,
         BatchNormPolicy::Leader => lsgd_core::BatchNorm::Leader,
@@ -186,11 +194,16 @@ fn method(config: &MethodConfig, steps: Option<u64>) -> Result<Method, MethodErr
         nesterov,
     };
     let grawa = |per| Method::grawa(meetings, per, config.local_pull, config.global_pull);
-    match config.name {
+    let method = match config.name {
         MethodName::Sgd => Ok(Method::sgd(config.loss_window)),
         MethodName::DataParallel => Method::data_parallel(config.loss_window, batch_norm),
         MethodName::LocalSgd => Method::local_sgd(meetings),
+        MethodName::Easgd if mode == Mode::Async => {
+            let workers = u32::try_from(plan.workers).unwrap_or(u32::MAX);
+            Method::easgd_async(meetings, config.beta, workers)
+        }
         MethodName::Easgd => Method::easgd(meetings, config.beta),
+        MethodName::Downpour => Method::downpour(meetings),
         MethodName::Diloco => Method::diloco("diloco", meetings, outer(true)),
         MethodName::Slowmo => Method::diloco("slowmo", meetings, outer(false)),
         MethodName::Lsgd => Method::lsgd(&leader),
@@ -198,7 +211,12 @@ fn method(config: &MethodConfig, steps: Option<u64>) -> Result<Method, MethodErr
         MethodName::LeaderMean => Method::leader_mean(meetings, config.leader_weight),
         MethodName::Grawa => grawa(WeightPer::Model),
         MethodName::GrawaLayers => grawa(WeightPer::Layer),
-    }
+    };
+    let method = method?.with_margin(config.margin)?;
+    Ok(match config.score {
+        config::Score::TrainingLoss => method,
+        config::Score::ProbeLoss => method.ranked_by_probe(),
+    })
 }
 
 /// The config's mode as the library names it.

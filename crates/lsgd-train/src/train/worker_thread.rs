@@ -183,6 +183,7 @@ impl Trainee<'_> {
             pause,
             snapshot: Arc::new(snapshot),
             report,
+            loss: self.worker.optimizer().loss(),
             times: Times {
                 data_wait: self.worker.objective_mut().waited(),
                 exchange: self.exchanging.saturating_sub(exchange_wait),

@@ -247,6 +247,16 @@ fn method() {
              budget.minutes 10 does not give; set budget.epochs or budget.steps instead",
         ),
         (
+            "method.name = \"downpour\"",
+            "c.toml: method.name \"downpour\" has workers that never meet, which run.mode \"sync\" \
+             has them do; set run.mode to \"async\"",
+        ),
+        (
+            "run.mode = \"async\"\nmethod = { name = \"easgd\", batch_norm = \"mean\" }",
+            "c.toml: method.batch_norm \"mean\" needs all workers to meet, which those of \
+             method.name \"easgd\" never do in run.mode \"async\"; set it to \"own\"",
+        ),
+        (
             "method.local_prox = nan",
             "c.toml: method.local_prox NaN is not in [0, 1]; give a number from 0 to 1",
         ),

@@ -89,7 +89,8 @@ fn model_and_optimizer() -> impl Strategy<Value = (ModelConfig, OptimizerConfig)
     let name = prop_oneof![
         Just(OptimizerName::Sgd),
         Just(OptimizerName::Adam),
-        Just(OptimizerName::Adamw)
+        Just(OptimizerName::Adamw),
+        Just(OptimizerName::Lars),
     ];
     (
         "[a-z0-9]{1,9}",
@@ -98,10 +99,10 @@ fn model_and_optimizer() -> impl Strategy<Value = (ModelConfig, OptimizerConfig)
         name,
         1e-9..1.0f64,
         any::<bool>(),
-        0.0..1e9f64,
+        (0.0..1e9f64, 1e-9..1e9f64),
     )
         .prop_map(
-            |(model, width, dropout, name, momentum, nesterov, weight_decay)| {
+            |(model, width, dropout, name, momentum, nesterov, (weight_decay, trust))| {
                 (
                     ModelConfig {
                         name: model,
@@ -113,6 +114,7 @@ fn model_and_optimizer() -> impl Strategy<Value = (ModelConfig, OptimizerConfig)
                         momentum,
                         nesterov,
                         weight_decay,
+                        trust,
                     },
                 )
             },
@@ -204,6 +206,8 @@ fn method() -> impl Strategy<Value = MethodConfig> {
         Just(BatchNormPolicy::Mean),
     ];
     let others = (0.0..=1.0f64, 0.0..=1.0f64, 1e-3..10.0f64, 0.0..0.99f64);
+    let score = prop_oneof![Just(Score::TrainingLoss), Just(Score::ProbeLoss)];
+    let ranking = (score, 1..=65536usize, 0.0..0.99f64);
     let strength = || 0.0..=1.0f64;
     let strengths = (strength(), strength(), strength(), strength());
     let periods = (1..=1_000_000u64, 1..=1_000_000u64);
@@ -216,6 +220,7 @@ fn method() -> impl Strategy<Value = MethodConfig> {
         staleness,
         batch_norm,
         others,
+        ranking,
     )
         .prop_map(
             |(
@@ -226,8 +231,10 @@ fn method() -> impl Strategy<Value = MethodConfig> {
                 max_staleness,
                 batch_norm,
                 others,
+                ranking,
             )| {
                 let (beta, leader_weight, outer_rate, outer_momentum) = others;
+                let (score, probe_examples, margin) = ranking;
                 let (local_pull, global_pull, local_prox, global_prox) = strengths;
                 MethodConfig {
                     name,
@@ -242,7 +249,9 @@ fn method() -> impl Strategy<Value = MethodConfig> {
                     loss_window,
                     max_staleness,
                     batch_norm,
-                    score: Score::TrainingLoss,
+                    score,
+                    probe_examples,
+                    margin,
                     beta,
                     leader_weight,
                     outer_rate,

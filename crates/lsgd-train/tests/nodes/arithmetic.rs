@@ -65,6 +65,7 @@ fn nodes_have_the_bits_of_one_process_that_simulates_them() {
             &["method.name=lsgd_plus", "method.local_prox=0.2"],
         ),
         ("grawa", &["method.name=grawa"]),
+        ("probe", &["method.score=probe_loss", "method.margin=0.2"]),
         (
             "grawa_layers",
             &["method.name=grawa_layers", "cluster.wire=bf16"],
@@ -206,5 +207,29 @@ fn in_async_nodes_follow_each_other() {
             .filter(|event| event["scope"] == "global" && event["leader"]["node"] == node);
         assert!(followed.count() + led.count() > 0);
         assert_eq!(run.summary()["end"], "budget");
+    }
+}
+
+/// Each node's centre is visited by the others.
+#[test]
+fn in_async_centres_of_nodes_meet() {
+    let runs = Runs::new();
+    let set = with(&[
+        "run.mode=async",
+        "method.name=easgd",
+        "workers.count=2",
+        "method.local_period=4",
+        "method.global_period=8",
+        "budget.steps=400",
+    ]);
+    let mut cluster = Cluster::start(&runs, "centres", 2, &set);
+    cluster.finish();
+    for run in cluster.all_runs() {
+        let exchanges = run.events("exchange");
+        for scope in ["local", "global"] {
+            let visits: Vec<_> = exchanges.iter().filter(|e| e["scope"] == scope).collect();
+            assert!(visits.len() > 5, "{scope}: {}", visits.len());
+            assert!(visits.iter().all(|event| event["vector"] == "centre"));
+        }
     }
 }

@@ -35,9 +35,15 @@ fn one_node_in_sync_has_the_bits_and_the_records_of_the_real_run() {
         "evaluate.every_steps=6",
         "budget.steps=20",
     ];
-    for method in ["lsgd", "leader_mean", "data_parallel"] {
+    let probe = ["method.score=probe_loss", "method.margin=0.1"];
+    for (method, more) in [
+        ("lsgd", &[][..]),
+        ("leader_mean", &probe),
+        ("data_parallel", &[]),
+        ("grawa_layers", &["optimizer.name=lars"]),
+    ] {
         let method_is = format!("method.name={method}");
-        let set = [&set[..], &[&method_is]].concat();
+        let set = [&set[..], &[&method_is], more].concat();
         let real = runs.train(SMOKE, &format!("real-{method}"), &set);
         let simulated = simulate(&runs, &format!("simulated-{method}"), &set);
         assert_eq!(simulated.digests(), real.digests());
@@ -203,4 +209,50 @@ fn what_cannot_be_simulated_is_refused() {
         2,
         "simulate.deaths[0].worker 2 is none of the 2 workers; count them from 0",
     );
+}
+
+/// In `async`, easgd and downpour: workers come to their node's centre, centres to each other.
+#[test]
+fn methods_with_a_centre() {
+    let runs = Runs::new();
+    for method in ["easgd", "downpour"] {
+        let method_is = format!("method.name={method}");
+        let set = [
+            &method_is,
+            "run.mode=async",
+            "workers.count=2",
+            "simulate.nodes=3",
+            "simulate.step_sigma=0.5",
+            "simulate.deaths=[{ worker = 5, seconds = 3 }]",
+            "method.local_period=4",
+            "method.global_period=8",
+            "method.batch_norm=own",
+            "budget.steps=60",
+        ];
+        let run = simulate(&runs, method, &set);
+        let exchanges = run.events("exchange");
+        assert!(exchanges.iter().all(|event| event["vector"] == "centre"));
+        let of = |scope: &str| -> Vec<&Value> {
+            let fits = |event: &&Value| event["scope"] == scope;
+            exchanges.iter().filter(fits).collect()
+        };
+        // Six workers of 60 steps come every four; the one that dies misses some.
+        let local = of("local").len();
+        assert!((80..=90).contains(&local), "{method}: {local}");
+        assert!(of("global").len() >= 15, "{method}: {}", of("global").len());
+        let adoptions = run.events("adoption");
+        assert!(
+            adoptions.len() + 6 >= local,
+            "{method}: {}",
+            adoptions.len()
+        );
+        assert!(
+            adoptions
+                .iter()
+                .all(|event| event["source"]["centre"].is_object())
+        );
+        let again = simulate(&runs, &format!("again-{method}"), &set);
+        assert_eq!(again.lines("events.jsonl"), run.lines("events.jsonl"));
+        assert_eq!(again.digests(), run.digests());
+    }
 }

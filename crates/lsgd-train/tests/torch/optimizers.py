@@ -22,6 +22,18 @@ CASES = {
 }
 
 
+def lars(momentum, decay, trust=0.001):
+    """LARS (arXiv 1708.03888, Algorithm 1), which PyTorch has not, on the weights as a matrix of 3 rows."""
+    weights, velocity, trace = torch.tensor(START, dtype=torch.float64), torch.zeros(3), []
+    for rate, gradient in zip(RATES, GRADIENTS):
+        gradient = torch.tensor(gradient, dtype=torch.float64)
+        local = trust * weights.norm() / (gradient.norm() + decay * weights.norm())
+        velocity = momentum * velocity + rate * local * (gradient + decay * weights)
+        weights = weights - velocity
+        trace.append(weights.tolist())
+    return trace
+
+
 def run(make):
     weights = torch.nn.Parameter(torch.tensor(START, dtype=torch.float64))
     optimizer = make([weights])
@@ -42,6 +54,7 @@ if __name__ == "__main__":
         "gradients": GRADIENTS,
         "rates": RATES,
         "weights": {name: run(make) for name, make in CASES.items()},
+        "lars": lars(momentum=0.9, decay=0.05),
     }
     path = pathlib.Path(__file__).with_suffix(".json")
     path.write_text(json.dumps(record, indent=1) + "\n")

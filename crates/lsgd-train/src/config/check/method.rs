@@ -4,6 +4,9 @@ use super::{LONGEST_WINDOW, MOST_STEPS, Sources, quote_number};
 use crate::config::error::ConfigError;
 use crate::config::types::*;
 
+/// Most examples of a probe: every worker looks at all of them every local period.
+const LARGEST_PROBE: usize = 1 << 16;
+
 /// Checks the table.
 pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigError> {
     let method = &config.method;
@@ -37,6 +40,9 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
         method.loss_window,
         (1, LONGEST_WINDOW),
     )?;
+    let examples = method.probe_examples;
+    sources.whole("method.probe_examples", examples, (1, LARGEST_PROBE))?;
+    sources.under_one("method.margin", method.margin)?;
     sources.fraction("method.beta", method.beta)?;
     sources.fraction("method.leader_weight", method.leader_weight)?;
     sources.under_one("method.outer_momentum", method.outer_momentum)?;
@@ -46,9 +52,20 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
         return Err(sources.refuse("method.outer_rate", quote_number(rate), problem));
     }
     let name = format!("{:?}", method.name.word());
-    if method.name.averages() && config.run.mode == Mode::Async {
-        let problem = "needs all workers to meet, which run.mode \"async\" never does; \
-                       set run.mode to \"sync\"";
+    let mode = config.run.mode;
+    let averages = method.name.averages(mode);
+    let problem = match mode {
+        Mode::Async if averages => Some(
+            "needs all workers to meet, which run.mode \"async\" never does; \
+             set run.mode to \"sync\"",
+        ),
+        Mode::Sync if method.name == MethodName::Downpour => Some(
+            "has workers that never meet, which run.mode \"sync\" has them do; \
+             set run.mode to \"async\"",
+        ),
+        _ => None,
+    };
+    if let Some(problem) = problem {
         let keys = ["method.name", "run.mode"];
         return Err(sources.refuse_relation(&keys, name, problem));
     }
@@ -60,6 +77,15 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
         );
         let keys = ["method.batch_norm", "method.name"];
         return Err(sources.refuse_relation(&keys, "\"leader\"", problem));
+    }
+    let has_centre = follows_nobody && !averages;
+    if method.batch_norm == BatchNormPolicy::Mean && has_centre {
+        let problem = format!(
+            "needs all workers to meet, which those of method.name {name} never do in run.mode \
+             \"async\"; set it to \"own\""
+        );
+        let keys = ["method.batch_norm", "method.name"];
+        return Err(sources.refuse_relation(&keys, "\"mean\"", problem));
     }
     Ok(())
 }

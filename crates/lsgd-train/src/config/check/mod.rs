@@ -148,6 +148,11 @@ fn check_optimizer(optimizer: &OptimizerConfig, sources: &Sources) -> Result<(),
         let problem = "is not in [0, inf); give a number from 0";
         return Err(sources.refuse("optimizer.weight_decay", quote_number(decay), problem));
     }
+    let trust = optimizer.trust;
+    if !(trust > 0.0 && trust.is_finite()) {
+        let problem = "is not in (0, inf); give a number over 0, such as 0.001";
+        return Err(sources.refuse("optimizer.trust", quote_number(trust), problem));
+    }
     Ok(())
 }
 

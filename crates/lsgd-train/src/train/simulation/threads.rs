@@ -336,6 +336,7 @@ impl Trainee {
             pause: Default::default(),
             snapshot: Arc::new(snapshot),
             report,
+            loss: self.worker.optimizer().loss(),
             times: Times::default(),
         })
     }
