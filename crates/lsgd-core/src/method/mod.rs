@@ -276,6 +276,11 @@ impl Method {
         self.probes
     }
 
+    /// By how much another's loss has to be lower than a leader's, as a share of it.
+    pub fn margin(&self) -> f64 {
+        self.margin
+    }
+
     /// Who stays leader, of one that led before.
     pub(crate) fn incumbent(&self, leader: Option<Rank>) -> Option<Incumbent> {
         let rank = leader.filter(|_| self.margin > 0.0)?;

@@ -95,6 +95,9 @@ pub struct SimulationConfig {
     pub global: SimulatedLink,
     /// How long the others take to notice that a node is dead.
     pub lease: Duration,
+    /// How many bytes each byte of a vector stands for: 1, or more where small vectors take the place
+    /// of large ones.
+    pub scale: f64,
     /// Workers that die, and when.
     pub deaths: Vec<(Rank, Duration)>,
 }
@@ -344,7 +347,7 @@ impl<F: Fleet> Simulation<F> {
     /// What a worker did has come about.
     fn take(&mut self, rank: Rank, turn: Turn) -> Result<(), F::Error> {
         for message in turn.said {
-            let bytes = network::message_bytes(&message);
+            let bytes = self.network.stand_for(network::message_bytes(&message));
             let arrives = self.network.local.arrival(self.now, bytes);
             let seat = self.seat(rank);
             seat.up_at = arrives.max(seat.up_at);

@@ -53,6 +53,7 @@ pub(super) struct Network {
     pub local: SimulatedLink,
     pub global: SimulatedLink,
     pub traffic: SimulatedTraffic,
+    scale: f64,
     /// Until when each node is busy with sending vectors, and with receiving them.
     sends_until: Vec<Duration>,
     receives_until: Vec<Duration>,
@@ -65,8 +66,17 @@ impl Network {
             local: config.local,
             global: config.global,
             traffic: SimulatedTraffic::default(),
+            scale: config.scale,
             sends_until: idle.clone(),
             receives_until: idle,
+        }
+    }
+
+    /// What `bytes` of vectors stand for.
+    pub fn stand_for(&self, bytes: u64) -> u64 {
+        match self.scale == 1.0 {
+            true => bytes,
+            false => (bytes as f64 * self.scale).round() as u64,
         }
     }
 

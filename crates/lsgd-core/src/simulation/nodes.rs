@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Due, Fleet, KEPT, Simulation, network};
-use crate::{Action, GlobalLeader, Rank, Snapshot, SnapshotDigest, Status};
+use super::network::{self, Network};
+use super::{Due, Fleet, KEPT, Simulation};
+use crate::{Action, Event, GlobalLeader, Rank, Snapshot, SnapshotDigest, Status};
 
 impl<F: Fleet> Simulation<F> {
     /// Does what a local leader says.
@@ -16,6 +17,7 @@ impl<F: Fleet> Simulation<F> {
             orders.push(order);
         }
         while let Some(event) = host.local.next_event() {
+            let event = scaled(event, &self.network);
             self.fleet.record(node, event, now)?;
         }
         while let Some(bid) = host.local.next_bid() {
@@ -25,10 +27,8 @@ impl<F: Fleet> Simulation<F> {
         }
         for (worker, order) in orders {
             let rank = Rank::new(node, worker);
-            let arrives = self
-                .network
-                .local
-                .arrival(now, network::order_bytes(&order));
+            let bytes = self.network.stand_for(network::order_bytes(&order));
+            let arrives = self.network.local.arrival(now, bytes);
             let seat = self.seat(rank);
             seat.down_at = arrives.max(seat.down_at);
             let at = seat.down_at;
@@ -50,7 +50,10 @@ impl<F: Fleet> Simulation<F> {
                     self.drive(node)?;
                 }
                 Action::Begin { .. } => self.begin_workers(node)?,
-                Action::Record(event) => self.fleet.record(node, event, now)?,
+                Action::Record(event) => {
+                    let event = scaled(event, &self.network);
+                    self.fleet.record(node, event, now)?;
+                }
                 // Nodes are never away and back, and the end is evaluated outside.
                 Action::Await(_) | Action::GiveUp(_) | Action::CannotJoin | Action::Conclude(_) => {
                 }
@@ -101,7 +104,7 @@ impl<F: Fleet> Simulation<F> {
             }
             return;
         };
-        let bytes = self.wire.bytes_of(&snapshot);
+        let bytes = self.network.stand_for(self.wire.bytes_of(&snapshot));
         let at = self.network.fetch(self.now, holder, node, bytes);
         self.at(at, Due::Fetched(node, digest, snapshot));
     }
@@ -117,4 +120,12 @@ impl<F: Fleet> Simulation<F> {
         let host = self.nodes.get_mut(node as usize)?;
         host.global.as_mut().filter(|_| !host.is_dead)
     }
+}
+
+/// An event with the bytes that those of its vectors stand for.
+fn scaled(mut event: Event, network: &Network) -> Event {
+    if let Event::Exchange { bytes, .. } = &mut event {
+        *bytes = network.stand_for(*bytes);
+    }
+    event
 }

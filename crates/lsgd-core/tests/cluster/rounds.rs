@@ -6,7 +6,7 @@ use lsgd_core::{Mode, Source, Wire};
 
 use crate::network::Network;
 use crate::setting::{
-    best, check_elections, followed, leader_mean, leaders, local_sgd, lsgd, setting,
+    best, check_elections, followed, leader_mean, leaders, local_sgd, lsgd, setting, staying,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -17,6 +17,7 @@ fn in_sync_every_node_follows_the_same_vector_in_every_round() {
         for (method, wire) in [
             (lsgd(), Wire::F32),
             (lsgd(), Wire::Bf16),
+            (staying(), Wire::F32),
             (local_sgd(), Wire::F32),
             (leader_mean(), Wire::F32),
             (leader_mean(), Wire::Bf16),

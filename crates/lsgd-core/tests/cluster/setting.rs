@@ -40,9 +40,12 @@ pub fn lsgd() -> Method {
         global_period: PERIODS.global,
         ..LeaderConfig::default()
     })
-    // All nodes know who led last, whatever they have missed.
-    .and_then(|method| method.with_margin(0.1))
     .expect("a method")
+}
+
+/// Whose leaders stay by a margin: all nodes have to know who led last, whatever they have missed.
+pub fn staying() -> Method {
+    lsgd().with_margin(0.3).expect("a share")
 }
 
 pub fn local_sgd() -> Method {

@@ -1,12 +1,12 @@
 //! What a run's records say of how it went.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use lsgd_core::{Rank, Scope, Source};
 use serde::Deserialize;
 
+use super::leading::Leading;
 use crate::error::TrainError;
 use crate::run::Metric;
 
@@ -26,17 +26,6 @@ pub struct Point {
     pub errors: [f64; 3],
 }
 
-/// Who led, over the local elections of a run.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Leading {
-    /// Elections that had a leader, by who led.
-    pub led: BTreeMap<Rank, u64>,
-    /// How often another led than in the node's election before.
-    pub changes: u64,
-    /// Most elections of a node in a row with one leader.
-    pub longest: u64,
-}
-
 /// A run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
@@ -51,6 +40,8 @@ pub struct Curve {
 struct Line {
     event: String,
     scope: Option<Scope>,
+    #[serde(default)]
+    step: u64,
     seconds: f64,
     bytes: Option<u64>,
     leader: Option<Rank>,
@@ -108,21 +99,10 @@ impl Curve {
 
 fn leading(lines: &[Line]) -> Leading {
     let mut leading = Leading::default();
-    // By node: who led last, and for how many elections.
-    let mut reigns: BTreeMap<u32, (Rank, u64)> = BTreeMap::new();
-    let local = |line: &&Line| line.event == "election" && line.scope == Some(Scope::Local);
-    for line in lines.iter().filter(local) {
-        let Some(leader) = line.leader else {
-            continue;
-        };
-        *leading.led.entry(leader).or_default() += 1;
-        let reign = reigns.entry(line.recorded_by).or_insert((leader, 0));
-        if reign.0 != leader {
-            leading.changes += 1;
-            *reign = (leader, 0);
+    for line in lines.iter().filter(|line| line.event == "election") {
+        if let (Some(scope), Some(leader)) = (line.scope, line.leader) {
+            leading.add(scope, line.recorded_by, line.step, leader);
         }
-        reign.1 += 1;
-        leading.longest = leading.longest.max(reign.1);
     }
     leading
 }

@@ -4,8 +4,10 @@
 //! made from the folders alone.
 
 mod curves;
+mod leading;
 mod picture;
 mod plan;
+mod reigns;
 mod report;
 
 use std::path::{Path, PathBuf};

@@ -30,11 +30,19 @@ const LEGEND: u32 = 190;
 ///
 /// [`TrainError::Bench`] if it cannot be drawn.
 pub fn draw(plan: &Plan, groups: &[Group], which: usize) -> Result<String, TrainError> {
+    drawn(plan, |text| panels(plan, groups, which, text))
+}
+
+/// What `draw` draws, as text.
+pub fn drawn(
+    plan: &Plan,
+    draw: impl for<'a> FnOnce(&'a mut String) -> Result<(), Box<dyn Error + 'a>>,
+) -> Result<String, TrainError> {
     let mut text = String::new();
-    let drawn = panels(plan, groups, which, &mut text);
-    drawn.map_err(|error| TrainError::Bench {
+    let drawn = draw(&mut text).map_err(|error| error.to_string());
+    drawn.map_err(|why| TrainError::Bench {
         path: plan.path(),
-        why: format!("cannot be drawn: {error}"),
+        why: format!("cannot be drawn: {why}"),
     })?;
     Ok(text)
 }
@@ -86,7 +94,8 @@ fn panels<'a>(
     Ok(())
 }
 
-fn color(index: usize) -> RGBColor {
+/// The colour of case `index`.
+pub fn color(index: usize) -> RGBColor {
     COLORS[index % COLORS.len()]
 }
 

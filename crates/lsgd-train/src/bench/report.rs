@@ -3,9 +3,12 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use lsgd_core::Rank;
+
 use super::curves::{Curve, Point};
+use super::leading::Leading;
 use super::plan::{Case, Entry, Plan};
-use super::{folder, picture};
+use super::{folder, picture, reigns};
 use crate::error::TrainError;
 use crate::run::write_whole;
 
@@ -53,6 +56,10 @@ pub fn write(plan: &Plan, entries: &[Entry]) -> Result<PathBuf, TrainError> {
     file("final.csv", finals(&groups))?;
     file("errors.csv", reached(plan, &groups))?;
     file("leaders.csv", leaders(&groups))?;
+    file("led.csv", led(entries, &groups))?;
+    if let Some(picture) = reigns::draw(plan, &groups)? {
+        file("leaders.svg", picture)?;
+    }
     for (which, name) in ERRORS.iter().enumerate() {
         file(&format!("{name}.svg"), picture::draw(plan, &groups, which)?)?;
     }
@@ -146,30 +153,55 @@ fn leaders(groups: &[Group]) -> String {
         "label,workers,period,seeds,elections,workers_that_led,largest_share,changes,longest_reign\n",
     );
     for group in groups {
-        let of =
-            |value: fn(&Curve) -> f64| mean(&group.curves.iter().map(value).collect::<Vec<_>>());
-        let elections = |curve: &Curve| curve.leading.led.values().sum::<u64>() as f64;
+        let of = |value: fn(&Leading) -> f64| {
+            mean(
+                &group
+                    .curves
+                    .iter()
+                    .map(|c| value(&c.leading))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let elections = |leading: &Leading| leading.elections() as f64;
         if of(elections) == 0.0 {
             continue;
         }
-        let most = |curve: &Curve| {
-            let all = curve.leading.led.values().sum::<u64>() as f64;
-            curve
-                .leading
-                .led
-                .values()
-                .max()
-                .map_or(0.0, |most| *most as f64 / all)
+        let most = |leading: &Leading| {
+            let most = leading.led().values().map(|led| led.elections).max();
+            most.unwrap_or(0) as f64 / leading.elections().max(1) as f64
         };
         let values = [
             of(elections),
-            of(|curve| curve.leading.led.len() as f64),
+            of(|leading| leading.led().len() as f64),
             of(most),
-            of(|curve| curve.leading.changes as f64),
-            of(|curve| curve.leading.longest as f64),
+            of(|leading| leading.changes() as f64),
+            of(|leading| leading.longest() as f64),
         ];
         let seeds = group.curves.len();
         let _ = writeln!(text, "{},{seeds},{}", case(&group.case), cells(&values));
+    }
+    text
+}
+
+/// How often each worker of each run led its node, and how long.
+fn led(entries: &[Entry], groups: &[Group]) -> String {
+    let mut text = String::from(
+        "label,workers,period,seed,node,worker,elections,share,reigns,longest_reign\n",
+    );
+    let curves = groups.iter().flat_map(|group| &group.curves);
+    for (entry, curve) in entries.iter().zip(curves) {
+        let all = curve.leading.elections() as f64;
+        for (rank, led) in curve.leading.led() {
+            let Rank { node, worker } = rank;
+            let values = [
+                led.elections as f64,
+                led.elections as f64 / all,
+                led.reigns as f64,
+                led.longest as f64,
+            ];
+            let (case, seed) = (case(&entry.case), entry.seed);
+            let _ = writeln!(text, "{case},{seed},{node},{worker},{}", cells(&values));
+        }
     }
     text
 }

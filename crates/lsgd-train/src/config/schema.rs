@@ -123,6 +123,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("cluster.wait_seconds", Kind::Whole),
     ("cluster.round_limit_seconds", Kind::Whole),
     ("simulate.nodes", Kind::Whole),
+    ("simulate.training", Kind::Flag),
     ("simulate.step_seconds", Kind::Number),
     ("simulate.step_sigma", Kind::Number),
     ("simulate.slow_workers", Kind::Whole),

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct SimulateConfig {
     /// Nodes, each of `workers.count` workers.
     pub nodes: u64,
+    /// Whether workers train; `false` counts what a run costs, with workers that only exchange.
+    pub training: bool,
     /// Median time of a worker's step, in seconds of the virtual clock.
     pub step_seconds: f64,
     /// Steps take log-normal times of this sigma; 0: all the same.
@@ -42,6 +44,7 @@ impl Default for SimulateConfig {
     fn default() -> Self {
         Self {
             nodes: 1,
+            training: true,
             step_seconds: 0.1,
             step_sigma: 0.0,
             slow_workers: 0,

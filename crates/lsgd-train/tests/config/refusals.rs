@@ -137,7 +137,7 @@ fn wrong_types() {
         ),
         (
             "method.score = \"error\"",
-            "c.toml: method.score \"error\" is not known; give \"training_loss\"",
+            "c.toml: method.score \"error\" is not known; give \"training_loss\" or \"probe_loss\"",
         ),
         (
             "method.local_pull = \"high\"",

@@ -359,6 +359,7 @@ fn simulate() -> impl Strategy<Value = SimulateConfig> {
                 links;
             SimulateConfig {
                 nodes,
+                training: slow_workers % 2 == 0,
                 step_seconds,
                 step_sigma,
                 slow_workers,

@@ -68,6 +68,8 @@ fn the_report_says_what_the_runs_came_to() {
             "final.csv",
             "leader.svg",
             "leaders.csv",
+            "leaders.svg",
+            "led.csv",
             "replica_mean.svg",
             "runs.csv",
             "worker_mean.svg"
@@ -113,6 +115,12 @@ fn the_report_says_what_the_runs_came_to() {
     assert_eq!(leaders[0]["label"], "led");
     // Two nodes, four elections each.
     assert_eq!(number(&leaders[0], "elections"), 8.0);
+    let led = rows(&report["led.csv"]);
+    // Of two seeds.
+    let elections: f64 = led.iter().map(|row| number(row, "elections")).sum();
+    assert_eq!(elections, 16.0);
+    assert!(led.iter().all(|row| row["label"] == "led"));
+    assert!(report["leaders.svg"].contains("led, 2 workers, period 4: who leads"));
     assert!(report["leader.svg"].contains("averaged"));
 }
 

@@ -11,6 +11,7 @@ mod inspection;
 mod interruption;
 mod learning;
 mod methods;
+mod pictures;
 mod program;
 mod repeats;
 mod simulation;

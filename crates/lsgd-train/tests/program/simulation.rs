@@ -256,3 +256,84 @@ fn methods_with_a_centre() {
         assert_eq!(again.digests(), run.digests());
     }
 }
+
+/// Without training, time and bytes are those of a run that trains.
+#[test]
+fn what_a_run_costs_is_known_without_training() {
+    let runs = Runs::new();
+    let set = [
+        "workers.count=2",
+        "simulate.nodes=3",
+        "simulate.step_sigma=0.3",
+        "simulate.bytes_per_second=1e6",
+        "simulate.local_bytes_per_second=1e6",
+        "method.local_period=4",
+        "method.global_period=8",
+        "method.batch_norm=own",
+        "method.loss_window=4",
+        "budget.steps=24",
+    ];
+    for method in ["lsgd", "local_sgd", "leader_mean", "grawa_layers"] {
+        let method_is = format!("method.name={method}");
+        let set = [&set[..], &[&method_is]].concat();
+        let trained = simulate(&runs, &format!("trained-{method}"), &set);
+        let set = [&set[..], &["simulate.training=false"]].concat();
+        let counted = simulate(&runs, &format!("counted-{method}"), &set);
+        let of = |run: &Run, keys: [&str; 3]| {
+            let value = keys.iter().fold(run.summary(), |value, key| match *key {
+                "" => value,
+                key => value[key].clone(),
+            });
+            value.as_f64().unwrap()
+        };
+        for keys in [
+            ["training_seconds", "", ""],
+            ["samples", "", ""],
+            ["exchange", "bytes", ""],
+            ["exchange", "wait_seconds", ""],
+            ["simulated", "traffic", "vector_bytes"],
+            ["simulated", "traffic", "vectors"],
+        ] {
+            let (trained, counted) = (of(&trained, keys), of(&counted, keys));
+            let off = (trained - counted).abs() / trained;
+            assert!(
+                off < 0.01,
+                "{method} {keys:?}: {counted}, trained {trained}"
+            );
+        }
+        assert!(counted.summary()["test_error"]["leader"].is_null());
+        let elections = |run: &Run| run.events("election").len();
+        assert_eq!(elections(&counted), elections(&trained), "{method}");
+    }
+}
+
+/// Many more workers than could be trained here; in `async` with some that die.
+#[test]
+fn a_thousand_workers_are_counted() {
+    let runs = Runs::new();
+    for mode in ["sync", "async"] {
+        let mode_is = format!("run.mode={mode}");
+        let set = [
+            &mode_is,
+            "workers.count=50",
+            "simulate.nodes=20",
+            "simulate.training=false",
+            "simulate.step_sigma=0.3",
+            "simulate.deaths=[{ worker = 7, seconds = 0.3 }, { worker = 999, seconds = 0.5 }]",
+            "method.local_period=4",
+            "method.global_period=8",
+            "method.loss_window=4",
+            "method.batch_norm=own",
+            "budget.steps=16",
+        ];
+        let run = simulate(&runs, mode, &set);
+        let summary = run.summary();
+        assert_eq!(summary["workers"], 998, "{mode}");
+        assert_eq!(
+            summary["steps"].as_u64(),
+            Some(if mode == "sync" { 15 } else { 16 })
+        );
+        let again = simulate(&runs, &format!("again-{mode}"), &set);
+        assert_eq!(again.lines("events.jsonl"), run.lines("events.jsonl"));
+    }
+}

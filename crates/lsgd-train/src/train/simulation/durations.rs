@@ -14,6 +14,8 @@ use crate::config::SimulateConfig;
 pub struct Durations {
     workers: Vec<(f64, ChaCha8Rng)>,
     spread: Option<LogNormal<f64>>,
+    /// Of all steps drawn.
+    total: Duration,
 }
 
 impl Durations {
@@ -35,6 +37,7 @@ impl Durations {
             spread: LogNormal::new(0.0, config.step_sigma)
                 .ok()
                 .filter(|_| config.step_sigma > 0.0),
+            total: Duration::ZERO,
         }
     }
 
@@ -44,7 +47,15 @@ impl Durations {
             return Duration::ZERO;
         };
         let factor = self.spread.map_or(1.0, |spread| spread.sample(random));
-        Duration::try_from_secs_f64(*median * factor).unwrap_or(Duration::MAX / 4)
+        let takes = Duration::try_from_secs_f64(*median * factor).unwrap_or(Duration::MAX / 4);
+        self.total = self.total.saturating_add(takes);
+        takes
+    }
+
+    /// Seconds that a worker has not stepped in `seconds` of training, mean over workers.
+    pub fn waited(&self, seconds: f64) -> f64 {
+        let stepped = self.total.as_secs_f64() / self.workers.len().max(1) as f64;
+        (seconds - stepped).max(0.0)
     }
 }
 

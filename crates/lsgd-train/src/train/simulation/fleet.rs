@@ -101,6 +101,7 @@ impl Workers {
         let mut summary =
             examination.summary(End::Budget, real.as_secs_f64(), evaluation, self.best);
         summary.exchange = self.exchange;
+        summary.exchange.wait_seconds = self.durations.waited(evaluation.seconds);
         self.progress.ended();
         Ok(summary)
     }

@@ -4,8 +4,10 @@
 //! is how long steps take and what crosses between them ([`lsgd_core::Simulation`]). In `sync` a run
 //! has the bits of the real one.
 
+mod costs;
 mod durations;
 mod fleet;
+mod line;
 mod threads;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use crate::device;
 use crate::error::TrainError;
 use crate::progress::Progress;
 use crate::run::{RunFolder, RunRecord, SimulatedSummary};
+use costs::Costs;
 use fleet::Workers;
 
 /// How long other nodes take to notice that one is dead: the lease of the link between real ones.
@@ -51,10 +54,18 @@ pub fn simulate(
     progress.began(&setup, &folder);
 
     let topology = topology(&setup, &simulated, per_node);
-    let workers = Workers::start(&setup, per_node, &folder, progress, interrupted)?;
-    let simulation = Simulation::new(&topology, workers)?;
-    let (workers, _, traffic) = simulation.run()?;
-    let mut summary = workers.finish(began.elapsed())?;
+    let (mut summary, traffic) = match simulated.training {
+        true => {
+            let workers = Workers::start(&setup, per_node, &folder, progress, interrupted)?;
+            let (workers, _, traffic) = Simulation::new(&topology, workers)?.run()?;
+            (workers.finish(began.elapsed())?, traffic)
+        }
+        false => {
+            let workers = Costs::start(&setup, per_node, &folder, progress, interrupted)?;
+            let (workers, _, traffic) = Simulation::new(&topology, workers)?.run()?;
+            (workers.finish(began.elapsed())?, traffic)
+        }
+    };
     summary.simulated = Some(SimulatedSummary {
         nodes: topology.nodes,
         traffic,
@@ -128,6 +139,10 @@ fn topology(setup: &Setup, simulated: &SimulateConfig, per_node: usize) -> Simul
         ),
         global: link(simulated.latency_seconds, simulated.bytes_per_second),
         lease: LEASE,
+        scale: match simulated.training {
+            true => 1.0,
+            false => Costs::scale(setup),
+        },
         deaths: simulated
             .deaths
             .iter()

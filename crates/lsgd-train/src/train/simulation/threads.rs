@@ -2,18 +2,16 @@
 //!
 //! A worker stays on one thread: Burn keeps pending BatchNorm statistics by thread.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use lsgd_core::{
-    Exchange, LeaderSgd, Message, Mode, Order, Rank, Snapshot, Source, Turn, Worker, read, write,
-};
+use lsgd_core::{LeaderSgd, Order, Snapshot, Source, Turn, Worker, read, write};
 use lsgd_models::Model;
 
+use super::line::{Line, Post};
 use super::rank;
 use crate::error::{TrainError, panic_message};
 use crate::optimizer;
@@ -231,48 +229,11 @@ impl Drop for Threads {
     }
 }
 
-/// What lies between a worker and the simulation.
-#[derive(Debug, Default)]
-struct Post {
-    said: Vec<Message>,
-    orders: VecDeque<Order>,
-}
-
-/// A worker's connection, which never blocks.
-struct Line {
-    rank: Rank,
-    mode: Mode,
-    post: Arc<Mutex<Post>>,
-}
-
-fn open(post: &Mutex<Post>) -> MutexGuard<'_, Post> {
-    // Whole after every statement, so a panic elsewhere does not make it wrong.
-    post.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Exchange for Line {
-    fn rank(&self) -> Rank {
-        self.rank
-    }
-
-    fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    fn send(&mut self, message: Message) {
-        open(&self.post).said.push(message);
-    }
-
-    fn receive(&mut self, _waiting: bool) -> Option<Order> {
-        open(&self.post).orders.pop_front()
-    }
-}
-
 /// A worker and what lies between it and the simulation.
 struct Trainee {
     number: usize,
     worker: Worker<Model, Learner>,
-    post: Arc<Mutex<Post>>,
+    post: Post,
     /// What came of its last gradient step, until the exchange.
     stepped: Option<Result<f32, TrainError>>,
 }
@@ -285,12 +246,8 @@ impl Trainee {
         let model = setup.model.init(&training)?;
         let model = write(model, &setup.layout, &setup.initial);
         let model = model.map_err(|why| TrainError::Unfit { why })?;
-        let post: Arc<Mutex<Post>> = Arc::default();
-        let line = Line {
-            rank: rank(number, per_node),
-            mode: setup.plan.mode,
-            post: post.clone(),
-        };
+        let line = Line::new(rank(number, per_node), setup.plan.mode);
+        let post = line.post();
         let inner = optimizer::inner(&setup.config.optimizer);
         let optimizer = LeaderSgd::new(inner, setup.method.clone(), line);
         let learner = Learner::start(setup, number, training, 0)?;
@@ -313,9 +270,9 @@ impl Trainee {
     }
 
     fn turn(&mut self, orders: impl IntoIterator<Item = Order>) -> Turn {
-        open(&self.post).orders.extend(orders);
+        self.post.order(orders);
         let next = self.worker.exchange();
-        let said = std::mem::take(&mut open(&self.post).said);
+        let said = self.post.said();
         Turn { said, next }
     }
 
@@ -372,7 +329,9 @@ fn run(setup: &Setup, own: Vec<usize>, per_node: usize, ready: Answer<()>, jobs:
                 let _ = of(trainees, number).map(|t| answer.send(Ok(t.turn([order]))));
             }
             Job::Stand(number, answer) => {
-                let _ = of(trainees, number).map(|t| answer.send(t.stand(setup)));
+                if let Some(trainee) = of(trainees, number) {
+                    let _ = answer.send(trainee.stand(setup));
+                }
             }
             Job::Score(snapshot, batches, answer) => {
                 let _ = answer.send(scratch.score(&snapshot, &setup.dataset, &batches));
