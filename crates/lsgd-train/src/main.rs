@@ -148,16 +148,21 @@ fn tell(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, TrainError> {
             Some(error) => format!("{error:.2} %"),
             None => String::from("none"),
         };
+        let came = match summary.digests.is_empty() {
+            true => String::from("nothing was trained"),
+            false => format!(
+                "test error of the leader {}, the replica mean {}, workers {}",
+                percent(summary.test_error.leader),
+                percent(summary.test_error.replica_mean),
+                percent(summary.test_error.worker_mean),
+            ),
+        };
         say(format_args!(
-            "{}: {} steps of {} workers, {:.0} {pace}; test error of the leader {}, \
-             the replica mean {}, workers {}",
+            "{}: {} steps of {} workers, {:.0} {pace}; {came}",
             folder.path().display(),
             summary.steps,
             summary.workers,
             summary.samples_per_second,
-            percent(summary.test_error.leader),
-            percent(summary.test_error.replica_mean),
-            percent(summary.test_error.worker_mean),
         ))?;
     }
     Ok(match summary.end {
