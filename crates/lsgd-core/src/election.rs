@@ -1,7 +1,7 @@
 //! Who leads: a pure decision over reports.
 //!
 //! The leader is the worker with the lowest mean training loss over its last `loss_window` batches
-//! (arXiv 1905.10395, section 3: "the best performing worker"). An election touches no tensor, no
+//! (arXiv 1905.10395, section 3: "the best performing worker"), or with the lowest loss on a probe. An election touches no tensor, no
 //! clock and no network: the same candidates always give the same leader and the same reason.
 
 use std::fmt;
@@ -47,7 +47,7 @@ impl fmt::Display for Rank {
     }
 }
 
-/// What a worker's loss window holds.
+/// What a worker's loss window holds; of a probe, `Filling` one of 1 until it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowLoss {
@@ -69,7 +69,7 @@ pub struct Report {
     pub rank: Rank,
     /// Steps it has taken.
     pub step: u64,
-    /// Its training loss.
+    /// What ranks it: its mean training loss, or its loss on the probe.
     pub loss: WindowLoss,
     /// Whether it has received the run's parameters. One that has not never leads.
     pub joined: bool,

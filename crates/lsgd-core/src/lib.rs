@@ -97,9 +97,9 @@ pub use local_leader::{Bid, LocalLeader};
 pub use loss_window::LossWindow;
 pub use method::{
     BatchNorm, FinalPull, LeaderConfig, Meeting, MeetingConfig, Method, MethodError, Move,
-    OuterStep, Rule, Told, Visit, WeightPer,
+    OuterStep, Own, Rule, Told, Visit, WeightPer,
 };
-pub use module::{read, write};
+pub use module::{read, sum_of_squares, write};
 pub use refusal::{Refusal, ShortDigest};
 pub use schedule::{Due, Periods, Trigger};
 pub use simulation::{Fleet, SimulatedLink, SimulatedTraffic, Simulation, SimulationConfig, Turn};

@@ -78,25 +78,40 @@ pub(crate) fn read_gradients<M: Module>(
     }
 }
 
-/// The squared norm of each layer's gradient, in `f64` and in the order of the values, so that it has
-/// the same bits on any number of threads.
+/// The squared norm of each layer's gradient; nought for those that have none.
 pub(crate) fn gradient_squares<M: Module>(
     module: &M,
-    layout: &Arc<Layout>,
+    layout: &Layout,
     gradients: &GradientsParams,
 ) -> Vec<f64> {
-    let mut reader = GradientReader {
+    let mut squares = Squares {
         walk: Walk::new(layout),
         gradients,
-        values: Vec::with_capacity(layout.parameter_len()),
+        ends: Vec::new(),
+        sums: Vec::new(),
     };
-    module.visit(&mut reader);
-    let square = |value: &f32| f64::from(*value).powi(2);
-    let layers = layout.layers().into_iter();
-    let values = layers.map(|layer| reader.values.get(layer).unwrap_or_default());
-    values
-        .map(|values| values.iter().map(square).sum())
-        .collect()
+    module.visit(&mut squares);
+    let Squares { ends, sums, .. } = squares;
+    // All are read at once: on a GPU every read waits for all that is under way.
+    let sums: Vec<f32> = match sums.is_empty() {
+        true => Vec::new(),
+        false => Tensor::cat(sums, 0).into_data().iter::<f32>().collect(),
+    };
+    let of_layer = |layer: std::ops::Range<usize>| {
+        let tensors = ends.iter().zip(&sums);
+        let own = tensors.filter(|(end, _)| layer.start < **end && **end <= layer.end);
+        own.map(|(_, sum)| f64::from(*sum)).sum()
+    };
+    layout.layers().into_iter().map(of_layer).collect()
+}
+
+/// The sum of a tensor's squares, as a tensor of one value on its device. Summed row by row: sums of
+/// millions of values at once would be in the order of threads.
+pub fn sum_of_squares<const D: usize>(tensor: &Tensor<D>) -> Tensor<1> {
+    let squares = tensor.clone().square();
+    let rows = squares.dims().first().copied().unwrap_or(1).max(1);
+    let columns = squares.shape().num_elements() / rows;
+    squares.reshape([rows, columns]).sum_dim(1).sum()
 }
 
 /// Puts other values in place of the gradients of a module's parameters, those that there are.
@@ -268,6 +283,34 @@ impl ModuleVisitor for GradientReader<'_> {
         match self.gradients.get::<D>(param.id) {
             Some(gradient) => self.values.extend(gradient.into_data().iter::<f32>()),
             None => self.values.extend(range.map(|_| 0.0)),
+        }
+    }
+}
+
+struct Squares<'a> {
+    walk: Walk<'a>,
+    gradients: &'a GradientsParams,
+    /// Where each tensor ends among the layout's parameters.
+    ends: Vec<usize>,
+    sums: Vec<Tensor<1>>,
+}
+
+impl ModuleVisitor for Squares<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.walk.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.walk.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(Place::Parameter(range)) = self.walk.place(param.lazy_shape().as_slice()) else {
+            return;
+        };
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            self.ends.push(range.end);
+            self.sums.push(sum_of_squares(&gradient));
         }
     }
 }

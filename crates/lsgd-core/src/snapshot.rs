@@ -39,7 +39,7 @@ pub enum Source {
     },
     /// The centre variable of asynchronous EASGD and DOWNPOUR.
     Centre {
-        /// How many additions it has received.
+        /// How often it has moved.
         version: u64,
     },
 }
@@ -207,8 +207,11 @@ impl Snapshot {
     /// The same buffers with other parameters, as many as there were.
     pub(crate) fn with_parameters(&self, parameters: Vec<f32>) -> Self {
         Self {
+            layout: self.layout.clone(),
+            source: self.source,
             parameters,
-            ..self.clone()
+            buffers: self.buffers.clone(),
+            weights: self.weights.clone(),
         }
     }
 
@@ -337,6 +340,7 @@ impl Snapshot {
         let Some(first) = snapshots.next() else {
             return Ok(None);
         };
+        first.check(&first.layout)?;
         let mut sum = first.clone();
         let mut workers = first.workers();
         for snapshot in snapshots {
@@ -348,7 +352,7 @@ impl Snapshot {
             add(&mut sum.parameters, &snapshot.parameters);
             add(&mut sum.buffers, &snapshot.buffers);
             add(&mut sum.weights, &snapshot.weights);
-            workers += snapshot.workers();
+            workers = workers.saturating_add(snapshot.workers());
         }
         sum.source = Source::Sum { workers };
         sum.check(&first.layout)?;

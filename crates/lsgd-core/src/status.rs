@@ -6,7 +6,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::{SnapshotDigest, Source, Vector};
+use crate::{Rank, SnapshotDigest, Source, Vector};
 
 /// What a node tells all others of itself.
 #[derive(Debug, Clone, PartialEq, BorshSerialize, BorshDeserialize)]
@@ -53,11 +53,13 @@ pub enum Phase {
 pub struct Offer {
     /// Which exchange: in `sync` the round, from 1; in `async` the node's own count of offers.
     pub round: u64,
-    /// Its local leader's parameters; `None` when the method has no leader, no worker of the node may
-    /// lead, or its vector was refused.
+    /// Its local leader's parameters, or its centre; `None` when the method has neither, no worker of
+    /// the node may lead, or its vector was refused.
     pub leader: Option<Offered>,
     /// The sum over its workers; `None` when the method has no mean, or a vector was refused.
     pub sum: Option<Offered>,
+    /// Who led the last global exchange that this node took part in, if anybody did.
+    pub followed: Option<Rank>,
 }
 
 impl Offer {
@@ -81,9 +83,9 @@ pub struct Basis {
 pub struct Offered {
     /// What kind of vector.
     pub kind: Vector,
-    /// Whose it is: a worker's, or the sum over the workers of a node.
+    /// Whose it is: a worker's, the sum over the workers of a node, or a node's centre.
     pub source: Source,
-    /// The worker's mean training loss over its window, in nats; 0 for a mean.
+    /// What the worker was elected for, its loss in nats; 0 for a mean and a centre.
     pub loss: f64,
     /// Its name.
     pub digest: SnapshotDigest,
@@ -125,7 +127,13 @@ impl Status {
                 status.node
             ));
         }
-        if status.counts().any(|count| count > Self::GREATEST_COUNT) {
+        let sources = status.offered().chain(status.basis_and_result());
+        let counts = sources.map(|vector| count_of(vector.source));
+        if status
+            .counts()
+            .chain(counts)
+            .any(|count| count > Self::GREATEST_COUNT)
+        {
             return Err(format!(
                 "node {} counts beyond what any run comes to",
                 status.node
@@ -139,9 +147,14 @@ impl Status {
         self.offers.iter().flatten().flat_map(Offer::vectors)
     }
 
-    fn losses(&self) -> impl Iterator<Item = f64> {
+    /// The other vectors that it names.
+    fn basis_and_result(&self) -> impl Iterator<Item = Offered> {
         let delivered = self.delivered.map(|basis| basis.vector);
-        let vectors = self.offered().chain(delivered).chain(self.result);
+        delivered.into_iter().chain(self.result)
+    }
+
+    fn losses(&self) -> impl Iterator<Item = f64> {
+        let vectors = self.offered().chain(self.basis_and_result());
         vectors.map(|vector| vector.loss)
     }
 
@@ -150,5 +163,16 @@ impl Status {
         let rounds = offers.chain(self.delivered.map(|basis| basis.round));
         let own = [self.sequence, self.progress, self.rounds, self.steps];
         own.into_iter().chain(rounds)
+    }
+}
+
+/// The number in a source: of workers, steps or additions.
+fn count_of(source: Source) -> u64 {
+    match source {
+        Source::Worker { step, .. } => step,
+        Source::Mean { workers } | Source::Sum { workers } | Source::Final { workers } => {
+            u64::try_from(workers).unwrap_or(u64::MAX)
+        }
+        Source::Centre { version } => version,
     }
 }

@@ -71,7 +71,8 @@ impl<M: Module, O: Objective<M>> Worker<M, O> {
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step).
+    /// What [`Objective::gradients`] returns; the worker is then as it was. What
+    /// [`Objective::probe`] returns; the step is then taken, and its exchange is still to come.
     pub fn gradient_step(&mut self) -> Result<f32, O::Error> {
         let step = self.optimizer.steps();
         let (loss, gradients) = self.objective.gradients(present(&self.module), step)?;

@@ -88,13 +88,18 @@ impl Invocation {
 }
 
 /// Arguments of a training run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Train {
-    /// The config file.
+    /// Train as this TOML file says
+    #[arg(long, short, value_name = "FILE")]
     pub config: PathBuf,
-    /// Overrides as typed, `table.key=value`, for [`Config::load`](crate::config::Config::load).
+
+    /// Override a key of the config; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Show no progress; warnings and errors only.
+
+    /// No progress: warnings and errors only
+    #[arg(long, short)]
     pub quiet: bool,
 }
 
@@ -241,7 +246,7 @@ Examples:
 
 Steps and links take the time that the config's [simulate] says; all seconds of the run's records
 are of that clock.")]
-    Simulate(Simulate),
+    Simulate(Train),
     /// Train by several methods, and report them side by side
     #[command(after_help = "\
 Examples:
@@ -321,33 +326,9 @@ pub struct Launch {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub nodes: u32,
 
-    /// Train as this TOML file says
-    #[arg(long, short, value_name = "FILE")]
-    pub config: PathBuf,
-
-    /// Override a key of the config at all nodes; may be repeated
-    #[arg(long, short, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-
-    /// No progress: warnings and errors only
-    #[arg(long, short)]
-    pub quiet: bool,
-}
-
-/// Arguments of `simulate`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct Simulate {
-    /// Train as this TOML file says
-    #[arg(long, short, value_name = "FILE")]
-    pub config: PathBuf,
-
-    /// Override a key of the config; may be repeated
-    #[arg(long, short, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-
-    /// No progress: warnings and errors only
-    #[arg(long, short)]
-    pub quiet: bool,
+    /// What all nodes train
+    #[command(flatten)]
+    pub train: Train,
 }
 
 /// Arguments of `lsgd-train eval`.

@@ -29,7 +29,7 @@ enum Event {
 pub fn launch(arguments: &Launch, signals: Receiver<()>) -> Result<u8, TrainError> {
     let endpoints = free_endpoints(arguments.nodes)?;
     // Says once what every node would say.
-    Config::load(&arguments.config, &overrides(arguments, &endpoints))?;
+    Config::load(&arguments.train.config, &overrides(arguments, &endpoints))?;
     let (sender, events) = channel();
     let mut nodes: Vec<Node> = Vec::new();
     for node in 1..=arguments.nodes {
@@ -83,7 +83,7 @@ fn overrides(arguments: &Launch, endpoints: &[String]) -> Vec<String> {
         String::from("cluster.node=1"),
         format!("cluster.nodes={}", arguments.nodes),
     ];
-    let set = arguments.set.iter().cloned();
+    let set = arguments.train.set.iter().cloned();
     place.into_iter().chain([connect]).chain(set).collect()
 }
 
@@ -96,13 +96,13 @@ fn command(arguments: &Launch, node: u32, endpoints: &[String]) -> Result<Comman
     let mut command = Command::new(program);
     command
         .arg("--config")
-        .arg(&arguments.config)
+        .arg(&arguments.train.config)
         .args(["--node", &format!("{node}/{}", arguments.nodes)])
         .args(["--connect", &endpoints.join(",")]);
-    for set in &arguments.set {
+    for set in &arguments.train.set {
         command.args(["--set", set]);
     }
-    if arguments.quiet {
+    if arguments.train.quiet {
         command.arg("--quiet");
     }
     command.stdin(Stdio::null());

@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use lsgd_train::cli::{
-    Command, DataCommand, EXIT_INTERRUPTED, EXIT_SUCCESS, Eval, Export, Invocation, Simulate, Train,
+    Command, DataCommand, EXIT_INTERRUPTED, EXIT_SUCCESS, Eval, Export, Invocation, Train,
 };
 use lsgd_train::config::{Config, TEMPLATE};
 use lsgd_train::error::TrainError;
@@ -106,7 +106,7 @@ fn train(arguments: &Train) -> Result<u8, TrainError> {
     tell(&outcome, arguments.quiet, "images/s")
 }
 
-fn simulate(arguments: &Simulate) -> Result<u8, TrainError> {
+fn simulate(arguments: &Train) -> Result<u8, TrainError> {
     let config = Config::load(&arguments.config, &arguments.set)?;
     let outcome = train::simulate(config, progress(arguments.quiet), interruption())?;
     tell(&outcome, arguments.quiet, "images a virtual second")

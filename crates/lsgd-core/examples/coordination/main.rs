@@ -205,8 +205,12 @@ fn said(node: u32, round: u64) -> Status {
     };
     let offer = |round| {
         let leader = Some(vector);
-        let sum = None;
-        (round > 0).then_some(Offer { round, leader, sum })
+        (round > 0).then_some(Offer {
+            round,
+            leader,
+            sum: None,
+            followed: Some(rank),
+        })
     };
     let before = round.saturating_sub(1);
     let basis = Basis {

@@ -20,6 +20,7 @@ pub struct Trainer {
     seed: u64,
     layout: Arc<Layout>,
     elects: bool,
+    has_centre: bool,
     averages: bool,
     period: u64,
     step: u64,
@@ -48,6 +49,7 @@ impl Trainer {
             seed: setting.seed,
             layout: setting.layout.clone(),
             elects: setting.method.elects(),
+            has_centre: setting.method.has_centre(),
             averages: setting.method.averages().is_some(),
             period: match setting.mode {
                 Mode::Sync => periods.global,
@@ -130,7 +132,10 @@ impl Trainer {
             step: self.step,
             taken: self.period * u64::from(Self::WORKERS),
             workers: Self::WORKERS,
-            leader: (self.elects && !nobody).then(|| (vector(self.of(rank)), loss)),
+            leader: match self.has_centre {
+                true => Some((vector(Source::Centre { version: self.bids }), 0.0)),
+                false => (self.elects && !nobody).then(|| (vector(self.of(rank)), loss)),
+            },
             sum: (self.averages && !nobody).then(|| vector(self.sum())),
         }
     }

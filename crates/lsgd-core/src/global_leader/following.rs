@@ -50,7 +50,7 @@ impl GlobalLeader {
         offers.extend(own.and_then(|v| Some((node, v, candidate(&v, age)?))));
 
         let candidates: Vec<Candidate> = offers.iter().map(|(_, _, c)| *c).collect();
-        let election = self.elect(&candidates);
+        let election = self.elect(&candidates, self.followed());
         let leader = election.leader;
         self.record(Event::Election {
             step: self.step,

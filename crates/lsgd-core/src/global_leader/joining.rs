@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Action, GlobalLeader, Stage};
-use crate::{Basis, Event, Mode, Offered, Phase, Snapshot, Status};
+use crate::{Basis, Event, Mode, Offered, Phase, Snapshot, Source, Status};
 
 impl GlobalLeader {
     /// Begins once it can.
@@ -35,11 +35,19 @@ impl GlobalLeader {
     pub(super) fn catch_up(&mut self, now: Duration) {
         let round = self.peers.latest_round().unwrap_or(0);
         let current = |status: &Status| self.mode == Mode::Async || status.rounds == round;
+        // A sum, say, is nothing to begin with, whoever claims it.
+        let begins = |basis: &Basis| {
+            use Source::{Centre, Mean, Worker};
+            matches!(
+                basis.vector.source,
+                Worker { .. } | Mean { .. } | Centre { .. }
+            )
+        };
         let best = self
             .peers
             .running()
             .filter(|(_, status)| current(status))
-            .filter_map(|(_, status)| Some((status.delivered?, status)))
+            .filter_map(|(_, status)| Some((status.delivered.filter(begins)?, status)))
             .min_by(|(a, first), (b, second)| {
                 let by_loss = a.vector.loss.total_cmp(&b.vector.loss);
                 by_loss.then(first.node.cmp(&second.node))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::offering::{candidate, offered};
 use super::peers::offer_for;
 use super::{Fetching, GlobalLeader, Stage};
-use crate::{Candidate, Event, Lost, Offered, Scope, Snapshot, Vector};
+use crate::{Candidate, Event, Lost, Offered, Rank, Scope, Snapshot, Vector};
 
 impl GlobalLeader {
     /// Goes on with the meeting under way, unless others have gone on without this node.
@@ -94,7 +94,8 @@ impl GlobalLeader {
             .filter(|(node, _)| !fetching.failed.contains(&(*node, kind)))
             .filter_map(|(_, vector)| candidate(vector.as_ref()?, 0))
             .collect();
-        let election = self.elect(&candidates);
+        // All go by what one of them says, even if they have not followed the same before.
+        let election = self.elect(&candidates, self.followed_before(round));
         let leader = election.leader;
         // An election that only waits for its vector is not held again.
         if fetching.elected != Some(leader) {
@@ -172,6 +173,17 @@ impl GlobalLeader {
             digest: mean.digest(),
         };
         Some((offered, mean))
+    }
+
+    /// Who led before a round, by the lowest node that has offered for it.
+    fn followed_before(&self, round: u64) -> Option<Rank> {
+        let own = self.offers[0].map(|offer| (self.membership.node, offer));
+        let theirs = self
+            .peers
+            .running()
+            .filter_map(|(_, status)| Some((status.node, offer_for(status, round)?)));
+        let lowest = theirs.chain(own).min_by_key(|(node, _)| *node);
+        lowest.and_then(|(_, offer)| offer.followed)
     }
 
     /// What the nodes have offered of a kind for a round, in node order, this one included.

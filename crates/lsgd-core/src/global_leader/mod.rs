@@ -61,8 +61,8 @@ pub struct GlobalLeader {
     own: BTreeMap<Vector, Arc<Snapshot>>,
     /// This node's steps per worker when they were offered.
     own_at: u64,
-    /// The node whose centre was visited last.
-    visited: Option<u32>,
+    /// The node whose centre was visited last, and which centre of each was.
+    visited: (Option<u32>, BTreeMap<u32, SnapshotDigest>),
     /// The furthest step of its workers at its last bid.
     step: u64,
     workers: u32,
@@ -134,7 +134,7 @@ impl GlobalLeader {
             result: None,
             own: BTreeMap::new(),
             own_at: 0,
-            visited: None,
+            visited: Default::default(),
             step: 0,
             began_waiting: now,
             awaited: BTreeSet::new(),
@@ -291,7 +291,8 @@ impl GlobalLeader {
         }
         // Of the two a leader's, which is what somebody trained. A gradient is no place to begin at.
         let basis = leader.as_ref().or(mean.as_ref());
-        if let Some((vector, snapshot)) = basis.filter(|_| !self.method.shares_gradients()) {
+        let begins = !self.method.shares_gradients() && !self.method.has_centre();
+        if let Some((vector, snapshot)) = basis.filter(|_| begins) {
             self.actions.push_back(Action::Publish(snapshot.clone()));
             self.delivered = Some(Basis {
                 round,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Action, GlobalLeader, Stage, Wire};
 use crate::{
-    Bid, Candidate, Election, Event, Mode, Offer, Offered, Phase, Rank, Refusal, Report, Snapshot,
-    Source, Vector, WindowLoss, elect_or_keep,
+    Basis, Bid, Candidate, Election, Event, Mode, Offer, Offered, Phase, Rank, Refusal, Report,
+    Snapshot, Source, Vector, WindowLoss, elect_or_keep,
 };
 
 impl GlobalLeader {
@@ -49,7 +49,17 @@ impl GlobalLeader {
             self.offer(round, kind, snapshot, loss)
         });
         self.own_at = self.own_steps();
-        let offer = Offer { round, leader, sum };
+        let followed = self.followed();
+        let offer = Offer {
+            round,
+            leader,
+            sum,
+            followed,
+        };
+        if let Some(vector) = offer.leader.filter(|_| self.method.has_centre()) {
+            // What a node begins with is the newest centre there is.
+            self.delivered = Some(Basis { round, vector });
+        }
         if offer.vectors().next().is_none() {
             self.record_offer(round, None, None);
         }
@@ -113,17 +123,20 @@ impl GlobalLeader {
         }
     }
 
-    /// The leader of all nodes, by their local leaders' candidacies. The node that led last stays by
-    /// the method's margin; all know which, since it is part of what a node begins with.
-    pub(super) fn elect(&self, candidates: &[Candidate]) -> Election {
-        let last = self.delivered.map(|basis| basis.vector.source);
-        let ranks = candidates.iter().map(|candidate| candidate.report.rank);
-        let incumbent = match last {
-            Some(Source::Worker { rank, .. }) => {
-                ranks.into_iter().find(|of_node| of_node.node == rank.node)
-            }
+    /// Who led the last exchange that this node took part in.
+    pub(super) fn followed(&self) -> Option<Rank> {
+        match self.delivered?.vector.source {
+            Source::Worker { rank, .. } => Some(rank),
             _ => None,
-        };
+        }
+    }
+
+    /// The leader of all nodes, by their local leaders' candidacies. The local leader of the node that
+    /// `followed` was on stays by the method's margin.
+    pub(super) fn elect(&self, candidates: &[Candidate], followed: Option<Rank>) -> Election {
+        let node = followed.map(|rank| rank.node);
+        let mut ranks = candidates.iter().map(|candidate| candidate.report.rank);
+        let incumbent = ranks.find(|rank| Some(rank.node) == node);
         let incumbent = self.method.incumbent(incumbent);
         elect_or_keep(candidates, self.method.max_staleness.global, incumbent)
     }

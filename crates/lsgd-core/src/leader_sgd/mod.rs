@@ -109,7 +109,7 @@ impl LeaderSgd {
     /// Whether it wants to know the loss on the [probe](crate::Objective::probe) now: where workers are
     /// ranked by it, every tau steps.
     pub fn wants_probe(&self) -> bool {
-        self.method.probes() && self.method.periods.due(self.step).local
+        self.method.probes() && self.method.elects() && self.method.periods.due(self.step).local
     }
 
     /// Tells the loss on the probe of the module as it is after the last gradient step.

@@ -52,12 +52,12 @@ impl LeaderSgd {
 
     /// Says to the node's centre what the method says.
     fn visit_centre<M: Module>(&mut self, module: &M, layout: &Arc<Layout>) {
-        let step = self.step;
-        let own = match self.read(module, layout) {
-            Ok(own) => own,
+        let (step, source) = (self.step, self.source());
+        let mut own = || read(module, layout, source).map(Arc::new);
+        let visit = match self.rule.visit(&mut own) {
+            Ok(visit) => visit,
             Err(why) => return self.exchange.send(Message::Refused { step, why }),
         };
-        let visit = self.rule.visit(own);
         if let Visit::Bring(addition) = &visit {
             let addition = Ok(addition.clone());
             self.exchange

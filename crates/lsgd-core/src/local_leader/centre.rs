@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Bid, LocalLeader};
+use super::LocalLeader;
 use crate::snapshot::add;
 use crate::{Event, Order, Refusal, Scope, Snapshot, Source, Vector};
 
@@ -38,7 +38,8 @@ impl LocalLeader {
         };
         let mut sum = centre.parameters().to_vec();
         add(&mut sum, addition.parameters());
-        let Ok(source) = self.move_centre(worker, centre.with_parameters(sum)) else {
+        // Running statistics are those of the worker that came last.
+        let Ok(source) = self.move_centre(worker, addition.with_parameters(sum)) else {
             return;
         };
         self.exchanges += 1;
@@ -88,14 +89,8 @@ impl LocalLeader {
     /// Where there are other nodes, brings them the centre.
     pub(super) fn bid_centre(&mut self) {
         if let Some(centre) = self.centre.clone().filter(|_| self.among_nodes) {
-            self.bids.push_back(Bid {
-                step: self.furthest_step(),
-                taken: std::mem::take(&mut self.taken),
-                workers: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
-                // Nobody is elected for it.
-                leader: Some((centre, 0.0)),
-                sum: None,
-            });
+            // Nobody is elected for it.
+            self.bid(Some((centre, 0.0)), None);
         }
     }
 }

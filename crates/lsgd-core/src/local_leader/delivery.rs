@@ -87,13 +87,7 @@ impl LocalLeader {
             Mode::Async => self.among_nodes,
         };
         if nodes_follow {
-            self.bids.push_back(Bid {
-                step: self.furthest_step(),
-                taken: std::mem::take(&mut self.taken),
-                workers: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
-                leader,
-                sum,
-            });
+            self.bid(leader, sum);
         }
         match self.mode {
             Mode::Sync if nodes_follow => self.pending = Some(adoption),
@@ -102,6 +96,17 @@ impl LocalLeader {
             Mode::Async if !adoption.local.is_empty() => self.order_all(&adoption),
             Mode::Async => {}
         }
+    }
+
+    /// Brings something to the exchange between nodes.
+    pub(super) fn bid(&mut self, leader: Option<(Arc<Snapshot>, f64)>, sum: Option<Arc<Snapshot>>) {
+        self.bids.push_back(Bid {
+            step: self.furthest_step(),
+            taken: std::mem::take(&mut self.taken),
+            workers: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
+            leader,
+            sum,
+        });
     }
 
     /// `sync`: whether the meeting under way is one of all nodes.

@@ -13,8 +13,8 @@
 
 use std::sync::Arc;
 
-use super::{Meeting, MeetingConfig, Method, MethodError, Move, Rule, Told, Visit};
-use crate::{Delivered, Snapshot, Vector};
+use super::{Meeting, MeetingConfig, Method, MethodError, Move, Own, Rule, Told, Visit};
+use crate::{Delivered, Refusal, Snapshot, Vector};
 
 #[derive(Debug, Default)]
 struct Downpour {
@@ -40,13 +40,14 @@ impl Rule for Downpour {
         None
     }
 
-    fn visit(&mut self, own: Arc<Snapshot>) -> Visit {
+    fn visit(&mut self, own: &mut Own) -> Result<Visit, Refusal> {
         let Some(base) = self.base.as_ref().filter(|_| self.brought.is_none()) else {
-            return Visit::Stay;
+            return Ok(Visit::Stay);
         };
+        let own = own()?;
         let steps = own.combined(base, |x, base| x - base);
         self.brought = Some(own);
-        Visit::Bring(Arc::new(steps))
+        Ok(Visit::Bring(Arc::new(steps)))
     }
 
     fn told(&mut self, own: Arc<Snapshot>, centre: Arc<Snapshot>) -> Told {
@@ -76,6 +77,9 @@ impl Method {
         meetings.check_unmet("downpour")?;
         let carries = &[Vector::Centre];
         let rule = Downpour::default();
-        Ok(Self::of_meetings("downpour", carries, meetings, rule))
+        Ok(Self {
+            max_staleness: Self::two_periods(meetings.periods),
+            ..Self::of_meetings("downpour", carries, meetings, rule)
+        })
     }
 }

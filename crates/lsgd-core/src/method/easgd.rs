@@ -9,7 +9,6 @@
 //! Both right sides have what was there before. The centre begins where the workers do. Every worker
 //! keeps it for itself and comes to the same one, so that only the mean crosses between them. Over
 //! several nodes there is a centre for each node's workers, and one for all.
-
 //!
 //! Its asynchronous form (Algorithm 1 there) has a centre that workers come to one by one, each every
 //! tau of its own steps:
@@ -23,9 +22,10 @@
 use std::sync::Arc;
 
 use super::{
-    Meeting, MeetingConfig, Method, MethodError, Move, Rule, Scoped, Told, Visit, check_strength,
+    Meeting, MeetingConfig, Method, MethodError, Move, Own, Rule, Scoped, Told, Visit,
+    check_strength,
 };
-use crate::{Delivered, Snapshot, Source, Vector};
+use crate::{Delivered, Refusal, Snapshot, Source, Vector};
 
 #[derive(Debug)]
 struct Elastic {
@@ -101,11 +101,11 @@ impl Rule for OneByOne {
         None
     }
 
-    fn visit(&mut self, _own: Arc<Snapshot>) -> Visit {
-        match std::mem::replace(&mut self.asked, true) {
+    fn visit(&mut self, _own: &mut Own) -> Result<Visit, Refusal> {
+        Ok(match std::mem::replace(&mut self.asked, true) {
             true => Visit::Stay,
             false => Visit::Ask,
-        }
+        })
     }
 
     fn told(&mut self, own: Arc<Snapshot>, centre: Arc<Snapshot>) -> Told {
@@ -140,7 +140,10 @@ impl Method {
             asked: false,
         };
         let carries = &[Vector::Centre];
-        Ok(Self::of_meetings("easgd", carries, meetings, rule))
+        Ok(Self {
+            max_staleness: Self::two_periods(meetings.periods),
+            ..Self::of_meetings("easgd", carries, meetings, rule)
+        })
     }
 
     /// Elastic averaging SGD, synchronous. `beta` is in [0, 1]; the paper's is 0.43.

@@ -43,11 +43,9 @@ pub enum MethodError {
         /// The method.
         method: &'static str,
     },
-    /// The method has no mean that could have statistics.
-    #[error(
-        "batch_norm \"mean\" needs all workers to meet, which those of {method} never do; use \"own\""
-    )]
-    NoMean {
+    /// Workers of the method neither follow a leader nor meet.
+    #[error("workers of {method} follow no leader and never meet; set batch_norm to \"own\"")]
+    OnlyOwn {
         /// The method.
         method: &'static str,
     },

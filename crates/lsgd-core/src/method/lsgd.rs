@@ -205,10 +205,7 @@ impl Method {
         Ok(Self {
             max_staleness: match config.max_staleness {
                 Some(steps) => Scoped::both(steps),
-                None => Scoped {
-                    local: config.local_period.saturating_mul(2),
-                    global: config.global_period.saturating_mul(2),
-                },
+                None => Self::two_periods(config.meetings().periods),
             },
             ..Self::of_meetings("lsgd", carries, config.meetings(), rule)
         })

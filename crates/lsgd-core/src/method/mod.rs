@@ -40,7 +40,9 @@ pub use error::MethodError;
 pub use grawa::WeightPer;
 pub use lsgd::{FinalPull, LeaderConfig};
 
-use crate::{Delivered, Incumbent, Layout, Mode, Periods, Rank, Scope, Snapshot, Source, Vector};
+use crate::{
+    Delivered, Incumbent, Layout, Mode, Periods, Rank, Refusal, Scope, Snapshot, Source, Vector,
+};
 
 /// What an exchange does with BatchNorm's running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,10 +89,10 @@ impl MeetingConfig {
 
     /// For a method whose workers come to a centre one by one.
     fn check_unmet(&self, method: &'static str) -> Result<(), MethodError> {
-        self.check_leaderless(method)?;
+        self.check()?;
         match self.batch_norm {
-            BatchNorm::Mean => Err(MethodError::NoMean { method }),
-            BatchNorm::Own | BatchNorm::Leader => Ok(()),
+            BatchNorm::Own => Ok(()),
+            BatchNorm::Leader | BatchNorm::Mean => Err(MethodError::OnlyOwn { method }),
         }
     }
 }
@@ -116,6 +118,9 @@ pub struct Meeting {
     /// Which exchange: its node's, or that of all nodes.
     pub scope: Scope,
 }
+
+/// Reads a worker's parameters.
+pub type Own<'a> = dyn FnMut() -> Result<Arc<Snapshot>, Refusal> + 'a;
 
 /// What a worker says to its node's centre, every tau of its steps.
 #[derive(Debug, Clone)]
@@ -169,9 +174,13 @@ pub trait Rule: fmt::Debug + Send + Sync {
     /// What the worker does, now that an exchange has delivered something.
     fn meet(&mut self, at: Meeting, delivered: &Delivered) -> Option<Move>;
 
-    /// Where the method has a centre: what the worker, which is at `own`, says to it.
-    fn visit(&mut self, _own: Arc<Snapshot>) -> Visit {
-        Visit::Stay
+    /// Where the method has a centre: what the worker says to it, which is where `own` reads.
+    ///
+    /// # Errors
+    ///
+    /// That of `own`.
+    fn visit(&mut self, _own: &mut Own) -> Result<Visit, Refusal> {
+        Ok(Visit::Stay)
     }
 
     /// Where the method has a centre: what the worker, which is at `own`, does when it is told it.
@@ -286,6 +295,14 @@ impl Method {
         let rank = leader.filter(|_| self.margin > 0.0)?;
         let margin = self.margin;
         Some(Incumbent { rank, margin })
+    }
+
+    /// Of what comes at any time: a report, or an offer, is too old after two periods.
+    fn two_periods(Periods { local, global }: Periods) -> Scoped<u64> {
+        Scoped {
+            local: local.saturating_mul(2),
+            global: global.saturating_mul(2),
+        }
     }
 
     /// The method's name in configs and records.

@@ -291,7 +291,7 @@ fn a_method_with_a_centre_runs_in_async_alone() {
     };
     assert_eq!(
         said(Method::downpour(averaged)),
-        "batch_norm \"mean\" needs all workers to meet, which those of downpour never do; use \"own\""
+        "workers of downpour follow no leader and never meet; set batch_norm to \"own\""
     );
     assert_eq!(
         said(Method::easgd_async(meetings(4), -1.0, 2)),

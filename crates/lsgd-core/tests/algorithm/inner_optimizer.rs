@@ -38,7 +38,7 @@ fn plain(mut inner: ModuleOptimizer) -> Vec<u32> {
     let mut bowl = Bowl::new(0);
     for step in 0..20 {
         let Ok((_, gradients)) = bowl.gradients(&at, step);
-        at = inner.step(bowl.learning_rate(step), at, gradients);
+        at = inner.step(bowl.rate, at, gradients);
     }
     bits(&at.values())
 }
@@ -117,7 +117,7 @@ fn optimizer_record_round_trip() {
                 through = LeaderSgd::new(inner.clone(), method.clone(), line()).load_record(record);
             }
             let Ok((_, gradients)) = bowl.gradients(&at, step);
-            at = through.step(bowl.learning_rate(step), at, gradients);
+            at = through.step(bowl.rate, at, gradients);
         }
         assert_eq!(bits(&at.values()), plain(same));
     }

@@ -5,14 +5,15 @@ use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamWConfig, ModuleOptimizer, SgdConfig};
 use lsgd_core::{
     Candidate, Delivered, Event, LeaderConfig, LeaderSgd, LocalLeader, MeetingConfig, Method,
-    MethodError, Mode, OuterStep, Periods, Rank, Report, Snapshot, Source, Vector, WeightPer,
-    WindowLoss, Worker, elect,
+    MethodError, Mode, Objective, OuterStep, Periods, Rank, Report, Snapshot, Source, Vector,
+    WeightPer, WindowLoss, Worker, elect,
 };
 use serde::Deserialize;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::memory::{Line, Node};
-use crate::setting::{Bowl, Point, bits, config, lsgd, meetings};
+use crate::setting::{Bowl, Halves, Place, Point, bits, config, lsgd, meetings};
 
 /// A case of the stored file: its settings, and every worker's x after every step.
 #[derive(Debug, Deserialize)]
@@ -87,17 +88,28 @@ impl Case {
     }
 
     /// Worker `line.rank()`, with its number over all nodes.
-    fn worker(&self, line: Line) -> Worker<Point, Bowl> {
+    fn worker<M: Place>(&self, line: Line) -> Worker<M, Bowl>
+    where
+        Bowl: Objective<M>,
+    {
         let rank = lsgd_core::Exchange::rank(&line);
         let mut bowl = Bowl::new(rank.node * self.workers + rank.worker);
         bowl.rate = self.learning_rate;
         let optimizer = LeaderSgd::new(self.inner(), self.method(), line);
-        Worker::new(Point::at(&[1.0, 2.0]), optimizer, bowl)
+        Worker::new(M::place(&[1.0, 2.0]), optimizer, bowl)
     }
 
-    fn compare<'a>(&self, step: u64, workers: impl Iterator<Item = &'a Worker<Point, Bowl>>) {
+    fn compare<'a, M: Place + 'a>(
+        &self,
+        step: u64,
+        workers: impl Iterator<Item = &'a Worker<M, Bowl>>,
+    ) where
+        Bowl: Objective<M>,
+    {
         let expected = &self.trace[step as usize - 1];
-        let ends: Vec<Vec<f32>> = workers.map(|worker| worker.module().values()).collect();
+        let ends: Vec<Vec<f32>> = workers
+            .map(|worker| Place::values(worker.module()))
+            .collect();
         assert_eq!(ends.len(), expected.len());
         for (number, (end, expected)) in ends.iter().zip(expected).enumerate() {
             for (a, b) in end.iter().zip(expected) {
@@ -131,14 +143,24 @@ fn cases(fits: impl Fn(&Case) -> bool) -> Vec<Case> {
 #[test]
 fn one_node() {
     let cases = cases(|case| case.nodes == 1);
-    assert_eq!(cases.len(), 16);
+    assert_eq!(cases.len(), 17);
     for case in cases {
-        let leader = LocalLeader::new(0, case.workers, case.method(), Mode::Sync).expect("sync");
-        let mut node = Node::new(leader, |line| case.worker(line));
-        for step in 1..=case.steps {
-            assert_eq!(node.run(step), Ok(true));
-            case.compare(step, node.workers());
+        match case.method.as_str() {
+            "grawa_layers" => alone::<Halves>(&case),
+            _ => alone::<Point>(&case),
         }
+    }
+}
+
+fn alone<M: Place>(case: &Case)
+where
+    Bowl: Objective<M, Error = Infallible>,
+{
+    let leader = LocalLeader::new(0, case.workers, case.method(), Mode::Sync).expect("sync");
+    let mut node = Node::new(leader, |line| case.worker::<M>(line));
+    for step in 1..=case.steps {
+        assert_eq!(node.run(step), Ok(true));
+        case.compare(step, node.workers());
     }
 }
 
@@ -148,31 +170,44 @@ fn several_nodes() {
     let cases = cases(|case| case.nodes > 1);
     assert_eq!(cases.len(), 9);
     for case in cases {
-        let node = |number| {
-            let leader = LocalLeader::new(number, case.workers, case.method(), Mode::Sync);
-            Node::new(leader.expect("sync").among_nodes(), |line| {
-                case.worker(line)
-            })
-        };
-        let mut nodes: Vec<_> = (0..case.nodes).map(node).collect();
-        for step in 1..=case.steps {
-            let global = case.method().periods().due(step).global;
-            for node in &mut nodes {
-                assert_eq!(node.run(step), Ok(!global));
-            }
-            if global {
-                let delivered = meet(&case, &mut nodes);
-                for node in &mut nodes {
-                    node.adopt_global(delivered.clone());
-                    assert_eq!(node.run(step), Ok(true));
-                }
-            }
-            case.compare(step, nodes.iter().flat_map(Node::workers));
+        match case.method.as_str() {
+            "grawa_layers" => together::<Halves>(&case),
+            _ => together::<Point>(&case),
         }
     }
 }
 
-fn meet(case: &Case, nodes: &mut [Node<Point, Bowl>]) -> Delivered {
+fn together<M: Place>(case: &Case)
+where
+    Bowl: Objective<M, Error = Infallible>,
+{
+    let node = |number| {
+        let leader = LocalLeader::new(number, case.workers, case.method(), Mode::Sync);
+        Node::new(leader.expect("sync").among_nodes(), |line| {
+            case.worker::<M>(line)
+        })
+    };
+    let mut nodes: Vec<_> = (0..case.nodes).map(node).collect();
+    for step in 1..=case.steps {
+        let global = case.method().periods().due(step).global;
+        for node in &mut nodes {
+            assert_eq!(node.run(step), Ok(!global));
+        }
+        if global {
+            let delivered = meet(case, &mut nodes);
+            for node in &mut nodes {
+                node.adopt_global(delivered.clone());
+                assert_eq!(node.run(step), Ok(true));
+            }
+        }
+        case.compare(step, nodes.iter().flat_map(Node::workers));
+    }
+}
+
+fn meet<M: Place>(case: &Case, nodes: &mut [Node<M, Bowl>]) -> Delivered
+where
+    Bowl: Objective<M>,
+{
     let bids: Vec<_> = nodes
         .iter_mut()
         .map(|node| node.next_bid().expect("all are there"))
@@ -364,7 +399,7 @@ fn a_broken_gradient_moves_nobody() {
 fn exchanges_are_of_the_vectors_that_a_method_declares() {
     for case in cases(|case| case.nodes == 1) {
         let leader = LocalLeader::new(0, case.workers, case.method(), Mode::Sync).expect("sync");
-        let mut node = Node::new(leader, |line| case.worker(line));
+        let mut node = Node::new(leader, |line| case.worker::<Point>(line));
         assert_eq!(node.run(case.steps), Ok(true));
         let exchanges: Vec<(Vector, u64)> = node
             .events()
@@ -379,7 +414,11 @@ fn exchanges_are_of_the_vectors_that_a_method_declares() {
             Some(vector) => {
                 let count = case.steps / method.periods().local;
                 // Two values of 4 bytes, and a weight where workers count differently.
-                let bytes = if case.method == "grawa" { 12 } else { 8 };
+                let bytes = if case.method.starts_with("grawa") {
+                    12
+                } else {
+                    8
+                };
                 vec![(vector, bytes * u64::from(case.workers)); count as usize]
             }
             None => Vec::new(),

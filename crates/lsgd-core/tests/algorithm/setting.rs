@@ -50,6 +50,43 @@ impl Point {
     }
 }
 
+/// Two numbers, each a layer of its own.
+#[derive(Module, Debug)]
+pub struct Halves {
+    pub first: Point,
+    pub second: Point,
+}
+
+/// What a [`Bowl`] is over.
+pub trait Place: Module {
+    fn place(x: &[f32]) -> Self;
+    fn values(&self) -> Vec<f32>;
+}
+
+impl Place for Point {
+    fn place(x: &[f32]) -> Self {
+        Self::at(x)
+    }
+
+    fn values(&self) -> Vec<f32> {
+        self.values()
+    }
+}
+
+impl Place for Halves {
+    fn place(x: &[f32]) -> Self {
+        let (first, second) = x.split_at(1);
+        Self {
+            first: Point::at(first),
+            second: Point::at(second),
+        }
+    }
+
+    fn values(&self) -> Vec<f32> {
+        [self.first.values(), self.second.values()].concat()
+    }
+}
+
 pub fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
@@ -170,20 +207,43 @@ impl Bowl {
     }
 }
 
-impl Objective<Point> for Bowl {
-    type Error = Infallible;
-
-    fn gradients(&mut self, at: &Point, step: u64) -> Result<(f32, GradientsParams), Infallible> {
+impl Bowl {
+    fn slope(&self, at: Vec<f32>, step: u64) -> (f32, [f32; 2]) {
         let (mut loss, mut gradient) = (0.0, [0.0; 2]);
         let bottom = self.bottom(step);
-        for (i, x) in at.values().into_iter().enumerate() {
+        for (i, x) in at.into_iter().enumerate() {
             gradient[i] = CURVATURE[i] * (x - bottom[i]);
             loss += 0.5 * gradient[i] * (x - bottom[i]);
         }
         if self.breaks_at.is_some_and(|broken| step >= broken) {
             gradient = [f32::NAN; 2];
         }
+        (loss, gradient)
+    }
+}
+
+impl Objective<Point> for Bowl {
+    type Error = Infallible;
+
+    fn gradients(&mut self, at: &Point, step: u64) -> Result<(f32, GradientsParams), Infallible> {
+        let (loss, gradient) = self.slope(at.values(), step);
         Ok((loss, at.gradients(&gradient)))
+    }
+
+    fn learning_rate(&self, _step: u64) -> f64 {
+        self.rate
+    }
+}
+
+impl Objective<Halves> for Bowl {
+    type Error = Infallible;
+
+    fn gradients(&mut self, at: &Halves, step: u64) -> Result<(f32, GradientsParams), Infallible> {
+        let (loss, [first, second]) = self.slope(at.values(), step);
+        let mut gradients = at.first.gradients(&[first]);
+        let of_second = Tensor::<1>::from_data([second], &Device::flex());
+        gradients.register(at.second.x.id, of_second);
+        Ok((loss, gradients))
     }
 
     fn learning_rate(&self, _step: u64) -> f64 {

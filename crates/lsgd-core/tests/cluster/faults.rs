@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use crate::network::{LEASE, LIMIT, Network, Setting};
 use crate::setting::{
-    best, check_elections, followed, leader_mean, leaders, local_sgd, lsgd, setting, staying,
+    best, check_elections, downpour, followed, leader_mean, leaders, local_sgd, lsgd, setting,
+    staying,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -75,6 +76,7 @@ fn any_setting(nodes: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Se
         Just((Mode::Sync, local_sgd())),
         Just((Mode::Sync, leader_mean())),
         Just((Mode::Sync, staying())),
+        Just((Mode::Async, downpour())),
     ];
     (nodes, kinds, any::<bool>(), any::<u64>(), 0.0..0.3).prop_map(
         |(nodes, (mode, method), rounds, seed, loss)| Setting {
@@ -279,5 +281,35 @@ fn many_nodes_survive_as_few_do() {
         network.run(5 * SECOND);
         check(&network);
         check_all_agree(&network, since);
+    }
+}
+
+/// Halves of a cut network that each stay with a leader agree on one when they meet again, though
+/// neither is better than the other by the margin.
+#[test]
+fn halves_that_stay_with_their_leaders_agree_again() {
+    for seed in 0..8 {
+        let mut network = Network::new(setting(6, Mode::Sync, staying(), seed));
+        network.settle();
+        network.run(5 * SECOND);
+        network.cut(|node| u32::from(node < 3));
+        network.run(20 * SECOND);
+        let since = network.now;
+        network.run(5 * SECOND);
+        assert_ne!(leaders(&network, 0, since), leaders(&network, 5, since));
+        network.cut(|_| 0);
+        network.run(20 * SECOND);
+        let since = network.now;
+        network.run(10 * SECOND);
+        check(&network);
+        let first = leaders(&network, 0, since);
+        assert_eq!(first.len(), 1, "seed {seed}: {first:?}");
+        for node in 1..6 {
+            assert_eq!(
+                leaders(&network, node, since),
+                first,
+                "seed {seed}, node {node}"
+            );
+        }
     }
 }

@@ -48,6 +48,11 @@ pub fn staying() -> Method {
     lsgd().with_margin(0.3).expect("a share")
 }
 
+/// Whose nodes have a centre each.
+pub fn downpour() -> Method {
+    Method::downpour(MEETINGS).expect("a method")
+}
+
 pub fn local_sgd() -> Method {
     Method::local_sgd(MEETINGS).expect("a method")
 }

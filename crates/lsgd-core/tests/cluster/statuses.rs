@@ -16,6 +16,7 @@ fn status() -> Status {
         round: 8,
         leader: Some(vector),
         sum: None,
+        followed: Some(Rank::new(2, 0)),
     };
     Status {
         node: 3,

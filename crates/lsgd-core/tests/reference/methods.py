@@ -107,18 +107,28 @@ class LsgdPlus(Sgd):
 
 
 class Grawa(Sgd):
-    """Weights 1 / (mean norm of the gradients since the last exchange); the model is one layer."""
+    """Weights 1 / (mean norm of the gradients since the last exchange)."""
 
     def meet(self, scope, x, leader, of):
-        weights = [1 / np.mean(self.norms[w]) for w in of]
+        weights = [1 / np.mean(np.linalg.norm(self.gradients[w], axis=1)) for w in of]
         mean = sum(weight * xw for weight, xw in zip(weights, x)) / sum(weights)
+        pull = self.case["global_pull" if scope == "all" else "local_pull"]
+        return [xw - pull * (xw - mean) for xw in x]
+
+
+class GrawaLayers(Sgd):
+    """Each coordinate is a layer: its weight is 1 / (mean of the gradient's absolute values in it)."""
+
+    def meet(self, scope, x, leader, of):
+        weights = np.array([1 / np.mean(np.abs(self.gradients[w]), axis=0) for w in of])
+        mean = np.sum(weights * np.array(x), axis=0) / np.sum(weights, axis=0)
         pull = self.case["global_pull" if scope == "all" else "local_pull"]
         return [xw - pull * (xw - mean) for xw in x]
 
 
 METHODS = {
     "sgd": Sgd, "local_sgd": LocalSgd, "easgd": Easgd, "diloco": Diloco, "slowmo": Slowmo,
-    "leader_mean": LeaderMean, "lsgd_plus": LsgdPlus, "grawa": Grawa, "grawa_layers": Grawa,
+    "leader_mean": LeaderMean, "lsgd_plus": LsgdPlus, "grawa": Grawa, "grawa_layers": GrawaLayers,
 }
 
 
@@ -131,14 +141,14 @@ def run(case):
     velocity = [np.zeros(2) for _ in everyone]
     losses = [[] for _ in everyone]
     rule = None if case["method"] == "data_parallel" else METHODS[case["method"]](case, start)
-    trace, norms = [], [[] for _ in everyone]
+    trace, taken = [], [[] for _ in everyone]
     for step in range(1, case["steps"] + 1):
         off = [x[w] - bottom(w, step - 1) for w in everyone]
         gradients = [CURVATURE * o for o in off]
         if rule is None:
             gradients = [np.mean(gradients, axis=0)] * count
         for w in everyone:
-            norms[w].append(np.linalg.norm(gradients[w]))
+            taken[w].append(gradients[w])
             losses[w].append(0.5 * np.sum(CURVATURE * off[w] * off[w]))
             velocity[w] = case["momentum"] * velocity[w] + gradients[w]
             x[w] = x[w] - case["learning_rate"] * velocity[w]
@@ -147,7 +157,7 @@ def run(case):
         if rule and step % case["local_period"] == 0:
             window = case["loss_window"]
             rule.published = [xw.copy() for xw in x]
-            rule.norms = [own[-case["local_period"] :] for own in norms]
+            rule.gradients = [own[-case["local_period"] :] for own in taken]
             is_global = nodes > 1 and step % case["global_period"] == 0
             # Methods that only average meet once where both meetings are due.
             skips_local = is_global and case["method"] != "lsgd_plus"
@@ -197,6 +207,7 @@ CASES = [
     {"method": "grawa"},
     {"method": "grawa", "workers": 3, "local_pull": 1.0, "local_period": 2, **MOMENTUM},
     {"method": "grawa", **NODES},
+    {"method": "grawa_layers", "local_pull": 0.7},
     {"method": "grawa_layers", **NODES, "global_pull": 0.7},
 ]
 

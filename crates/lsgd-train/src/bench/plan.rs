@@ -84,6 +84,8 @@ pub struct Case {
     pub label: String,
     /// Workers over all nodes.
     pub workers: u64,
+    /// Nodes.
+    pub nodes: u64,
     /// The local period.
     pub period: u64,
 }
@@ -211,6 +213,7 @@ impl Plan {
             case: Case {
                 label: label.clone(),
                 workers,
+                nodes: *nodes,
                 period,
             },
             seed,

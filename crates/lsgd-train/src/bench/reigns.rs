@@ -56,8 +56,7 @@ fn panel<'a>(
         return Ok(());
     };
     let leading = &curve.leading;
-    let nodes = leading.local.len().max(1) as u64;
-    let per_node = (group.case.workers / nodes).max(1);
+    let per_node = (group.case.workers / group.case.nodes.max(1)).max(1);
     let row = |reign: &Reign| {
         let rank = reign.leader;
         u64::from(rank.node) * per_node + u64::from(rank.worker)

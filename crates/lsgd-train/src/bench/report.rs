@@ -258,6 +258,7 @@ fn case(case: &Case) -> String {
         label,
         workers,
         period,
+        ..
     } = case;
     format!("{label},{workers},{period}")
 }

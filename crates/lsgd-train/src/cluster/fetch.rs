@@ -166,7 +166,10 @@ impl Fetches {
             ..
         } = vector;
         let snapshot = Snapshot::new(shared.layout.clone(), source, parameters, buffers);
-        let snapshot = snapshot.and_then(|snapshot| snapshot.with_weights(weights));
+        let snapshot = snapshot.and_then(|snapshot| {
+            let snapshot = snapshot.with_weights(weights)?;
+            snapshot.check(&shared.layout).map(|()| snapshot)
+        });
         let snapshot = snapshot.map_err(|why| HolderFault::Refused {
             why: why.to_string(),
         })?;

@@ -22,6 +22,7 @@ const MOST_ODD_NODES: usize = 64;
 
 /// Something to do.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "few at a time, and soon done")]
 pub(crate) enum Act {
     /// Tell the driver.
     Say(Incoming),

@@ -157,13 +157,16 @@ impl Dataset {
         })
     }
 
-    /// The examples that `stream` holds out of training, without augmentation.
+    /// Those of `range` among the examples that `stream` holds out of training, without augmentation.
     ///
     /// # Errors
-    /// As [`train_batch`](Self::train_batch).
-    pub fn held_out(&self, stream: &Stream) -> Result<Batch, DataError> {
+    /// As [`train_batch`](Self::train_batch), and if there are not that many.
+    pub fn held_out(&self, stream: &Stream, range: Range<usize>) -> Result<Batch, DataError> {
         self.check(stream)?;
-        let indices = stream.held_out();
+        let Range { start, end } = range;
+        let len = stream.held_out().len();
+        let indices = stream.held_out().get(range);
+        let indices = indices.ok_or(DataError::TestRange { start, end, len })?;
         self.check_size(indices.len())?;
         self.batch(indices.len(), |place, out| {
             let index = indices[place] as usize;

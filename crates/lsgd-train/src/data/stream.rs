@@ -9,9 +9,10 @@
 //! worker r of W, its step s  batch s * W + r
 //! ```
 //!
-//! A batch may straddle two epochs, so there are no part batches and no example is left out: any
-//! `examples` positions that start at an epoch's first hold every example once. Batch k is a pure
-//! function of the seed and k, so a place in the stream is one integer.
+//! with the examples that are not held out. A batch may straddle two epochs, so there are no part
+//! batches and none of these is left out: any `examples` positions that start at an epoch's first
+//! hold every example once. Batch k is a pure function of the seed and k, so a place in the stream is
+//! one integer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

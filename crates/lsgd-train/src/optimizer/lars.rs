@@ -15,6 +15,7 @@ use burn::Tensor;
 use burn::optim::momentum::Momentum;
 use burn::optim::{LearningRate, Optimizer, SgdState};
 use burn::tensor::Device;
+use lsgd_core::sum_of_squares;
 
 /// LARS, for one tensor after another.
 #[derive(Clone)]
@@ -61,7 +62,10 @@ impl Optimizer for Lars {
 impl Lars {
     /// The gradient with decay, times the tensor's rate; as it is where tensor or gradient is nought.
     fn scaled<const D: usize>(&self, tensor: &Tensor<D>, gradient: Tensor<D>) -> Tensor<D> {
-        let (of_tensor, of_gradient) = (norm(tensor), norm(&gradient));
+        let (of_tensor, of_gradient) = (
+            sum_of_squares(tensor).sqrt(),
+            sum_of_squares(&gradient).sqrt(),
+        );
         let decayed = of_gradient.clone() + of_tensor.clone().mul_scalar(self.decay);
         let is_nought = of_tensor.clone().equal_elem(0.0);
         let is_nought = is_nought.bool_or(of_gradient.equal_elem(0.0));
@@ -70,12 +74,4 @@ impl Lars {
         let gradient = gradient + tensor.clone().mul_scalar(self.decay);
         gradient * rate.reshape([1; D])
     }
-}
-
-/// The norm, summed row by row: sums of millions of values at once would be in the order of threads.
-fn norm<const D: usize>(tensor: &Tensor<D>) -> Tensor<1> {
-    let squares = tensor.clone().square();
-    let rows = squares.dims().first().copied().unwrap_or(1);
-    let columns = squares.shape().num_elements() / rows.max(1);
-    squares.reshape([rows, columns]).sum_dim(1).sum().sqrt()
 }

@@ -303,6 +303,6 @@ impl Best {
 
 /// Test examples that are scored at once: as many as train at once, within bounds that keep small
 /// batches from being slow and large ones from taking more memory than training does.
-fn scoring_batch(config: &Config) -> usize {
+pub fn scoring_batch(config: &Config) -> usize {
     config.data.batch_size.clamp(32, 256)
 }

@@ -1,5 +1,6 @@
 //! What a worker minimizes: the cross-entropy of its own batches.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
@@ -28,8 +29,8 @@ pub struct Learner {
     /// Its place among the workers of all nodes.
     place: usize,
     waited: Duration,
-    /// The held-out examples, where workers are ranked by them.
-    probe: Option<(Tensor<4>, Tensor<1, Int>)>,
+    /// The held-out examples in batches; none where workers are not ranked by them.
+    probe: Arc<[Batch]>,
 }
 
 impl Learner {
@@ -54,14 +55,8 @@ impl Learner {
             start,
             AHEAD,
         )?;
-        // Off the tape: nobody learns from it.
-        let plain = device.clone().inner();
-        let probe = match setup.method.probes() {
-            true => Some(tensors(setup.dataset.held_out(&setup.stream)?, &plain)),
-            false => None,
-        };
         Ok(Self {
-            probe,
+            probe: setup.probe.clone(),
             loader,
             device,
             rate: setup.rate.clone(),
@@ -101,14 +96,20 @@ impl Objective<Model> for Learner {
     }
 
     fn probe(&mut self, module: &Model) -> Result<Option<f64>, DataError> {
-        let Some((images, labels)) = self.probe.clone() else {
-            return Ok(None);
-        };
-        let logits = module.valid().forward(images, Phase::Evaluate);
-        let loss = CrossEntropyLossConfig::new()
-            .init(&labels.device())
-            .forward(logits, labels);
-        Ok(Some(f64::from(loss.into_scalar::<f32>())))
+        // Off the tape: nobody learns from it.
+        let (module, device) = (module.valid(), self.device.clone().inner());
+        let (mut sum, mut count) = (0.0, 0);
+        for batch in self.probe.iter().cloned() {
+            let examples = batch.labels.len();
+            let (images, labels) = tensors(batch, &device);
+            let logits = module.forward(images, Phase::Evaluate);
+            let loss = CrossEntropyLossConfig::new()
+                .init(&device)
+                .forward(logits, labels);
+            sum += f64::from(loss.into_scalar::<f32>()) * examples as f64;
+            count += examples;
+        }
+        Ok((count > 0).then(|| sum / count as f64))
     }
 
     fn learning_rate(&self, step: u64) -> f64 {

@@ -9,9 +9,11 @@ use lsgd_core::{
 };
 use lsgd_models::{ModelConfig, ModelKind};
 
+use super::evaluation::test_batches;
+use super::examination::scoring_batch;
 use super::pace::{Every, Plan};
 use crate::config::{self, BatchNormPolicy, Config, MethodName};
-use crate::data::{Dataset, Stream};
+use crate::data::{Batch, Dataset, Stream};
 use crate::device::{self, WorkerDevice};
 use crate::error::TrainError;
 use crate::learning_rate::LearningRate;
@@ -25,6 +27,8 @@ pub struct Setup {
     pub dataset: Arc<Dataset>,
     /// The order of training batches.
     pub stream: Stream,
+    /// The held-out examples that rank workers, in batches; none where their training loss does.
+    pub probe: Arc<[Batch]>,
     /// The network.
     pub model: ModelConfig,
     /// How workers learn from each other.
@@ -52,6 +56,19 @@ impl Setup {
     ///
     /// [`TrainError`] for whatever of these cannot be had.
     pub fn new(config: Config) -> Result<Self, TrainError> {
+        Self::of(config, 1)
+    }
+
+    /// The same for a simulated run, whose workers are those of `nodes` nodes, alike many on each.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn simulated(config: Config, nodes: usize) -> Result<Self, TrainError> {
+        Self::of(config, nodes)
+    }
+
+    fn of(config: Config, simulated_nodes: usize) -> Result<Self, TrainError> {
         let devices = device::assign(&config.workers)?;
         // Tells an unknown model before minutes are spent on opening a large data set.
         let kind: ModelKind = config.model.name.parse()?;
@@ -63,6 +80,11 @@ impl Setup {
                 stream.holding_out(config.method.probe_examples, config.run.seed)?
             }
         };
+        let held_out = test_batches(stream.held_out().len(), scoring_batch(&config));
+        let probe = held_out
+            .into_iter()
+            .map(|(_, range)| dataset.held_out(&stream, range))
+            .collect::<Result<_, _>>()?;
         let model = ModelConfig {
             base_width: config.model.width,
             dropout: config.model.dropout,
@@ -86,12 +108,13 @@ impl Setup {
         let steps_per_epoch =
             stream.epoch() as f64 / (config.data.batch_size * workers * nodes as usize) as f64;
         let plan = plan(&config, workers, steps_per_epoch);
-        let method = method(&config, &plan)?;
+        let method = method(&config, &plan, workers / simulated_nodes.max(1))?;
         method.check_mode(plan.mode)?;
         let rate = LearningRate::new(&config.schedule, steps_per_epoch, plan.steps);
         Ok(Self {
             dataset,
             stream,
+            probe,
             model,
             method,
             node,
@@ -155,8 +178,8 @@ fn initial_weights(
     Ok((layout, Arc::new(snapshot)))
 }
 
-/// The method, in a run of that plan.
-fn method(config: &Config, plan: &Plan) -> Result<Method, MethodError> {
+/// The method, in a run of that plan, with so many workers on each node.
+fn method(config: &Config, plan: &Plan, per_node: usize) -> Result<Method, MethodError> {
     let Plan { mode, steps, .. } = *plan;
     let config = &config.method;
     let batch_norm = match config.batch_norm {
@@ -199,7 +222,7 @@ fn method(config: &Config, plan: &Plan) -> Result<Method, MethodError> {
         MethodName::DataParallel => Method::data_parallel(config.loss_window, batch_norm),
         MethodName::LocalSgd => Method::local_sgd(meetings),
         MethodName::Easgd if mode == Mode::Async => {
-            let workers = u32::try_from(plan.workers).unwrap_or(u32::MAX);
+            let workers = u32::try_from(per_node).unwrap_or(u32::MAX);
             Method::easgd_async(meetings, config.beta, workers)
         }
         MethodName::Easgd => Method::easgd(meetings, config.beta),

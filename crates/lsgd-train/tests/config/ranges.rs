@@ -114,6 +114,10 @@ fn model_and_optimizer() {
             "c.toml: optimizer.weight_decay -0.0001 is not in [0, inf); give a number from 0",
         ),
         (
+            "optimizer.trust = 0",
+            "c.toml: optimizer.trust 0 is not in (0, inf); give a number over 0, such as 0.001",
+        ),
+        (
             "optimizer.weight_decay = inf",
             "c.toml: optimizer.weight_decay inf is not in [0, inf); give a number from 0",
         ),
@@ -253,8 +257,21 @@ fn method() {
         ),
         (
             "run.mode = \"async\"\nmethod = { name = \"easgd\", batch_norm = \"mean\" }",
-            "c.toml: method.batch_norm \"mean\" needs all workers to meet, which those of \
-             method.name \"easgd\" never do in run.mode \"async\"; set it to \"own\"",
+            "c.toml: method.batch_norm \"mean\" needs a leader or a meeting of all workers, which \
+             method.name \"easgd\" has not in run.mode \"async\"; set it to \"own\"",
+        ),
+        (
+            "method = { name = \"local_sgd\", score = \"probe_loss\" }",
+            "c.toml: method.score \"probe_loss\" ranks workers for a leader, which method.name \
+             \"local_sgd\" has not; set it to \"training_loss\"",
+        ),
+        (
+            "method.probe_examples = 0",
+            "c.toml: method.probe_examples 0 is not in [1, 16384]; give a whole number from 1 to 16384",
+        ),
+        (
+            "method.margin = 1",
+            "c.toml: method.margin 1 is not in [0, 1); give a number from 0 and under 1",
         ),
         (
             "method.local_prox = nan",

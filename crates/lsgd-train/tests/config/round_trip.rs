@@ -207,7 +207,7 @@ fn method() -> impl Strategy<Value = MethodConfig> {
     ];
     let others = (0.0..=1.0f64, 0.0..=1.0f64, 1e-3..10.0f64, 0.0..0.99f64);
     let score = prop_oneof![Just(Score::TrainingLoss), Just(Score::ProbeLoss)];
-    let ranking = (score, 1..=65536usize, 0.0..0.99f64);
+    let ranking = (score, 1..=16384usize, 0.0..0.99f64);
     let strength = || 0.0..=1.0f64;
     let strengths = (strength(), strength(), strength(), strength());
     let periods = (1..=1_000_000u64, 1..=1_000_000u64);
@@ -235,6 +235,10 @@ fn method() -> impl Strategy<Value = MethodConfig> {
             )| {
                 let (beta, leader_weight, outer_rate, outer_momentum) = others;
                 let (score, probe_examples, margin) = ranking;
+                let score = match name {
+                    MethodName::Lsgd => score,
+                    _ => Score::TrainingLoss,
+                };
                 let (local_pull, global_pull, local_prox, global_prox) = strengths;
                 MethodConfig {
                     name,

@@ -28,6 +28,7 @@ fn told() -> impl Strategy<Value = Told> {
                 round: 3,
                 leader: vector,
                 sum: vector,
+                followed: some.then_some(Rank::new(node, 1)),
             };
             let basis = vector.map(|vector| Basis { round: 3, vector });
             // Nothing beyond 2^53 is decoded.

@@ -5,7 +5,7 @@ use crate::config::error::ConfigError;
 use crate::config::types::*;
 
 /// Most examples of a probe: every worker looks at all of them every local period.
-const LARGEST_PROBE: usize = 1 << 16;
+const LARGEST_PROBE: usize = 1 << 14;
 
 /// Checks the table.
 pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigError> {
@@ -71,21 +71,39 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
     }
     // SGD has no exchange that would follow anything.
     let follows_nobody = method.name != MethodName::Sgd && !method.name.elects();
-    if method.batch_norm == BatchNormPolicy::Leader && follows_nobody {
-        let problem = format!(
-            "needs a leader, which method.name {name} has not; set it to \"own\" or \"mean\""
-        );
-        let keys = ["method.batch_norm", "method.name"];
-        return Err(sources.refuse_relation(&keys, "\"leader\"", problem));
+    let relation = |key: &str, value: &str, problem: String| {
+        Err(sources.refuse_relation(&[key, "method.name"], value, problem))
+    };
+    let (is, key) = (method.batch_norm, "method.batch_norm");
+    match is {
+        BatchNormPolicy::Leader | BatchNormPolicy::Mean if follows_nobody && !averages => {
+            let value = format!(
+                "{:?}",
+                if is == BatchNormPolicy::Mean {
+                    "mean"
+                } else {
+                    "leader"
+                }
+            );
+            let problem = format!(
+                "needs a leader or a meeting of all workers, which method.name {name} has not in \
+                 run.mode \"async\"; set it to \"own\""
+            );
+            return relation(key, &value, problem);
+        }
+        BatchNormPolicy::Leader if follows_nobody => {
+            let problem = format!(
+                "needs a leader, which method.name {name} has not; set it to \"own\" or \"mean\""
+            );
+            return relation(key, "\"leader\"", problem);
+        }
+        _ => {}
     }
-    let has_centre = follows_nobody && !averages;
-    if method.batch_norm == BatchNormPolicy::Mean && has_centre {
+    if method.score == Score::ProbeLoss && !method.name.elects() {
         let problem = format!(
-            "needs all workers to meet, which those of method.name {name} never do in run.mode \
-             \"async\"; set it to \"own\""
+            "ranks workers for a leader, which method.name {name} has not; set it to \"training_loss\""
         );
-        let keys = ["method.batch_norm", "method.name"];
-        return Err(sources.refuse_relation(&keys, "\"mean\"", problem));
+        return relation("method.score", "\"probe_loss\"", problem);
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ pub struct Costs {
     steps: Vec<u64>,
     taken: u64,
     /// Workers that have come to the end, and when the last did.
-    ended: usize,
+    ended: Vec<usize>,
     end: Duration,
 }
 
@@ -111,7 +111,7 @@ impl Costs {
             exchange: ExchangeSummary::default(),
             steps: vec![0; count],
             taken: 0,
-            ended: 0,
+            ended: Vec::new(),
             end: Duration::ZERO,
             setup: setup.clone(),
             per_node,
@@ -133,16 +133,19 @@ impl Costs {
     /// [`TrainError::NobodyLeft`].
     pub fn finish(mut self, real: Duration) -> Result<Summary, TrainError> {
         self.recorder.flush()?;
-        if self.ended == 0 {
+        if self.ended.is_empty() {
             return Err(TrainError::NobodyLeft);
         }
         self.progress.ended();
         let samples = self.taken * self.setup.config.data.batch_size as u64;
         let seconds = self.end.as_secs_f64();
-        self.exchange.wait_seconds = self.durations.waited(seconds);
+        self.exchange.wait_seconds = {
+            let ended = self.ended.iter().copied();
+            self.durations.waited(ended, seconds)
+        };
         Ok(Summary {
             method: String::from(self.setup.method.name()),
-            workers: self.ended,
+            workers: self.ended.len(),
             end: End::Budget,
             steps: self.taken / self.steps.len().max(1) as u64,
             samples,
@@ -226,7 +229,7 @@ impl Fleet for Costs {
         };
         let goes_on = self.setup.plan.steps.is_none_or(|steps| position < steps);
         if !goes_on {
-            self.ended += 1;
+            self.ended.push(place);
             self.end = self.end.max(at);
         }
         Ok(goes_on)

@@ -14,8 +14,8 @@ use crate::config::SimulateConfig;
 pub struct Durations {
     workers: Vec<(f64, ChaCha8Rng)>,
     spread: Option<LogNormal<f64>>,
-    /// Of all steps drawn.
-    total: Duration,
+    /// Of each worker's steps.
+    stepped: Vec<Duration>,
 }
 
 impl Durations {
@@ -37,7 +37,7 @@ impl Durations {
             spread: LogNormal::new(0.0, config.step_sigma)
                 .ok()
                 .filter(|_| config.step_sigma > 0.0),
-            total: Duration::ZERO,
+            stepped: vec![Duration::ZERO; workers],
         }
     }
 
@@ -48,14 +48,19 @@ impl Durations {
         };
         let factor = self.spread.map_or(1.0, |spread| spread.sample(random));
         let takes = Duration::try_from_secs_f64(*median * factor).unwrap_or(Duration::MAX / 4);
-        self.total = self.total.saturating_add(takes);
+        if let Some(stepped) = self.stepped.get_mut(worker) {
+            *stepped = stepped.saturating_add(takes);
+        }
         takes
     }
 
-    /// Seconds that a worker has not stepped in `seconds` of training, mean over workers.
-    pub fn waited(&self, seconds: f64) -> f64 {
-        let stepped = self.total.as_secs_f64() / self.workers.len().max(1) as f64;
-        (seconds - stepped).max(0.0)
+    /// Seconds that these workers have not stepped in `seconds` of training, mean over them.
+    pub fn waited(&self, workers: impl IntoIterator<Item = usize>, seconds: f64) -> f64 {
+        let stepped = workers.into_iter().filter_map(|w| self.stepped.get(w));
+        let waits: Vec<f64> = stepped
+            .map(|s| (seconds - s.as_secs_f64()).max(0.0))
+            .collect();
+        waits.iter().sum::<f64>() / waits.len().max(1) as f64
     }
 }
 

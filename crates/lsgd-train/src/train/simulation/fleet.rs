@@ -101,7 +101,10 @@ impl Workers {
         let mut summary =
             examination.summary(End::Budget, real.as_secs_f64(), evaluation, self.best);
         summary.exchange = self.exchange;
-        summary.exchange.wait_seconds = self.durations.waited(evaluation.seconds);
+        summary.exchange.wait_seconds = {
+            let live = self.live.iter().copied();
+            self.durations.waited(live, evaluation.seconds)
+        };
         self.progress.ended();
         Ok(summary)
     }

@@ -90,7 +90,7 @@ fn whole(mut config: Config, per_node: usize) -> Result<Setup, TrainError> {
             .collect();
     }
     config.workers.count = Some(per_node * nodes);
-    Setup::new(config)
+    Setup::simulated(config, nodes)
 }
 
 /// Refuses what only the real clock could decide.
