@@ -40,6 +40,14 @@ pub struct Wanted {
     pub holders: Vec<u32>,
 }
 
+/// What of it is the same whoever is asked.
+#[derive(Debug, Clone, Copy)]
+struct Named {
+    digest: SnapshotDigest,
+    source: Source,
+    weights: usize,
+}
+
 /// The fetches under way.
 pub(super) struct Fetches {
     shared: Arc<Shared>,
@@ -63,6 +71,11 @@ impl Fetches {
             weights,
             holders,
         } = wanted;
+        let named = Named {
+            digest,
+            source,
+            weights,
+        };
         let shared = &this.shared;
         if let Some(snapshot) = shared.board.get(&digest) {
             return shared.send(Event::Fetched(digest, Ok((snapshot, shared.own.node))));
@@ -83,23 +96,21 @@ impl Fetches {
         drop(under_way);
         let fetches = this.clone();
         let thread = thread::Builder::new().name(String::from("fetch"));
-        if thread
-            .spawn(move || fetches.run(digest, source, weights))
-            .is_err()
-        {
+        if thread.spawn(move || fetches.run(named)).is_err() {
             lock(&this.under_way).remove(&digest);
             let told = vec![(shared.own.node, HolderFault::NoThread)];
             shared.send(Event::Fetched(digest, Err(FetchError { digest, told })));
         }
     }
 
-    fn run(&self, digest: SnapshotDigest, source: Source, weights: usize) {
+    fn run(&self, named: Named) {
+        let digest = named.digest;
         let mut told = Vec::new();
         let outcome = loop {
             let Some(holder) = self.next_holder(&digest) else {
                 break Err(FetchError { digest, told });
             };
-            match self.fetch_from(holder, digest, source, weights) {
+            match self.fetch_from(holder, named) {
                 Ok(snapshot) => break Ok((Arc::new(snapshot), holder)),
                 Err(fault) => told.push((holder, fault)),
             }
@@ -122,13 +133,12 @@ impl Fetches {
         holder
     }
 
-    fn fetch_from(
-        &self,
-        holder: u32,
-        digest: SnapshotDigest,
-        source: Source,
-        weights: usize,
-    ) -> Result<Snapshot, HolderFault> {
+    fn fetch_from(&self, holder: u32, named: Named) -> Result<Snapshot, HolderFault> {
+        let Named {
+            digest,
+            source,
+            weights,
+        } = named;
         let shared = &self.shared;
         let life = shared.life_of(holder).ok_or(HolderFault::Absent)?;
         let key = shared.keys.vector(holder, life);

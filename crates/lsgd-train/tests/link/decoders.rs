@@ -16,7 +16,7 @@ fn told() -> impl Strategy<Value = Told> {
         |((node, counts, workers, step), (is_report, digest, some))| {
             let source = Source::Worker {
                 rank: Rank::new(node, 1),
-                step,
+                step: step >> 11,
             };
             let vector = some.then_some(Offered {
                 kind: Vector::Snapshot,
