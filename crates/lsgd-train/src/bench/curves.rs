@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::leading::Leading;
 use crate::error::TrainError;
-use crate::run::Metric;
+use crate::run::{Metric, RunFolder};
 
 /// An evaluation, with what had been spent by then.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -90,8 +90,20 @@ impl Curve {
                 ],
             })
         };
+        let mut points: Vec<Point> = metrics.into_iter().filter_map(point).collect();
+        if points.is_empty() {
+            // Nobody trained: there is what it cost.
+            let summary = RunFolder::open(folder)?.summary()?;
+            points.push(Point {
+                step: summary.steps as f64,
+                samples: summary.samples as f64,
+                bytes: spent.iter().map(|(_, bytes)| *bytes as f64).sum(),
+                seconds: summary.training_seconds,
+                errors: [f64::NAN; 3],
+            });
+        }
         Ok(Self {
-            points: metrics.into_iter().filter_map(point).collect(),
+            points,
             leading: leading(&lines),
         })
     }

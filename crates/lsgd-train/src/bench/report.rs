@@ -61,7 +61,13 @@ pub fn write(plan: &Plan, entries: &[Entry]) -> Result<PathBuf, TrainError> {
         file("leaders.svg", picture)?;
     }
     for (which, name) in ERRORS.iter().enumerate() {
-        file(&format!("{name}.svg"), picture::draw(plan, &groups, which)?)?;
+        let mut points = groups
+            .iter()
+            .flat_map(|group| &group.curves)
+            .flat_map(|c| &c.points);
+        if points.any(|point| point.errors[which].is_finite()) {
+            file(&format!("{name}.svg"), picture::draw(plan, &groups, which)?)?;
+        }
     }
     Ok(path)
 }

@@ -124,6 +124,25 @@ fn the_report_says_what_the_runs_came_to() {
     assert!(report["leader.svg"].contains("averaged"));
 }
 
+/// Runs in which nobody trains have no errors, and cost what they cost.
+#[test]
+fn costs_are_reported_without_errors() {
+    let runs = Runs::new();
+    let path = file(&runs, "costs", "");
+    let text = fs::read_to_string(&path).unwrap();
+    let counted = "'budget.steps=16', 'simulate.training=false'";
+    fs::write(&path, text.replace("'budget.steps=16'", counted)).unwrap();
+    bench(&path).well();
+    let report = report(&runs, "costs");
+    assert!(!report.contains_key("leader.svg"));
+    assert!(report.contains_key("leaders.svg"));
+    for row in rows(&report["final.csv"]) {
+        assert!(row["leader"].is_empty(), "{row:?}");
+        assert!(row["seconds"].parse::<f64>().unwrap() > 0.0, "{row:?}");
+        assert!(row["bytes"].parse::<f64>().unwrap() > 0.0, "{row:?}");
+    }
+}
+
 /// Killed in the middle of its second run.
 #[test]
 fn a_bench_that_was_killed_goes_on_and_gives_the_same_report() {
