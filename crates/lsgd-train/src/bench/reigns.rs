@@ -73,7 +73,7 @@ fn panel<'a>(
         .x_label_area_size(32)
         .y_label_area_size(48)
         .caption(title, ("sans-serif", 14))
-        .build_cartesian_2d(0.0..last as f64, 0.0..case.workers as f64)?;
+        .build_cartesian_2d(0.0..last as f64, -0.5..case.workers as f64 - 0.5)?;
     chart
         .configure_mesh()
         .disable_y_mesh()
@@ -81,23 +81,25 @@ fn panel<'a>(
         .y_desc("worker")
         .x_labels(8)
         .y_labels(case.workers.min(16) as usize)
+        .x_label_formatter(&|step| format!("{step:.0}"))
         .y_label_formatter(&|row| format!("{row:.0}"))
+        .label_style(("sans-serif", 11))
         .light_line_style(WHITE)
         .draw()?;
-    let bar = |reign: &Reign, inset: f64| {
+    let bar = |reign: &Reign, half: f64| {
         let row = row(reign) as f64;
         let (from, to) = (reign.from as f64, reign.to as f64);
-        [(from, row + inset), (to, row + 1.0 - inset)]
+        [(from, row - half), (to, row + half)]
     };
     for (node, reigns) in &leading.local {
         let style = color(*node as usize).filled();
         let bars = reigns
             .iter()
-            .map(|reign| Rectangle::new(bar(reign, 0.15), style));
+            .map(|reign| Rectangle::new(bar(reign, 0.35), style));
         chart.draw_series(bars)?;
     }
     // The leader of all nodes, within the bar of its node's.
     let global = leading.global.iter();
-    chart.draw_series(global.map(|reign| Rectangle::new(bar(reign, 0.4), BLACK.filled())))?;
+    chart.draw_series(global.map(|reign| Rectangle::new(bar(reign, 0.1), BLACK.filled())))?;
     Ok(())
 }
