@@ -140,6 +140,8 @@ fn panel<'a>(
         .configure_mesh()
         .x_desc(axis)
         .x_labels(5)
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| format!("{y:.0}"))
         .y_labels(8)
         .light_line_style(WHITE)
         .draw()?;

@@ -19,6 +19,7 @@ fn full() -> Table {
         epochs: Some(1.0),
         steps: Some(1),
     });
+    config.method.final_pull = Some(0.5);
     config.method.max_staleness = Some(1);
     config.workers.count = Some(1);
     config.budget.epochs = Some(1.0);
