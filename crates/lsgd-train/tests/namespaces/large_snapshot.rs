@@ -61,7 +61,12 @@ fn a_dead_node_is_noticed_in_time_beside_a_large_snapshot() {
     network.await_sent(&[leader], UNDER_WAY);
 
     network.set_node(first, Link::Up);
-    let noticed = [(leader, &[first][..]), (second, &[first])];
+    // The one that is back too: it cannot miss later whom it has not found again.
+    let noticed = [
+        (leader, &[first][..]),
+        (second, &[first]),
+        (first, &[leader, second]),
+    ];
     heard_within(BACK, &mut cluster, &noticed, "is there");
 
     network.set_node(leader, Link::Down);
