@@ -1,6 +1,7 @@
 //! One module's values at one moment, flat.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -142,11 +143,10 @@ impl Snapshot {
         let Ok(mut weighted) = self.clone().with_weights(weights) else {
             return self.clone();
         };
-        for (layer, weight) in layout.weighted(&weighted.weights) {
-            for value in weighted.parameters.get_mut(layer).into_iter().flatten() {
-                *value *= weight;
-            }
-        }
+        let weights = layout.weighted(&weighted.weights);
+        change(&mut weighted.parameters, weights, |value, weight| {
+            value * weight
+        });
         weighted
     }
 
@@ -316,11 +316,10 @@ impl Snapshot {
             match weights.is_empty() {
                 true => divide(&mut self.parameters, workers),
                 false => {
-                    for (layer, weight) in self.layout.weighted(&weights) {
-                        for value in self.parameters.get_mut(layer).into_iter().flatten() {
-                            *value /= weight;
-                        }
-                    }
+                    let weights = self.layout.weighted(&weights);
+                    change(&mut self.parameters, weights, |value, weight| {
+                        value / weight
+                    });
                 }
             }
             self.source = Source::Mean { workers };
@@ -380,12 +379,9 @@ impl Snapshot {
         for weight in &mut rounded.weights {
             *weight = bf16::from_f32(*weight).to_f32();
         }
-        let before = self.layout.weighted(&self.weights);
-        for ((layer, from), to) in before.zip(&rounded.weights) {
-            for value in rounded.parameters.get_mut(layer).into_iter().flatten() {
-                *value *= to / from;
-            }
-        }
+        let before = self.layout.weighted(&self.weights).zip(&rounded.weights);
+        let moves = before.map(|((layer, from), to)| (layer, to / from));
+        change(&mut rounded.parameters, moves, |value, by| value * by);
         let (mut moved, mut length) = (0.0, 0.0);
         let values = rounded.parameters.iter_mut().chain(&mut rounded.buffers);
         for value in values {
@@ -401,6 +397,19 @@ impl Snapshot {
             0.0
         };
         Ok((rounded, error))
+    }
+}
+
+/// Changes the values of each layer by what is given for it.
+fn change(
+    values: &mut [f32],
+    layers: impl Iterator<Item = (Range<usize>, f32)>,
+    by: impl Fn(f32, f32) -> f32,
+) {
+    for (layer, weight) in layers {
+        for value in values.get_mut(layer).into_iter().flatten() {
+            *value = by(*value, weight);
+        }
     }
 }
 
