@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
-use lsgd_core::{Event, Rank, SimulatedTraffic};
+use lsgd_core::{Event, Rank, Scope, SimulatedTraffic};
 use serde::{Deserialize, Serialize};
 
 use super::folder::RunFolder;
@@ -179,6 +179,21 @@ pub struct ExchangeSummary {
     pub wait_seconds: f64,
     /// Bytes published in them.
     pub bytes: u64,
+}
+
+impl ExchangeSummary {
+    /// Counts an event, if it is an exchange within a node.
+    pub fn count(&mut self, event: &Event) {
+        if let Event::Exchange {
+            bytes,
+            scope: Scope::Local,
+            ..
+        } = event
+        {
+            self.count += 1;
+            self.bytes += bytes;
+        }
+    }
 }
 
 /// What passed between this node and the others.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use lsgd_core::{Event, Scope, Snapshot};
+use lsgd_core::{Event, Snapshot};
 
 use super::crew::Crew;
 use super::evaluation::Score;
@@ -275,17 +275,9 @@ impl Node {
     }
 
     fn event(&mut self, event: &Event, seconds: f64) -> Result<(), TrainError> {
-        match event {
-            Event::Exchange {
-                bytes,
-                scope: Scope::Local,
-                ..
-            } => {
-                self.exchange.count += 1;
-                self.exchange.bytes += bytes;
-            }
-            Event::Election { election, .. } => self.progress.led(election.leader),
-            _ => {}
+        self.exchange.count(event);
+        if let Event::Election { election, .. } = event {
+            self.progress.led(election.leader);
         }
         self.recorder.event(event, seconds)
     }

@@ -6,20 +6,20 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use burn::Tensor;
 use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Device;
-use lsgd_core::{Event, Fleet, LeaderSgd, Mode, Next, Objective, Order, Rank, Scope, Turn, Worker};
+use lsgd_core::{Event, Fleet, LeaderSgd, Mode, Next, Objective, Order, Rank, Turn, Worker};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::durations::Durations;
 use super::line::{Line, Post};
-use super::rank;
+use super::{place, rank, unless};
 use crate::error::TrainError;
 use crate::progress::Progress;
 use crate::run::{ExchangeSummary, Recorder, RunFolder, Summary, TestError};
@@ -171,7 +171,7 @@ impl Costs {
     }
 
     fn place(&self, rank: Rank) -> usize {
-        rank.node as usize * self.per_node + rank.worker as usize
+        place(rank, self.per_node)
     }
 
     /// Lets a worker exchange, with these orders.
@@ -191,10 +191,7 @@ impl Fleet for Costs {
     type Error = TrainError;
 
     fn goes_on(&self) -> Result<(), TrainError> {
-        match self.interrupted.load(Ordering::Relaxed) {
-            true => Err(TrainError::Interrupted),
-            false => Ok(()),
-        }
+        unless(&self.interrupted)
     }
 
     fn begin(&mut self, rank: Rank) -> Duration {
@@ -236,12 +233,7 @@ impl Fleet for Costs {
     }
 
     fn record(&mut self, node: u32, event: Event, at: Duration) -> Result<(), TrainError> {
-        if let Event::Exchange { bytes, scope, .. } = &event
-            && *scope == Scope::Local
-        {
-            self.exchange.count += 1;
-            self.exchange.bytes += bytes;
-        }
+        self.exchange.count(&event);
         let node = (self.setup.config.simulate.nodes > 1).then_some(node);
         self.recorder.event_of(node, &event, at.as_secs_f64())
     }

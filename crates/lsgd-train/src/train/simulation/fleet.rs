@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use lsgd_core::{Event, Fleet, Mode, Order, Rank, Scope, Turn};
+use lsgd_core::{Event, Fleet, Mode, Order, Rank, Turn};
 
 use super::durations::Durations;
-use super::rank;
 use super::threads::{Ended, Threads};
+use super::{place, rank, unless};
 use crate::error::TrainError;
 use crate::progress::Progress;
 use crate::run::{Checkpoints, Evaluation, ExchangeSummary, Metric, Recorder, RunFolder, Summary};
@@ -110,7 +110,7 @@ impl Workers {
     }
 
     fn place(&self, rank: Rank) -> usize {
-        rank.node as usize * self.per_node + rank.worker as usize
+        place(rank, self.per_node)
     }
 
     /// How far the run has come for a worker: its own steps, or in `async` the mean of all.
@@ -193,10 +193,7 @@ impl Fleet for Workers {
     type Error = TrainError;
 
     fn goes_on(&self) -> Result<(), TrainError> {
-        match self.interrupted.load(Ordering::Relaxed) {
-            true => Err(TrainError::Interrupted),
-            false => Ok(()),
-        }
+        unless(&self.interrupted)
     }
 
     fn begin(&mut self, rank: Rank) -> Duration {
@@ -244,17 +241,9 @@ impl Fleet for Workers {
 
     fn record(&mut self, node: u32, event: Event, at: Duration) -> Result<(), TrainError> {
         let seconds = at.as_secs_f64();
-        match &event {
-            Event::Exchange {
-                bytes,
-                scope: Scope::Local,
-                ..
-            } => {
-                self.exchange.count += 1;
-                self.exchange.bytes += bytes;
-            }
-            Event::Election { election, .. } => self.progress.led(election.leader),
-            _ => {}
+        self.exchange.count(&event);
+        if let Event::Election { election, .. } = &event {
+            self.progress.led(election.leader);
         }
         let node = (self.setup.config.simulate.nodes > 1).then_some(node);
         self.recorder.event_of(node, &event, seconds)?;

@@ -11,7 +11,7 @@ mod line;
 mod threads;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use lsgd_core::{Rank, SimulatedLink, Simulation, SimulationConfig};
@@ -160,4 +160,17 @@ fn topology(setup: &Setup, simulated: &SimulateConfig, per_node: usize) -> Simul
 fn rank(place: usize, per_node: usize) -> Rank {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Rank::new(number(place / per_node), number(place % per_node))
+}
+
+/// The place among all of a worker by its rank.
+fn place(rank: Rank, per_node: usize) -> usize {
+    rank.node as usize * per_node + rank.worker as usize
+}
+
+/// An error if the run is to end early.
+fn unless(interrupted: &AtomicBool) -> Result<(), TrainError> {
+    match interrupted.load(Ordering::Relaxed) {
+        true => Err(TrainError::Interrupted),
+        false => Ok(()),
+    }
 }
