@@ -4,45 +4,34 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use burn::optim::SgdConfig;
-use burn::optim::momentum::MomentumConfig;
 use lsgd_core::{
-    Bid, Delivered, Event, Exchange, Group, LeaderSgd, LocalLeader, MeetingConfig, Message, Method,
-    Mode, Next, Order, Periods, Refusal, Snapshot, Source, Vector, Worker,
+    Bid, Delivered, Event, Exchange, Group, LocalLeader, MeetingConfig, Message, Method, Mode,
+    Next, Order, Refusal, Snapshot, Source, Vector, Worker,
 };
 use serde::Deserialize;
 
 use crate::memory::Node;
 use crate::setting::{Bowl, Point, meetings, snapshot};
+use crate::stored::{Run, read};
 
-/// A case of the stored file: its settings, and every worker's x after every step.
+/// A case of the stored file.
 #[derive(Debug, Deserialize)]
 struct Case {
     method: String,
-    nodes: u32,
-    /// Per node.
-    workers: u32,
-    steps: u64,
-    learning_rate: f64,
-    momentum: f64,
-    local_period: u64,
-    global_period: u64,
+    #[serde(flatten)]
+    run: Run,
     beta: f64,
     delay: u64,
-    trace: Vec<Vec<[f32; 2]>>,
 }
 
 impl Case {
     fn method(&self) -> Method {
         let meetings = MeetingConfig {
-            periods: Periods {
-                local: self.local_period,
-                global: self.global_period,
-            },
+            periods: self.run.periods(),
             ..meetings(1)
         };
         let method = match self.method.as_str() {
-            "easgd" => Method::easgd_async(meetings, self.beta, self.workers),
+            "easgd" => Method::easgd_async(meetings, self.beta, self.run.workers),
             "downpour" => Method::downpour(meetings),
             other => panic!("no method {other}"),
         };
@@ -50,42 +39,21 @@ impl Case {
     }
 
     fn leader(&self, node: u32) -> LocalLeader {
-        let leader = LocalLeader::new(node, self.workers, self.method(), Mode::Async);
+        let leader = LocalLeader::new(node, self.run.workers, self.method(), Mode::Async);
         leader.expect("runs in async")
     }
 
     fn worker(&self, exchange: impl Exchange + 'static) -> Worker<Point, Bowl> {
-        let rank = exchange.rank();
-        let mut bowl = Bowl::new(rank.node * self.workers + rank.worker);
-        bowl.rate = self.learning_rate;
-        let momentum = MomentumConfig {
-            momentum: self.momentum,
-            dampening: 0.0,
-            nesterov: false,
-        };
-        let inner = SgdConfig::new().with_momentum(Some(momentum)).init();
-        let optimizer = LeaderSgd::new(inner, self.method(), exchange);
-        Worker::new(Point::at(&[1.0, 2.0]), optimizer, bowl)
+        self.run.worker(self.method(), exchange, [1.0, 2.0])
     }
 
     fn compare<'a>(&self, step: u64, workers: impl Iterator<Item = &'a Worker<Point, Bowl>>) {
-        let expected = &self.trace[step as usize - 1];
-        let ends: Vec<Vec<f32>> = workers.map(|worker| worker.module().values()).collect();
-        assert_eq!(ends.len(), expected.len());
-        for (number, (end, expected)) in ends.iter().zip(expected).enumerate() {
-            for (a, b) in end.iter().zip(expected) {
-                assert!(
-                    (a - b).abs() < 5e-6,
-                    "{self:?}, step {step}, worker {number}: {a}, not {b}"
-                );
-            }
-        }
+        self.run.compare(&self.method, step, workers);
     }
 }
 
 fn cases(delay: u64) -> Vec<Case> {
-    let all = include_str!("../reference/centre.json");
-    let mut all: Vec<Case> = serde_json::from_str(all).expect("as the script wrote it");
+    let mut all: Vec<Case> = read(include_str!("../reference/centre.json"));
     all.retain(|case| case.delay == delay);
     all
 }
@@ -98,9 +66,9 @@ fn workers_come_to_the_centre_one_by_one() {
     for case in cases {
         let mut workers = Vec::new();
         let mut groups = Vec::new();
-        for node in 0..case.nodes {
+        for node in 0..case.run.nodes {
             let leader = case.leader(node);
-            let leader = if case.nodes > 1 {
+            let leader = if case.run.nodes > 1 {
                 leader.among_nodes()
             } else {
                 leader
@@ -112,11 +80,11 @@ fn workers_come_to_the_centre_one_by_one() {
             workers.extend(members.into_iter().map(|member| case.worker(member)));
             groups.push((group, bids));
         }
-        for step in 1..=case.steps {
+        for step in 1..=case.run.steps {
             for worker in &mut workers {
                 assert_eq!(worker.step(), Ok(Next::Continue));
             }
-            if case.nodes > 1 && step % case.global_period == 0 {
+            if case.run.nodes > 1 && step % case.run.periods().global == 0 {
                 let newest = |(_, bids): &(_, Arc<Mutex<VecDeque<Bid>>>)| {
                     let bid = bids.lock().expect("one thread").pop_back();
                     bid.and_then(|bid| bid.leader).expect("a centre").0
@@ -139,8 +107,8 @@ fn workers_go_on_while_the_centre_is_on_its_way() {
     assert_eq!(cases.len(), 2);
     for case in cases {
         let mut node = Node::new(case.leader(0), |line| case.worker(line));
-        for step in 1..=case.steps {
-            for worker in 0..case.workers as usize {
+        for step in 1..=case.run.steps {
+            for worker in 0..case.run.workers as usize {
                 assert_eq!(node.turn(worker), Ok(true));
             }
             case.compare(step, node.workers());

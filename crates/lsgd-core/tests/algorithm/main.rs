@@ -17,4 +17,5 @@ mod probe;
 mod reference;
 mod setting;
 mod snapshots;
+mod stored;
 mod threads;

@@ -1,12 +1,11 @@
 //! The methods beside Leader SGD: against `tests/reference/methods.py`, and in the limits where two
 //! methods are one.
 
-use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamWConfig, ModuleOptimizer, SgdConfig};
 use lsgd_core::{
     Candidate, Delivered, Event, LeaderConfig, LeaderSgd, LocalLeader, MeetingConfig, Method,
-    MethodError, Mode, Objective, OuterStep, Periods, Rank, Report, Snapshot, Source, Vector,
-    WeightPer, WindowLoss, Worker, elect,
+    MethodError, Mode, Objective, OuterStep, Rank, Report, Snapshot, Source, Vector, WeightPer,
+    WindowLoss, Worker, elect,
 };
 use serde::Deserialize;
 use std::convert::Infallible;
@@ -14,19 +13,14 @@ use std::sync::Arc;
 
 use crate::memory::{Line, Node};
 use crate::setting::{Bowl, Halves, Place, Point, bits, config, lsgd, meetings};
+use crate::stored::{Run, read, with_momentum};
 
-/// A case of the stored file: its settings, and every worker's x after every step.
+/// A case of the stored file.
 #[derive(Debug, Deserialize)]
 struct Case {
     method: String,
-    nodes: u32,
-    /// Per node.
-    workers: u32,
-    steps: u64,
-    learning_rate: f64,
-    momentum: f64,
-    local_period: u64,
-    global_period: u64,
+    #[serde(flatten)]
+    run: Run,
     loss_window: usize,
     beta: f64,
     leader_weight: f64,
@@ -36,16 +30,12 @@ struct Case {
     global_pull: f64,
     local_prox: f64,
     global_prox: f64,
-    trace: Vec<Vec<[f32; 2]>>,
 }
 
 impl Case {
     fn method(&self) -> Method {
         let meetings = MeetingConfig {
-            periods: Periods {
-                local: self.local_period,
-                global: self.global_period,
-            },
+            periods: self.run.periods(),
             loss_window: self.loss_window,
             ..meetings(1)
         };
@@ -57,8 +47,8 @@ impl Case {
         let leader = LeaderConfig {
             local_pull: self.local_pull,
             global_pull: self.global_pull,
-            local_period: self.local_period,
-            global_period: self.global_period,
+            local_period: self.run.periods().local,
+            global_period: self.run.periods().global,
             local_prox: self.local_prox,
             global_prox: self.global_prox,
             loss_window: self.loss_window,
@@ -83,20 +73,11 @@ impl Case {
         method
     }
 
-    fn inner(&self) -> ModuleOptimizer {
-        with_momentum(self.momentum)
-    }
-
-    /// Worker `line.rank()`, with its number over all nodes.
     fn worker<M: Place>(&self, line: Line) -> Worker<M, Bowl>
     where
         Bowl: Objective<M>,
     {
-        let rank = lsgd_core::Exchange::rank(&line);
-        let mut bowl = Bowl::new(rank.node * self.workers + rank.worker);
-        bowl.rate = self.learning_rate;
-        let optimizer = LeaderSgd::new(self.inner(), self.method(), line);
-        Worker::new(M::place(&[1.0, 2.0]), optimizer, bowl)
+        self.run.worker(self.method(), line, [1.0, 2.0])
     }
 
     fn compare<'a, M: Place + 'a>(
@@ -106,43 +87,19 @@ impl Case {
     ) where
         Bowl: Objective<M>,
     {
-        let expected = &self.trace[step as usize - 1];
-        let ends: Vec<Vec<f32>> = workers
-            .map(|worker| Place::values(worker.module()))
-            .collect();
-        assert_eq!(ends.len(), expected.len());
-        for (number, (end, expected)) in ends.iter().zip(expected).enumerate() {
-            for (a, b) in end.iter().zip(expected) {
-                assert!(
-                    (a - b).abs() < 5e-6,
-                    "{} of {} nodes, step {step}, worker {number}: {a}, not {b}",
-                    self.method,
-                    self.nodes
-                );
-            }
-        }
+        self.run.compare(&self.method, step, workers);
     }
 }
 
-fn with_momentum(momentum: f64) -> ModuleOptimizer {
-    let momentum = MomentumConfig {
-        momentum,
-        dampening: 0.0,
-        nesterov: false,
-    };
-    SgdConfig::new().with_momentum(Some(momentum)).init()
-}
-
 fn cases(fits: impl Fn(&Case) -> bool) -> Vec<Case> {
-    let all = include_str!("../reference/methods.json");
-    let mut all: Vec<Case> = serde_json::from_str(all).expect("as the script wrote it");
+    let mut all: Vec<Case> = read(include_str!("../reference/methods.json"));
     all.retain(fits);
     all
 }
 
 #[test]
 fn one_node() {
-    let cases = cases(|case| case.nodes == 1);
+    let cases = cases(|case| case.run.nodes == 1);
     assert_eq!(cases.len(), 17);
     for case in cases {
         match case.method.as_str() {
@@ -156,9 +113,9 @@ fn alone<M: Place>(case: &Case)
 where
     Bowl: Objective<M, Error = Infallible>,
 {
-    let leader = LocalLeader::new(0, case.workers, case.method(), Mode::Sync).expect("sync");
+    let leader = LocalLeader::new(0, case.run.workers, case.method(), Mode::Sync).expect("sync");
     let mut node = Node::new(leader, |line| case.worker::<M>(line));
-    for step in 1..=case.steps {
+    for step in 1..=case.run.steps {
         assert_eq!(node.run(step), Ok(true));
         case.compare(step, node.workers());
     }
@@ -167,7 +124,7 @@ where
 /// Nodes whose bids are exchanged by hand.
 #[test]
 fn several_nodes() {
-    let cases = cases(|case| case.nodes > 1);
+    let cases = cases(|case| case.run.nodes > 1);
     assert_eq!(cases.len(), 9);
     for case in cases {
         match case.method.as_str() {
@@ -182,13 +139,13 @@ where
     Bowl: Objective<M, Error = Infallible>,
 {
     let node = |number| {
-        let leader = LocalLeader::new(number, case.workers, case.method(), Mode::Sync);
+        let leader = LocalLeader::new(number, case.run.workers, case.method(), Mode::Sync);
         Node::new(leader.expect("sync").among_nodes(), |line| {
             case.worker::<M>(line)
         })
     };
-    let mut nodes: Vec<_> = (0..case.nodes).map(node).collect();
-    for step in 1..=case.steps {
+    let mut nodes: Vec<_> = (0..case.run.nodes).map(node).collect();
+    for step in 1..=case.run.steps {
         let global = case.method().periods().due(step).global;
         for node in &mut nodes {
             assert_eq!(node.run(step), Ok(!global));
@@ -232,7 +189,7 @@ where
             Some(Candidate { report, age: 0 })
         })
         .collect();
-    let all_lead = candidates.len() == case.nodes as usize;
+    let all_lead = candidates.len() == case.run.nodes as usize;
     let first = elect(&candidates, 0).leader.filter(|_| all_lead);
     let of = |rank: Rank| bids[rank.node as usize].leader.clone();
     Delivered {
@@ -397,10 +354,11 @@ fn a_broken_gradient_moves_nobody() {
 /// What a method says that it sends is what its exchanges record.
 #[test]
 fn exchanges_are_of_the_vectors_that_a_method_declares() {
-    for case in cases(|case| case.nodes == 1) {
-        let leader = LocalLeader::new(0, case.workers, case.method(), Mode::Sync).expect("sync");
+    for case in cases(|case| case.run.nodes == 1) {
+        let leader =
+            LocalLeader::new(0, case.run.workers, case.method(), Mode::Sync).expect("sync");
         let mut node = Node::new(leader, |line| case.worker::<Point>(line));
-        assert_eq!(node.run(case.steps), Ok(true));
+        assert_eq!(node.run(case.run.steps), Ok(true));
         let exchanges: Vec<(Vector, u64)> = node
             .events()
             .iter()
@@ -412,14 +370,14 @@ fn exchanges_are_of_the_vectors_that_a_method_declares() {
         let method = case.method();
         let expected = match method.averages() {
             Some(vector) => {
-                let count = case.steps / method.periods().local;
+                let count = case.run.steps / method.periods().local;
                 // Two values of 4 bytes, and a weight where workers count differently.
                 let bytes = if case.method.starts_with("grawa") {
                     12
                 } else {
                     8
                 };
-                vec![(vector, bytes * u64::from(case.workers)); count as usize]
+                vec![(vector, bytes * u64::from(case.run.workers)); count as usize]
             }
             None => Vec::new(),
         };

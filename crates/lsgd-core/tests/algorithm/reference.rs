@@ -1,9 +1,7 @@
 //! Whole runs against `tests/reference/lsgd.py`, which computes Algorithm 1 in numpy and float64.
 
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{ModuleOptimizer, SgdConfig};
 use lsgd_core::{
-    Adoption, BatchNorm, Candidate, Delivered, Election, Event, FinalPull, LeaderConfig, LeaderSgd,
+    Adoption, BatchNorm, Candidate, Delivered, Election, Event, FinalPull, LeaderConfig,
     LocalLeader, MeetingConfig, Message, Method, Mode, Next, Order, Rank, Report, Snapshot, Worker,
     elect,
 };
@@ -12,33 +10,27 @@ use std::sync::Arc;
 
 use crate::memory::{Line, Node};
 use crate::setting::{Bowl, Point, meetings};
+use crate::stored::{Run, read};
 
-/// A case of the stored file: its settings, who led, and every worker's x after every step.
+/// A case of the stored file, and who led.
 #[derive(Debug, Deserialize)]
 struct Case {
     name: String,
     method: String,
-    nodes: u32,
-    /// Per node.
-    workers: u32,
-    steps: u64,
-    learning_rate: f64,
-    momentum: f64,
+    #[serde(flatten)]
+    run: Run,
     local_pull: f64,
     global_pull: f64,
-    local_period: u64,
-    global_period: u64,
     local_prox: f64,
     global_prox: f64,
     loss_window: usize,
     final_pull: Option<f64>,
     /// Step, leader of each node, leader of all; workers numbered over all nodes.
     leaders: Vec<(u64, Vec<Option<u32>>, Option<u32>)>,
-    trace: Vec<Vec<[f32; 2]>>,
 }
 
 fn cases() -> Vec<Case> {
-    serde_json::from_str(include_str!("../reference/lsgd.json")).expect("as the script wrote it")
+    read(include_str!("../reference/lsgd.json"))
 }
 
 impl Case {
@@ -46,7 +38,7 @@ impl Case {
         if self.method == "local_sgd" {
             let meetings = MeetingConfig {
                 loss_window: self.loss_window,
-                ..meetings(self.local_period)
+                ..meetings(self.run.periods().local)
             };
             return Method::local_sgd(meetings).expect("valid");
         }
@@ -55,10 +47,10 @@ impl Case {
             global_pull: self.global_pull,
             final_pull: self.final_pull.map(|strength| FinalPull {
                 strength,
-                steps: self.steps,
+                steps: self.run.steps,
             }),
-            local_period: self.local_period,
-            global_period: self.global_period,
+            local_period: self.run.periods().local,
+            global_period: self.run.periods().global,
             local_prox: self.local_prox,
             global_prox: self.global_prox,
             loss_window: self.loss_window,
@@ -68,55 +60,30 @@ impl Case {
         Method::lsgd(&config).expect("valid")
     }
 
-    fn inner(&self) -> ModuleOptimizer {
-        let momentum = MomentumConfig {
-            momentum: self.momentum,
-            dampening: 0.0,
-            nesterov: false,
-        };
-        SgdConfig::new().with_momentum(Some(momentum)).init()
-    }
-
-    /// Worker `line.rank()`, with its number over all nodes.
     fn worker(&self, line: Line) -> Worker<Point, Bowl> {
-        let rank = lsgd_core::Exchange::rank(&line);
-        let number = rank.node * self.workers + rank.worker;
-        let start = Point::at(&[number as f32 + 1.0, 2.0 - number as f32]);
-        let mut bowl = Bowl::new(number);
-        bowl.rate = self.learning_rate;
-        let optimizer = LeaderSgd::new(self.inner(), self.method(), line);
-        Worker::new(start, optimizer, bowl)
-    }
-
-    fn number(&self, rank: Rank) -> u32 {
-        rank.node * self.workers + rank.worker
+        let number = self.run.number(lsgd_core::Exchange::rank(&line)) as f32;
+        let start = [number + 1.0, 2.0 - number];
+        self.run.worker(self.method(), line, start)
     }
 
     fn compare<'a>(&self, step: u64, workers: impl Iterator<Item = &'a Worker<Point, Bowl>>) {
-        let expected = &self.trace[step as usize - 1];
-        let ends: Vec<Vec<f32>> = workers.map(|worker| worker.module().values()).collect();
-        assert_eq!(ends.len(), expected.len(), "{}", self.name);
-        for (number, (end, expected)) in ends.iter().zip(expected).enumerate() {
-            for (a, b) in end.iter().zip(expected) {
-                let (name, off) = (&self.name, (a - b).abs());
-                assert!(
-                    off < 5e-6,
-                    "{name}, step {step}, worker {number}: {a}, not {b}"
-                );
-            }
-        }
+        self.run.compare(&self.name, step, workers);
     }
 }
 
 /// One node, through [`LocalLeader`]: every x, and every election.
 #[test]
 fn one_node() {
-    let cases: Vec<Case> = cases().into_iter().filter(|case| case.nodes == 1).collect();
+    let cases: Vec<Case> = cases()
+        .into_iter()
+        .filter(|case| case.run.nodes == 1)
+        .collect();
     assert!(cases.len() >= 8);
     for case in cases {
-        let leader = LocalLeader::new(0, case.workers, case.method(), Mode::Sync).expect("sync");
+        let leader =
+            LocalLeader::new(0, case.run.workers, case.method(), Mode::Sync).expect("sync");
         let mut node = Node::new(leader, |line| case.worker(line));
-        for step in 1..=case.steps {
+        for step in 1..=case.run.steps {
             assert_eq!(node.run(step), Ok(true));
             case.compare(step, node.workers());
         }
@@ -125,7 +92,7 @@ fn one_node() {
             .iter()
             .filter_map(|event| match event {
                 Event::Election { step, election, .. } => {
-                    let leader = election.leader.map(|rank| case.number(rank));
+                    let leader = election.leader.map(|rank| case.run.number(rank));
                     Some((*step, vec![leader], None))
                 }
                 _ => None,
@@ -138,14 +105,18 @@ fn one_node() {
 /// Several nodes: local and global elections and both pulls, with the exchange written out.
 #[test]
 fn several_nodes() {
-    let cases: Vec<Case> = cases().into_iter().filter(|case| case.nodes > 1).collect();
+    let cases: Vec<Case> = cases()
+        .into_iter()
+        .filter(|case| case.run.nodes > 1)
+        .collect();
     assert!(cases.len() >= 3);
     for case in cases {
-        let ranks = (0..case.nodes).flat_map(|n| (0..case.workers).map(move |w| Rank::new(n, w)));
+        let ranks =
+            (0..case.run.nodes).flat_map(|n| (0..case.run.workers).map(move |w| Rank::new(n, w)));
         let lines: Vec<Line> = ranks.map(|rank| Line::new(rank, Mode::Sync)).collect();
         let mut workers: Vec<_> = lines.iter().map(|line| case.worker(line.clone())).collect();
         let mut elections = Vec::new();
-        for step in 1..=case.steps {
+        for step in 1..=case.run.steps {
             let due = case.method().periods().due(step);
             for worker in &mut workers {
                 let next = if due.any() {
@@ -173,14 +144,14 @@ fn meet(
     lines: &[Line],
 ) -> (u64, Vec<Option<u32>>, Option<u32>) {
     let reports: Vec<Report> = lines.iter().map(reported).collect();
-    let node_size = case.workers as usize;
+    let node_size = case.run.workers as usize;
     let locals: Vec<Option<Rank>> = reports
         .chunks(node_size)
         .map(|node| vote(node).leader)
         .collect();
     let of_nodes: Option<Vec<Report>> = locals
         .iter()
-        .map(|rank| rank.map(|rank| reports[case.number(rank) as usize]))
+        .map(|rank| rank.map(|rank| reports[case.run.number(rank) as usize]))
         .collect();
     let first = of_nodes
         .filter(|_| global)
@@ -188,7 +159,7 @@ fn meet(
 
     let mut published: Vec<Option<Arc<Snapshot>>> = vec![None; lines.len()];
     for rank in locals.iter().flatten() {
-        let number = case.number(*rank) as usize;
+        let number = case.run.number(*rank) as usize;
         lines[number].post().orders.push_back(Order::Publish);
         assert_eq!(workers[number].exchange(), Next::Wait);
         let sent = lines[number].post().sent.pop_front();
@@ -197,7 +168,7 @@ fn meet(
         };
         published[number] = Some(snapshot);
     }
-    let of = |rank: Option<Rank>| published[case.number(rank?) as usize].clone();
+    let of = |rank: Option<Rank>| published[case.run.number(rank?) as usize].clone();
     for (number, worker) in workers.iter_mut().enumerate() {
         let leader = |leader| Delivered { leader, mean: None };
         let adoption = Adoption {
@@ -211,7 +182,7 @@ fn meet(
         assert_eq!(worker.exchange(), Next::Continue);
         lines[number].post().sent.clear();
     }
-    let numbers = |rank: &Option<Rank>| rank.map(|rank| case.number(rank));
+    let numbers = |rank: &Option<Rank>| rank.map(|rank| case.run.number(rank));
     (step, locals.iter().map(numbers).collect(), numbers(&first))
 }
 
