@@ -4,7 +4,7 @@
 
 mod ending;
 mod faults;
-#[path = "../../examples/coordination/network.rs"]
+#[path = "../../examples/coordination/network/mod.rs"]
 mod network;
 mod rounds;
 mod setting;

@@ -7,18 +7,21 @@
     reason = "shared by examples and tests, each of which uses a part"
 )]
 
+mod faults;
+mod vectors;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use lsgd_core::{
-    Action, Event, Fetched, GlobalLeader, Layout, Membership, Method, Mode, Offered, Snapshot,
-    SnapshotDigest, Status, Wire,
+    Action, Event, GlobalLeader, Layout, Membership, Method, Mode, Offered, Snapshot, Status, Wire,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::trainer::Trainer;
+use vectors::{Board, keep};
 
 /// Until a connection that carries nothing is given up.
 pub const LEASE: Duration = Duration::from_millis(1500);
@@ -26,8 +29,6 @@ pub const LEASE: Duration = Duration::from_millis(1500);
 const RECONNECT: Duration = Duration::from_millis(1000);
 /// `sync`: how long the nodes wait for one that gets on with nothing.
 pub const LIMIT: Duration = Duration::from_secs(5);
-/// Vectors that a node keeps for others of its own, and as many of those it has fetched.
-const KEPT: usize = 3;
 
 /// What the nodes of a run are, and what lies between them.
 #[derive(Debug, Clone)]
@@ -51,8 +52,6 @@ pub struct Setting {
     /// What a step of a worker takes, in the mean.
     pub step: Duration,
 }
-
-type Board = Vec<(SnapshotDigest, Arc<Snapshot>)>;
 
 /// A node's process.
 pub struct Host {
@@ -93,6 +92,8 @@ pub struct Network {
     frozen: BTreeSet<u32>,
     /// Which part of a cut network each node is in.
     parts: Vec<u32>,
+    /// How long a vector is on its way to each node.
+    transfers: Vec<Duration>,
     lives: u64,
     due: BTreeMap<(Duration, u64), Due>,
     counter: u64,
@@ -112,6 +113,8 @@ enum Due {
     Look(u32, u32),
     /// A node asked others for a vector, those left to ask last first.
     Fetch(u32, u64, Offered, Vec<u32>),
+    /// A vector reaches a node's life.
+    Arrival(u32, u64, Arc<Snapshot>),
     /// The workers of a node's life come to the end of a period.
     Bid(u32, u64, u64),
     /// Time has passed for a node.
@@ -127,6 +130,7 @@ impl Network {
             hosts: (0..nodes).map(|_| None).collect(),
             frozen: BTreeSet::new(),
             parts: vec![0; nodes as usize],
+            transfers: vec![Duration::ZERO; nodes as usize],
             lives: 0,
             due: BTreeMap::new(),
             counter: 0,
@@ -180,44 +184,6 @@ impl Network {
         self.act(node);
     }
 
-    /// A node's process ends at once. Half of the others are told by their system.
-    pub fn kill(&mut self, node: u32) {
-        self.frozen.remove(&node);
-        if self.hosts[node as usize].take().is_some() {
-            self.part_with(node);
-        }
-    }
-
-    /// A node's process is stopped, and its connections stay open.
-    pub fn freeze(&mut self, node: u32) {
-        if self.is_alive(node) && self.frozen.insert(node) {
-            self.part_with(node);
-        }
-    }
-
-    /// A stopped process goes on. It notices that it was stopped, and connects anew.
-    pub fn thaw(&mut self, node: u32) {
-        if !self.frozen.remove(&node) {
-            return;
-        }
-        let now = self.now;
-        if let Some(host) = &mut self.hosts[node as usize] {
-            host.trainer.thaw(now);
-            for (other, life) in std::mem::take(&mut host.up) {
-                host.leader.vanished(other, life, now);
-            }
-        }
-        self.meet(node);
-        self.act(node);
-    }
-
-    /// Nodes reach only those of the same part from now on.
-    pub fn cut(&mut self, part_of: impl Fn(u32) -> u32) {
-        self.parts = (0..self.setting.nodes).map(part_of).collect();
-        (0..self.setting.nodes).for_each(|node| self.part_with(node));
-        (0..self.setting.nodes).for_each(|node| self.meet(node));
-    }
-
     /// From now on a worker's loss depends only on its node, and each bids.
     pub fn settle(&mut self) {
         for host in self.hosts.iter_mut().flatten() {
@@ -244,20 +210,6 @@ impl Network {
         }
     }
 
-    /// Whether a node's process runs, or is only stopped.
-    pub fn is_alive(&self, node: u32) -> bool {
-        self.hosts[node as usize].is_some()
-    }
-
-    pub fn is_frozen(&self, node: u32) -> bool {
-        self.frozen.contains(&node)
-    }
-
-    /// The nodes that take part: they run, and are not stopped.
-    pub fn awake(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..self.setting.nodes).filter(|&node| self.is_alive(node) && !self.is_frozen(node))
-    }
-
     /// Means of all nodes' workers that were handed out for evaluation, by node.
     pub fn conclusions(&self) -> Vec<(u32, bool)> {
         let concluded = |node: u32| Some((node, self.host(node)?.trainer.concluded?));
@@ -273,11 +225,6 @@ impl Network {
         self.hosts.get(node as usize)?.as_ref()
     }
 
-    fn reaches(&self, from: u32, to: u32) -> bool {
-        let awake = |node| self.is_alive(node) && !self.is_frozen(node);
-        awake(from) && awake(to) && self.parts[from as usize] == self.parts[to as usize]
-    }
-
     fn after(&mut self, wait: Duration, due: Due) {
         self.counter += 1;
         self.due.insert((self.now + wait, self.counter), due);
@@ -286,29 +233,6 @@ impl Network {
     fn delay(&mut self) -> Duration {
         let [least, most] = self.setting.delay;
         least + (most - least).mul_f64(self.random.random_range(0.0..=1.0))
-    }
-
-    /// Those that `node` can reach notice within a while, and it them.
-    fn meet(&mut self, node: u32) {
-        for other in 0..self.setting.nodes {
-            if other != node && self.reaches(node, other) {
-                let wait = RECONNECT.mul_f64(self.random.random_range(0.0..=1.0));
-                self.after(wait, Due::Look(node, other));
-                self.after(wait, Due::Look(other, node));
-            }
-        }
-    }
-
-    /// Those that `node` can no longer reach notice at once or after the lease, and it them.
-    fn part_with(&mut self, node: u32) {
-        for other in 0..self.setting.nodes {
-            if other != node && !self.reaches(node, other) {
-                let at_once = !self.is_alive(node) && self.random.random_bool(0.5);
-                let wait = if at_once { Duration::ZERO } else { LEASE };
-                self.after(wait, Due::Look(node, other));
-                self.after(wait, Due::Look(other, node));
-            }
-        }
     }
 
     fn happen(&mut self, due: Due) {
@@ -324,6 +248,7 @@ impl Network {
             }
             Due::Look(node, other) => self.look(node, other),
             Due::Fetch(node, life, vector, holders) => self.fetch(node, life, vector, holders),
+            Due::Arrival(node, life, snapshot) => self.arrival(node, life, snapshot),
             Due::Bid(node, life, crew) => {
                 if self.is_frozen(node) {
                     // Its workers stand still as well.
@@ -348,30 +273,6 @@ impl Network {
         }
     }
 
-    /// `node` sees who the other is now, if it can reach it.
-    fn look(&mut self, node: u32, other: u32) {
-        if self.is_frozen(node) {
-            return;
-        }
-        let now = self.now;
-        let life = self.host(other).map(|host| host.life);
-        let life = life.filter(|_| self.reaches(node, other));
-        self.drive(node, |host| {
-            let known = host.up.get(&other).copied();
-            if known == life {
-                return;
-            }
-            if let Some(known) = known {
-                host.up.remove(&other);
-                host.leader.vanished(other, known, now);
-            }
-            if let Some(life) = life {
-                host.up.insert(other, life);
-                host.leader.appeared(other, life, now);
-            }
-        });
-    }
-
     fn bid(&mut self, node: u32) {
         let now = self.now;
         let mut draws = ChaCha8Rng::seed_from_u64(self.random.random());
@@ -394,44 +295,6 @@ impl Network {
         let (life, crew) = (host.life, host.trainer.crew());
         let wait = self.setting.step.mul_f64(steps as f64 * speed);
         self.after(wait, Due::Bid(node, life, crew));
-    }
-
-    /// Asks the holder that is next for a vector that a node of that life wants.
-    fn fetch(&mut self, node: u32, life: u64, vector: Offered, mut holders: Vec<u32>) {
-        let now = self.now;
-        if self.host(node).is_none_or(|host| host.life != life) {
-            return;
-        }
-        if self.is_frozen(node) {
-            holders.push(node);
-            return self.after(RECONNECT, Due::Fetch(node, life, vector, holders));
-        }
-        let digest = vector.digest;
-        let Some(holder) = holders.pop() else {
-            return self.drive(node, |host| {
-                let why = String::from("nobody has it");
-                host.leader.fetched(digest, Err(why), now);
-            });
-        };
-        let reached = self.reaches(node, holder);
-        let host = self.host(holder).filter(|_| reached);
-        let boards = host.map(|host| host.published.iter().chain(&host.fetched));
-        let found = boards.and_then(|mut boards| boards.find(|(name, _)| *name == digest));
-        match found.map(|(_, snapshot)| snapshot.clone()) {
-            Some(snapshot) => {
-                self.sent.vectors += 1;
-                self.drive(node, |host| {
-                    keep(&mut host.fetched, digest, &snapshot);
-                    let crossed = true;
-                    host.leader
-                        .fetched(digest, Ok(Fetched { snapshot, crossed }), now);
-                });
-            }
-            None => {
-                let wait = if reached { self.delay() } else { LEASE };
-                self.after(wait, Due::Fetch(node, life, vector, holders));
-            }
-        }
     }
 
     fn drive(&mut self, node: u32, act: impl FnOnce(&mut Host)) {
@@ -504,10 +367,4 @@ impl Network {
             }
         }
     }
-}
-
-fn keep(board: &mut Board, digest: SnapshotDigest, snapshot: &Arc<Snapshot>) {
-    board.retain(|(name, _)| *name != digest);
-    board.insert(0, (digest, snapshot.clone()));
-    board.truncate(KEPT);
 }

@@ -1,0 +1,118 @@
+//! Who runs, who is connected to whom, and how either ends.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::{Due, LEASE, Network, RECONNECT};
+
+impl Network {
+    /// A node's process ends at once. Half of the others are told by their system.
+    pub fn kill(&mut self, node: u32) {
+        self.frozen.remove(&node);
+        if self.hosts[node as usize].take().is_some() {
+            self.part_with(node);
+        }
+    }
+
+    /// A node's process is stopped, and its connections stay open.
+    pub fn freeze(&mut self, node: u32) {
+        if self.is_alive(node) && self.frozen.insert(node) {
+            self.part_with(node);
+        }
+    }
+
+    /// A stopped process goes on. It notices that it was stopped, and connects anew.
+    pub fn thaw(&mut self, node: u32) {
+        if !self.frozen.remove(&node) {
+            return;
+        }
+        let now = self.now;
+        if let Some(host) = &mut self.hosts[node as usize] {
+            host.trainer.thaw(now);
+            for (other, life) in std::mem::take(&mut host.up) {
+                host.leader.vanished(other, life, now);
+            }
+        }
+        self.meet(node);
+        self.act(node);
+    }
+
+    /// Nodes reach only those of the same part from now on.
+    pub fn cut(&mut self, part_of: impl Fn(u32) -> u32) {
+        self.parts = (0..self.setting.nodes).map(part_of).collect();
+        (0..self.setting.nodes).for_each(|node| self.part_with(node));
+        (0..self.setting.nodes).for_each(|node| self.meet(node));
+    }
+
+    /// Whether a node's process runs, or is only stopped.
+    pub fn is_alive(&self, node: u32) -> bool {
+        self.hosts[node as usize].is_some()
+    }
+
+    pub fn is_frozen(&self, node: u32) -> bool {
+        self.frozen.contains(&node)
+    }
+
+    /// The nodes that take part: they run, and are not stopped.
+    pub fn awake(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.setting.nodes).filter(|&node| self.is_alive(node) && !self.is_frozen(node))
+    }
+
+    /// From now on a vector takes so long on its way to a node.
+    pub fn slow(&mut self, node: u32, transfer: Duration) {
+        self.transfers[node as usize] = transfer;
+    }
+
+    pub(super) fn reaches(&self, from: u32, to: u32) -> bool {
+        let awake = |node| self.is_alive(node) && !self.is_frozen(node);
+        awake(from) && awake(to) && self.parts[from as usize] == self.parts[to as usize]
+    }
+
+    /// Those that `node` can reach notice within a while, and it them.
+    pub(super) fn meet(&mut self, node: u32) {
+        for other in 0..self.setting.nodes {
+            if other != node && self.reaches(node, other) {
+                let wait = RECONNECT.mul_f64(self.random.random_range(0.0..=1.0));
+                self.after(wait, Due::Look(node, other));
+                self.after(wait, Due::Look(other, node));
+            }
+        }
+    }
+
+    /// Those that `node` can no longer reach notice at once or after the lease, and it them.
+    fn part_with(&mut self, node: u32) {
+        for other in 0..self.setting.nodes {
+            if other != node && !self.reaches(node, other) {
+                let at_once = !self.is_alive(node) && self.random.random_bool(0.5);
+                let wait = if at_once { Duration::ZERO } else { LEASE };
+                self.after(wait, Due::Look(node, other));
+                self.after(wait, Due::Look(other, node));
+            }
+        }
+    }
+
+    /// `node` sees who the other is now, if it can reach it.
+    pub(super) fn look(&mut self, node: u32, other: u32) {
+        if self.is_frozen(node) {
+            return;
+        }
+        let now = self.now;
+        let life = self.host(other).map(|host| host.life);
+        let life = life.filter(|_| self.reaches(node, other));
+        self.drive(node, |host| {
+            let known = host.up.get(&other).copied();
+            if known == life {
+                return;
+            }
+            if let Some(known) = known {
+                host.up.remove(&other);
+                host.leader.vanished(other, known, now);
+            }
+            if let Some(life) = life {
+                host.up.insert(other, life);
+                host.leader.appeared(other, life, now);
+            }
+        });
+    }
+}
