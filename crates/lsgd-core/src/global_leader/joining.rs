@@ -6,14 +6,25 @@ use std::time::Duration;
 use super::{Action, GlobalLeader, Stage};
 use crate::{Basis, Event, Mode, Offered, Phase, Snapshot, Source, Status};
 
+/// A fetch of the parameters that a node begins with: those delivered in a round, to nodes that
+/// are at a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Catching {
+    pub(super) vector: Offered,
+    round: u64,
+    step: u64,
+    /// Whether it is fetched because the others had gone on during the fetch before.
+    again: bool,
+}
+
 impl GlobalLeader {
     /// Begins once it can.
     pub(super) fn try_to_begin(&mut self, now: Duration) {
-        if matches!(self.stage, Stage::Catching { .. }) {
+        if matches!(self.stage, Stage::Catching(_)) {
             return;
         }
         if self.peers.latest_round().is_some() {
-            return self.catch_up(now);
+            return self.catch_up(false, now);
         }
         let absent = self.peers.absent();
         if absent.is_empty() {
@@ -32,7 +43,7 @@ impl GlobalLeader {
 
     /// Fetches what was delivered last to the others: in `sync` in the latest round, in `async` the
     /// one of the lowest loss. If nothing has been delivered yet, begins with the initial weights.
-    pub(super) fn catch_up(&mut self, now: Duration) {
+    pub(super) fn catch_up(&mut self, again: bool, now: Duration) {
         let round = self.peers.latest_round().unwrap_or(0);
         let current = |status: &Status| self.mode == Mode::Async || status.rounds == round;
         // A sum, say, is nothing to begin with, whoever claims it.
@@ -73,30 +84,53 @@ impl GlobalLeader {
             Mode::Async => (earlier, status.steps / u64::from(status.workers.max(1))),
         };
         let node = status.node;
-        self.stage = Stage::Catching {
+        self.stage = Stage::Catching(Catching {
             vector,
             round,
             step,
-        };
+            again,
+        });
         self.fetch(node, vector);
     }
 
     /// The parameters to begin with are there, or cannot be had; then whatever there is by now is
     /// tried.
+    ///
+    /// In `sync` the others may have gone on meanwhile. What they have come to since is fetched
+    /// then, once: a node whose fetches take longer than a round begins in the latest one with the
+    /// parameters that it has, or it never would.
     pub(super) fn caught(
         &mut self,
-        vector: Offered,
-        round: u64,
-        step: u64,
+        catching: Catching,
         outcome: Result<Arc<Snapshot>, String>,
         now: Duration,
     ) {
+        let Catching {
+            vector,
+            round: delivered,
+            step,
+            again,
+        } = catching;
         self.stage = Stage::Idle;
         match outcome {
             Ok(snapshot) => {
+                let latest = match self.mode {
+                    Mode::Sync => self.peers.latest_round().unwrap_or(delivered),
+                    Mode::Async => delivered,
+                };
+                if latest > delivered && !again {
+                    return self.catch_up(true, now);
+                }
+                let (round, step) = match latest > delivered {
+                    true => (latest, self.step_of_round(latest)),
+                    false => (delivered, step),
+                };
                 let snapshot = Snapshot::of(&snapshot, vector.source);
                 self.actions.push_back(Action::Publish(snapshot.clone()));
-                self.delivered = Some(Basis { round, vector });
+                self.delivered = Some(Basis {
+                    round: delivered,
+                    vector,
+                });
                 self.begin(round, step, Some(snapshot), now);
             }
             Err(why) => {

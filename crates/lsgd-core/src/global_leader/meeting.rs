@@ -11,12 +11,12 @@ use crate::{Candidate, Event, Lost, Offered, Rank, Scope, Snapshot, Vector};
 impl GlobalLeader {
     /// Goes on with the meeting under way, unless others have gone on without this node.
     pub(super) fn try_to_meet(&mut self, now: Duration) {
-        if matches!(self.stage, Stage::Catching { .. }) {
+        if matches!(self.stage, Stage::Catching(_)) {
             return;
         }
         let round = self.rounds + 1;
         if self.peers.left_behind(round, self.has_offered()) {
-            return self.catch_up(now);
+            return self.catch_up(false, now);
         }
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Meeting {
@@ -38,6 +38,11 @@ impl GlobalLeader {
             }
             Stage::Fetching(fetching) => self.resolve(round, fetching),
             other => self.stage = other,
+        }
+        // Those that took part will hear of it with the next offer. One that is to begin would not know
+        // until then that this round is over, and begin in it too late.
+        if self.rounds == round && self.peers.is_anyone_behind(round) {
+            self.tell(now, false);
         }
     }
 

@@ -31,6 +31,7 @@ use crate::{
 pub use action::Action;
 pub use fetching::Fetched;
 use fetching::{Fetching, Wanted};
+use joining::Catching;
 pub use membership::{Membership, Wire};
 use peers::Peers;
 
@@ -88,13 +89,8 @@ enum Stage {
     },
     /// It fetches what the exchange delivers.
     Fetching(Fetching),
-    /// It fetches the parameters that it begins with: those delivered in this round, to nodes that
-    /// are at this step.
-    Catching {
-        vector: Offered,
-        round: u64,
-        step: u64,
-    },
+    /// It fetches the parameters that it begins with.
+    Catching(Catching),
     /// It has trained to its end, and waits since for the others to come to theirs.
     Ending { since: Duration },
     /// It fetches what the others have come to.
@@ -203,14 +199,10 @@ impl GlobalLeader {
                     self.record_unfetched(source, why);
                 }
             }
-            Stage::Catching {
-                vector,
-                round,
-                step,
-            } if vector.digest == digest => {
-                let (vector, round, step) = (*vector, *round, *step);
+            Stage::Catching(catching) if catching.vector.digest == digest => {
+                let catching = *catching;
                 let outcome = outcome.map(|fetched| fetched.snapshot);
-                self.caught(vector, round, step, outcome, now);
+                self.caught(catching, outcome, now);
             }
             _ => return,
         }

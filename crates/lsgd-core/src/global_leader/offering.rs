@@ -65,7 +65,7 @@ impl GlobalLeader {
         }
         self.offers = [Some(offer), self.offers[0]];
         self.tell(now, false);
-        if self.mode == Mode::Sync && !matches!(self.stage, Stage::Catching { .. }) {
+        if self.mode == Mode::Sync && !matches!(self.stage, Stage::Catching(_)) {
             self.meet(now);
         }
         self.advance(now);

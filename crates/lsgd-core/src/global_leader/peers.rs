@@ -269,6 +269,16 @@ impl Peers {
         missing.map(|(_, peer)| peer.progress_at.max(since)).min()
     }
 
+    /// Whether one that is connected has not taken part in `round` of `sync`, and has yet to begin
+    /// there.
+    pub fn is_anyone_behind(&self, round: u64) -> bool {
+        self.up().any(|(_, status)| match status.phase {
+            Phase::Joining => true,
+            Phase::Training => reached(status) < round,
+            Phase::Done | Phase::Closed => false,
+        })
+    }
+
     /// Whether others have gone on without this node, which has come to `round` and has, or has
     /// not, offered for it (`sync`).
     pub fn left_behind(&self, round: u64, offered: bool) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lsgd_core::{Event, Mode, Source, Wire};
 use proptest::prelude::*;
 
-use crate::network::{LEASE, LIMIT, Network, Setting};
+use crate::network::{Entry, LEASE, LIMIT, Network, Setting};
 use crate::setting::{
     best, check_elections, downpour, followed, leader_mean, leaders, local_sgd, lsgd, setting,
     staying,
@@ -271,6 +271,41 @@ fn a_node_that_comes_back_takes_part_within_ten_seconds() {
                 !followed(&network, victim, back).is_empty(),
                 "{mode:?} {seed}"
             );
+        }
+    }
+}
+
+/// In `sync` a node to which vectors take several rounds takes part again after it was killed or
+/// stopped: it would always be behind if it began only where the others were when it asked.
+#[test]
+fn a_node_whose_fetches_take_rounds_takes_part_again() {
+    for method in [lsgd(), local_sgd(), leader_mean()] {
+        for seed in 0..6 {
+            let mut network = Network::new(setting(4, Mode::Sync, method.clone(), seed));
+            network.run(5 * SECOND);
+            let victim = seed as u32 % 4;
+            match seed % 2 {
+                0 => network.kill(victim),
+                _ => network.freeze(victim),
+            }
+            network.run(10 * SECOND);
+            network.slow(victim, 2 * SECOND);
+            let back = network.now;
+            match seed % 2 {
+                0 => network.start(victim),
+                _ => network.thaw(victim),
+            }
+            network.run(15 * SECOND);
+            let joined = |(at, node, event): &&Entry| {
+                *at >= back && *node == victim && matches!(event, Event::Joined { .. })
+            };
+            let joins = network.history.iter().filter(joined).count();
+            // A second time if the others' round is over just as it begins.
+            let name = method.name();
+            assert!((1..=2).contains(&joins), "{name} {seed}: {joins}");
+            let followed = followed(&network, victim, back);
+            assert!(followed.len() >= 2, "{name} {seed}: {followed:?}");
+            check(&network);
         }
     }
 }
