@@ -36,6 +36,7 @@ fn check<const D: usize>(found: Option<Tensor<D>>, case: &Value, name: &str) {
     assert_close(
         &found,
         &floats(&case[name]["values"]),
+        0,
         &format!("{name} of {}", case["name"]),
     );
 }
