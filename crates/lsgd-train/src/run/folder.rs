@@ -22,22 +22,50 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes `folder/name`, or for a node of several `folder/name/node-J`. An existing one is
-    /// replaced only if the config says so.
+    /// Makes `folder/name`, or for a node of several `folder/name/node-J`, with what is known when
+    /// a run begins: `config` as `config.toml`, and `run.json`. An existing one is replaced only if
+    /// the config says so.
+    ///
+    /// It is made beside its place and renamed to it: whenever the process ends, there is a run in it
+    /// that `run.overwrite` replaces, or nothing.
     ///
     /// # Errors
     ///
     /// [`TrainError::RunExists`], [`TrainError::NotARun`], or [`TrainError::Write`].
-    pub fn create(config: &RunConfig, node: Option<u32>) -> Result<Self, TrainError> {
-        let path = place(config, node);
+    pub fn create(
+        run: &RunConfig,
+        node: Option<u32>,
+        config: &str,
+        record: &RunRecord,
+    ) -> Result<Self, TrainError> {
+        let path = place(run, node);
+        let parent = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(TrainError::write(&path))?;
+        let beside = tempfile::Builder::new()
+            .prefix(".begins-")
+            .tempdir_in(parent);
+        let beside = beside.map_err(TrainError::write(&path))?;
+        let made = beside.path().join("made");
+        // What cannot be written is told by the name it was to have.
+        write_start(&made, config, record).map_err(|error| match error {
+            TrainError::Write { path: at, source } => TrainError::Write {
+                path: at
+                    .strip_prefix(&made)
+                    .map_or(at.clone(), |file| path.join(file)),
+                source,
+            },
+            other => other,
+        })?;
         if path.exists() {
-            if !config.overwrite {
+            if !run.overwrite {
                 return Err(TrainError::RunExists { path });
             }
-            Self::check(config, node)?;
-            fs::remove_dir_all(&path).map_err(TrainError::write(&path))?;
+            Self::check(run, node)?;
+            let replaced = beside.path().join("replaced");
+            fs::rename(&path, &replaced).map_err(TrainError::write(&path))?;
         }
-        fs::create_dir_all(&path).map_err(TrainError::write(&path))?;
+        fs::rename(&made, &path).map_err(TrainError::write(&path))?;
+        beside.close().map_err(TrainError::write(&path))?;
         Ok(Self { path })
     }
 
@@ -106,22 +134,6 @@ impl RunFolder {
         read_json(&self.join("summary.json"))
     }
 
-    /// Writes what is known when a run begins: `config.toml` and `run.json`.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Write`]; the folder is then gone, since half a run would be in the way of the
-    /// next of its name and no run that `run.overwrite` replaces.
-    pub fn write_start(&self, config: &str, record: &RunRecord) -> Result<(), TrainError> {
-        let written = write_whole(&self.join("config.toml"), config.as_bytes())
-            .and_then(|()| write_json(&self.join("run.json"), record));
-        if written.is_err() {
-            // What could not be written is the error to tell.
-            let _ = remove_folder(&self.path);
-        }
-        written
-    }
-
     /// Writes what is known when it ends: `run.json` once more and `summary.json`.
     ///
     /// # Errors
@@ -169,6 +181,13 @@ impl RunFolder {
     pub fn config(&self, overrides: &[String]) -> Result<Config, TrainError> {
         Ok(Config::load(&self.join("config.toml"), overrides)?)
     }
+}
+
+/// Makes a folder with what is known when a run begins.
+fn write_start(folder: &Path, config: &str, record: &RunRecord) -> Result<(), TrainError> {
+    fs::create_dir(folder).map_err(TrainError::write(folder))?;
+    write_whole(&folder.join("config.toml"), config.as_bytes())?;
+    write_json(&folder.join("run.json"), record)
 }
 
 /// The folder of a run, or of a node of several; nodes are counted from 1 where people see them.

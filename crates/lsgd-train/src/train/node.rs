@@ -121,9 +121,9 @@ fn open_folder(setup: &Setup, start: &Start) -> Result<(RunFolder, RunRecord), T
         let record = folder.record()?;
         return Ok((folder, record));
     }
-    let folder = RunFolder::create(&setup.config.run, setup.member())?;
     let record = provenance::begin(setup, SystemTime::now());
-    folder.write_start(&setup.config.to_toml()?, &record)?;
+    let config = setup.config.to_toml()?;
+    let folder = RunFolder::create(&setup.config.run, setup.member(), &config, &record)?;
     Ok((folder, record))
 }
 

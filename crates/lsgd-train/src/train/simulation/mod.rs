@@ -48,9 +48,8 @@ pub fn simulate(
     let setup = Arc::new(whole(config, per_node)?);
     check(&setup)?;
     RunFolder::check(&setup.config.run, None)?;
-    let folder = RunFolder::create(&setup.config.run, None)?;
     let record = provenance::begin(&setup, SystemTime::now());
-    folder.write_start(&written, &record)?;
+    let folder = RunFolder::create(&setup.config.run, None, &written, &record)?;
     progress.began(&setup, &folder);
 
     let topology = topology(&setup, &simulated, per_node);
