@@ -3,6 +3,7 @@
 
 use std::error::Error;
 
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 
 use super::plan::{How, Plan};
@@ -10,6 +11,8 @@ use super::report::{ERRORS, Group, points};
 use crate::error::TrainError;
 
 const PANEL: (u32, u32) = (420, 300);
+/// Length of a dash.
+const DASH: i32 = 6;
 /// Colours that people who see few tell apart (Okabe and Ito), one a case.
 const COLORS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
@@ -84,14 +87,25 @@ fn panels<'a>(
         panel(&third, &groups, which, "", seconds, |p| p.seconds)?;
         for (index, group) in groups.iter().enumerate() {
             let y = 30 + 18 * index as i32;
-            let color = color(index).stroke_width(2);
-            legend.draw(&PathElement::new(vec![(10, y), (34, y)], color))?;
+            let (line, style) = (vec![(10, y), (34, y)], color(index).stroke_width(2));
+            match gap(index) {
+                None => legend.draw(&PathElement::new(line, style))?,
+                Some(gap) => {
+                    legend.draw(&DashedPathElement::new(line.into_iter(), DASH, gap, style))?
+                }
+            }
             let label = group.case.label.clone();
             legend.draw(&Text::new(label, (40, y - 6), ("sans-serif", 13)))?;
         }
     }
     area.present()?;
     Ok(())
+}
+
+/// Between the dashes of case `index`, whose line is whole if the colour is its own.
+fn gap(index: usize) -> Option<i32> {
+    let before = index / COLORS.len();
+    (before > 0).then_some(4 * before as i32)
 }
 
 /// The colour of case `index`.
@@ -152,7 +166,24 @@ fn panel<'a>(
         let band: Vec<(f64, f64)> = band.chain(back).collect();
         chart.draw_series([Polygon::new(band, color.mix(0.12))])?;
         let line = curve.iter().map(|(x, y, _)| (*x, *y));
-        chart.draw_series(LineSeries::new(line, color.stroke_width(2)))?;
+        let style = color.stroke_width(2);
+        match gap(index) {
+            None => chart.draw_series(LineSeries::new(line, style))?,
+            Some(gap) => chart.draw_series(DashedLineSeries::new(line, DASH, gap, style))?,
+        };
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_cases_of_a_picture_look_the_same() {
+        let looks: Vec<_> = (0..24).map(|index| (color(index), gap(index))).collect();
+        for (index, look) in looks.iter().enumerate() {
+            assert!(!looks[..index].contains(look), "case {index}");
+        }
+    }
 }
