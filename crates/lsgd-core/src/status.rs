@@ -58,7 +58,7 @@ pub struct Offer {
     pub leader: Option<Offered>,
     /// The sum over its workers; `None` when the method has no mean, or a vector was refused.
     pub sum: Option<Offered>,
-    /// Who led the last global exchange that this node took part in, if anybody did.
+    /// Who led the last global exchange, if somebody did and the node has what it delivered.
     pub followed: Option<Rank>,
 }
 

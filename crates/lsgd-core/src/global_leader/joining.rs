@@ -1,20 +1,31 @@
 //! Beginning: with all others at the start, or with what those that train have come to.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Action, GlobalLeader, Stage};
-use crate::{Basis, Event, Mode, Offered, Phase, Snapshot, Source, Status};
+use crate::{Basis, Event, Mode, Phase, Snapshot, SnapshotDigest, Source, Status};
 
-/// A fetch of the parameters that a node begins with: those delivered in a round, to nodes that
-/// are at a step.
-#[derive(Debug, Clone, Copy)]
+/// Parameters to begin with, and the exchange that delivered them.
+type Parameters = (Basis, Arc<Snapshot>);
+
+/// A fetch of parameters to begin with.
+#[derive(Debug, Clone)]
 pub(super) struct Catching {
-    pub(super) vector: Offered,
+    basis: Basis,
+    /// The round and the step that the others were at when it was asked for.
     round: u64,
     step: u64,
-    /// Whether it is fetched because the others had gone on during the fetch before.
-    again: bool,
+    /// What was fetched before, while the others went on.
+    before: Option<Parameters>,
+}
+
+impl Catching {
+    /// Whether it is for this vector.
+    pub(super) fn wants(&self, digest: SnapshotDigest) -> bool {
+        self.basis.vector.digest == digest
+    }
 }
 
 impl GlobalLeader {
@@ -24,7 +35,7 @@ impl GlobalLeader {
             return;
         }
         if self.peers.latest_round().is_some() {
-            return self.catch_up(false, now);
+            return self.catch_up(None, now);
         }
         let absent = self.peers.absent();
         if absent.is_empty() {
@@ -42,9 +53,39 @@ impl GlobalLeader {
     }
 
     /// Fetches what was delivered last to the others: in `sync` in the latest round, in `async` the
-    /// one of the lowest loss. If nothing has been delivered yet, begins with the initial weights.
-    pub(super) fn catch_up(&mut self, again: bool, now: Duration) {
+    /// one of the lowest loss. If nothing has been delivered yet, begins with what was fetched
+    /// `before`, or else with the initial weights.
+    pub(super) fn catch_up(&mut self, before: Option<Parameters>, now: Duration) {
         let round = self.peers.latest_round().unwrap_or(0);
+        if round > 0 && self.method.shares_gradients() {
+            self.actions.push_back(Action::CannotJoin);
+            // Said once; whoever drives it ends the run.
+            self.phase = Phase::Closed;
+            return;
+        }
+        let Some((basis, status)) = self.newest_basis(round) else {
+            let step = self.step_of_round(round);
+            return self.begin(round, step, before, now);
+        };
+        // In `sync` a round names its step, also if nobody could lead in it, and what was delivered
+        // before it is all there is.
+        let (round, step) = match self.mode {
+            Mode::Sync => (round, self.step_of_round(round)),
+            Mode::Async => (basis.round, status.steps / u64::from(status.workers.max(1))),
+        };
+        let node = status.node;
+        self.stage = Stage::Catching(Catching {
+            basis,
+            round,
+            step,
+            before,
+        });
+        self.fetch(node, basis.vector);
+    }
+
+    /// What a node that begins fetches, and the status that names it: the newest in `sync`, where some
+    /// may have begun with an older one, then that of the lowest loss.
+    fn newest_basis(&self, round: u64) -> Option<(Basis, &Status)> {
         let current = |status: &Status| self.mode == Mode::Async || status.rounds == round;
         // A sum, say, is nothing to begin with, whoever claims it.
         let begins = |basis: &Basis| {
@@ -54,43 +95,20 @@ impl GlobalLeader {
                 Worker { .. } | Mean { .. } | Centre { .. }
             )
         };
-        let best = self
+        let named = self
             .peers
             .running()
             .filter(|(_, status)| current(status))
-            .filter_map(|(_, status)| Some((status.delivered.filter(begins)?, status)))
-            .min_by(|(a, first), (b, second)| {
-                let by_loss = a.vector.loss.total_cmp(&b.vector.loss);
-                by_loss.then(first.node.cmp(&second.node))
-            });
-        if round > 0 && self.method.shares_gradients() {
-            self.actions.push_back(Action::CannotJoin);
-            // Said once; whoever drives it ends the run.
-            self.phase = Phase::Closed;
-            return;
-        }
-        let Some((basis, status)) = best else {
-            let step = self.step_of_round(round);
-            return self.begin(round, step, None, now);
-        };
-        // In `sync` a round names its step. If nobody could lead in the latest one, what was
-        // delivered before it is all there is.
-        let Basis {
-            round: earlier,
-            vector,
-        } = basis;
-        let (round, step) = match self.mode {
-            Mode::Sync => (round, self.step_of_round(round)),
-            Mode::Async => (earlier, status.steps / u64::from(status.workers.max(1))),
-        };
-        let node = status.node;
-        self.stage = Stage::Catching(Catching {
-            vector,
-            round,
-            step,
-            again,
-        });
-        self.fetch(node, vector);
+            .filter_map(|(_, status)| Some((status.delivered.filter(begins)?, status)));
+        named.min_by(|(a, first), (b, second)| {
+            let newest = match self.mode {
+                Mode::Sync => b.round.cmp(&a.round),
+                Mode::Async => Ordering::Equal,
+            };
+            newest
+                .then(a.vector.loss.total_cmp(&b.vector.loss))
+                .then(first.node.cmp(&second.node))
+        })
     }
 
     /// The parameters to begin with are there, or cannot be had; then whatever there is by now is
@@ -106,44 +124,41 @@ impl GlobalLeader {
         now: Duration,
     ) {
         let Catching {
-            vector,
-            round: delivered,
+            basis,
+            round,
             step,
-            again,
+            before,
         } = catching;
         self.stage = Stage::Idle;
-        match outcome {
-            Ok(snapshot) => {
-                let latest = match self.mode {
-                    Mode::Sync => self.peers.latest_round().unwrap_or(delivered),
-                    Mode::Async => delivered,
-                };
-                if latest > delivered && !again {
-                    return self.catch_up(true, now);
-                }
-                let (round, step) = match latest > delivered {
-                    true => (latest, self.step_of_round(latest)),
-                    false => (delivered, step),
-                };
-                let snapshot = Snapshot::of(&snapshot, vector.source);
-                self.actions.push_back(Action::Publish(snapshot.clone()));
-                self.delivered = Some(Basis {
-                    round: delivered,
-                    vector,
-                });
-                self.begin(round, step, Some(snapshot), now);
-            }
+        let fetched = match outcome {
+            Ok(snapshot) => Some((basis, Snapshot::of(&snapshot, basis.vector.source))),
             Err(why) => {
-                self.record_unfetched(vector.source, why);
-                // A node that has offered waits for its round as before.
-                if self.phase == Phase::Training && self.has_offered() {
-                    self.meet(now);
-                }
+                self.record_unfetched(basis.vector.source, why);
+                None
             }
+        };
+        let first = before.is_none();
+        let Some(parameters) = fetched.or(before) else {
+            // A node that has offered waits for its round as before.
+            if self.phase == Phase::Training && self.has_offered() {
+                self.meet(now);
+            }
+            return;
+        };
+        let latest = match self.mode {
+            Mode::Sync => self.peers.latest_round().unwrap_or(round).max(round),
+            Mode::Async => round,
+        };
+        if latest == round {
+            return self.begin(round, step, Some(parameters), now);
+        }
+        match first {
+            true => self.catch_up(Some(parameters), now),
+            false => self.begin(latest, self.step_of_round(latest), Some(parameters), now),
         }
     }
 
-    fn begin(&mut self, round: u64, step: u64, parameters: Option<Arc<Snapshot>>, now: Duration) {
+    fn begin(&mut self, round: u64, step: u64, parameters: Option<Parameters>, now: Duration) {
         self.await_nodes(Default::default());
         self.stage = Stage::Idle;
         self.rounds = round;
@@ -154,6 +169,11 @@ impl GlobalLeader {
         // Offers of a life before are no offers of this one; in `async` their count goes on.
         self.offers = [None, None];
         self.phase = Phase::Training;
+        let parameters = parameters.map(|(basis, parameters)| {
+            self.actions.push_back(Action::Publish(parameters.clone()));
+            self.delivered = Some(basis);
+            parameters
+        });
         self.record(Event::Joined {
             step,
             source: parameters.as_ref().map(|snapshot| snapshot.source()),

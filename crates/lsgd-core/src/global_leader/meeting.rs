@@ -16,7 +16,7 @@ impl GlobalLeader {
         }
         let round = self.rounds + 1;
         if self.peers.left_behind(round, self.has_offered()) {
-            return self.catch_up(false, now);
+            return self.catch_up(None, now);
         }
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Meeting {
@@ -39,8 +39,8 @@ impl GlobalLeader {
             Stage::Fetching(fetching) => self.resolve(round, fetching),
             other => self.stage = other,
         }
-        // Those that took part will hear of it with the next offer. One that is to begin would not know
-        // until then that this round is over, and begin in it too late.
+        // Those that took part, or are late by this round alone, hear of it with the next offer. One that is
+        // about to begin would not know until then that this round is over, and begin in it too late.
         if self.rounds == round && self.peers.is_anyone_behind(round) {
             self.tell(now, false);
         }
@@ -180,15 +180,18 @@ impl GlobalLeader {
         Some((offered, mean))
     }
 
-    /// Who led before a round, by the lowest node that has offered for it.
+    /// Who led before a round, by the lowest node that has offered for it and knows.
     fn followed_before(&self, round: u64) -> Option<Rank> {
         let own = self.offers[0].map(|offer| (self.membership.node, offer));
         let theirs = self
             .peers
             .running()
             .filter_map(|(_, status)| Some((status.node, offer_for(status, round)?)));
-        let lowest = theirs.chain(own).min_by_key(|(node, _)| *node);
-        lowest.and_then(|(_, offer)| offer.followed)
+        let known = theirs
+            .chain(own)
+            .filter_map(|(node, offer)| Some((node, offer.followed?)));
+        let lowest = known.min_by_key(|(node, _)| *node);
+        lowest.map(|(_, followed)| followed)
     }
 
     /// What the nodes have offered of a kind for a round, in node order, this one included.

@@ -4,7 +4,7 @@
 //! nodes meet: each offers its vector for a round, and goes on once all that train have offered, or
 //! are gone, or have got on with nothing for a limit. In `async` each takes the freshest offers it
 //! has whenever its trigger fires (arXiv 1905.10395, Algorithm 1). A node that joins, or that others
-//! have gone on without, starts from what was delivered to them last.
+//! have gone on without, starts from what was delivered to them last, or shortly before.
 //!
 //! It knows no socket, thread or clock: the time is an argument, and whoever drives it does what
 //! [`Action`]s say.
@@ -199,8 +199,8 @@ impl GlobalLeader {
                     self.record_unfetched(source, why);
                 }
             }
-            Stage::Catching(catching) if catching.vector.digest == digest => {
-                let catching = *catching;
+            Stage::Catching(catching) if catching.wants(digest) => {
+                let catching = catching.clone();
                 let outcome = outcome.map(|fetched| fetched.snapshot);
                 self.caught(catching, outcome, now);
             }

@@ -123,9 +123,10 @@ impl GlobalLeader {
         }
     }
 
-    /// Who led the last exchange that this node took part in.
+    /// Who led the last exchange, if somebody did and this node has what it delivered.
     pub(super) fn followed(&self) -> Option<Rank> {
-        match self.delivered?.vector.source {
+        let last = self.delivered.filter(|basis| basis.round == self.rounds)?;
+        match last.vector.source {
             Source::Worker { rank, .. } => Some(rank),
             _ => None,
         }

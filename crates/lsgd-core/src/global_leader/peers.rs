@@ -269,12 +269,12 @@ impl Peers {
         missing.map(|(_, peer)| peer.progress_at.max(since)).min()
     }
 
-    /// Whether one that is connected has not taken part in `round` of `sync`, and has yet to begin
-    /// there.
+    /// Whether one that is connected has yet to begin, or begin again: it took part neither in `round` of
+    /// `sync` nor in the one before.
     pub fn is_anyone_behind(&self, round: u64) -> bool {
         self.up().any(|(_, status)| match status.phase {
             Phase::Joining => true,
-            Phase::Training => reached(status) < round,
+            Phase::Training => reached(status) + 1 < round,
             Phase::Done | Phase::Closed => false,
         })
     }

@@ -4,6 +4,7 @@
 
 mod ending;
 mod faults;
+mod joining;
 #[path = "../../examples/coordination/network/mod.rs"]
 mod network;
 mod rounds;

@@ -1,0 +1,190 @@
+//! What a node begins with, and where, when the others train already (`sync`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lsgd_core::{
+    Action, Basis, Fetched, GlobalLeader, Layout, Membership, Mode, Offered, Phase, Rank, Snapshot,
+    Source, Status, Vector, Wire,
+};
+
+use crate::setting::{PERIODS, lsgd, setting};
+
+const NOW: Duration = Duration::from_secs(1);
+
+fn layout() -> Arc<Layout> {
+    setting(3, Mode::Sync, lsgd(), 0).layout
+}
+
+/// Node 1 of three, of which the others are connected.
+fn joiner() -> GlobalLeader {
+    let membership = Membership {
+        node: 1,
+        nodes: 3,
+        workers: 2,
+        life: 9,
+        wire: Wire::F32,
+        wait: Duration::from_secs(60),
+        limit: Duration::from_secs(5),
+    };
+    let mut leader = GlobalLeader::new(membership, lsgd(), Mode::Sync, NOW).expect("sync");
+    leader.appeared(0, 1, NOW);
+    leader.appeared(2, 1, NOW);
+    actions(&mut leader);
+    leader
+}
+
+fn actions(leader: &mut GlobalLeader) -> Vec<Action> {
+    std::iter::from_fn(|| leader.next_action()).collect()
+}
+
+/// What worker 0 of a node had come to in a round.
+fn of(node: u32, round: u64) -> Arc<Snapshot> {
+    let source = Source::Worker {
+        rank: Rank::new(node, 0),
+        step: round * PERIODS.global,
+    };
+    let values = vec![node as f32, round as f32, 0.0];
+    Arc::new(Snapshot::new(layout(), source, values, vec![]).expect("as long as its layout"))
+}
+
+/// A node that is at a round, and was delivered `basis`.
+fn at(node: u32, round: u64, basis: (u64, &Snapshot, f64)) -> Status {
+    let (of_round, snapshot, loss) = basis;
+    let vector = Offered {
+        kind: Vector::Snapshot,
+        source: snapshot.source(),
+        loss,
+        digest: snapshot.digest(),
+    };
+    Status {
+        node,
+        life: 1,
+        sequence: round,
+        phase: Phase::Training,
+        progress: round,
+        rounds: round,
+        steps: 2 * round * PERIODS.global,
+        workers: 2,
+        offers: [None, None],
+        delivered: Some(Basis {
+            round: of_round,
+            vector,
+        }),
+        result: None,
+    }
+}
+
+/// The vectors it asks for, each with whom it asks first.
+fn asked(leader: &mut GlobalLeader) -> Vec<(Offered, u32)> {
+    let fetches = actions(leader)
+        .into_iter()
+        .filter_map(|action| match action {
+            Action::Fetch { vector, holders } => Some((vector, holders[0])),
+            _ => None,
+        });
+    fetches.collect()
+}
+
+/// Where it begins, and with what.
+fn begun(leader: &mut GlobalLeader) -> Option<(u64, Option<Vec<f32>>)> {
+    actions(leader).into_iter().find_map(|action| match action {
+        Action::Begin { step, parameters } => {
+            let values = |snapshot: Arc<Snapshot>| snapshot.parameters().to_vec();
+            Some((step, parameters.map(values)))
+        }
+        _ => None,
+    })
+}
+
+fn fetch(leader: &mut GlobalLeader, snapshot: &Arc<Snapshot>) {
+    let fetched = Fetched {
+        snapshot: snapshot.clone(),
+        crossed: true,
+    };
+    leader.fetched(snapshot.digest(), Ok(fetched), NOW);
+}
+
+fn fail(leader: &mut GlobalLeader, snapshot: &Snapshot) {
+    leader.fetched(snapshot.digest(), Err(String::from("gone")), NOW);
+}
+
+/// Of those at the latest round some may have begun with an older vector, whatever its loss.
+#[test]
+fn the_newest_is_fetched() {
+    let mut leader = joiner();
+    leader.receive(at(2, 8, (8, &of(2, 8), 1.0)), NOW);
+    let [(vector, holder)] = asked(&mut leader)[..] else {
+        panic!("one is asked for");
+    };
+    assert_eq!((vector.digest, holder), (of(2, 8).digest(), 2));
+    fail(&mut leader, &of(2, 8));
+    leader.receive(at(0, 8, (4, &of(0, 4), 0.1)), NOW);
+    let again: Vec<_> = asked(&mut leader).iter().map(|(v, _)| v.digest).collect();
+    assert_eq!(again, [of(2, 8).digest()], "not node 0's of a lower loss");
+    fetch(&mut leader, &of(2, 8));
+    let values = of(2, 8).parameters().to_vec();
+    assert_eq!(begun(&mut leader), Some((64, Some(values))));
+}
+
+/// The others have gone on during the first fetch, and during the second.
+#[test]
+fn it_begins_where_the_others_are_after_two_fetches() {
+    let mut leader = joiner();
+    leader.receive(at(2, 8, (8, &of(2, 8), 1.0)), NOW);
+    leader.receive(at(2, 11, (11, &of(2, 11), 1.0)), NOW);
+    fetch(&mut leader, &of(2, 8));
+    let again: Vec<_> = asked(&mut leader).iter().map(|(v, _)| v.digest).collect();
+    assert_eq!(again, [of(2, 8).digest(), of(2, 11).digest()]);
+    leader.receive(at(2, 13, (13, &of(2, 13), 1.0)), NOW);
+    fetch(&mut leader, &of(2, 11));
+    let values = of(2, 11).parameters().to_vec();
+    assert_eq!(begun(&mut leader), Some((13 * 8, Some(values))));
+}
+
+/// What was fetched first is not lost if the second fetch fails.
+#[test]
+fn it_begins_with_what_it_has() {
+    let mut leader = joiner();
+    leader.receive(at(2, 8, (8, &of(2, 8), 1.0)), NOW);
+    leader.receive(at(2, 11, (11, &of(2, 11), 1.0)), NOW);
+    fetch(&mut leader, &of(2, 8));
+    fail(&mut leader, &of(2, 11));
+    let values = of(2, 8).parameters().to_vec();
+    assert_eq!(begun(&mut leader), Some((11 * 8, Some(values))));
+}
+
+/// It does not say that it has followed whom it began with, unless that was in the last round.
+#[test]
+fn what_it_began_with_makes_nobody_incumbent_later() {
+    for (moved_on, expected) in [(false, Some(Rank::new(2, 0))), (true, None)] {
+        let mut leader = joiner();
+        leader.receive(at(2, 8, (8, &of(2, 8), 1.0)), NOW);
+        if moved_on {
+            leader.receive(at(2, 9, (8, &of(2, 8), 1.0)), NOW);
+        }
+        fetch(&mut leader, &of(2, 8));
+        if moved_on {
+            fetch(&mut leader, &of(2, 8));
+        }
+        let (step, _) = begun(&mut leader).expect("it begins");
+        assert_eq!(step, if moved_on { 72 } else { 64 });
+        leader.bid(
+            lsgd_core::Bid {
+                step: step + PERIODS.global,
+                taken: 2 * PERIODS.global,
+                workers: 2,
+                leader: Some((of(1, step / PERIODS.global + 1), 0.5)),
+                sum: None,
+            },
+            NOW,
+        );
+        let told = actions(&mut leader)
+            .into_iter()
+            .find_map(|action| match action {
+                Action::Tell { status, .. } => status.offers[0],
+                _ => None,
+            });
+        assert_eq!(told.expect("an offer").followed, expected);
+    }
+}
