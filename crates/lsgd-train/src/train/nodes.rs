@@ -20,7 +20,7 @@ use crate::error::TrainError;
 pub struct Nodes {
     inputs: Sender<Input>,
     thread: Option<JoinHandle<Traffic>>,
-    /// How many times workers have begun.
+    /// How many times workers have begun: as often as they were told to, or less while they are late.
     crews: u64,
 }
 
@@ -77,7 +77,7 @@ impl Nodes {
             began: Instant::now(),
             group: None,
             life,
-            has_begun: false,
+            begins: 0,
             untrusted: None,
         };
         let thread = Builder::new()
@@ -187,8 +187,8 @@ struct Driver {
     group: Option<(u64, Group)>,
     /// Which life of the node this is.
     life: u64,
-    /// Whether the node has begun to train.
-    has_begun: bool,
+    /// How many times the node's workers have been told to begin.
+    begins: u64,
     /// Where a certificate was last not trusted, and why.
     untrusted: Option<String>,
 }
@@ -237,7 +237,9 @@ impl Driver {
                 }
             }
             Input::Progress => self.leader.progress(),
-            Input::Begun(crew, group) => self.group = Some((crew, group)),
+            // Those that are to begin again already are not heard.
+            Input::Begun(crew, group) if crew == self.begins => self.group = Some((crew, group)),
+            Input::Begun(..) => {}
             Input::Finish(sum) => self.leader.finish(sum, now),
             // Taken where it ends the loop.
             Input::Close(_) => {}
@@ -262,9 +264,9 @@ impl Driver {
             }
             Incoming::Refused { node, differences } => {
                 let error = TrainError::NodeDiffers { node, differences };
-                match self.has_begun {
-                    true => self.notice(format!("refused: {error}")),
-                    false => self.fail(error),
+                match self.begins {
+                    0 => self.fail(error),
+                    _ => self.notice(format!("refused: {error}")),
                 }
             }
             // Both are told, and the one that began later ends.
@@ -314,13 +316,13 @@ impl Driver {
                 Action::Begin { step, parameters } => {
                     // Workers that train already are not heard any more.
                     self.group = None;
-                    if self.has_begun {
+                    if self.begins > 0 {
                         self.notice(format!(
                             "the other nodes have gone on to step {step}; beginning there again, \
                              with their leader's parameters"
                         ));
                     }
-                    self.has_begun = true;
+                    self.begins += 1;
                     self.send(FromNodes::Begin(Start { step, parameters }));
                 }
                 Action::Await(nodes) if nodes.is_empty() => {}
