@@ -24,14 +24,15 @@ pub struct RunFolder {
 impl RunFolder {
     /// Makes `folder/name`, or for a node of several `folder/name/node-J`, with what is known when
     /// a run begins: `config` as `config.toml`, and `run.json`. An existing one is replaced only if
-    /// the config says so.
+    /// `run` says so.
     ///
-    /// It is made beside its place and renamed to it: whenever the process ends, there is a run in it
-    /// that `run.overwrite` replaces, or nothing.
+    /// It is made beside its place, as `.name.part`, and renamed to it, so that what a process that
+    /// was killed has left in its place is a run, which `run.overwrite` replaces.
     ///
     /// # Errors
     ///
-    /// [`TrainError::RunExists`], [`TrainError::NotARun`], or [`TrainError::Write`].
+    /// [`TrainError::RunExists`], [`TrainError::NotARun`], or [`TrainError::Write`]; what was there
+    /// before is then still there.
     pub fn create(
         run: &RunConfig,
         node: Option<u32>,
@@ -39,34 +40,14 @@ impl RunFolder {
         record: &RunRecord,
     ) -> Result<Self, TrainError> {
         let path = place(run, node);
-        let parent = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(parent).map_err(TrainError::write(&path))?;
-        let beside = tempfile::Builder::new()
-            .prefix(".begins-")
-            .tempdir_in(parent);
-        let beside = beside.map_err(TrainError::write(&path))?;
-        let made = beside.path().join("made");
-        // What cannot be written is told by the name it was to have.
-        write_start(&made, config, record).map_err(|error| match error {
-            TrainError::Write { path: at, source } => TrainError::Write {
-                path: at
-                    .strip_prefix(&made)
-                    .map_or(at.clone(), |file| path.join(file)),
-                source,
-            },
-            other => other,
-        })?;
-        if path.exists() {
-            if !run.overwrite {
-                return Err(TrainError::RunExists { path });
-            }
-            Self::check(run, node)?;
-            let replaced = beside.path().join("replaced");
-            fs::rename(&path, &replaced).map_err(TrainError::write(&path))?;
+        let part = beside(&path, "part");
+        let made = write_start(&part, &path, config, record)
+            .and_then(|()| put_in_place(&part, &path, run.overwrite));
+        if made.is_err() {
+            // What could not be written is the error to tell.
+            let _ = remove_folder(&part);
         }
-        fs::rename(&made, &path).map_err(TrainError::write(&path))?;
-        beside.close().map_err(TrainError::write(&path))?;
-        Ok(Self { path })
+        made.map(|()| Self { path })
     }
 
     /// Whether [`create`](Self::create) or [`unfinished`](Self::unfinished) can have a folder here,
@@ -76,16 +57,11 @@ impl RunFolder {
     ///
     /// [`TrainError::RunExists`] or [`TrainError::NotARun`].
     pub fn check(config: &RunConfig, node: Option<u32>) -> Result<(), TrainError> {
-        let path = place(config, node);
         // Of several nodes one that was killed or stopped comes back to its folder.
         let comes_back = node.is_some() && Self::unfinished(config, node).is_some();
-        if !path.exists() || comes_back {
-            return Ok(());
-        }
-        match config.overwrite {
-            false => Err(TrainError::RunExists { path }),
-            true if !path.join("run.json").is_file() => Err(TrainError::NotARun { path }),
+        match comes_back {
             true => Ok(()),
+            false => check_place(&place(config, node), config.overwrite),
         }
     }
 
@@ -183,11 +159,70 @@ impl RunFolder {
     }
 }
 
-/// Makes a folder with what is known when a run begins.
-fn write_start(folder: &Path, config: &str, record: &RunRecord) -> Result<(), TrainError> {
-    fs::create_dir(folder).map_err(TrainError::write(folder))?;
-    write_whole(&folder.join("config.toml"), config.as_bytes())?;
-    write_json(&folder.join("run.json"), record)
+/// A hidden folder beside `path`.
+fn beside(path: &Path, what: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{what}"))
+}
+
+/// Makes `part`, which is to be `path`, with what is known when a run begins. What cannot be written is
+/// told by the name it was to have.
+fn write_start(
+    part: &Path,
+    path: &Path,
+    config: &str,
+    record: &RunRecord,
+) -> Result<(), TrainError> {
+    let files = [part.join("config.toml"), part.join("run.json")];
+    let written = remove_folder(part)
+        .and_then(|()| fs::create_dir_all(part).map_err(TrainError::write(part)))
+        .and_then(|()| write_whole(&files[0], config.as_bytes()))
+        .and_then(|()| write_json(&files[1], record));
+    written.map_err(|error| match error {
+        TrainError::Write { path: at, source } => {
+            let name = at.file_name().filter(|_| files.contains(&at));
+            let path = name.map_or(path.to_owned(), |name| path.join(name));
+            TrainError::Write { path, source }
+        }
+        other => other,
+    })
+}
+
+/// Renames `part` to `path`; a run that is there is replaced if it may be.
+fn put_in_place(part: &Path, path: &Path, overwrite: bool) -> Result<(), TrainError> {
+    check_place(path, overwrite)?;
+    let replaced = beside(path, "replaced");
+    remove_folder(&replaced)?;
+    let replaces = path.exists();
+    if replaces {
+        fs::rename(path, &replaced).map_err(TrainError::write(path))?;
+    }
+    if let Err(error) = fs::rename(part, path) {
+        if replaces {
+            let _ = fs::rename(&replaced, path);
+        }
+        return Err(match error.kind() {
+            // Another process has been faster.
+            ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists => TrainError::RunExists {
+                path: path.to_owned(),
+            },
+            _ => TrainError::write(path)(error),
+        });
+    }
+    // What cannot be removed now is removed by the next run of the name.
+    let _ = remove_folder(&replaced);
+    Ok(())
+}
+
+/// Whether a folder can be had at `path`.
+fn check_place(path: &Path, overwrite: bool) -> Result<(), TrainError> {
+    let path = path.to_owned();
+    match overwrite {
+        _ if !path.exists() => Ok(()),
+        false => Err(TrainError::RunExists { path }),
+        true if !path.join("run.json").is_file() => Err(TrainError::NotARun { path }),
+        true => Ok(()),
+    }
 }
 
 /// The folder of a run, or of a node of several; nodes are counted from 1 where people see them.

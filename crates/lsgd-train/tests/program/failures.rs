@@ -125,7 +125,47 @@ fn a_run_that_cannot_begin_leaves_no_folder() {
         path.display()
     );
     ran.failed(1, &text);
-    assert!(!path.exists());
+    assert_eq!(names(runs.path()), Vec::<String>::new());
+}
+
+/// Names in a folder, hidden ones too.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn a_run_that_cannot_be_replaced_is_kept() {
+    let runs = Runs::new();
+    let run = runs.train(SMOKE, "kept", &[]);
+    let (files, record) = (run.files(), fs::read(run.join("run.json")).unwrap());
+    let arguments = runs.arguments(SMOKE, "kept", &["run.overwrite=true"]);
+    let text = format!(
+        "cannot write {}/config.toml: File too large (os error 27)",
+        run.path.display()
+    );
+    with_file_limit(0, &arguments).failed(1, &text);
+    assert_eq!(run.files(), files);
+    assert_eq!(fs::read(run.join("run.json")).unwrap(), record);
+    assert_eq!(names(runs.path()), ["kept"]);
+}
+
+/// A process that was killed while it made its folder, or replaced one.
+#[test]
+fn what_a_killed_process_left_is_in_nobodys_way() {
+    let runs = Runs::new();
+    for left in [".run.part/config.toml", ".run.replaced/run.json"] {
+        let left = runs.path().join(left);
+        fs::create_dir(left.parent().unwrap()).unwrap();
+        fs::write(left, "half").unwrap();
+    }
+    runs.train(SMOKE, "run", &[]);
+    assert_eq!(names(runs.path()), ["run"]);
+    runs.train(SMOKE, "run", &["run.overwrite=true"]);
+    assert_eq!(names(runs.path()), ["run"]);
 }
 
 #[test]
