@@ -95,14 +95,17 @@ impl Told {
     fn by(cluster: &Cluster, number: usize) -> Self {
         let events = cluster.run(number).lines("events.jsonl");
         let nth = |name: &str, from: usize, n: usize| {
-            let named = |index: &usize| events[*index]["event"] == name;
+            let global = |event: &Value| event["scope"].is_null() || event["scope"] == "global";
+            let named = |index: &usize| events[*index]["event"] == name && global(&events[*index]);
             (from..events.len()).filter(named).nth(n).unwrap()
         };
         // Both nodes of the other half, one after the other. Later losses are of the run's end.
         let cut = nth("node_lost", 0, 1);
+        // What was elected before may still come, from whoever has it.
+        let alone = nth("election", cut, 0);
         let (heals, healed) = (nth("node_appeared", cut, 0), nth("node_appeared", cut, 1));
         Self {
-            apart: leaders(&events[cut..heals]),
+            apart: leaders(&events[alone..heals]),
             together: leaders(&events[healed..]),
             joined: cluster.run(number).events("joined").len(),
         }
