@@ -90,9 +90,7 @@ fn panels<'a>(
             let (line, style) = (vec![(10, y), (34, y)], color(index).stroke_width(2));
             match gap(index) {
                 None => legend.draw(&PathElement::new(line, style))?,
-                Some(gap) => {
-                    legend.draw(&DashedPathElement::new(line.into_iter(), DASH, gap, style))?
-                }
+                Some(gap) => legend.draw(&DashedPathElement::new(line, DASH, gap, style))?,
             }
             let label = group.case.label.clone();
             legend.draw(&Text::new(label, (40, y - 6), ("sans-serif", 13)))?;
