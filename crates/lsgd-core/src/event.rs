@@ -99,6 +99,8 @@ pub enum Event {
         step: u64,
         /// Whose parameters they begin with; nothing for the initial weights.
         source: Option<Source>,
+        /// Bytes of parameters that came from other nodes for it, those that were too old included.
+        bytes: u64,
     },
     /// A vector could not be had from any node.
     NotFetched {

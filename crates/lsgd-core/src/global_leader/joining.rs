@@ -4,11 +4,18 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Action, GlobalLeader, Stage};
+use super::{Action, Fetched, GlobalLeader, Stage};
 use crate::{Basis, Event, Mode, Phase, Snapshot, SnapshotDigest, Source, Status};
 
-/// Parameters to begin with, and the exchange that delivered them.
-type Parameters = (Basis, Arc<Snapshot>);
+/// Parameters to begin with.
+#[derive(Debug, Clone)]
+pub(super) struct Parameters {
+    /// The exchange that delivered them.
+    basis: Basis,
+    snapshot: Arc<Snapshot>,
+    /// Bytes that came from other nodes until they were there.
+    bytes: u64,
+}
 
 /// A fetch of parameters to begin with.
 #[derive(Debug, Clone)]
@@ -120,7 +127,7 @@ impl GlobalLeader {
     pub(super) fn caught(
         &mut self,
         catching: Catching,
-        outcome: Result<Arc<Snapshot>, String>,
+        outcome: Result<Fetched, String>,
         now: Duration,
     ) {
         let Catching {
@@ -131,7 +138,18 @@ impl GlobalLeader {
         } = catching;
         self.stage = Stage::Idle;
         let fetched = match outcome {
-            Ok(snapshot) => Some((basis, Snapshot::of(&snapshot, basis.vector.source))),
+            Ok(Fetched { snapshot, crossed }) => {
+                let of_this = match crossed {
+                    true => self.membership.wire.bytes_of(&snapshot),
+                    false => 0,
+                };
+                let of_before = before.as_ref().map_or(0, |before| before.bytes);
+                Some(Parameters {
+                    basis,
+                    snapshot: Snapshot::of(&snapshot, basis.vector.source),
+                    bytes: of_before + of_this,
+                })
+            }
             Err(why) => {
                 self.record_unfetched(basis.vector.source, why);
                 None
@@ -169,14 +187,17 @@ impl GlobalLeader {
         // Offers of a life before are no offers of this one; in `async` their count goes on.
         self.offers = [None, None];
         self.phase = Phase::Training;
-        let parameters = parameters.map(|(basis, parameters)| {
-            self.actions.push_back(Action::Publish(parameters.clone()));
-            self.delivered = Some(basis);
-            parameters
+        let bytes = parameters.as_ref().map_or(0, |given| given.bytes);
+        let parameters = parameters.map(|given| {
+            self.actions
+                .push_back(Action::Publish(given.snapshot.clone()));
+            self.delivered = Some(given.basis);
+            given.snapshot
         });
         self.record(Event::Joined {
             step,
             source: parameters.as_ref().map(|snapshot| snapshot.source()),
+            bytes,
         });
         self.actions.push_back(Action::Begin { step, parameters });
         self.tell(now, false);

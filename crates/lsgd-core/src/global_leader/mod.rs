@@ -201,7 +201,6 @@ impl GlobalLeader {
             }
             Stage::Catching(catching) if catching.wants(digest) => {
                 let catching = catching.clone();
-                let outcome = outcome.map(|fetched| fetched.snapshot);
                 self.caught(catching, outcome, now);
             }
             _ => return,

@@ -257,7 +257,7 @@ fn a_node_that_comes_back_takes_part_within_ten_seconds() {
                 .history
                 .iter()
                 .find_map(|(at, node, event)| match event {
-                    Event::Joined { source, step } if *node == victim && *at >= back => {
+                    Event::Joined { source, step, .. } if *node == victim && *at >= back => {
                         Some((*step, *source))
                     }
                     _ => None,

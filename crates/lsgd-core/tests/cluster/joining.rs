@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsgd_core::{
-    Action, Basis, Fetched, GlobalLeader, Layout, Membership, Mode, Offered, Phase, Rank, Snapshot,
-    Source, Status, Vector, Wire,
+    Action, Basis, Event, Fetched, GlobalLeader, Layout, Membership, Mode, Offered, Phase, Rank,
+    Snapshot, Source, Status, Vector, Wire,
 };
 
 use crate::setting::{PERIODS, lsgd, setting};
@@ -86,12 +86,17 @@ fn asked(leader: &mut GlobalLeader) -> Vec<(Offered, u32)> {
     fetches.collect()
 }
 
-/// Where it begins, and with what.
-fn begun(leader: &mut GlobalLeader) -> Option<(u64, Option<Vec<f32>>)> {
+/// Where it begins, with what, and how many bytes came for it.
+fn begun(leader: &mut GlobalLeader) -> Option<(u64, Option<Vec<f32>>, u64)> {
+    let mut came = None;
     actions(leader).into_iter().find_map(|action| match action {
+        Action::Record(Event::Joined { bytes, .. }) => {
+            came = Some(bytes);
+            None
+        }
         Action::Begin { step, parameters } => {
             let values = |snapshot: Arc<Snapshot>| snapshot.parameters().to_vec();
-            Some((step, parameters.map(values)))
+            Some((step, parameters.map(values), came?))
         }
         _ => None,
     })
@@ -124,7 +129,7 @@ fn the_newest_is_fetched() {
     assert_eq!(again, [of(2, 8).digest()], "not node 0's of a lower loss");
     fetch(&mut leader, &of(2, 8));
     let values = of(2, 8).parameters().to_vec();
-    assert_eq!(begun(&mut leader), Some((64, Some(values))));
+    assert_eq!(begun(&mut leader), Some((64, Some(values), 12)));
 }
 
 /// The others have gone on during the first fetch, and during the second.
@@ -139,7 +144,7 @@ fn it_begins_where_the_others_are_after_two_fetches() {
     leader.receive(at(2, 13, (13, &of(2, 13), 1.0)), NOW);
     fetch(&mut leader, &of(2, 11));
     let values = of(2, 11).parameters().to_vec();
-    assert_eq!(begun(&mut leader), Some((13 * 8, Some(values))));
+    assert_eq!(begun(&mut leader), Some((13 * 8, Some(values), 24)));
 }
 
 /// What was fetched first is not lost if the second fetch fails.
@@ -151,7 +156,7 @@ fn it_begins_with_what_it_has() {
     fetch(&mut leader, &of(2, 8));
     fail(&mut leader, &of(2, 11));
     let values = of(2, 8).parameters().to_vec();
-    assert_eq!(begun(&mut leader), Some((11 * 8, Some(values))));
+    assert_eq!(begun(&mut leader), Some((11 * 8, Some(values), 12)));
 }
 
 /// It does not say that it has followed whom it began with, unless that was in the last round.
@@ -167,7 +172,7 @@ fn what_it_began_with_makes_nobody_incumbent_later() {
         if moved_on {
             fetch(&mut leader, &of(2, 8));
         }
-        let (step, _) = begun(&mut leader).expect("it begins");
+        let (step, ..) = begun(&mut leader).expect("it begins");
         assert_eq!(step, if moved_on { 72 } else { 64 });
         leader.bid(
             lsgd_core::Bid {
