@@ -21,6 +21,7 @@ mod ports;
 )]
 #[path = "../program/program.rs"]
 mod program;
+mod slow_return;
 
 /// Waits until a node has said this of all of `others`, in any order.
 #[track_caller]

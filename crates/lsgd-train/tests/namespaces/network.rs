@@ -93,9 +93,16 @@ impl Network {
     /// Lets every node's link carry so much each way, such as `10mbit`. What cannot leave within
     /// `latency`, such as `50ms`, is lost.
     pub fn shape(&self, rate: &str, latency: &str) {
+        for node in self.nodes() {
+            self.shape_node(node, rate, latency);
+        }
+    }
+
+    /// The same for the link of one node.
+    pub fn shape_node(&self, node: usize, rate: &str, latency: &str) {
         // A burst of a few packets: larger ones are sent, and lost, in parts.
         let shaper = ["tbf", "rate", rate, "burst", "5kb", "latency", latency];
-        self.tc("qdisc", &[&["root"][..], &shaper].concat());
+        self.tc(node, "qdisc", &[&["root"][..], &shaper].concat());
     }
 
     /// Loses this share of all packets, each way.
@@ -105,19 +112,19 @@ impl Network {
         let random = 0xffff_f038_u32;
         let threshold = ((1.0 - share) * 2f64.powi(32)) as u32;
         let program = format!("4,32 0 0 {random},53 1 0 {threshold},6 0 0 0,6 0 0 2,");
-        self.tc("qdisc", &["clsact"]);
         // Where it arrives: where it leaves, TCP would be told.
         let filter = ["ingress", "bpf", "direct-action", "bytecode", &program];
-        self.tc("filter", &filter);
+        for node in self.nodes() {
+            self.tc(node, "qdisc", &["clsact"]);
+            self.tc(node, "filter", &filter);
+        }
     }
 
-    /// Adds something at both ends of every node's link.
-    fn tc(&self, what: &str, rest: &[&str]) {
-        for node in self.nodes() {
-            for (space, device) in [(self.space(node), LINK), (self.hub(), &port(node))] {
-                let place = ["-n", &space, what, "add", "dev", device];
-                shown("tc", &[&place[..], rest].concat()).unwrap();
-            }
+    /// Adds something at both ends of a node's link.
+    fn tc(&self, node: usize, what: &str, rest: &[&str]) {
+        for (space, device) in [(self.space(node), LINK), (self.hub(), &port(node))] {
+            let place = ["-n", &space, what, "add", "dev", device];
+            shown("tc", &[&place[..], rest].concat()).unwrap();
         }
     }
 
