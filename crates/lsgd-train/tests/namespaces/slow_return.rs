@@ -41,7 +41,7 @@ fn a_node_behind_a_slow_link_takes_part_again() {
     let run = cluster.run(3);
     let events = run.lines("events.jsonl");
     let joined = |event: &&serde_json::Value| event["event"] == "joined";
-    let last = events.iter().filter(joined).next_back().unwrap();
+    let last = events.iter().rfind(joined).unwrap();
     let after = events.iter().skip_while(|event| *event != last);
     let rounds = after.filter(|event| event["event"] == "exchange" && event["scope"] == "global");
     let rounds: Vec<u64> = rounds.map(|e| e["exchange"].as_u64().unwrap()).collect();
