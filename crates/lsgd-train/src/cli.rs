@@ -251,6 +251,7 @@ are of that clock.")]
     #[command(after_help = "\
 Examples:
   lsgd-train bench configs/bench/smoke.toml     then runs/smoke-bench/curves.csv, replica_mean.svg, ...
+  lsgd-train bench configs/bench/smoke.toml --name short --set budget.steps=8
 
 The file lists methods, numbers of workers, periods and seeds. Every run keeps its folder; a bench that
 was stopped goes on where it was when the same command is given again.")]
@@ -258,6 +259,14 @@ was stopped goes on where it was when the same command is given again.")]
         /// What is compared, a TOML file
         #[arg(value_name = "FILE")]
         file: PathBuf,
+
+        /// Call it otherwise than the file does: its runs and its report are below another folder
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+
+        /// Override a key of every run's config; may be repeated
+        #[arg(long, short, value_name = "KEY=VALUE")]
+        set: Vec<String>,
     },
     /// Write a config with every key, its default and its meaning
     Init {

@@ -80,9 +80,10 @@ fn run(invocation: Invocation) -> Result<u8, TrainError> {
             launch::launch(&arguments, signals)
         }
         Invocation::Command(Command::Simulate(arguments)) => simulate(&arguments),
-        Invocation::Command(Command::Bench { file }) => {
+        Invocation::Command(Command::Bench { file, name, set }) => {
             let told = |line: &str| drop(writeln!(io::stderr(), "{line}"));
-            let report = bench::bench(&file, &interruption(), told)?;
+            let changes = bench::Changes { name, set };
+            let report = bench::bench(&file, changes, &interruption(), told)?;
             say(format_args!("{}", report.display()))?;
             Ok(EXIT_SUCCESS)
         }

@@ -18,9 +18,9 @@ use crate::error::TrainError;
 use crate::progress::Progress;
 use crate::run::RunFolder;
 use crate::train;
-pub use plan::{Case, Entry, How, Plan, Variant};
+pub use plan::{Case, Changes, Entry, How, Plan, Variant};
 
-/// Makes all runs of the bench file at `path` that are not there yet, and the report. `say` is told
+/// Makes all runs of the bench file at `path`, changed as `changes` says, that are not there yet, and the report. `say` is told
 /// each run before it is made. Returns where the report is.
 ///
 /// # Errors
@@ -29,10 +29,11 @@ pub use plan::{Case, Entry, How, Plan, Variant};
 /// would be, and of the first run that fails.
 pub fn bench(
     path: &Path,
+    changes: Changes,
     interrupted: &Arc<AtomicBool>,
     mut say: impl FnMut(&str),
 ) -> Result<PathBuf, TrainError> {
-    let plan = Plan::load(path)?;
+    let plan = Plan::load(path, changes)?;
     let entries = plan.entries()?;
     let count = entries.len();
     for (number, entry) in (1..).zip(&entries) {

@@ -14,6 +14,24 @@ const LARGEST_FILE: u64 = 1 << 20;
 /// Most runs of a bench.
 const MOST_RUNS: usize = 10_000;
 
+/// Keys that a bench sets itself, and what says their values instead.
+const OWN_KEYS: [(&str, &str); 5] = [
+    ("run.seed", "seeds"),
+    ("workers.count", "workers"),
+    ("simulate.nodes", "nodes of a method"),
+    ("run.name", "name"),
+    ("run.folder", "folder"),
+];
+
+/// What the command line changes of a bench file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Another name.
+    pub name: Option<String>,
+    /// Overrides for every run; they win over all of the file.
+    pub set: Vec<String>,
+}
+
 /// A bench file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +60,9 @@ pub struct Plan {
     pub errors: Vec<f64>,
     /// What is compared.
     pub method: Vec<Variant>,
+    /// The command line's overrides.
+    #[serde(skip)]
+    overrides: Vec<String>,
 }
 
 /// How runs are made.
@@ -64,7 +85,7 @@ pub struct Variant {
     /// Simulated nodes, over which the workers are spread.
     #[serde(default = "one")]
     pub nodes: u64,
-    /// Overrides; they win over all others.
+    /// Overrides; they win over those for every run.
     #[serde(default)]
     pub set: Vec<String>,
 }
@@ -102,19 +123,21 @@ pub struct Entry {
 }
 
 impl Plan {
-    /// Reads a bench file.
+    /// Reads a bench file, and changes it.
     ///
     /// # Errors
     ///
     /// [`TrainError::Read`], or [`TrainError::Bench`] for what makes no sense.
-    pub fn load(path: &Path) -> Result<Self, TrainError> {
+    pub fn load(path: &Path, changes: Changes) -> Result<Self, TrainError> {
         let text = crate::run::read_bounded(path, LARGEST_FILE)?;
         let wrong = |why: String| TrainError::Bench {
             path: path.to_owned(),
             why,
         };
         let text = String::from_utf8(text).map_err(|_| wrong(String::from("is not UTF-8 text")))?;
-        let plan: Self = toml::from_str(&text).map_err(|error| wrong(one_line(&error)))?;
+        let mut plan: Self = toml::from_str(&text).map_err(|error| wrong(one_line(&error)))?;
+        plan.name = changes.name.unwrap_or(plan.name);
+        plan.overrides = changes.set;
         plan.check().map_err(wrong)?;
         Ok(plan)
     }
@@ -125,6 +148,8 @@ impl Plan {
         check_once("seeds", &self.seeds)?;
         check_once("workers", &self.workers)?;
         check_once("periods", &self.periods)?;
+        let of_methods = self.method.iter().flat_map(|variant| &variant.set);
+        check_keys(self.set.iter().chain(of_methods).chain(&self.overrides))?;
         for Variant { label, nodes, .. } in &self.method {
             check_name("label", label)?;
             for workers in &self.workers {
@@ -206,9 +231,9 @@ impl Plan {
             // What a run that was killed has left is in the way of nothing.
             String::from("run.overwrite=true"),
         ];
-        let own = set.iter().cloned();
-        let set: Vec<String> = self.set.iter().cloned().chain(general).chain(own).collect();
-        let set: Vec<String> = set.into_iter().chain(place).collect();
+        let given = [set, &self.overrides].into_iter().flatten().cloned();
+        let set = self.set.iter().cloned().chain(general);
+        let set: Vec<String> = set.chain(given).chain(place).collect();
         Ok(Entry {
             case: Case {
                 label: label.clone(),
@@ -232,6 +257,18 @@ fn check_name(key: &str, name: &str) -> Result<(), String> {
             "{key} {name:?} is no name of a folder; use letters, digits, - and _"
         )),
     }
+}
+
+/// Whether overrides leave alone what the bench sets itself.
+fn check_keys<'a>(sets: impl IntoIterator<Item = &'a String>) -> Result<(), String> {
+    for set in sets {
+        let key = set.split_once('=').map_or(set.as_str(), |(key, _)| key);
+        let own = OWN_KEYS.iter().find(|(own, _)| *own == key.trim());
+        if let Some((key, instead)) = own {
+            return Err(format!("{key} cannot be set in a bench; use {instead}"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether nothing stands twice.

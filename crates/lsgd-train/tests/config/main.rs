@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lsgd_train::bench::Plan;
+use lsgd_train::bench::{Changes, Plan};
 use lsgd_train::config::{
     Augment, BatchNormPolicy, Config, DataName, Devices, MethodName, Mode, OptimizerName,
     ScheduleKind, Score, TEMPLATE,
@@ -287,7 +287,7 @@ fn every_bench_in_configs_loads() {
     let files = files("bench");
     assert!(files.len() >= 2);
     for path in files {
-        let mut plan = Plan::load(&path).unwrap();
+        let mut plan = Plan::load(&path, Changes::default()).unwrap();
         plan.config = workspace().join(plan.config);
         match plan.entries() {
             Ok(entries) => assert!(!entries.is_empty()),

@@ -189,6 +189,11 @@ fn what_makes_no_sense_is_one_line() {
         "\"led\" has 2 nodes, which how = \"train\" has not; use \"simulate\"",
     );
     refused(
+        "own",
+        "[[method]]\nlabel = 'seeded'\nset = ['run.seed = 3']",
+        "run.seed cannot be set in a bench; use seeds",
+    );
+    refused(
         "twice",
         "[[method]]\nlabel = 'led'",
         "label \"led\" stands twice; give each once",
@@ -207,6 +212,22 @@ fn what_makes_no_sense_is_one_line() {
         2,
         "--set: method.local_pull 2 is not in [0, 1]; give a number from 0 to 1",
     );
+}
+
+/// What the command line says wins over all of the file, and has a folder of its own.
+#[test]
+fn a_bench_is_changed_by_the_command_line() {
+    let runs = Runs::new();
+    let path = file(&runs, "changed", "");
+    let path = path.to_str().unwrap();
+    let changes = ["--name", "short", "--set", "budget.steps=8"];
+    run([&["bench", path][..], &changes].concat()).well();
+    let folder = runs.path().join("changed/short");
+    let table = fs::read_to_string(folder.join("final.csv")).unwrap();
+    let rows = rows(&table);
+    assert_eq!(rows.len(), 2);
+    assert!(rows.iter().all(|row| row["step"] == "8"), "{rows:?}");
+    assert!(!runs.path().join("changed/bench").exists());
 }
 
 /// A run that was made otherwise is neither taken for this bench's nor replaced.
