@@ -70,7 +70,7 @@ impl GlobalLeader {
             self.phase = Phase::Closed;
             return;
         }
-        let Some((basis, status)) = self.newest_basis(round) else {
+        let Some((basis, status)) = self.newest_basis() else {
             let step = self.step_of_round(round);
             return self.begin(round, step, before, now);
         };
@@ -90,10 +90,9 @@ impl GlobalLeader {
         self.fetch(node, basis.vector);
     }
 
-    /// What a node that begins fetches, and the status that names it: the newest in `sync`, where some
-    /// may have begun with an older one, then that of the lowest loss.
-    fn newest_basis(&self, round: u64) -> Option<(Basis, &Status)> {
-        let current = |status: &Status| self.mode == Mode::Async || status.rounds == round;
+    /// What a node that begins fetches, and the status that names it: in `sync` the newest, as some may
+    /// have begun with an older one, then that of the lowest loss.
+    fn newest_basis(&self) -> Option<(Basis, &Status)> {
         // A sum, say, is nothing to begin with, whoever claims it.
         let begins = |basis: &Basis| {
             use Source::{Centre, Mean, Worker};
@@ -105,7 +104,6 @@ impl GlobalLeader {
         let named = self
             .peers
             .running()
-            .filter(|(_, status)| current(status))
             .filter_map(|(_, status)| Some((status.delivered.filter(begins)?, status)));
         named.min_by(|(a, first), (b, second)| {
             let newest = match self.mode {

@@ -270,11 +270,11 @@ impl Peers {
     }
 
     /// Whether one that is connected has yet to begin, or begin again: it took part neither in `round` of
-    /// `sync` nor in the one before.
-    pub fn is_anyone_behind(&self, round: u64) -> bool {
+    /// `sync` nor, of as many before as may be made up for, in any.
+    pub fn is_anyone_behind(&self, round: u64, made_up: u64) -> bool {
         self.up().any(|(_, status)| match status.phase {
             Phase::Joining => true,
-            Phase::Training => reached(status) + 1 < round,
+            Phase::Training => reached(status) + made_up < round,
             Phase::Done | Phase::Closed => false,
         })
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsgd_core::{
-    Action, Basis, Event, Fetched, GlobalLeader, Layout, Membership, Mode, Offered, Phase, Rank,
-    Snapshot, Source, Status, Vector, Wire,
+    Action, Basis, Bid, Event, Fetched, GlobalLeader, Layout, Membership, Method, Mode, Offer,
+    Offered, Phase, Rank, Snapshot, Source, Status, Vector, Wire,
 };
 
-use crate::setting::{PERIODS, lsgd, setting};
+use crate::setting::{PERIODS, lsgd, setting, staying};
 
 const NOW: Duration = Duration::from_secs(1);
 
@@ -18,6 +18,10 @@ fn layout() -> Arc<Layout> {
 
 /// Node 1 of three, of which the others are connected.
 fn joiner() -> GlobalLeader {
+    of_method(lsgd())
+}
+
+fn of_method(method: Method) -> GlobalLeader {
     let membership = Membership {
         node: 1,
         nodes: 3,
@@ -27,7 +31,7 @@ fn joiner() -> GlobalLeader {
         wait: Duration::from_secs(60),
         limit: Duration::from_secs(5),
     };
-    let mut leader = GlobalLeader::new(membership, lsgd(), Mode::Sync, NOW).expect("sync");
+    let mut leader = GlobalLeader::new(membership, method, Mode::Sync, NOW).expect("sync");
     leader.appeared(0, 1, NOW);
     leader.appeared(2, 1, NOW);
     actions(&mut leader);
@@ -75,6 +79,17 @@ fn at(node: u32, round: u64, basis: (u64, &Snapshot, f64)) -> Status {
     }
 }
 
+/// What it brings to a round.
+fn bid(round: u64, loss: f64) -> Bid {
+    Bid {
+        step: round * PERIODS.global,
+        taken: 2 * PERIODS.global,
+        workers: 2,
+        leader: Some((of(1, round), loss)),
+        sum: None,
+    }
+}
+
 /// The vectors it asks for, each with whom it asks first.
 fn asked(leader: &mut GlobalLeader) -> Vec<(Offered, u32)> {
     let fetches = actions(leader)
@@ -114,22 +129,28 @@ fn fail(leader: &mut GlobalLeader, snapshot: &Snapshot) {
     leader.fetched(snapshot.digest(), Err(String::from("gone")), NOW);
 }
 
-/// Of those at the latest round some may have begun with an older vector, whatever its loss.
+/// What others have begun with may be older than what is there, whatever its loss, and wherever they
+/// are; of the newest that of the lowest loss is taken.
 #[test]
 fn the_newest_is_fetched() {
-    let mut leader = joiner();
-    leader.receive(at(2, 8, (8, &of(2, 8), 1.0)), NOW);
-    let [(vector, holder)] = asked(&mut leader)[..] else {
-        panic!("one is asked for");
-    };
-    assert_eq!((vector.digest, holder), (of(2, 8).digest(), 2));
-    fail(&mut leader, &of(2, 8));
-    leader.receive(at(0, 8, (4, &of(0, 4), 0.1)), NOW);
-    let again: Vec<_> = asked(&mut leader).iter().map(|(v, _)| v.digest).collect();
-    assert_eq!(again, [of(2, 8).digest()], "not node 0's of a lower loss");
-    fetch(&mut leader, &of(2, 8));
-    let values = of(2, 8).parameters().to_vec();
-    assert_eq!(begun(&mut leader), Some((64, Some(values), 12)));
+    for (other, expected) in [
+        (at(0, 8, (4, &of(0, 4), 0.1)), of(2, 8)),
+        (at(0, 9, (4, &of(0, 4), 0.1)), of(2, 8)),
+        (at(0, 8, (8, &of(0, 8), 0.1)), of(0, 8)),
+        (at(0, 8, (8, &of(0, 8), 2.0)), of(2, 8)),
+    ] {
+        let mut leader = joiner();
+        leader.receive(at(2, 8, (8, &of(2, 8), 1.0)), NOW);
+        asked(&mut leader);
+        leader.receive(other.clone(), NOW);
+        fail(&mut leader, &of(2, 8));
+        let again: Vec<_> = asked(&mut leader).iter().map(|(v, _)| v.digest).collect();
+        assert_eq!(again, [expected.digest()], "{other:?}");
+        fetch(&mut leader, &expected);
+        let (step, values, _) = begun(&mut leader).expect("it begins");
+        assert_eq!(step, other.rounds * PERIODS.global);
+        assert_eq!(values, Some(expected.parameters().to_vec()));
+    }
 }
 
 /// The others have gone on during the first fetch, and during the second.
@@ -174,16 +195,7 @@ fn what_it_began_with_makes_nobody_incumbent_later() {
         }
         let (step, ..) = begun(&mut leader).expect("it begins");
         assert_eq!(step, if moved_on { 72 } else { 64 });
-        leader.bid(
-            lsgd_core::Bid {
-                step: step + PERIODS.global,
-                taken: 2 * PERIODS.global,
-                workers: 2,
-                leader: Some((of(1, step / PERIODS.global + 1), 0.5)),
-                sum: None,
-            },
-            NOW,
-        );
+        leader.bid(bid(step / PERIODS.global + 1, 0.5), NOW);
         let told = actions(&mut leader)
             .into_iter()
             .find_map(|action| match action {
@@ -192,4 +204,42 @@ fn what_it_began_with_makes_nobody_incumbent_later() {
             });
         assert_eq!(told.expect("an offer").followed, expected);
     }
+}
+
+/// Where leaders stay by a margin, all go by the lowest node that knows who led.
+#[test]
+fn a_node_that_does_not_know_who_led_is_no_authority() {
+    let mut leader = of_method(staying());
+    let known = (8, &*of(2, 8), 1.0);
+    leader.receive(at(2, 8, known), NOW);
+    leader.receive(at(0, 8, known), NOW);
+    fetch(&mut leader, &of(2, 8));
+    actions(&mut leader);
+    let offers = [(0, 0.9, None), (2, 1.0, Some(Rank::new(2, 0)))];
+    for (node, loss, followed) in offers {
+        let snapshot = of(node, 9);
+        let vector = Offered {
+            kind: Vector::Snapshot,
+            source: snapshot.source(),
+            loss,
+            digest: snapshot.digest(),
+        };
+        let mut status = at(node, 8, known);
+        status.sequence = 9;
+        status.offers[0] = Some(Offer {
+            round: 9,
+            leader: Some(vector),
+            sum: None,
+            followed,
+        });
+        leader.receive(status, NOW);
+    }
+    leader.bid(bid(9, 1.1), NOW);
+    let elected = actions(&mut leader)
+        .into_iter()
+        .find_map(|action| match action {
+            Action::Record(Event::Election { election, .. }) => election.leader,
+            _ => None,
+        });
+    assert_eq!(elected, Some(Rank::new(2, 0)));
 }
