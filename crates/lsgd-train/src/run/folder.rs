@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::process;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,9 @@ use crate::train::End;
 /// Largest record that is read back, in bytes.
 const LARGEST_RECORD: u64 = 16 << 20;
 
+/// What a run is called while another takes its place.
+const REPLACED: &str = "replaced";
+
 /// The folder of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFolder {
@@ -26,8 +30,8 @@ impl RunFolder {
     /// a run begins: `config` as `config.toml`, and `run.json`. An existing one is replaced only if
     /// `run` says so.
     ///
-    /// It is made beside its place, as `.name.part`, and renamed to it, so that what a process that
-    /// was killed has left in its place is a run, which `run.overwrite` replaces.
+    /// It is made beside its place, as `.name.PID.part`, and renamed to it, and one that it replaces is
+    /// `.name.replaced` meanwhile: whenever the process is killed, a whole run or nothing is found there.
     ///
     /// # Errors
     ///
@@ -40,7 +44,8 @@ impl RunFolder {
         record: &RunRecord,
     ) -> Result<Self, TrainError> {
         let path = place(run, node);
-        let part = beside(&path, "part");
+        restore(&path)?;
+        let part = beside(&path, &format!("{}.part", process::id()));
         let made = write_start(&part, &path, config, record)
             .and_then(|()| put_in_place(&part, &path, run.overwrite));
         if made.is_err() {
@@ -55,8 +60,9 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::RunExists`] or [`TrainError::NotARun`].
+    /// [`TrainError::RunExists`], [`TrainError::NotARun`] or [`TrainError::Write`].
     pub fn check(config: &RunConfig, node: Option<u32>) -> Result<(), TrainError> {
+        restore(&place(config, node))?;
         // Of several nodes one that was killed or stopped comes back to its folder.
         let comes_back = node.is_some() && Self::unfinished(config, node).is_some();
         match comes_back {
@@ -165,6 +171,15 @@ fn beside(path: &Path, what: &str) -> PathBuf {
     path.with_file_name(format!(".{name}.{what}"))
 }
 
+/// Puts back a run that was being replaced when the process was killed.
+fn restore(path: &Path) -> Result<(), TrainError> {
+    let replaced = beside(path, REPLACED);
+    match !path.exists() && replaced.exists() {
+        true => fs::rename(&replaced, path).map_err(TrainError::write(path)),
+        false => Ok(()),
+    }
+}
+
 /// Makes `part`, which is to be `path`, with what is known when a run begins. What cannot be written is
 /// told by the name it was to have.
 fn write_start(
@@ -191,7 +206,7 @@ fn write_start(
 /// Renames `part` to `path`; a run that is there is replaced if it may be.
 fn put_in_place(part: &Path, path: &Path, overwrite: bool) -> Result<(), TrainError> {
     check_place(path, overwrite)?;
-    let replaced = beside(path, "replaced");
+    let replaced = beside(path, REPLACED);
     remove_folder(&replaced)?;
     let replaces = path.exists();
     if replaces {

@@ -23,11 +23,11 @@ fn run() {
     assert_eq!(
         refusal(&format!("run.name = \"{long}\""), &[]),
         format!(
-            "c.toml: run.name \"{}... is longer than 255 bytes; {advice}",
+            "c.toml: run.name \"{}... is longer than 230 bytes; {advice}",
             &long[..79]
         )
     );
-    load(&format!("run.name = \"{}\"", &long[..255]));
+    load(&format!("run.name = \"{}\"", &long[..230]));
     load("run.name = \"a..b c\"");
     assert_refused(&[(
         "run.folder = \"\"",

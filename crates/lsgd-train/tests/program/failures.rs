@@ -153,17 +153,26 @@ fn a_run_that_cannot_be_replaced_is_kept() {
     assert_eq!(names(runs.path()), ["kept"]);
 }
 
-/// A process that was killed while it made its folder, or replaced one.
+/// A process that was killed while it replaced a run.
 #[test]
-fn what_a_killed_process_left_is_in_nobodys_way() {
+fn a_run_that_was_being_replaced_is_there_again() {
     let runs = Runs::new();
-    for left in [".run.part/config.toml", ".run.replaced/run.json"] {
-        let left = runs.path().join(left);
-        fs::create_dir(left.parent().unwrap()).unwrap();
-        fs::write(left, "half").unwrap();
-    }
-    runs.train(SMOKE, "run", &[]);
+    let run = runs.train(SMOKE, "run", &[]);
+    let record = fs::read(run.join("run.json")).unwrap();
+    let replaced = runs.path().join(".run.replaced");
+    fs::rename(&run.path, &replaced).unwrap();
+    let arguments = runs.arguments(SMOKE, "run", &["run.overwrite=false"]);
+    let text = format!(
+        "{} exists; choose another run.name, or replace it with --set run.overwrite=true",
+        run.path.display()
+    );
+    super::program::run(&arguments).failed(2, &text);
+    assert_eq!(fs::read(run.join("run.json")).unwrap(), record);
     assert_eq!(names(runs.path()), ["run"]);
+
+    // One that was replaced, and was not yet removed, is removed by the next.
+    fs::create_dir(&replaced).unwrap();
+    fs::write(replaced.join("run.json"), "{}").unwrap();
     runs.train(SMOKE, "run", &["run.overwrite=true"]);
     assert_eq!(names(runs.path()), ["run"]);
 }

@@ -21,8 +21,9 @@ const MOST_EXAMPLES: usize = 1_000_000;
 const MOST_VALUES: u64 = 1 << 30;
 /// Longest loss window, in batches.
 const LONGEST_WINDOW: usize = 1_000_000;
-/// Longest name of a folder, in bytes, on the file systems in use.
-const LONGEST_NAME: usize = 255;
+/// Longest name of a run, in bytes: 255 of a folder on the file systems in use, less what is put around
+/// it while the folder is made.
+const LONGEST_NAME: usize = 230;
 
 /// Checks all tables.
 ///
@@ -64,6 +65,8 @@ fn check_run(run: &RunConfig, sources: &Sources) -> Result<(), ConfigError> {
         Some(String::from("is empty"))
     } else if name == "." || name == ".." {
         Some(String::from("is not a name of its own"))
+    } else if name.starts_with('.') {
+        Some(String::from("begins with a dot, as what is hidden does"))
     } else if name.contains(['/', '\\']) {
         Some(String::from("is a path"))
     } else if name.chars().any(char::is_control) {
