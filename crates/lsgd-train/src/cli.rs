@@ -264,7 +264,7 @@ was stopped goes on where it was when the same command is given again.")]
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
 
-        /// Override a key of every run's config; may be repeated
+        /// Override a key of every run's config, also where a method sets it; may be repeated
         #[arg(long, short, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },

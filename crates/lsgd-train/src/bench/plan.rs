@@ -14,13 +14,14 @@ const LARGEST_FILE: u64 = 1 << 20;
 /// Most runs of a bench.
 const MOST_RUNS: usize = 10_000;
 
-/// Keys that a bench sets itself, and what says their values instead.
-const OWN_KEYS: [(&str, &str); 5] = [
+/// Keys that a bench sets itself, and what of its file says their values instead.
+const OWN_KEYS: [(&str, &str); 6] = [
     ("run.seed", "seeds"),
     ("workers.count", "workers"),
     ("simulate.nodes", "nodes of a method"),
     ("run.name", "name"),
     ("run.folder", "folder"),
+    ("run.overwrite", "name"),
 ];
 
 /// What the command line changes of a bench file.
@@ -136,10 +137,27 @@ impl Plan {
         };
         let text = String::from_utf8(text).map_err(|_| wrong(String::from("is not UTF-8 text")))?;
         let mut plan: Self = toml::from_str(&text).map_err(|error| wrong(one_line(&error)))?;
-        plan.name = changes.name.unwrap_or(plan.name);
-        plan.overrides = changes.set;
         plan.check().map_err(wrong)?;
+        plan.change(changes)?;
         Ok(plan)
+    }
+
+    fn change(&mut self, Changes { name, set }: Changes) -> Result<(), TrainError> {
+        let argument = |argument: &str| {
+            let path = PathBuf::from(argument);
+            |why| TrainError::Bench { path, why }
+        };
+        if let Some(name) = name {
+            check_name("name", &name).map_err(argument("--name"))?;
+            self.name = name;
+        }
+        // A method may have a period of its own; all cannot have one, where there are several.
+        let of_period = ("method.local_period", "periods");
+        check_keys(&set)
+            .and_then(|()| check_key(&set, of_period))
+            .map_err(argument("--set"))?;
+        self.overrides = set;
+        Ok(())
     }
 
     fn check(&self) -> Result<(), String> {
@@ -149,7 +167,7 @@ impl Plan {
         check_once("workers", &self.workers)?;
         check_once("periods", &self.periods)?;
         let of_methods = self.method.iter().flat_map(|variant| &variant.set);
-        check_keys(self.set.iter().chain(of_methods).chain(&self.overrides))?;
+        check_keys(self.set.iter().chain(of_methods))?;
         for Variant { label, nodes, .. } in &self.method {
             check_name("label", label)?;
             for workers in &self.workers {
@@ -260,15 +278,23 @@ fn check_name(key: &str, name: &str) -> Result<(), String> {
 }
 
 /// Whether overrides leave alone what the bench sets itself.
-fn check_keys<'a>(sets: impl IntoIterator<Item = &'a String>) -> Result<(), String> {
-    for set in sets {
-        let key = set.split_once('=').map_or(set.as_str(), |(key, _)| key);
-        let own = OWN_KEYS.iter().find(|(own, _)| *own == key.trim());
-        if let Some((key, instead)) = own {
-            return Err(format!("{key} cannot be set in a bench; use {instead}"));
-        }
+fn check_keys<'a>(sets: impl IntoIterator<Item = &'a String> + Clone) -> Result<(), String> {
+    let mut keys = OWN_KEYS.into_iter();
+    keys.try_for_each(|own| check_key(sets.clone(), own))
+}
+
+/// Whether overrides leave a key alone, which `instead` says.
+fn check_key<'a>(
+    sets: impl IntoIterator<Item = &'a String>,
+    (key, instead): (&str, &str),
+) -> Result<(), String> {
+    let mut keys = sets.into_iter().filter_map(|set| set.split_once('='));
+    match keys.any(|(set, _)| set.trim() == key) {
+        true => Err(format!(
+            "{key} cannot be set in a bench; change {instead} in its file"
+        )),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether nothing stands twice.

@@ -286,12 +286,19 @@ fn every_file_in_configs_loads() {
 fn every_bench_in_configs_loads() {
     let files = files("bench");
     assert!(files.len() >= 2);
+    let networks = ["cnn7", "resnet20", "vgg16"].map(|name| format!("model.name={name}"));
     for path in files {
-        let mut plan = Plan::load(&path, Changes::default()).unwrap();
-        plan.config = workspace().join(plan.config);
-        match plan.entries() {
-            Ok(entries) => assert!(!entries.is_empty()),
-            Err(error) => panic!("{}: {error}", path.display()),
+        for network in &networks {
+            let changes = Changes {
+                name: None,
+                set: vec![network.clone()],
+            };
+            let mut plan = Plan::load(&path, changes).unwrap();
+            plan.config = workspace().join(plan.config);
+            match plan.entries() {
+                Ok(entries) => assert!(!entries.is_empty()),
+                Err(error) => panic!("{}, {network}: {error}", path.display()),
+            }
         }
     }
 }

@@ -191,7 +191,7 @@ fn what_makes_no_sense_is_one_line() {
     refused(
         "own",
         "[[method]]\nlabel = 'seeded'\nset = ['run.seed = 3']",
-        "run.seed cannot be set in a bench; use seeds",
+        "run.seed cannot be set in a bench; change seeds in its file",
     );
     refused(
         "twice",
@@ -220,14 +220,29 @@ fn a_bench_is_changed_by_the_command_line() {
     let runs = Runs::new();
     let path = file(&runs, "changed", "");
     let path = path.to_str().unwrap();
-    let changes = ["--name", "short", "--set", "budget.steps=8"];
-    run([&["bench", path][..], &changes].concat()).well();
+    let changed = |changes: &[&str]| run([&["bench", path][..], changes].concat());
+    // The second method has set its period otherwise.
+    let set = ["--set", "budget.steps=8", "--set", "method.global_period=8"];
+    changed(&[&["--name", "short"][..], &set].concat()).well();
     let folder = runs.path().join("changed/short");
     let table = fs::read_to_string(folder.join("final.csv")).unwrap();
     let rows = rows(&table);
     assert_eq!(rows.len(), 2);
     assert!(rows.iter().all(|row| row["step"] == "8"), "{rows:?}");
+    let config = fs::read_to_string(folder.join("runs/led-w2-p4-s1/config.toml")).unwrap();
+    assert!(config.contains("global_period = 8"), "{config}");
     assert!(!runs.path().join("changed/bench").exists());
+
+    for (key, instead) in [
+        ("run.seed=3", "seeds"),
+        ("method.local_period=2", "periods"),
+    ] {
+        let name = key.split('=').next().unwrap();
+        let text = format!("--set: {name} cannot be set in a bench; change {instead} in its file");
+        changed(&["--set", key]).failed(2, &text);
+    }
+    let text = "--name: name \"a/b\" is no name of a folder; use letters, digits, - and _";
+    changed(&["--name", "a/b"]).failed(2, text);
 }
 
 /// A run that was made otherwise is neither taken for this bench's nor replaced.
