@@ -4,11 +4,14 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::{Offered, Rank, Snapshot, SnapshotDigest, Source, Vector};
+use super::offering::offered;
+use crate::{Offer, Offered, Rank, Snapshot, SnapshotDigest, Source, Vector};
 
 /// Vectors on their way.
 #[derive(Debug, Default)]
 pub(super) struct Fetching {
+    /// The offers of the round (`sync`), in node order.
+    pub offers: Vec<(u32, Offer)>,
     /// By the node that offered each, and its kind.
     pub wanted: BTreeMap<(u32, Vector), Wanted>,
     /// Whose vectors could not be had.
@@ -30,6 +33,22 @@ pub(super) struct Wanted {
 }
 
 impl Fetching {
+    /// For a round in which this has been offered, by node.
+    pub fn of(offers: Vec<(u32, Offer)>) -> Self {
+        Self {
+            offers,
+            ..Self::default()
+        }
+    }
+
+    /// What the round's offers have of a kind.
+    pub fn offered(&self, kind: Vector) -> Vec<(u32, Option<Offered>)> {
+        let offers = self.offers.iter();
+        offers
+            .map(|(node, offer)| (*node, offered(offer, kind)))
+            .collect()
+    }
+
     /// Wants a vector that node `node` offers. Says whether that is new.
     pub fn want(&mut self, node: u32, vector: Offered) -> bool {
         match self.wanted.entry((node, vector.kind)) {

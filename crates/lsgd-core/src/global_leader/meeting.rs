@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::offering::{candidate, offered};
+use super::offering::candidate;
 use super::peers::offer_for;
 use super::{Fetching, GlobalLeader, Stage};
-use crate::{Candidate, Event, Lost, Offered, Rank, Scope, Snapshot, Vector};
+use crate::{Candidate, Event, Lost, Offer, Offered, Scope, Snapshot, Vector};
 
 impl GlobalLeader {
     /// Goes on with the meeting under way, unless others have gone on without this node.
@@ -33,7 +33,8 @@ impl GlobalLeader {
                         patient_until,
                     };
                 } else {
-                    self.resolve(round, Fetching::default());
+                    let offers = self.offers_for(round);
+                    self.resolve(round, Fetching::of(offers));
                 }
             }
             Stage::Fetching(fetching) => self.resolve(round, fetching),
@@ -73,14 +74,15 @@ impl GlobalLeader {
         offer.is_some_and(|offer| offer.round > self.rounds)
     }
 
-    /// All offers of the round are in: delivers what they come to, or fetches what is missing.
+    /// All offers of the round are in: delivers what they come to, or fetches what is missing. One that
+    /// comes, or whose node goes, meanwhile changes nothing, as others may be through with the round.
     fn resolve(&mut self, round: u64, mut fetching: Fetching) {
         let leader = match self.method.elects() {
-            true => self.lead(round, &mut fetching),
+            true => self.lead(&mut fetching),
             false => None,
         };
         let sums = match self.method.averages() {
-            Some(kind) => self.gather(round, kind, &mut fetching),
+            Some(kind) => self.gather(kind, &mut fetching),
             None => Vec::new(),
         };
         if fetching.waits() {
@@ -93,16 +95,17 @@ impl GlobalLeader {
 
     /// Elects over the round's offers; if the vector of the one that leads cannot be had, the next
     /// one. Nothing if nobody may lead, or the vector has yet to come.
-    fn lead(&mut self, round: u64, fetching: &mut Fetching) -> Option<(Offered, Arc<Snapshot>)> {
+    fn lead(&mut self, fetching: &mut Fetching) -> Option<(Offered, Arc<Snapshot>)> {
         let kind = Vector::Snapshot;
-        let offers = self.offers_of(round, kind);
+        let offers = fetching.offered(kind);
         let candidates: Vec<Candidate> = offers
             .iter()
             .filter(|(node, _)| !fetching.failed.contains(&(*node, kind)))
             .filter_map(|(_, vector)| candidate(vector.as_ref()?, 0))
             .collect();
-        // All go by what one of them says, even if they have not followed the same before.
-        let election = self.elect(&candidates, self.followed_before(round));
+        // All go by what the lowest that knows says, even if they have not followed the same before.
+        let followed = fetching.offers.iter().find_map(|(_, offer)| offer.followed);
+        let election = self.elect(&candidates, followed);
         let leader = election.leader;
         // An election that only waits for its vector is not held again.
         if fetching.elected != Some(leader) {
@@ -123,17 +126,9 @@ impl GlobalLeader {
 
     /// The sums that the round's offers name, in node order, without those that cannot be had. None
     /// at all if one of them was refused.
-    fn gather(
-        &mut self,
-        round: u64,
-        kind: Vector,
-        fetching: &mut Fetching,
-    ) -> Vec<(Vector, Arc<Snapshot>)> {
-        let offers = self.offers_of(round, kind);
-        let all: Option<Vec<_>> = offers
-            .into_iter()
-            .map(|(node, vector)| Some((node, vector?)))
-            .collect();
+    fn gather(&mut self, kind: Vector, fetching: &mut Fetching) -> Vec<(Vector, Arc<Snapshot>)> {
+        let offers = fetching.offered(kind).into_iter();
+        let all: Option<Vec<_>> = offers.map(|(node, vector)| Some((node, vector?))).collect();
         let mut sums = Vec::new();
         for (node, vector) in all.unwrap_or_default() {
             let sum = self.own_or_fetched(node, vector, fetching);
@@ -182,30 +177,14 @@ impl GlobalLeader {
         Some((offered, mean))
     }
 
-    /// Who led before a round, by the lowest node that has offered for it and knows.
-    fn followed_before(&self, round: u64) -> Option<Rank> {
-        let own = self.offers[0].map(|offer| (self.membership.node, offer));
+    /// What the nodes have offered for a round, in node order, this one included.
+    fn offers_for(&self, round: u64) -> Vec<(u32, Offer)> {
         let theirs = self
             .peers
             .running()
             .filter_map(|(_, status)| Some((status.node, offer_for(status, round)?)));
-        let known = theirs
-            .chain(own)
-            .filter_map(|(node, offer)| Some((node, offer.followed?)));
-        let lowest = known.min_by_key(|(node, _)| *node);
-        lowest.map(|(_, followed)| followed)
-    }
-
-    /// What the nodes have offered of a kind for a round, in node order, this one included.
-    fn offers_of(&self, round: u64, kind: Vector) -> Vec<(u32, Option<Offered>)> {
-        let theirs = self.peers.running().filter_map(|(_, status)| {
-            let offer = offer_for(status, round)?;
-            Some((status.node, offered(&offer, kind)))
-        });
-        let mut offers: Vec<_> = theirs.collect();
-        if let Some(offer) = self.offers[0] {
-            offers.push((self.membership.node, offered(&offer, kind)));
-        }
+        let own = self.offers[0].map(|offer| (self.membership.node, offer));
+        let mut offers: Vec<_> = theirs.chain(own).collect();
         offers.sort_by_key(|(node, _)| *node);
         offers
     }

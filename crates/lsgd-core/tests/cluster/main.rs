@@ -4,10 +4,10 @@
 
 mod ending;
 mod faults;
-mod joining;
 #[path = "../../examples/coordination/network/mod.rs"]
 mod network;
 mod rounds;
+mod scripted;
 mod setting;
 mod statuses;
 #[path = "../../examples/coordination/trainer.rs"]

@@ -1,4 +1,5 @@
-//! What a node begins with, and where, when the others train already (`sync`).
+//! One node in `sync` whose others are scripted: what it begins with and where, and what it counts in a
+//! round.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +78,42 @@ fn at(node: u32, round: u64, basis: (u64, &Snapshot, f64)) -> Status {
         }),
         result: None,
     }
+}
+
+/// A node that offers for round 9.
+fn offering(node: u32, loss: f64, followed: Option<Rank>) -> Status {
+    let snapshot = of(node, 9);
+    let vector = Offered {
+        kind: Vector::Snapshot,
+        source: snapshot.source(),
+        loss,
+        digest: snapshot.digest(),
+    };
+    let mut status = at(node, 8, (8, &of(2, 8), 1.0));
+    status.sequence = 9;
+    status.offers[0] = Some(Offer {
+        round: 9,
+        leader: Some(vector),
+        sum: None,
+        followed,
+    });
+    status
+}
+
+/// Lets it begin in round 8.
+fn begin(leader: &mut GlobalLeader) {
+    leader.receive(at(2, 8, (8, &of(2, 8), 1.0)), NOW);
+    leader.receive(at(0, 8, (8, &of(2, 8), 1.0)), NOW);
+    fetch(leader, &of(2, 8));
+    assert!(begun(leader).is_some());
+}
+
+/// Whom it follows next.
+fn followed(leader: &mut GlobalLeader) -> Option<Vec<f32>> {
+    actions(leader).into_iter().find_map(|action| match action {
+        Action::Deliver(delivered) => delivered.leader.map(|leader| leader.parameters().to_vec()),
+        _ => None,
+    })
 }
 
 /// What it brings to a round.
@@ -210,30 +247,9 @@ fn what_it_began_with_makes_nobody_incumbent_later() {
 #[test]
 fn a_node_that_does_not_know_who_led_is_no_authority() {
     let mut leader = of_method(staying());
-    let known = (8, &*of(2, 8), 1.0);
-    leader.receive(at(2, 8, known), NOW);
-    leader.receive(at(0, 8, known), NOW);
-    fetch(&mut leader, &of(2, 8));
-    actions(&mut leader);
-    let offers = [(0, 0.9, None), (2, 1.0, Some(Rank::new(2, 0)))];
-    for (node, loss, followed) in offers {
-        let snapshot = of(node, 9);
-        let vector = Offered {
-            kind: Vector::Snapshot,
-            source: snapshot.source(),
-            loss,
-            digest: snapshot.digest(),
-        };
-        let mut status = at(node, 8, known);
-        status.sequence = 9;
-        status.offers[0] = Some(Offer {
-            round: 9,
-            leader: Some(vector),
-            sum: None,
-            followed,
-        });
-        leader.receive(status, NOW);
-    }
+    begin(&mut leader);
+    leader.receive(offering(0, 0.9, None), NOW);
+    leader.receive(offering(2, 1.0, Some(Rank::new(2, 0))), NOW);
     leader.bid(bid(9, 1.1), NOW);
     let elected = actions(&mut leader)
         .into_iter()
@@ -242,4 +258,21 @@ fn a_node_that_does_not_know_who_led_is_no_authority() {
             _ => None,
         });
     assert_eq!(elected, Some(Rank::new(2, 0)));
+}
+
+/// Others may be through with a round for which an offer comes late, or whose leader dies.
+#[test]
+fn a_round_is_of_what_was_offered_when_it_was_complete() {
+    let mut leader = joiner();
+    begin(&mut leader);
+    leader.vanished(2, 1, NOW);
+    leader.receive(offering(0, 0.5, None), NOW);
+    leader.bid(bid(9, 1.0), NOW);
+    leader.appeared(2, 1, NOW);
+    leader.receive(offering(2, 0.1, None), NOW);
+    leader.vanished(0, 1, NOW);
+    assert_eq!(followed(&mut leader), None, "it waits for node 0's");
+    fetch(&mut leader, &of(0, 9));
+    let expected = of(0, 9).parameters().to_vec();
+    assert_eq!(followed(&mut leader), Some(expected));
 }
