@@ -59,9 +59,9 @@ impl GlobalLeader {
         }
     }
 
-    /// Fetches what was delivered last to the others: in `sync` in the latest round, in `async` the
-    /// one of the lowest loss. If nothing has been delivered yet, begins with what was fetched
-    /// `before`, or else with the initial weights.
+    /// Fetches what was delivered last to the others: in `sync` the newest, in `async` that of the lowest
+    /// loss. If nothing has been delivered yet, begins with what was fetched `before`, or else with the
+    /// initial weights.
     pub(super) fn catch_up(&mut self, before: Option<Parameters>, now: Duration) {
         let round = self.peers.latest_round().unwrap_or(0);
         if round > 0 && self.method.shares_gradients() {
