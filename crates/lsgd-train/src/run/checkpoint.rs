@@ -7,7 +7,9 @@ use std::sync::Arc;
 use lsgd_core::{Layout, Snapshot, Source};
 use serde::{Deserialize, Serialize};
 
-use super::folder::{RunFolder, read_bounded, read_json, remove_folder, write_json, write_whole};
+use super::folder::{
+    RunFolder, make_folder, read_bounded, read_json, remove_folder, write_json, write_whole,
+};
 use super::records::Evaluation;
 use super::values::{decode, encode};
 use crate::cli::Which;
@@ -79,15 +81,11 @@ impl Checkpoints {
         let step = checkpoint.state.step;
         let path = self.path(step);
         let beside = self.folder.join(format!("step-{step}.part"));
-        remove_folder(&beside)?;
-        let written = write_all(&beside, checkpoint)
-            .and_then(|()| remove_folder(&path))
-            .and_then(|()| fs::rename(&beside, &path).map_err(TrainError::write(&path)));
-        if written.is_err() {
-            // What could not be written is the error to tell.
-            let _ = remove_folder(&beside);
-        }
-        written?;
+        let put = || {
+            remove_folder(&path)?;
+            fs::rename(&beside, &path).map_err(TrainError::write(&path))
+        };
+        make_folder(&beside, || write_all(&beside, checkpoint), put)?;
         self.keep(step, best)
     }
 
@@ -115,7 +113,6 @@ impl Checkpoints {
 
 /// Writes all files of a checkpoint into `folder`.
 fn write_all(folder: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-    fs::create_dir_all(folder).map_err(TrainError::write(folder))?;
     for (worker, snapshot) in checkpoint.workers.iter().enumerate() {
         write_values(folder, &Which::Worker(worker), snapshot)?;
     }

@@ -46,13 +46,13 @@ impl RunFolder {
         let path = place(run, node);
         restore(&path)?;
         let part = beside(&path, &format!("{}.part", process::id()));
-        let made = write_start(&part, &path, config, record)
-            .and_then(|()| put_in_place(&part, &path, run.overwrite));
-        if made.is_err() {
-            // What could not be written is the error to tell.
-            let _ = remove_folder(&part);
-        }
-        made.map(|()| Self { path })
+        let fill = || {
+            write_whole(&part.join("config.toml"), config.as_bytes())?;
+            write_json(&part.join("run.json"), record)
+        };
+        let put = || put_in_place(&part, &path, run.overwrite);
+        make_folder(&part, fill, put).map_err(|error| told_as(&part, &path, error))?;
+        Ok(Self { path })
     }
 
     /// Whether [`create`](Self::create) or [`unfinished`](Self::unfinished) can have a folder here,
@@ -62,12 +62,13 @@ impl RunFolder {
     ///
     /// [`TrainError::RunExists`], [`TrainError::NotARun`] or [`TrainError::Write`].
     pub fn check(config: &RunConfig, node: Option<u32>) -> Result<(), TrainError> {
-        restore(&place(config, node))?;
+        let path = place(config, node);
+        restore(&path)?;
         // Of several nodes one that was killed or stopped comes back to its folder.
         let comes_back = node.is_some() && Self::unfinished(config, node).is_some();
         match comes_back {
             true => Ok(()),
-            false => check_place(&place(config, node), config.overwrite),
+            false => check_place(&path, config.overwrite),
         }
     }
 
@@ -180,27 +181,19 @@ fn restore(path: &Path) -> Result<(), TrainError> {
     }
 }
 
-/// Makes `part`, which is to be `path`, with what is known when a run begins. What cannot be written is
-/// told by the name it was to have.
-fn write_start(
-    part: &Path,
-    path: &Path,
-    config: &str,
-    record: &RunRecord,
-) -> Result<(), TrainError> {
-    let files = [part.join("config.toml"), part.join("run.json")];
-    let written = remove_folder(part)
-        .and_then(|()| fs::create_dir_all(part).map_err(TrainError::write(part)))
-        .and_then(|()| write_whole(&files[0], config.as_bytes()))
-        .and_then(|()| write_json(&files[1], record));
-    written.map_err(|error| match error {
+/// An error on `part`, or on a file in it, told by the name that it was to have.
+fn told_as(part: &Path, path: &Path, error: TrainError) -> TrainError {
+    match error {
         TrainError::Write { path: at, source } => {
-            let name = at.file_name().filter(|_| files.contains(&at));
-            let path = name.map_or(path.to_owned(), |name| path.join(name));
+            let path = match at.strip_prefix(part) {
+                // Without the slash that joining nothing puts behind it.
+                Ok(rest) => path.join(rest).components().collect(),
+                Err(_) => at,
+            };
             TrainError::Write { path, source }
         }
         other => other,
-    })
+    }
 }
 
 /// Renames `part` to `path`; a run that is there is replaced if it may be.
@@ -306,6 +299,27 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, TrainErro
         return Err(TrainError::damaged(path, why));
     }
     fs::read(path).map_err(TrainError::read(path))
+}
+
+/// Makes a folder whole or not at all: `part` is filled, and then put in its place.
+///
+/// # Errors
+///
+/// [`TrainError::Write`], or what `put` says; nothing is then left of `part`.
+pub(super) fn make_folder(
+    part: &Path,
+    fill: impl FnOnce() -> Result<(), TrainError>,
+    put: impl FnOnce() -> Result<(), TrainError>,
+) -> Result<(), TrainError> {
+    let made = remove_folder(part)
+        .and_then(|()| fs::create_dir_all(part).map_err(TrainError::write(part)))
+        .and_then(|()| fill())
+        .and_then(|()| put());
+    if made.is_err() {
+        // What could not be written is the error to tell.
+        let _ = remove_folder(part);
+    }
+    made
 }
 
 /// Removes a folder that may not be there.
