@@ -20,8 +20,8 @@ use crate::run::RunFolder;
 use crate::train;
 pub use plan::{Case, Changes, Entry, How, Plan, Variant};
 
-/// Makes all runs of the bench file at `path`, changed as `changes` says, that are not there yet, and the report. `say` is told
-/// each run before it is made. Returns where the report is.
+/// Makes all runs of the bench file at `path`, changed as `changes` says, that are not there yet, and
+/// the report. `say` is told each run before it is made. Returns where the report is.
 ///
 /// # Errors
 ///

@@ -24,6 +24,9 @@ const OWN_KEYS: [(&str, &str); 6] = [
     ("run.overwrite", "name"),
 ];
 
+/// What cannot be set for all runs besides: a method may have a period of its own.
+const KEYS_OF_CASES: [(&str, &str); 1] = [("method.local_period", "periods")];
+
 /// What the command line changes of a bench file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -151,11 +154,7 @@ impl Plan {
             check_name("name", &name).map_err(argument("--name"))?;
             self.name = name;
         }
-        // A method may have a period of its own; all cannot have one, where there are several.
-        let of_period = ("method.local_period", "periods");
-        check_keys(&set)
-            .and_then(|()| check_key(&set, of_period))
-            .map_err(argument("--set"))?;
+        check_keys(&set, OWN_KEYS.iter().chain(&KEYS_OF_CASES)).map_err(argument("--set"))?;
         self.overrides = set;
         Ok(())
     }
@@ -167,7 +166,7 @@ impl Plan {
         check_once("workers", &self.workers)?;
         check_once("periods", &self.periods)?;
         let of_methods = self.method.iter().flat_map(|variant| &variant.set);
-        check_keys(self.set.iter().chain(of_methods))?;
+        check_keys(self.set.iter().chain(of_methods), &OWN_KEYS)?;
         for Variant { label, nodes, .. } in &self.method {
             check_name("label", label)?;
             for workers in &self.workers {
@@ -277,24 +276,21 @@ fn check_name(key: &str, name: &str) -> Result<(), String> {
     }
 }
 
-/// Whether overrides leave alone what the bench sets itself.
-fn check_keys<'a>(sets: impl IntoIterator<Item = &'a String> + Clone) -> Result<(), String> {
-    let mut keys = OWN_KEYS.into_iter();
-    keys.try_for_each(|own| check_key(sets.clone(), own))
-}
-
-/// Whether overrides leave a key alone, which `instead` says.
-fn check_key<'a>(
+/// Whether overrides leave alone the keys that something else says.
+fn check_keys<'a>(
     sets: impl IntoIterator<Item = &'a String>,
-    (key, instead): (&str, &str),
+    keys: impl IntoIterator<Item = &'a (&'static str, &'static str)> + Clone,
 ) -> Result<(), String> {
-    let mut keys = sets.into_iter().filter_map(|set| set.split_once('='));
-    match keys.any(|(set, _)| set.trim() == key) {
-        true => Err(format!(
-            "{key} cannot be set in a bench; change {instead} in its file"
-        )),
-        false => Ok(()),
+    for set in sets {
+        let (set, _) = set.split_once('=').unwrap_or((set, ""));
+        let said = keys.clone().into_iter().find(|(key, _)| *key == set.trim());
+        if let Some((key, instead)) = said {
+            return Err(format!(
+                "{key} cannot be set in a bench; change {instead} in its file"
+            ));
+        }
     }
+    Ok(())
 }
 
 /// Whether nothing stands twice.
