@@ -43,8 +43,11 @@ impl GlobalLeader {
         // Those that took part hear of it with the next offer. One that is about to begin would not know
         // until then that this round is over, and begin in it too late. One that is late by this round
         // can still follow the leader, but a mean would be another than the others' with its own part.
-        let made_up = u64::from(self.method.averages().is_none());
-        if self.rounds == round && self.peers.is_anyone_behind(round, made_up) {
+        let in_time = match self.method.averages() {
+            Some(_) => round,
+            None => round - 1,
+        };
+        if self.rounds == round && self.peers.is_anyone_before(in_time) {
             self.tell(now, false);
         }
     }

@@ -269,12 +269,11 @@ impl Peers {
         missing.map(|(_, peer)| peer.progress_at.max(since)).min()
     }
 
-    /// Whether one that is connected has yet to begin, or begin again: it took part neither in `round` of
-    /// `sync` nor, of as many before as may be made up for, in any.
-    pub fn is_anyone_behind(&self, round: u64, made_up: u64) -> bool {
+    /// Whether one that is connected has yet to begin, or has not come as far as `round` of `sync`.
+    pub fn is_anyone_before(&self, round: u64) -> bool {
         self.up().any(|(_, status)| match status.phase {
             Phase::Joining => true,
-            Phase::Training => reached(status) + made_up < round,
+            Phase::Training => reached(status) < round,
             Phase::Done | Phase::Closed => false,
         })
     }
