@@ -43,6 +43,11 @@ fn actions(leader: &mut GlobalLeader) -> Vec<Action> {
     std::iter::from_fn(|| leader.next_action()).collect()
 }
 
+/// What the first of its actions to have it says.
+fn first<T>(leader: &mut GlobalLeader, says: impl FnMut(Action) -> Option<T>) -> Option<T> {
+    actions(leader).into_iter().find_map(says)
+}
+
 /// What worker 0 of a node had come to in a round.
 fn of(node: u32, round: u64) -> Arc<Snapshot> {
     let source = Source::Worker {
@@ -53,15 +58,18 @@ fn of(node: u32, round: u64) -> Arc<Snapshot> {
     Arc::new(Snapshot::new(layout(), source, values, vec![]).expect("as long as its layout"))
 }
 
-/// A node that is at a round, and was delivered `basis`.
-fn at(node: u32, round: u64, basis: (u64, &Snapshot, f64)) -> Status {
-    let (of_round, snapshot, loss) = basis;
-    let vector = Offered {
+fn offered(snapshot: &Snapshot, loss: f64) -> Offered {
+    Offered {
         kind: Vector::Snapshot,
         source: snapshot.source(),
         loss,
         digest: snapshot.digest(),
-    };
+    }
+}
+
+/// A node that is at a round, and was delivered `basis`.
+fn at(node: u32, round: u64, basis: (u64, &Snapshot, f64)) -> Status {
+    let (of_round, snapshot, loss) = basis;
     Status {
         node,
         life: 1,
@@ -74,7 +82,7 @@ fn at(node: u32, round: u64, basis: (u64, &Snapshot, f64)) -> Status {
         offers: [None, None],
         delivered: Some(Basis {
             round: of_round,
-            vector,
+            vector: offered(snapshot, loss),
         }),
         result: None,
     }
@@ -82,18 +90,11 @@ fn at(node: u32, round: u64, basis: (u64, &Snapshot, f64)) -> Status {
 
 /// A node that offers for round 9.
 fn offering(node: u32, loss: f64, followed: Option<Rank>) -> Status {
-    let snapshot = of(node, 9);
-    let vector = Offered {
-        kind: Vector::Snapshot,
-        source: snapshot.source(),
-        loss,
-        digest: snapshot.digest(),
-    };
     let mut status = at(node, 8, (8, &of(2, 8), 1.0));
     status.sequence = 9;
     status.offers[0] = Some(Offer {
         round: 9,
-        leader: Some(vector),
+        leader: Some(offered(&of(node, 9), loss)),
         sum: None,
         followed,
     });
@@ -110,7 +111,7 @@ fn begin(leader: &mut GlobalLeader) {
 
 /// Whom it follows next.
 fn followed(leader: &mut GlobalLeader) -> Option<Vec<f32>> {
-    actions(leader).into_iter().find_map(|action| match action {
+    first(leader, |action| match action {
         Action::Deliver(delivered) => delivered.leader.map(|leader| leader.parameters().to_vec()),
         _ => None,
     })
@@ -141,7 +142,7 @@ fn asked(leader: &mut GlobalLeader) -> Vec<(Offered, u32)> {
 /// Where it begins, with what, and how many bytes came for it.
 fn begun(leader: &mut GlobalLeader) -> Option<(u64, Option<Vec<f32>>, u64)> {
     let mut came = None;
-    actions(leader).into_iter().find_map(|action| match action {
+    first(leader, |action| match action {
         Action::Record(Event::Joined { bytes, .. }) => {
             came = Some(bytes);
             None
@@ -190,13 +191,19 @@ fn the_newest_is_fetched() {
     }
 }
 
-/// The others have gone on during the first fetch, and during the second.
-#[test]
-fn it_begins_where_the_others_are_after_two_fetches() {
+/// It has fetched what was delivered in round 8, when the others had gone on to round 11.
+fn left_at_its_first_fetch() -> GlobalLeader {
     let mut leader = joiner();
     leader.receive(at(2, 8, (8, &of(2, 8), 1.0)), NOW);
     leader.receive(at(2, 11, (11, &of(2, 11), 1.0)), NOW);
     fetch(&mut leader, &of(2, 8));
+    leader
+}
+
+/// The others have gone on during the first fetch, and during the second.
+#[test]
+fn it_begins_where_the_others_are_after_two_fetches() {
+    let mut leader = left_at_its_first_fetch();
     let again: Vec<_> = asked(&mut leader).iter().map(|(v, _)| v.digest).collect();
     assert_eq!(again, [of(2, 8).digest(), of(2, 11).digest()]);
     leader.receive(at(2, 13, (13, &of(2, 13), 1.0)), NOW);
@@ -208,10 +215,7 @@ fn it_begins_where_the_others_are_after_two_fetches() {
 /// What was fetched first is not lost if the second fetch fails.
 #[test]
 fn it_begins_with_what_it_has() {
-    let mut leader = joiner();
-    leader.receive(at(2, 8, (8, &of(2, 8), 1.0)), NOW);
-    leader.receive(at(2, 11, (11, &of(2, 11), 1.0)), NOW);
-    fetch(&mut leader, &of(2, 8));
+    let mut leader = left_at_its_first_fetch();
     fail(&mut leader, &of(2, 11));
     let values = of(2, 8).parameters().to_vec();
     assert_eq!(begun(&mut leader), Some((11 * 8, Some(values), 12)));
@@ -233,12 +237,10 @@ fn what_it_began_with_makes_nobody_incumbent_later() {
         let (step, ..) = begun(&mut leader).expect("it begins");
         assert_eq!(step, if moved_on { 72 } else { 64 });
         leader.bid(bid(step / PERIODS.global + 1, 0.5), NOW);
-        let told = actions(&mut leader)
-            .into_iter()
-            .find_map(|action| match action {
-                Action::Tell { status, .. } => status.offers[0],
-                _ => None,
-            });
+        let told = first(&mut leader, |action| match action {
+            Action::Tell { status, .. } => status.offers[0],
+            _ => None,
+        });
         assert_eq!(told.expect("an offer").followed, expected);
     }
 }
@@ -251,12 +253,10 @@ fn a_node_that_does_not_know_who_led_is_no_authority() {
     leader.receive(offering(0, 0.9, None), NOW);
     leader.receive(offering(2, 1.0, Some(Rank::new(2, 0))), NOW);
     leader.bid(bid(9, 1.1), NOW);
-    let elected = actions(&mut leader)
-        .into_iter()
-        .find_map(|action| match action {
-            Action::Record(Event::Election { election, .. }) => election.leader,
-            _ => None,
-        });
+    let elected = first(&mut leader, |action| match action {
+        Action::Record(Event::Election { election, .. }) => election.leader,
+        _ => None,
+    });
     assert_eq!(elected, Some(Rank::new(2, 0)));
 }
 
