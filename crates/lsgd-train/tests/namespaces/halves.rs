@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::cluster::{Cluster, ENDLESS};
-use super::hear_of;
 use super::network::{Link, Network};
 use super::program::Runs;
+use super::{global_exchanges, hear_of};
 
 const HALVES: [[usize; 2]; 2] = [[1, 2], [3, 4]];
 
@@ -113,14 +113,8 @@ impl Told {
 }
 
 fn leaders(events: &[Value]) -> BTreeMap<u64, usize> {
-    let global = events
-        .iter()
-        .filter(|event| event["event"] == "exchange" && event["scope"] == "global");
-    let leader = |event: &Value| event["source"]["worker"]["rank"]["node"].as_u64();
-    global
-        .map(|event| {
-            let node = leader(event).unwrap() as usize;
-            (event["exchange"].as_u64().unwrap(), node + 1)
-        })
+    let leader = |source: &Value| source["worker"]["rank"]["node"].as_u64().unwrap();
+    global_exchanges(events)
+        .map(|(exchange, source)| (exchange, leader(source) as usize + 1))
         .collect()
 }

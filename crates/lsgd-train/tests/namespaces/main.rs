@@ -5,6 +5,7 @@
 //! test says so and is skipped.
 
 use cluster::Node;
+use serde_json::Value;
 
 #[path = "../nodes/cluster.rs"]
 mod cluster;
@@ -22,6 +23,14 @@ mod ports;
 #[path = "../program/program.rs"]
 mod program;
 mod slow_return;
+
+/// The global exchanges among a node's events: their number and whose parameters each delivered.
+fn global_exchanges(events: &[Value]) -> impl Iterator<Item = (u64, &Value)> {
+    let global = |event: &&Value| event["event"] == "exchange" && event["scope"] == "global";
+    let exchange = |event: &Value| event["exchange"].as_u64().unwrap();
+    let global = events.iter().filter(global);
+    global.map(move |event| (exchange(event), &event["source"]))
+}
 
 /// Waits until a node has said this of all of `others`, in any order.
 #[track_caller]

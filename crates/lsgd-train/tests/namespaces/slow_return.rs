@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::cluster::Cluster;
+use super::global_exchanges;
 use super::network::Network;
 use super::program::Runs;
 
@@ -45,10 +46,8 @@ fn a_node_behind_a_slow_link_takes_part_again() {
     let last = its.iter().rfind(joined).unwrap();
     assert!(last["bytes"].as_u64() > Some(0), "{last}");
     let began = last["step"].as_u64().unwrap() / 48;
-    let (its, theirs) = (
-        followed(&its, began),
-        followed(&cluster.run(1).lines("events.jsonl"), began),
-    );
+    let theirs = cluster.run(1).lines("events.jsonl");
+    let (its, theirs) = (followed(&its, began), followed(&theirs, began));
     assert!(its.len() >= 4, "{its:?}");
     // The others may have been stopped a round before or after.
     let both = its.len().min(theirs.len());
@@ -61,9 +60,7 @@ fn a_node_behind_a_slow_link_takes_part_again() {
 }
 
 /// Whom a node followed after a round.
-fn followed(events: &[Value], round: u64) -> Vec<(u64, Value)> {
-    let global = |event: &&Value| event["event"] == "exchange" && event["scope"] == "global";
-    let followed = events.iter().filter(global);
-    let followed = followed.map(|e| (e["exchange"].as_u64().unwrap(), e["source"].clone()));
-    followed.filter(|(number, _)| *number > round).collect()
+fn followed(events: &[Value], round: u64) -> Vec<(u64, &Value)> {
+    let after = global_exchanges(events).filter(|(number, _)| *number > round);
+    after.collect()
 }
