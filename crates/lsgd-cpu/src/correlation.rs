@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use pulp::Arch;
 
-use crate::convolution::Convolution;
 use crate::layout::Layout;
+use crate::shapes::Convolution;
 use crate::taps::{Correlate, TILE, Vector};
 
 /// Values of planes that are correlated at a time: they stay in a core's first cache.

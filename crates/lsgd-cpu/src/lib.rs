@@ -31,6 +31,7 @@ mod max_pool;
 mod ops;
 mod phases;
 mod scratch;
+mod shapes;
 mod sums;
 mod taps;
 mod weights;
@@ -40,8 +41,8 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, activation, module};
 
 pub use batch_norm::{Affine, Gradients, Images, Statistics};
-pub use convolution::Convolution;
 pub use max_pool::MaxPool;
+pub use shapes::Convolution;
 
 /// Two-dimensional convolution (cross-correlation) with zero padding.
 ///

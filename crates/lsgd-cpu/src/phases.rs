@@ -1,8 +1,8 @@
 //! The gradient of a convolution's input, as convolutions of the gradient of its output.
 
-use crate::convolution::Convolution;
 use crate::layout::{Grid, Layout};
 use crate::scratch::lanes;
+use crate::shapes::Convolution;
 use crate::weights::Weights;
 use crate::window::Window;
 
