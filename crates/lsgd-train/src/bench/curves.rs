@@ -6,6 +6,7 @@ use std::path::Path;
 use lsgd_core::{Rank, Scope, Source};
 use serde::Deserialize;
 
+use super::estimate::mean;
 use super::leading::Leading;
 use crate::error::TrainError;
 use crate::run::{Metric, RunFolder};
@@ -86,7 +87,7 @@ impl Curve {
                     evaluation
                         .replica_mean
                         .map_or(f64::NAN, |score| score.error),
-                    workers.map_or(f64::NAN, |errors| super::report::mean(&errors)),
+                    workers.map_or(f64::NAN, |errors| mean(&errors)),
                 ],
             })
         };

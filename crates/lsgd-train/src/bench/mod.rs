@@ -4,6 +4,8 @@
 //! made from the folders alone.
 
 mod curves;
+mod estimate;
+mod group;
 mod leading;
 mod picture;
 mod plan;

@@ -6,8 +6,8 @@ use std::error::Error;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 
+use super::group::{ERRORS, Group, points};
 use super::plan::{How, Plan};
-use super::report::{ERRORS, Group, points};
 use crate::error::TrainError;
 
 const PANEL: (u32, u32) = (420, 300);

@@ -4,10 +4,10 @@ use std::error::Error;
 
 use plotters::prelude::*;
 
+use super::group::Group;
 use super::leading::Reign;
 use super::picture::{color, drawn};
 use super::plan::Plan;
-use super::report::Group;
 use crate::error::TrainError;
 
 const WIDTH: u32 = 900;

@@ -6,31 +6,13 @@ use std::path::PathBuf;
 use lsgd_core::Rank;
 
 use super::curves::{Curve, Point};
+use super::estimate::{Estimate, mean};
+use super::group::{ERRORS, Group, points};
 use super::leading::Leading;
 use super::plan::{Case, Entry, Plan};
 use super::{folder, picture, reigns};
 use crate::error::TrainError;
 use crate::run::write_whole;
-
-/// What the three errors of a [`Point`] are of.
-pub const ERRORS: [&str; 3] = ["leader", "replica_mean", "worker_mean"];
-
-/// A case: its runs, one a seed.
-pub struct Group {
-    /// Which.
-    pub case: Case,
-    /// Its runs.
-    pub curves: Vec<Curve>,
-}
-
-/// A mean and half of its 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Estimate {
-    /// The mean.
-    pub mean: f64,
-    /// By Student's t; NaN for fewer than two values.
-    pub half: f64,
-}
 
 /// Writes the report of all runs, and returns its folder.
 ///
@@ -212,53 +194,6 @@ fn led(entries: &[Entry], groups: &[Group]) -> String {
     text
 }
 
-/// The evaluations of a case: what had been spent, mean over seeds, and each error's estimate.
-pub fn points(group: &Group) -> Vec<(Point, [Estimate; 3])> {
-    let shortest = group.curves.iter().map(|curve| curve.points.len()).min();
-    (0..shortest.unwrap_or(0))
-        .map(|index| {
-            let all: Vec<Point> = group.curves.iter().map(|c| c.points[index]).collect();
-            let of = |value: &dyn Fn(&Point) -> f64| all.iter().map(value).collect::<Vec<_>>();
-            let errors = [0, 1, 2].map(|which| estimate(&of(&|p| p.errors[which])));
-            let point = Point {
-                step: mean(&of(&|p| p.step)),
-                samples: mean(&of(&|p| p.samples)),
-                bytes: mean(&of(&|p| p.bytes)),
-                seconds: mean(&of(&|p| p.seconds)),
-                errors: errors.map(|e| e.mean),
-            };
-            (point, errors)
-        })
-        .collect()
-}
-
-/// The mean of some values.
-pub fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Quantiles 0.975 of Student's t for 1, 2, ... degrees of freedom.
-const STUDENT: [f64; 10] = [
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-];
-
-/// The mean of some values and half of its 95 % interval.
-fn estimate(values: &[f64]) -> Estimate {
-    let mean = mean(values);
-    let free = values.len().saturating_sub(1);
-    let half = match free {
-        0 => f64::NAN,
-        _ => {
-            // Beyond the table within 0.4 %.
-            let quantile = STUDENT.get(free - 1).copied();
-            let quantile = quantile.unwrap_or(1.96 + 2.5 / free as f64);
-            let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-            quantile * (squares / free as f64 / values.len() as f64).sqrt()
-        }
-    };
-    Estimate { mean, half }
-}
-
 fn case(case: &Case) -> String {
     let Case {
         label,
@@ -280,24 +215,4 @@ fn cells(values: &[f64]) -> String {
         false => format!("{}", (value * 1e4).round() / 1e4),
     };
     values.iter().map(cell).collect::<Vec<_>>().join(",")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Against scipy.stats.t.interval(0.95, n - 1, mean, sem).
-    #[test]
-    fn intervals_are_students() {
-        let close = |values: &[f64], mean: f64, half: f64| {
-            let found = estimate(values);
-            assert!((found.mean - mean).abs() < 1e-3, "{found:?}");
-            assert!((found.half - half).abs() < 2e-3 * half, "{found:?}");
-        };
-        close(&[36.1, 37.2, 36.4], 36.5667, 1.4126);
-        close(&[1.0, 2.0], 1.5, 6.3531);
-        let twenty: Vec<f64> = (0..20).map(f64::from).collect();
-        close(&twenty, 9.5, 2.7688);
-        assert!(estimate(&[3.0]).half.is_nan());
-    }
 }
