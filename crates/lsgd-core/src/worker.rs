@@ -99,6 +99,11 @@ impl<M: Module, O: Objective<M>> Worker<M, O> {
         next
     }
 
+    /// Whether it has its module: the optimizer takes that with it if it panics.
+    pub fn is_whole(&self) -> bool {
+        self.module.is_some()
+    }
+
     /// The module as it is.
     pub fn module(&self) -> &M {
         present(&self.module)

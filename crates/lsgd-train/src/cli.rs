@@ -14,7 +14,7 @@ pub const EXIT_SUCCESS: u8 = 0;
 pub const EXIT_FAILED: u8 = 1;
 /// Exit code: the command line or the config is wrong; nothing was started.
 pub const EXIT_USAGE: u8 = 2;
-/// Exit code: stopped by Ctrl-C; what was trained is kept.
+/// Exit code: stopped by a signal, such as Ctrl-C; what was trained is kept.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
 const EXAMPLES: &str = "\
@@ -31,11 +31,16 @@ Examples:
 
 A run is a folder, runs/NAME: config.toml, metrics.jsonl, events.jsonl, checkpoints, summary.json.
 
+Signals:
+  Ctrl-C, SIGTERM, SIGHUP   end after this step: saved first, then evaluated
+    the same again          end without an evaluation, once it is saved; once more: end at once
+  SIGUSR1, SIGUSR2          write a checkpoint after this step, and go on
+
 Exit codes:
   0    success
-  1    the run or the command failed
+  1    the run or the command failed; what a run had trained is saved if it can be
   2    wrong usage or config; nothing was started
-  130  stopped by Ctrl-C; what was trained is kept";
+  130  stopped by a signal; what was trained is kept";
 
 const NO_CONFIG: &str = "\
 no config was given

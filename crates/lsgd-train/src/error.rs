@@ -224,8 +224,20 @@ pub enum TrainError {
         /// Why.
         why: String,
     },
-    /// Somebody asked for the end before training began.
-    #[error("stopped before training began")]
+    /// Nothing in the run is finite any more.
+    #[error(
+        "{}: every worker has diverged, the last at step {since}; train with a lower \
+         schedule.learning_rate",
+        path.display()
+    )]
+    Diverged {
+        /// The run's folder.
+        path: PathBuf,
+        /// The first step of a worker since when no loss is finite.
+        since: u64,
+    },
+    /// Somebody asked for the end, and it came before the run was at a pause.
+    #[error("stopped before the end")]
     Interrupted,
 }
 

@@ -9,11 +9,12 @@ use std::thread::{Builder, JoinHandle};
 use crate::cli::{EXIT_FAILED, EXIT_SUCCESS, Launch};
 use crate::config::Config;
 use crate::error::TrainError;
+use crate::train::Asked;
 
 /// Something that happened while nodes run.
 enum Event {
-    /// Somebody asks for the end.
-    Stop,
+    /// Somebody asks for something.
+    Asked(Asked),
     /// A node has closed one of its two outputs.
     Silent(usize),
 }
@@ -21,12 +22,12 @@ enum Event {
 /// Starts all nodes, shows what they say behind their numbers, and waits for them. Returns the
 /// exit code of the first, by number, that did not end well; the others train on without it.
 ///
-/// Whatever comes from `signals` is passed on: each node is asked to stop, as by Ctrl-C.
+/// Whatever comes from `signals` is passed on to each node.
 ///
 /// # Errors
 ///
 /// [`TrainError`] if the config is wrong, or a node cannot be started; those started are ended then.
-pub fn launch(arguments: &Launch, signals: Receiver<()>) -> Result<u8, TrainError> {
+pub fn launch(arguments: &Launch, signals: Receiver<Asked>) -> Result<u8, TrainError> {
     let endpoints = free_endpoints(arguments.nodes)?;
     // Says once what every node would say.
     Config::load(&arguments.train.config, &overrides(arguments, &endpoints))?;
@@ -45,15 +46,15 @@ pub fn launch(arguments: &Launch, signals: Receiver<()>) -> Result<u8, TrainErro
     }
     // Without this thread a signal reaches the nodes only if it is sent to each.
     let _ = Builder::new().name(String::from("stop")).spawn(move || {
-        for () in signals {
-            if sender.send(Event::Stop).is_err() {
+        for asked in signals {
+            if sender.send(Event::Asked(asked)).is_err() {
                 return;
             }
         }
     });
     while nodes.iter().any(|node| node.code.is_none()) {
         match events.recv() {
-            Ok(Event::Stop) => nodes.iter().for_each(Node::ask_to_stop),
+            Ok(Event::Asked(asked)) => nodes.iter().for_each(|node| node.ask(asked)),
             Ok(Event::Silent(index)) => nodes[index].closed_an_output(),
             Err(_) => break,
         }
@@ -158,15 +159,22 @@ impl Node {
         Ok(node)
     }
 
-    /// Asks it to stop, with what it trained kept.
-    fn ask_to_stop(&self) {
-        #[cfg(unix)]
+    /// Asks it to stop, with what it trained kept, or to save it and go on.
+    #[cfg(unix)]
+    fn ask(&self, asked: Asked) {
+        use rustix::process::{Pid, Signal, kill_process};
         if self.code.is_none() {
-            let process = rustix::process::Pid::from_child(&self.process);
+            let signal = match asked {
+                Asked::End => Signal::TERM,
+                Asked::Checkpoint => Signal::USR1,
+            };
             // It may have ended a moment ago.
-            let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+            let _ = kill_process(Pid::from_child(&self.process), signal);
         }
     }
+
+    #[cfg(not(unix))]
+    fn ask(&self, _: Asked) {}
 
     /// Once both outputs are closed, waits for its end, and says so if it did not end well.
     fn closed_an_output(&mut self) {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use lsgd_train::cli::{
 use lsgd_train::config::{Config, TEMPLATE};
 use lsgd_train::error::TrainError;
 use lsgd_train::progress::Progress;
-use lsgd_train::train::{End, Outcome};
+use lsgd_train::train::{Asked, End, Outcome, Requests};
 use lsgd_train::{bench, device, download, export, inspect, launch, train};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -73,9 +72,9 @@ fn run(invocation: Invocation) -> Result<u8, TrainError> {
         Invocation::Train(arguments) => train(&arguments),
         Invocation::Command(Command::Launch(arguments)) => {
             let (sender, signals) = channel();
-            on_signals(move || {
+            on_signals(move |asked| {
                 // Once all nodes have ended there is nobody to tell.
-                let _ = sender.send(());
+                let _ = sender.send(asked);
             });
             launch::launch(&arguments, signals)
         }
@@ -83,7 +82,7 @@ fn run(invocation: Invocation) -> Result<u8, TrainError> {
         Invocation::Command(Command::Bench { file, name, set }) => {
             let told = |line: &str| drop(writeln!(io::stderr(), "{line}"));
             let changes = bench::Changes { name, set };
-            let report = bench::bench(&file, changes, &interruption(), told)?;
+            let report = bench::bench(&file, changes, &requests(), told)?;
             say(format_args!("{}", report.display()))?;
             Ok(EXIT_SUCCESS)
         }
@@ -103,13 +102,13 @@ fn train(arguments: &Train) -> Result<u8, TrainError> {
     if config.cluster.tls.is_some() {
         use_one_network_thread();
     }
-    let outcome = train::train(config, progress(arguments.quiet), interruption())?;
+    let outcome = train::train(config, progress(arguments.quiet), requests())?;
     tell(&outcome, arguments.quiet, "images/s")
 }
 
 fn simulate(arguments: &Train) -> Result<u8, TrainError> {
     let config = Config::load(&arguments.config, &arguments.set)?;
-    let outcome = train::simulate(config, progress(arguments.quiet), interruption())?;
+    let outcome = train::simulate(config, progress(arguments.quiet), requests())?;
     tell(&outcome, arguments.quiet, "images a virtual second")
 }
 
@@ -120,29 +119,38 @@ fn progress(quiet: bool) -> Progress {
     }
 }
 
-/// What is set when somebody asks the run to stop. The first request ends it after the step under
-/// way; another ends the program at once.
-fn interruption() -> Arc<AtomicBool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let seen = interrupted.clone();
-    let mut first = None;
-    on_signals(move || match first {
-        None => {
-            first = Some(Instant::now());
-            seen.store(true, Ordering::Relaxed);
-            let _ = writeln!(
-                io::stderr(),
-                "stopping after this step; Ctrl-C again to stop at once"
-            );
+/// What people ask of a run while it goes on, by signals. The first request to end it ends it after the
+/// step under way, saved and evaluated; the second as soon as it is saved; the third at once.
+fn requests() -> Arc<Requests> {
+    let requests = Arc::new(Requests::default());
+    let asked_of = requests.clone();
+    let mut last: Option<Instant> = None;
+    on_signals(move |asked| match asked {
+        Asked::Checkpoint => asked_of.checkpoint(),
+        Asked::End if last.is_some_and(|last| last.elapsed() < SAME_REQUEST) => {}
+        Asked::End => {
+            last = Some(Instant::now());
+            let told = match asked_of.ends() {
+                false => {
+                    asked_of.end();
+                    "stopping after this step; Ctrl-C again to stop without an evaluation"
+                }
+                true if !asked_of.ends_soon() && asked_of.end_soon() => {
+                    "stopping once this step is saved; Ctrl-C again to stop at once"
+                }
+                true => std::process::exit(i32::from(EXIT_INTERRUPTED)),
+            };
+            let _ = writeln!(io::stderr(), "{told}");
         }
-        Some(first) if first.elapsed() < SAME_REQUEST => {}
-        Some(_) => std::process::exit(i32::from(EXIT_INTERRUPTED)),
     });
-    interrupted
+    requests
 }
 
 /// Says what came of a run.
 fn tell(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, TrainError> {
+    if let Some(error) = outcome.diverged() {
+        return Err(error);
+    }
     let Outcome { folder, summary } = outcome;
     if !quiet {
         let percent = |error: Option<f64>| match error {
@@ -167,7 +175,7 @@ fn tell(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, TrainError> {
         ))?;
     }
     Ok(match summary.end {
-        End::Budget => EXIT_SUCCESS,
+        End::Budget | End::Diverged => EXIT_SUCCESS,
         End::Interrupted => EXIT_INTERRUPTED,
     })
 }
@@ -194,8 +202,9 @@ fn use_one_network_thread() {
     }
 }
 
-/// Calls `act` at every Ctrl-C, and at every SIGTERM, which schedulers send.
-fn on_signals(mut act: impl FnMut() + Send + 'static) {
+/// Calls `act` at every signal that asks for something, from this moment on.
+fn on_signals(mut act: impl FnMut(Asked) + Send + 'static) {
+    let (ready, is_ready) = channel();
     let wait = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -204,31 +213,99 @@ fn on_signals(mut act: impl FnMut() + Send + 'static) {
             return;
         };
         runtime.block_on(async {
-            while signal().await.is_ok() {
-                act();
+            let Ok(mut signals) = Signals::open() else {
+                return;
+            };
+            let _ = ready.send(());
+            while let Some(asked) = signals.next().await {
+                act(asked);
             }
         });
     };
-    // Without this thread Ctrl-C ends the program as it ends any other.
-    let _ = std::thread::Builder::new()
-        .name(String::from("signals"))
-        .spawn(wait);
-}
-
-/// Waits until somebody asks the program to stop.
-#[cfg(unix)]
-async fn signal() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
+    // Without this thread a signal ends the program as it ends any other.
+    let thread = std::thread::Builder::new().name(String::from("signals"));
+    if thread.spawn(wait).is_ok() {
+        // Fails if there will be no signals.
+        let _ = is_ready.recv();
     }
 }
 
+/// The signals of people (Ctrl-C) and schedulers: SIGINT, SIGTERM and SIGHUP end a run, SIGUSR1 and
+/// SIGUSR2 have it saved.
+#[cfg(unix)]
+struct Signals {
+    end: [tokio::signal::unix::Signal; 2],
+    /// Nothing where it is ignored, as `nohup` has it.
+    hangup: Option<tokio::signal::unix::Signal>,
+    checkpoint: [tokio::signal::unix::Signal; 2],
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn open() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let hangup = match is_ignored(SignalKind::hangup()) {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
+        Ok(Self {
+            end: [
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            ],
+            hangup,
+            checkpoint: [
+                signal(SignalKind::user_defined1())?,
+                signal(SignalKind::user_defined2())?,
+            ],
+        })
+    }
+
+    async fn next(&mut self) -> Option<Asked> {
+        let [interrupt, terminate] = &mut self.end;
+        let [first, second] = &mut self.checkpoint;
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (asked, signal) = tokio::select! {
+            signal = interrupt.recv() => (Asked::End, signal),
+            signal = terminate.recv() => (Asked::End, signal),
+            signal = hangup => (Asked::End, signal),
+            signal = first.recv() => (Asked::Checkpoint, signal),
+            signal = second.recv() => (Asked::Checkpoint, signal),
+        };
+        signal.map(|()| asked)
+    }
+}
+
+/// Whether the program was started with a signal ignored, where the system tells (Linux).
+#[cfg(unix)]
+fn is_ignored(signal: tokio::signal::unix::SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let bit = signal.as_raw_value() - 1;
+    mask.is_some_and(|mask| mask >> bit & 1 == 1)
+}
+
+/// Ctrl-C, which ends a run.
 #[cfg(not(unix))]
-async fn signal() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn open() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> Option<Asked> {
+        tokio::signal::ctrl_c().await.ok().map(|()| Asked::End)
+    }
 }
 
 fn init(path: &Path) -> Result<u8, TrainError> {

@@ -127,6 +127,16 @@ impl Progress {
         self.line(text);
     }
 
+    /// Something that a person should know who asked for quiet, too.
+    pub fn warn(&self, text: &str) {
+        match &self.show {
+            Show::Bar(_) | Show::Lines { .. } => self.line(text),
+            Show::Nothing => {
+                let _ = writeln!(std::io::stderr(), "{text}");
+            }
+        }
+    }
+
     /// All have been evaluated.
     pub fn evaluated(&mut self, evaluation: &Evaluation) {
         let leader = evaluation.leader.as_ref().and_then(|leader| leader.test);
@@ -177,9 +187,12 @@ impl Progress {
         };
         let left = Duration::from_secs((seconds / share - seconds).clamp(0.0, 1e9) as u64);
         format!(
-            "step {}  loss {:.3}  error {}  {:.0} images/s  leader {}  {} left",
+            "step {}  loss {}  error {}  {:.0} images/s  leader {}  {} left",
             steps / self.workers.len().max(1) as u64,
-            sum / count.max(1) as f32,
+            match count {
+                0 => String::from("diverged"),
+                _ => format!("{:.3}", sum / count as f32),
+            },
             self.error
                 .map_or_else(|| String::from("-"), |error| format!("{error:.2} %")),
             steps as f64 * self.batch_size as f64 / seconds,

@@ -65,6 +65,9 @@ pub trait Fleet {
     ///
     /// If it cannot be recorded.
     fn record(&mut self, node: u32, event: Event, at: Duration) -> Result<(), Self::Error>;
+
+    /// The simulation ends `at` this time, with an error: the last chance to save what the workers have.
+    fn broke_off(&mut self, _at: Duration) {}
 }
 
 /// What a worker did.
@@ -232,6 +235,17 @@ impl<F: Fleet> Simulation<F> {
     ///
     /// What a worker fails with.
     pub fn run(mut self) -> Result<(F, Duration, SimulatedTraffic), F::Error> {
+        match self.run_to_end() {
+            Ok(end) => Ok((self.fleet, end, self.network.traffic)),
+            Err(error) => {
+                self.fleet.broke_off(self.now);
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns when the last worker stopped.
+    fn run_to_end(&mut self) -> Result<Duration, F::Error> {
         self.begin()?;
         while self.goes_on() {
             let Some(((now, _), due)) = self.due.pop_first() else {
@@ -249,7 +263,7 @@ impl<F: Fleet> Simulation<F> {
                 self.handle(due)?;
             }
         }
-        Ok((self.fleet, end, self.network.traffic))
+        Ok(end)
     }
 
     /// Whether a worker is left that has not come to its end.

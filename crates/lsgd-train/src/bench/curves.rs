@@ -10,6 +10,7 @@ use super::estimate::mean;
 use super::leading::Leading;
 use crate::error::TrainError;
 use crate::run::{Metric, RunFolder};
+use crate::train::End;
 
 /// An evaluation, with what had been spent by then.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,6 +35,8 @@ pub struct Curve {
     pub points: Vec<Point>,
     /// Who led.
     pub leading: Leading,
+    /// How it ended.
+    pub end: End,
 }
 
 /// What is read of a line of `events.jsonl`.
@@ -92,9 +95,9 @@ impl Curve {
             })
         };
         let mut points: Vec<Point> = metrics.into_iter().filter_map(point).collect();
+        let summary = RunFolder::open(folder)?.summary()?;
         if points.is_empty() {
             // Nobody trained: there is what it cost.
-            let summary = RunFolder::open(folder)?.summary()?;
             points.push(Point {
                 step: summary.steps as f64,
                 samples: summary.samples as f64,
@@ -106,6 +109,7 @@ impl Curve {
         Ok(Self {
             points,
             leading: leading(&lines),
+            end: summary.end,
         })
     }
 }

@@ -14,12 +14,11 @@ mod report;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::TrainError;
 use crate::progress::Progress;
 use crate::run::RunFolder;
-use crate::train;
+use crate::train::{self, Requests};
 pub use plan::{Case, Changes, Entry, How, Plan, Variant};
 
 /// Makes all runs of the bench file at `path`, changed as `changes` says, that are not there yet, and
@@ -32,7 +31,7 @@ pub use plan::{Case, Changes, Entry, How, Plan, Variant};
 pub fn bench(
     path: &Path,
     changes: Changes,
-    interrupted: &Arc<AtomicBool>,
+    requests: &Arc<Requests>,
     mut say: impl FnMut(&str),
 ) -> Result<PathBuf, TrainError> {
     let plan = Plan::load(path, changes)?;
@@ -46,12 +45,15 @@ pub fn bench(
         say(&format!("{number} of {count}: {name}"));
         let config = entry.config.clone();
         let progress = Progress::quiet();
-        match plan.how {
-            How::Simulate => train::simulate(config, progress, interrupted.clone())?,
-            How::Train => train::train(config, progress, interrupted.clone())?,
+        let outcome = match plan.how {
+            How::Simulate => train::simulate(config, progress, requests.clone())?,
+            How::Train => train::train(config, progress, requests.clone())?,
         };
-        if interrupted.load(Ordering::Relaxed) {
+        if requests.ends() {
             return Err(TrainError::Interrupted);
+        }
+        if let Some(diverged) = outcome.diverged() {
+            say(&diverged.to_string());
         }
     }
     report::write(&plan, &entries)

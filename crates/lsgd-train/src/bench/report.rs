@@ -57,7 +57,7 @@ pub fn write(plan: &Plan, entries: &[Entry]) -> Result<PathBuf, TrainError> {
 /// The last evaluation of every run.
 fn runs(entries: &[Entry], groups: &[Group]) -> String {
     let mut text = String::from(
-        "label,workers,period,seed,step,samples,bytes,seconds,leader,replica_mean,worker_mean\n",
+        "label,workers,period,seed,step,samples,bytes,seconds,leader,replica_mean,worker_mean,end\n",
     );
     let curves = groups.iter().flat_map(|group| &group.curves);
     for (entry, curve) in entries.iter().zip(curves) {
@@ -66,7 +66,7 @@ fn runs(entries: &[Entry], groups: &[Group]) -> String {
         };
         let _ = write!(text, "{},{},", case(&entry.case), entry.seed);
         let _ = write!(text, "{}", spent(last));
-        let _ = writeln!(text, ",{}", cells(&last.errors));
+        let _ = writeln!(text, ",{},{}", cells(&last.errors), curve.end);
     }
     text
 }

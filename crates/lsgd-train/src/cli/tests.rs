@@ -125,7 +125,7 @@ fn help_is_success_and_tells_the_exit_codes() {
         "  0    success",
         "  1    the run",
         "  2    wrong usage",
-        "  130  stopped by Ctrl-C",
+        "  130  stopped by a signal",
     ] {
         assert!(text.contains(line), "{line} not in {text}");
     }

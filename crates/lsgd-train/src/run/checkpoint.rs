@@ -26,8 +26,12 @@ pub struct CheckpointState {
     pub workers: usize,
     /// The worker with the lowest training loss, if any has a full loss window.
     pub leader: Option<usize>,
-    /// Steps of each worker.
-    pub steps: Vec<u64>,
+    /// Steps of each worker; nothing for one that is not in it.
+    pub steps: Vec<Option<u64>>,
+    /// Whether the run broke off: workers then stand wherever they were, perhaps before an exchange
+    /// that was due.
+    #[serde(default)]
+    pub broken_off: bool,
     /// Number of classes.
     pub classes: usize,
     /// Channels, height and width of an image, as the model takes it.
@@ -43,10 +47,8 @@ pub struct CheckpointState {
 pub struct Checkpoint<'a> {
     /// What is known of it.
     pub state: CheckpointState,
-    /// Every worker's values.
-    pub workers: Vec<&'a Snapshot>,
-    /// The replica mean, unless a worker's values are not finite.
-    pub mean: Option<&'a Snapshot>,
+    /// The values of each worker that is in it.
+    pub workers: Vec<(usize, &'a Snapshot)>,
 }
 
 /// The checkpoints of a run: `checkpoints/step-N`.
@@ -71,13 +73,52 @@ impl Checkpoints {
         }
     }
 
-    /// Writes a checkpoint and removes the one that is no longer kept. `best` says that none so
-    /// far was better.
+    /// Writes a checkpoint and removes the one that is no longer kept.
     ///
     /// # Errors
     ///
     /// [`TrainError::Write`]; the checkpoints before are then still there, and nothing of this one.
-    pub fn write(&mut self, checkpoint: &Checkpoint, best: bool) -> Result<(), TrainError> {
+    pub fn write(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        self.put(checkpoint)?;
+        self.keep(checkpoint.state.step, false)
+    }
+
+    /// Adds to a checkpoint that is written what takes longer to find out: `state` as it is now, with
+    /// the evaluation, and the replica mean if there is one. `best` says that none so far was better.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Write`]; what was written of it before is then still there.
+    pub fn complete(
+        &mut self,
+        state: &CheckpointState,
+        mean: Option<&Snapshot>,
+        best: bool,
+    ) -> Result<(), TrainError> {
+        let path = self.path(state.step);
+        if let Some(mean) = mean {
+            write_values(&path, &Which::Mean, mean)?;
+        }
+        write_json(&path.join("state.json"), state)?;
+        self.keep(state.step, best)
+    }
+
+    /// Writes one of a run that broke off, beside those that are there. Says where; nothing if there
+    /// is one of that step already.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn add(&self, checkpoint: &Checkpoint) -> Result<Option<PathBuf>, TrainError> {
+        let path = self.path(checkpoint.state.step);
+        if path.exists() {
+            return Ok(None);
+        }
+        self.put(checkpoint)?;
+        Ok(Some(path))
+    }
+
+    fn put(&self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         let step = checkpoint.state.step;
         let path = self.path(step);
         let beside = self.folder.join(format!("step-{step}.part"));
@@ -85,8 +126,7 @@ impl Checkpoints {
             remove_folder(&path)?;
             fs::rename(&beside, &path).map_err(TrainError::write(&path))
         };
-        make_folder(&beside, || write_all(&beside, checkpoint), put)?;
-        self.keep(step, best)
+        make_folder(&beside, || write_all(&beside, checkpoint), put)
     }
 
     fn path(&self, step: u64) -> PathBuf {
@@ -113,11 +153,8 @@ impl Checkpoints {
 
 /// Writes all files of a checkpoint into `folder`.
 fn write_all(folder: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-    for (worker, snapshot) in checkpoint.workers.iter().enumerate() {
-        write_values(folder, &Which::Worker(worker), snapshot)?;
-    }
-    if let Some(mean) = checkpoint.mean {
-        write_values(folder, &Which::Mean, mean)?;
+    for (worker, snapshot) in &checkpoint.workers {
+        write_values(folder, &Which::Worker(*worker), snapshot)?;
     }
     write_json(&folder.join("state.json"), &checkpoint.state)
 }
@@ -173,7 +210,7 @@ impl CheckpointState {
         let which = match which {
             Which::Leader => Which::Worker(self.leader.ok_or_else(|| {
                 absent(format!(
-                    "nobody led at step {}: no worker's loss window was full; \
+                    "nobody led at step {}: no worker had a finite loss over a full loss window; \
                      give --which mean or --which worker-K",
                     self.step
                 ))
@@ -188,7 +225,7 @@ impl CheckpointState {
         };
         let path = values_path(checkpoint, &which);
         if !path.is_file() {
-            return Err(absent(format!("it has no {which}; a worker had diverged")));
+            return Err(absent(format!("it has no {which}; {}", self.what_lacks())));
         }
         let values = 4 * (layout.parameter_len() + layout.buffer_len()) as u64;
         let names = layout.parameters().iter().chain(layout.buffers());
@@ -197,12 +234,34 @@ impl CheckpointState {
         let source = match which {
             Which::Worker(worker) => Source::Worker {
                 rank: lsgd_core::Rank::new(0, u32::try_from(worker).unwrap_or(u32::MAX)),
-                step: self.steps.get(worker).copied().unwrap_or(self.step),
+                step: self
+                    .steps
+                    .get(worker)
+                    .copied()
+                    .flatten()
+                    .unwrap_or(self.step),
             },
             _ => Source::Mean {
                 workers: self.workers,
             },
         };
         decode(&path, &bytes, layout, source)
+    }
+    /// Why it has not all that a checkpoint can have.
+    fn what_lacks(&self) -> String {
+        let there = self.steps.iter().enumerate();
+        let there = there.filter_map(|(worker, step)| step.map(|_| Which::Worker(worker)));
+        let there: Vec<String> = there.map(|which| which.to_string()).collect();
+        match (self.broken_off, there.len() < self.workers) {
+            (_, true) => format!(
+                "the run had lost workers, and it holds {}",
+                there.join(", ")
+            ),
+            (true, false) => format!("the run broke off, and it holds {}", there.join(", ")),
+            (false, false) => String::from(
+                "a worker had diverged, or the run was ended before its mean was made; give \
+                 --which worker-K",
+            ),
+        }
     }
 }

@@ -73,13 +73,20 @@ impl RunFolder {
     }
 
     /// The folder of a run that began and has not come to its end, if that is what is there: it
-    /// was killed, or somebody asked it to stop.
+    /// was killed, or somebody asked it to stop, or it is that of a node that diverged, which may
+    /// begin again as the others are.
     pub fn unfinished(config: &RunConfig, node: Option<u32>) -> Option<Self> {
         let folder = Self {
             path: place(config, node),
         };
         let summary = folder.join("summary.json");
-        let stopped = || read_json(&summary).is_ok_and(|s: Summary| s.end == End::Interrupted);
+        let stopped = || {
+            read_json(&summary).is_ok_and(|s: Summary| match s.end {
+                End::Budget => false,
+                End::Interrupted => true,
+                End::Diverged => node.is_some(),
+            })
+        };
         let began = folder.join("run.json").is_file();
         (began && (!summary.exists() || stopped())).then_some(folder)
     }

@@ -141,6 +141,9 @@ pub struct Summary {
     pub exchange: ExchangeSummary,
     /// Seconds that a worker waited for data, mean over workers.
     pub data_wait_seconds: f64,
+    /// Since which step nothing was finite any more, if it ended so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged_since: Option<u64>,
     /// Digests of all workers' parameters at the end.
     pub digests: Vec<String>,
     /// Exchanges with other nodes, if there were any.
@@ -297,8 +300,23 @@ impl Recorder {
         // Relative to the run, which may be moved.
         let path = format!("checkpoints/step-{step}");
         let event = serde_json::json!({ "event": "checkpoint", "step": step, "path": path });
+        self.own_event(&event, seconds)
+    }
+
+    /// Adds the line that a worker has diverged, since which step.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Write`].
+    pub fn diverged(&mut self, worker: Rank, step: u64, seconds: f64) -> Result<(), TrainError> {
+        let event = serde_json::json!({ "event": "diverged", "step": step, "worker": worker });
+        self.own_event(&event, seconds)
+    }
+
+    /// Adds a line about something that the exchange between workers has no part in.
+    fn own_event(&mut self, event: &serde_json::Value, seconds: f64) -> Result<(), TrainError> {
         self.events.add(&TimedEvent {
-            event: &event,
+            event,
             seconds,
             recorded_by: None,
         })

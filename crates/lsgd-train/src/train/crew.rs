@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,9 +10,10 @@ use lsgd_core::{Group, LocalLeader, Snapshot};
 
 use super::evaluation::{BatchScore, Score};
 use super::inbox::Inbox;
-use super::messages::{FromWorker, Start, Task, ToMain};
+use super::messages::{FromWorker, Paused, Start, Task, ToMain};
+use super::requests::Requests;
 use super::setup::Setup;
-use super::stopwatch::Stopwatch;
+use super::stopwatch::{Leave, Stopwatch};
 use super::worker_thread::{Assignment, spawn};
 use crate::error::TrainError;
 
@@ -39,9 +39,9 @@ impl Crew {
         start: Start,
         before: Duration,
         inbox: &mut Inbox,
-        interrupted: Arc<AtomicBool>,
+        requests: Arc<Requests>,
     ) -> Result<Self, TrainError> {
-        let stopwatch = Stopwatch::new(setup.plan, start.step, before, interrupted);
+        let stopwatch = Stopwatch::new(setup.plan, start.step, before, requests);
         let stopwatch = Arc::new(stopwatch);
         let workers = u32::try_from(setup.workers()).unwrap_or(u32::MAX);
         let mode = setup.plan.mode;
@@ -95,6 +95,24 @@ impl Crew {
             // A worker that is gone has said so, or will.
             let _ = tasks.send(Task::Resume);
         }
+    }
+
+    /// Lets the run end at the next pause, as nothing is finite any more.
+    pub fn diverged(&self) {
+        self.stopwatch.diverged();
+    }
+
+    /// Whether an evaluation is to begin, or go on. Once it is not, scores and statistics may lack
+    /// batches.
+    pub fn evaluates(&self) -> bool {
+        self.stopwatch.evaluates()
+    }
+
+    /// Ends all workers at their next step boundary, wherever each is, and returns where those stood
+    /// whose values can be read, and what was still to be heard.
+    pub fn break_off(mut self, inbox: &mut Inbox) -> (Vec<Paused>, Vec<ToMain>) {
+        self.end(Leave::Saved);
+        inbox.last_words()
     }
 
     /// Time of training so far.
@@ -186,14 +204,21 @@ impl Crew {
     }
 }
 
-impl Drop for Crew {
-    fn drop(&mut self) {
-        self.stopwatch.break_off();
+impl Crew {
+    /// Ends all workers and waits for their end. Those who wait for others are told by the group.
+    fn end(&mut self, how: Leave) {
+        self.stopwatch.leave(how);
         self.group.close();
         self.tasks.clear();
         for thread in self.threads.drain(..) {
             // Its panic, if it had one, has been reported.
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.end(Leave::Empty);
     }
 }

@@ -125,11 +125,11 @@ impl<'a> Scratch<'a> {
     /// # Errors
     ///
     /// [`TrainError`] if a batch cannot be had or the snapshot does not fit.
-    pub fn score(
+    pub fn score<'b>(
         &mut self,
         snapshot: &Snapshot,
         dataset: &Dataset,
-        batches: &[(usize, Range<usize>)],
+        batches: impl IntoIterator<Item = &'b (usize, Range<usize>)>,
     ) -> Result<Vec<(usize, BatchScore)>, TrainError> {
         let model = match self.scoring.take() {
             Some(model) => model,
@@ -137,7 +137,7 @@ impl<'a> Scratch<'a> {
         };
         let model = write(model, self.layout, snapshot).map_err(unfit)?;
         let scores = batches
-            .iter()
+            .into_iter()
             .map(|(number, range)| {
                 let batch = dataset.test_batch(range.clone())?;
                 Ok((*number, score_batch(&model, batch, &self.device)))
@@ -157,7 +157,7 @@ impl<'a> Scratch<'a> {
         snapshot: &Snapshot,
         dataset: &Dataset,
         stream: &Stream,
-        batches: &[u64],
+        batches: impl IntoIterator<Item = u64>,
     ) -> Result<Vec<(u64, Vec<f32>)>, TrainError> {
         let device = self.device.clone().autodiff();
         let model = match self.counting.take() {
@@ -165,8 +165,8 @@ impl<'a> Scratch<'a> {
             None => counting(self.config, &device)?,
         };
         let model = write(model, self.layout, snapshot).map_err(unfit)?;
-        let mut statistics = Vec::with_capacity(batches.len());
-        for &number in batches {
+        let mut statistics = Vec::new();
+        for number in batches {
             let (images, _) = tensors(dataset.train_batch(stream, number)?, &device);
             // Dropout comes after the last normalisation in all of these models: its masks do not
             // reach a statistic.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lsgd_core::{Candidate, Rank, Snapshot, elect};
 
+use super::divergence::Divergence;
 use super::evaluation::{Score, mean_statistics, statistics_batches, test_batches};
 use super::messages::Paused;
 use super::pace::End;
@@ -92,7 +93,10 @@ impl Examination<'_> {
         let next = self.total_steps() * u64::from(self.setup.nodes.max(1));
         let count = self.setup.config.evaluate.batch_norm_batches;
         let statistics = scorers.statistics(&mean, statistics_batches(next, count))?;
-        let buffers = mean_statistics(statistics).unwrap_or_default();
+        // None if the evaluation was broken off.
+        let Some(buffers) = mean_statistics(statistics) else {
+            return Ok(None);
+        };
         let mean = mean
             .with_buffers(buffers)
             .map_err(|why| TrainError::Unfit { why })?;
@@ -137,63 +141,95 @@ impl Examination<'_> {
         subjects.extend(mean.filter(|_| paused.len() > 1).cloned());
 
         let scores = scorers.score(&subjects, &self.test_batches())?;
-        let mut scores_of = sound.iter().zip(&scores);
-        let workers: Vec<WorkerScore> = paused
+        let replica_mean = match (mean, paused.len()) {
+            (Some(_), 1) => scores.first().copied().flatten(),
+            (Some(_), _) => scores.last().copied().flatten(),
+            (None, _) => None,
+        };
+        let of_workers: Vec<(usize, Option<Score>)> =
+            sound.iter().map(|p| p.worker).zip(scores).collect();
+        Ok(Evaluation {
+            examples: self.test_examples(),
+            replica_mean,
+            ..self.evaluation(&of_workers)
+        })
+    }
+
+    /// How far all are, with nobody evaluated.
+    pub fn unevaluated(&self) -> Evaluation {
+        self.evaluation(&[])
+    }
+
+    fn evaluation(&self, scores: &[(usize, Option<Score>)]) -> Evaluation {
+        let score_of = |worker: usize| scores.iter().find(|(scored, _)| *scored == worker);
+        let workers: Vec<WorkerScore> = self
+            .workers
             .iter()
-            .map(|p| {
-                let own = |(sound, _): &(&&Paused, _)| sound.worker == p.worker;
-                WorkerScore {
-                    worker: p.report.rank,
-                    training_loss: match p.loss {
-                        lsgd_core::WindowLoss::Mean(loss) => Some(loss),
-                        lsgd_core::WindowLoss::Filling { .. } => None,
-                    },
-                    test: scores_of.clone().find(own).and_then(|(_, score)| *score),
-                    digest: p.snapshot.digest().to_string(),
-                }
+            .map(|p| WorkerScore {
+                worker: p.report.rank,
+                training_loss: match p.loss {
+                    lsgd_core::WindowLoss::Mean(loss) => Some(loss),
+                    lsgd_core::WindowLoss::Filling { .. } => None,
+                },
+                test: score_of(p.worker).and_then(|(_, score)| *score),
+                digest: p.snapshot.digest().to_string(),
             })
             .collect();
-        let first = scores_of.next().and_then(|(_, score)| *score);
         let leader = self.leader().map(|leader| leader.report.rank);
-        Ok(Evaluation {
+        Evaluation {
             step: self.mean_step(),
             epoch: self.setup.epochs(self.total_steps()),
             samples: self.samples,
             seconds: self.seconds,
-            examples: self.test_examples(),
+            examples: 0,
             leader: workers
                 .iter()
                 .find(|score| Some(score.worker) == leader)
                 .cloned(),
-            replica_mean: match (mean, paused.len()) {
-                (Some(_), 1) => first,
-                (Some(_), _) => scores.last().copied().flatten(),
-                (None, _) => None,
-            },
+            replica_mean: None,
             workers,
-        })
+        }
+    }
+
+    /// Since which step nothing of them is finite, if so; `losses` are theirs.
+    pub fn diverged(&self, losses: &Divergence) -> Option<u64> {
+        let since = self.workers.iter().map(|p| {
+            let values = p.snapshot.check(&self.setup.layout);
+            let since = losses.since(p.worker);
+            since.or(values.err().map(|_| p.report.step))
+        });
+        since.collect::<Option<Vec<u64>>>()?.into_iter().max()
+    }
+
+    /// Whether anything of them is finite.
+    pub fn is_sound(&self) -> bool {
+        let layout = &self.setup.layout;
+        let mut snapshots = self.workers.iter().map(|p| &p.snapshot);
+        snapshots.any(|snapshot| snapshot.check(layout).is_ok())
     }
 
     /// All of them, to be written to disk.
-    pub fn checkpoint<'a>(
-        &'a self,
-        evaluation: Option<&Evaluation>,
-        mean: Option<&'a Snapshot>,
-    ) -> Checkpoint<'a> {
+    pub fn checkpoint(&self) -> Checkpoint<'_> {
+        let workers = || self.workers.iter();
+        let steps_of = |worker| {
+            workers()
+                .find(|p| p.worker == worker)
+                .map(|p| p.report.step)
+        };
         Checkpoint {
             state: CheckpointState {
                 step: self.mean_step(),
                 samples: self.samples,
-                workers: self.workers.len(),
+                workers: self.setup.workers(),
                 leader: self.leader().map(|leader| leader.worker),
-                steps: self.workers.iter().map(|p| p.report.step).collect(),
+                steps: (0..self.setup.workers()).map(steps_of).collect(),
+                broken_off: false,
                 classes: self.setup.dataset.classes(),
                 image: self.setup.dataset.shape(),
                 layout: self.setup.layout.digest().to_string(),
-                evaluation: evaluation.cloned(),
+                evaluation: None,
             },
-            workers: self.workers.iter().map(|p| p.snapshot.as_ref()).collect(),
-            mean,
+            workers: workers().map(|p| (p.worker, p.snapshot.as_ref())).collect(),
         }
     }
 
@@ -233,6 +269,7 @@ impl Examination<'_> {
                 ..ExchangeSummary::default()
             },
             data_wait_seconds: self.mean_seconds(|p| p.times.data_wait),
+            diverged_since: None,
             digests: self
                 .workers
                 .iter()

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use super::messages::{FromNodes, FromWorker, ToMain};
+use super::messages::{FromNodes, FromWorker, Paused, ToMain};
 use crate::error::TrainError;
 
 /// The main thread's only source of news. It outlives the workers: others come after them when the
@@ -14,6 +14,8 @@ pub struct Inbox {
     receiver: Receiver<ToMain>,
     /// What came while an answer was awaited, oldest first.
     aside: VecDeque<ToMain>,
+    /// Where workers stood that have left.
+    left: Vec<Paused>,
     /// Told of every sign of life of a worker.
     progress: Box<dyn Fn()>,
 }
@@ -26,6 +28,7 @@ impl Inbox {
             sender,
             receiver,
             aside: VecDeque::new(),
+            left: Vec::new(),
             progress: Box::new(|| {}),
         }
     }
@@ -40,15 +43,15 @@ impl Inbox {
         self.progress = Box::new(progress);
     }
 
-    /// What comes next; waits for it.
+    /// What comes next, within `patience`.
     ///
     /// # Errors
     ///
     /// [`TrainError`] of a worker that has failed.
-    pub fn next(&mut self) -> Result<ToMain, TrainError> {
+    pub fn next(&mut self, patience: Duration) -> Result<Option<ToMain>, TrainError> {
         match self.aside.pop_front() {
-            Some(message) => Ok(message),
-            None => self.receive(),
+            Some(message) => Ok(Some(message)),
+            None => self.receive(patience),
         }
     }
 
@@ -76,40 +79,57 @@ impl Inbox {
     /// As [`next`](Self::next).
     pub fn answer(&mut self) -> Result<FromWorker, TrainError> {
         loop {
-            match self.receive()? {
-                ToMain::Worker(FromWorker::Event(event, seconds)) => {
+            match self.receive(Duration::MAX)? {
+                Some(ToMain::Worker(FromWorker::Event(event, seconds))) => {
                     let event = FromWorker::Event(event, seconds);
                     self.aside.push_back(ToMain::Worker(event));
                 }
-                ToMain::Worker(answer) => return Ok(answer),
-                nodes => self.aside.push_back(nodes),
+                Some(ToMain::Worker(answer)) => return Ok(answer),
+                nodes => self.aside.extend(nodes),
             }
         }
     }
 
+    /// Where workers stood that have left, by number, and what else there is to hear of a run that has
+    /// broken off, oldest first. Whoever has not left by then is not heard.
+    pub fn last_words(&mut self) -> (Vec<Paused>, Vec<ToMain>) {
+        let mut heard: Vec<ToMain> = self.aside.drain(..).collect();
+        for message in self.receiver.try_iter() {
+            match message {
+                // The first error has ended the run.
+                ToMain::Worker(FromWorker::Ended(ended)) => {
+                    self.left.extend(ended.left.map(|left| *left));
+                }
+                message => heard.push(message),
+            }
+        }
+        self.left.sort_by_key(|left| left.worker);
+        (std::mem::take(&mut self.left), heard)
+    }
+
     /// Forgets what workers have sent that are gone.
     pub fn forget_workers(&mut self) {
-        self.aside.extend(self.receiver.try_iter());
+        let (_, heard) = self.last_words();
+        self.aside.extend(heard);
         self.aside
             .retain(|message| matches!(message, ToMain::Nodes(_)));
     }
 
-    fn receive(&mut self) -> Result<ToMain, TrainError> {
+    fn receive(&mut self, patience: Duration) -> Result<Option<ToMain>, TrainError> {
         loop {
             // It holds a sender itself, so there is always one.
-            let Ok(message) = self.receiver.recv() else {
-                return Err(TrainError::WorkerPanicked {
-                    worker: 0,
-                    message: String::from("all workers are gone"),
-                });
+            let Ok(message) = self.receiver.recv_timeout(patience) else {
+                return Ok(None);
             };
             if matches!(message, ToMain::Worker(_)) {
                 (self.progress)();
             }
             match message {
-                ToMain::Worker(FromWorker::Ended(Err(error))) => return Err(error),
-                ToMain::Worker(FromWorker::Ended(Ok(()))) => {}
-                message => return Ok(message),
+                ToMain::Worker(FromWorker::Ended(ended)) => {
+                    self.left.extend(ended.left.map(|left| *left));
+                    ended.outcome?;
+                }
+                message => return Ok(Some(message)),
             }
         }
     }

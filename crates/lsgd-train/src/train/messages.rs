@@ -40,8 +40,17 @@ pub enum FromWorker {
     Statistics(Vec<(u64, Vec<f32>)>),
     /// The exchange between workers did something, this long into training.
     Event(Event, f64),
-    /// A worker's thread is over: whether it did what it was asked to.
-    Ended(Result<(), TrainError>),
+    /// A worker's thread is over.
+    Ended(Ended),
+}
+
+/// How a worker's thread came to its end.
+#[derive(Debug)]
+pub struct Ended {
+    /// Whether it did what it was asked to.
+    pub outcome: Result<(), TrainError>,
+    /// Where it stood, if the run broke off and its values can still be read.
+    pub left: Option<Box<Paused>>,
 }
 
 /// What the main thread is sent.
@@ -78,12 +87,12 @@ pub struct Start {
     pub parameters: Option<Arc<Snapshot>>,
 }
 
-/// A worker at a pause.
+/// A worker at a pause, or where it left.
 #[derive(Debug)]
 pub struct Paused {
     /// The worker.
     pub worker: usize,
-    /// What the pause is for.
+    /// What the pause is for; nothing where it left.
     pub pause: Pause,
     /// Its values.
     pub snapshot: Arc<Snapshot>,

@@ -5,17 +5,20 @@
 //! [`lsgd_core::Group`]. Where there are other nodes, one more thread drives the exchange with them.
 
 mod crew;
+mod divergence;
 mod evaluation;
 mod examination;
 mod inbox;
 mod intervals;
 mod learner;
+mod leaving;
 mod messages;
 mod node;
 mod nodes;
 mod pace;
 mod pause;
 mod provenance;
+mod requests;
 mod setup;
 mod simulation;
 mod stopwatch;
@@ -25,6 +28,7 @@ pub(crate) use evaluation::nan_from_null;
 pub use evaluation::{BatchScore, Score, Scratch, test_batches};
 pub use learner::{Learner, tensors};
 pub use node::{Outcome, train};
-pub use pace::{End, Every, Pace, Pause, Plan, Turn};
+pub use pace::{End, Every, Now, Pace, Pause, Plan, Turn};
+pub use requests::{Asked, Requests};
 pub use setup::Setup;
 pub use simulation::simulate;

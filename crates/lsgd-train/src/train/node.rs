@@ -2,20 +2,21 @@
 //! at pauses.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use lsgd_core::{Event, Snapshot};
+use lsgd_core::{Event, Rank, Snapshot};
 
 use super::crew::Crew;
+use super::divergence::{self, Divergence};
 use super::evaluation::Score;
 use super::examination::Best;
 use super::inbox::Inbox;
 use super::intervals::Intervals;
 use super::messages::{FromNodes, FromWorker, Paused, Start, ToMain};
 use super::nodes::Nodes;
-use super::pace::End;
+use super::pace::{End, Pause};
 use super::provenance;
+use super::requests::Requests;
 use super::setup::Setup;
 use crate::config::Config;
 use crate::error::TrainError;
@@ -36,16 +37,25 @@ pub struct Outcome {
     pub summary: Summary,
 }
 
-/// Trains as `config` says, into a folder of its own. `interrupted` ends the run early, with what
-/// was trained kept.
+impl Outcome {
+    /// The error that the run is, if nothing in it is finite.
+    pub fn diverged(&self) -> Option<TrainError> {
+        let since = self.summary.diverged_since?;
+        let path = self.folder.path().to_owned();
+        Some(TrainError::Diverged { path, since })
+    }
+}
+
+/// Trains as `config` says, into a folder of its own, and does meanwhile what people request.
 ///
 /// # Errors
 ///
-/// [`TrainError`]; what was recorded until then is in the run's folder.
+/// [`TrainError`]; what was recorded until then is in the run's folder, and a checkpoint of those
+/// workers that could still be read.
 pub fn train(
     config: Config,
     mut progress: Progress,
-    interrupted: Arc<AtomicBool>,
+    requests: Arc<Requests>,
 ) -> Result<Outcome, TrainError> {
     let began = Instant::now();
     let setup = Arc::new(Setup::new(config)?);
@@ -55,7 +65,7 @@ pub fn train(
         0 | 1 => (None, Start::default()),
         _ => {
             let nodes = Nodes::open(&setup, &mut inbox)?;
-            let start = wait_to_begin(&mut inbox, &mut progress, &interrupted)?;
+            let start = wait_to_begin(&mut inbox, &mut progress, &requests)?;
             (Some(nodes), start)
         }
     };
@@ -71,7 +81,8 @@ pub fn train(
         progress,
         inbox,
         nodes,
-        interrupted,
+        divergence: setup.divergence(),
+        requests,
         setup: setup.clone(),
     };
     let last = node.run(start)?;
@@ -93,11 +104,11 @@ pub fn train(
 fn wait_to_begin(
     inbox: &mut Inbox,
     progress: &mut Progress,
-    interrupted: &AtomicBool,
+    requests: &Requests,
 ) -> Result<Start, TrainError> {
     let mut early = Vec::new();
     let start = loop {
-        if interrupted.load(Ordering::Relaxed) {
+        if requests.ends() {
             return Err(TrainError::Interrupted);
         }
         match inbox.next_from_nodes(PATIENCE) {
@@ -139,14 +150,17 @@ pub(super) struct Node {
     pub(super) taken: u64,
     pub(super) best: Best,
     pub(super) progress: Progress,
+    pub(super) divergence: Divergence,
     /// The exchange with other nodes, if there are any.
     nodes: Option<Nodes>,
-    interrupted: Arc<AtomicBool>,
+    requests: Arc<Requests>,
 }
 
 /// A run at its last pause.
 pub(super) struct Last {
     pub end: End,
+    /// Since which step nothing is finite, if so.
+    pub diverged: Option<u64>,
     pub workers: Vec<Paused>,
     pub evaluation: Evaluation,
     /// The mean of all nodes' workers, if it was this node that evaluated it.
@@ -166,22 +180,29 @@ impl Node {
     fn run(&mut self, start: Start) -> Result<Last, TrainError> {
         let mut crew = self.crew(start, Duration::ZERO)?;
         loop {
-            match self.train(&crew)? {
-                Stop::Over(last) => return Ok(last),
-                Stop::LeftBehind(start) => {
+            match self.train(&crew) {
+                Ok(Stop::Over(last)) => return Ok(last),
+                Ok(Stop::LeftBehind(start)) => {
                     let before = crew.elapsed();
                     drop(crew);
                     self.inbox.forget_workers();
                     self.intervals = Intervals::of_node(self.setup.node, self.setup.workers());
+                    self.divergence = self.setup.divergence();
                     crew = self.crew(start, before)?;
+                }
+                Err(error) => {
+                    self.break_off(crew);
+                    self.requests.set_unsaved(false);
+                    return Err(error);
                 }
             }
         }
     }
 
     fn crew(&mut self, start: Start, before: Duration) -> Result<Crew, TrainError> {
-        let interrupted = self.interrupted.clone();
-        let crew = Crew::start(&self.setup, start, before, &mut self.inbox, interrupted)?;
+        let requests = self.requests.clone();
+        let crew = Crew::start(&self.setup, start, before, &mut self.inbox, requests)?;
+        self.requests.set_unsaved(true);
         if let Some(nodes) = &mut self.nodes {
             nodes.begun(crew.group());
         }
@@ -193,7 +214,14 @@ impl Node {
     fn train(&mut self, crew: &Crew) -> Result<Stop, TrainError> {
         let mut paused: Vec<Paused> = Vec::new();
         loop {
-            match self.inbox.next()? {
+            if self.requests.ends_soon() {
+                // Wherever the workers are: the pause may be far, if they wait for another node.
+                return Err(TrainError::Interrupted);
+            }
+            let Some(message) = self.inbox.next(PATIENCE)? else {
+                continue;
+            };
+            match message {
                 ToMain::Nodes(FromNodes::Begin(start)) => return Ok(Stop::LeftBehind(start)),
                 ToMain::Nodes(FromNodes::Failed(error)) => return Err(error),
                 ToMain::Nodes(FromNodes::Notice(line)) => self.progress.notice(&line),
@@ -204,37 +232,25 @@ impl Node {
                     // A node that is killed has then told why it was alone.
                     self.recorder.flush()?;
                 }
-                ToMain::Worker(FromWorker::Stepped {
-                    worker,
-                    step,
-                    loss,
-                    rate,
-                }) => {
-                    self.taken += 1;
-                    let seconds = crew.seconds();
-                    self.progress.stepped(worker, step, loss, seconds);
-                    let interval = self.intervals.add(worker, step, loss, rate, seconds);
-                    if let Some(interval) = interval {
-                        self.recorder.metric(&Metric::Interval(interval))?;
+                ToMain::Worker(FromWorker::Paused(worker)) => paused.push(*worker),
+                ToMain::Worker(news) => {
+                    self.hear(news, crew.seconds())?;
+                    let workers = 0..self.setup.workers();
+                    if self.divergence.of_all(workers).is_some() {
+                        crew.diverged();
                     }
                 }
-                ToMain::Worker(FromWorker::Event(event, seconds)) => {
-                    self.event(&event, seconds)?;
-                }
-                ToMain::Worker(FromWorker::Paused(worker)) => paused.push(*worker),
-                // Answers to tasks are received where the tasks are given.
-                ToMain::Worker(
-                    FromWorker::Ready
-                    | FromWorker::Scores { .. }
-                    | FromWorker::Statistics(_)
-                    | FromWorker::Ended(_),
-                ) => {}
             }
             if paused.len() < self.setup.workers() {
                 continue;
             }
             paused.sort_by_key(|paused| paused.worker);
             let pause = paused.first().map(|first| first.pause).unwrap_or_default();
+            let diverged = pause.end.and_then(|_| self.diverged(crew, &paused));
+            let pause = Pause {
+                end: diverged.map(|_| End::Diverged).or(pause.end),
+                ..pause
+            };
             if let (Some(nodes), Some(_)) = (&self.nodes, pause.end) {
                 let sum = Snapshot::sum(paused.iter().map(|p| p.snapshot.as_ref()));
                 nodes.finish(sum.ok().flatten());
@@ -245,8 +261,10 @@ impl Node {
                     (Some(_), End::Budget) => self.mean_of_all(crew, &paused)?,
                     _ => None,
                 };
+                self.requests.set_unsaved(false);
                 return Ok(Stop::Over(Last {
                     end,
+                    diverged,
                     workers: paused,
                     evaluation,
                     of_all,
@@ -260,7 +278,13 @@ impl Node {
     /// The test error of the mean of all nodes' workers, if this node is the one that evaluates it.
     fn mean_of_all(&mut self, crew: &Crew, paused: &[Paused]) -> Result<Option<Score>, TrainError> {
         let mean = loop {
-            match self.inbox.next()? {
+            if self.requests.ends_soon() {
+                return Ok(None);
+            }
+            let Some(message) = self.inbox.next(PATIENCE)? else {
+                continue;
+            };
+            match message {
                 ToMain::Nodes(FromNodes::Concluded(mean)) => break mean,
                 ToMain::Nodes(FromNodes::Notice(line)) => self.progress.notice(&line),
                 ToMain::Nodes(FromNodes::Event(event)) => self.event(&event, crew.seconds())?,
@@ -272,6 +296,43 @@ impl Node {
             Some(mean) => self.score_mean(crew, mean, paused),
             None => Ok(None),
         }
+    }
+
+    /// What a worker says unasked.
+    pub(super) fn hear(&mut self, news: FromWorker, seconds: f64) -> Result<(), TrainError> {
+        match news {
+            FromWorker::Stepped {
+                worker,
+                step,
+                loss,
+                rate,
+            } => {
+                self.taken += 1;
+                self.progress.stepped(worker, step, loss, seconds);
+                if let Some(since) = self.divergence.observe(worker, step, loss) {
+                    self.tell_diverged(worker, since, seconds)?;
+                }
+                let interval = self.intervals.add(worker, step, loss, rate, seconds);
+                match interval {
+                    Some(interval) => self.recorder.metric(&Metric::Interval(interval)),
+                    None => Ok(()),
+                }
+            }
+            FromWorker::Event(event, seconds) => self.event(&event, seconds),
+            // Answers to tasks are received where the tasks are given.
+            FromWorker::Ready
+            | FromWorker::Paused(_)
+            | FromWorker::Scores { .. }
+            | FromWorker::Statistics(_)
+            | FromWorker::Ended(_) => Ok(()),
+        }
+    }
+
+    fn tell_diverged(&mut self, worker: usize, since: u64, seconds: f64) -> Result<(), TrainError> {
+        self.progress.warn(&divergence::line(worker, since));
+        let worker = u32::try_from(worker).unwrap_or(u32::MAX);
+        let worker = Rank::new(self.setup.node, worker);
+        self.recorder.diverged(worker, since, seconds)
     }
 
     fn event(&mut self, event: &Event, seconds: f64) -> Result<(), TrainError> {

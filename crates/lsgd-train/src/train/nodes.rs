@@ -122,7 +122,7 @@ impl Nodes {
     pub fn close(mut self, end: End, limit: Duration) -> Traffic {
         let patience = match end {
             End::Budget => limit,
-            End::Interrupted => Duration::ZERO,
+            End::Interrupted | End::Diverged => Duration::ZERO,
         };
         self.send(Input::Close(patience));
         let thread = self.thread.take();

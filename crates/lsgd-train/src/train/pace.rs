@@ -5,6 +5,8 @@
 //! ahead of the worker that is furthest. In `async` the steps of all workers are counted together
 //! and each pauses at its own next boundary.
 
+use std::fmt;
+
 use lsgd_core::Mode;
 
 /// How often something is done.
@@ -43,6 +45,29 @@ pub enum End {
     Budget,
     /// Somebody asked for it.
     Interrupted,
+    /// Nothing is finite any more.
+    Diverged,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Budget => "budget",
+            Self::Interrupted => "interrupted",
+            Self::Diverged => "diverged",
+        })
+    }
+}
+
+/// What comes from elsewhere than the counts of steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Now {
+    /// Seconds of training.
+    pub seconds: f64,
+    /// How many checkpoints people have asked for so far.
+    pub checkpoints: u64,
+    /// Why the run is to end before its budget is used up, if it is.
+    pub end: Option<End>,
 }
 
 /// What all workers pause for.
@@ -93,6 +118,8 @@ pub struct Pace {
     last: u64,
     evaluations: u64,
     checkpoints: u64,
+    /// Checkpoints that people have asked for and got.
+    asked: u64,
 }
 
 impl Pace {
@@ -106,14 +133,14 @@ impl Pace {
             last: start,
             evaluations: 0,
             checkpoints: 0,
+            asked: 0,
         }
     }
 
-    /// What worker `worker` does now, after `seconds` of training. A worker that pauses asks again
-    /// only once all have paused.
-    pub fn turn(&mut self, worker: usize, seconds: f64, interrupted: bool) -> Turn {
+    /// What worker `worker` does `now`. A worker that pauses asks again only once all have paused.
+    pub fn turn(&mut self, worker: usize, now: Now) -> Turn {
         if self.arrived == 0 {
-            self.look_ahead(seconds, interrupted);
+            self.look_ahead(now);
         }
         match self.ahead {
             Some((at, pause)) if self.position(worker) >= at => {
@@ -169,18 +196,18 @@ impl Pace {
         }
     }
 
-    fn look_ahead(&mut self, seconds: f64, interrupted: bool) {
+    fn look_ahead(&mut self, now: Now) {
         if self.ahead.is_none() {
             self.ahead = self.by_steps();
         }
-        let now = self.by_clock(seconds, interrupted);
-        if !now.is_due() {
+        let unforeseen = self.unforeseen(now);
+        if !unforeseen.is_due() {
             return;
         }
         let soonest = self.soonest();
         self.ahead = match self.ahead {
-            Some((at, pause)) if at <= soonest => Some((at, pause.and(now))),
-            _ => Some((soonest, now)),
+            Some((at, pause)) if at <= soonest => Some((at, pause.and(unforeseen))),
+            _ => Some((soonest, unforeseen)),
         };
     }
 
@@ -207,16 +234,18 @@ impl Pace {
     }
 
     /// The pause that the clock or a person asks for now.
-    fn by_clock(&mut self, seconds: f64, interrupted: bool) -> Pause {
-        let out_of_time = self.plan.seconds.is_some_and(|budget| seconds >= budget);
+    fn unforeseen(&mut self, now: Now) -> Pause {
+        let out_of_time = self
+            .plan
+            .seconds
+            .is_some_and(|budget| now.seconds >= budget);
+        let asked = now.checkpoints > self.asked;
+        self.asked = now.checkpoints;
+        let due = period_began(self.plan.checkpoint, now.seconds, &mut self.checkpoints);
         Pause {
-            evaluate: period_began(self.plan.evaluate, seconds, &mut self.evaluations),
-            checkpoint: period_began(self.plan.checkpoint, seconds, &mut self.checkpoints),
-            end: match (interrupted, out_of_time) {
-                (true, _) => Some(End::Interrupted),
-                (false, true) => Some(End::Budget),
-                (false, false) => None,
-            },
+            evaluate: period_began(self.plan.evaluate, now.seconds, &mut self.evaluations),
+            checkpoint: asked || due,
+            end: now.end.or(out_of_time.then_some(End::Budget)),
         }
     }
 }
@@ -255,10 +284,23 @@ mod tests {
         end: None,
     };
 
+    const INTERRUPTED: Now = Now {
+        seconds: 0.0,
+        checkpoints: 0,
+        end: Some(End::Interrupted),
+    };
+
+    fn at(seconds: f64) -> Now {
+        Now {
+            seconds,
+            ..Now::default()
+        }
+    }
+
     #[test]
     fn one_worker_steps_pauses_and_ends() {
         let mut pace = Pace::new(plan(Mode::Sync, 1), 0);
-        let turns: Vec<Turn> = (0..8).map(|_| pace.turn(0, 0.0, false)).collect();
+        let turns: Vec<Turn> = (0..8).map(|_| pace.turn(0, at(0.0))).collect();
         let end = Pause {
             end: Some(End::Budget),
             ..Pause::default()
@@ -273,7 +315,7 @@ mod tests {
     fn workers_that_begin_late_keep_the_same_pauses() {
         let late = |start| {
             let mut pace = Pace::new(plan(Mode::Sync, 1), start);
-            let steps = (0..9).take_while(|_| pace.turn(0, 0.0, false) == Turn::Step);
+            let steps = (0..9).take_while(|_| pace.turn(0, at(0.0)) == Turn::Step);
             (steps.count(), pace.steps(0))
         };
         assert_eq!(late(3), (1, 4));
@@ -284,20 +326,40 @@ mod tests {
     #[test]
     fn in_sync_an_interruption_ends_all_workers_after_the_same_step() {
         let mut pace = Pace::new(plan(Mode::Sync, 2), 0);
-        assert_eq!(pace.turn(0, 0.0, false), Turn::Step);
-        assert_eq!(pace.turn(0, 0.0, false), Turn::Step);
+        assert_eq!(pace.turn(0, at(0.0)), Turn::Step);
+        assert_eq!(pace.turn(0, at(0.0)), Turn::Step);
         // Worker 1 is two steps behind when the interruption is seen: both end after step 3.
         for _ in 0..3 {
-            assert_eq!(pace.turn(1, 0.0, true), Turn::Step);
+            assert_eq!(pace.turn(1, INTERRUPTED), Turn::Step);
         }
         let end = Turn::Pause(Pause {
             end: Some(End::Interrupted),
             ..Pause::default()
         });
-        assert_eq!(pace.turn(1, 0.0, true), end);
-        assert_eq!(pace.turn(0, 0.0, true), Turn::Step);
-        assert_eq!(pace.turn(0, 0.0, true), end);
+        assert_eq!(pace.turn(1, INTERRUPTED), end);
+        assert_eq!(pace.turn(0, INTERRUPTED), Turn::Step);
+        assert_eq!(pace.turn(0, INTERRUPTED), end);
         assert_eq!([pace.steps(0), pace.steps(1)], [3, 3]);
+    }
+
+    /// Asked for once, it is written once: in `sync` of all workers after the same step.
+    #[test]
+    fn a_checkpoint_that_is_asked_for_comes_one_step_ahead_of_the_furthest() {
+        let mut pace = Pace::new(plan(Mode::Sync, 2), 0);
+        let asked = Now {
+            checkpoints: 2,
+            ..Now::default()
+        };
+        let pause = Turn::Pause(Pause {
+            checkpoint: true,
+            ..Pause::default()
+        });
+        assert_eq!(pace.turn(0, at(0.0)), Turn::Step);
+        let turns = [0, 0, 1, 1, 1].map(|worker| pace.turn(worker, asked));
+        assert_eq!(turns, [Turn::Step, pause, Turn::Step, Turn::Step, pause]);
+        // The rest is as if nobody had asked.
+        let turns = [0, 0, 0].map(|worker| pace.turn(worker, asked));
+        assert_eq!(turns, [Turn::Step, Turn::Step, Turn::Pause(EVALUATE)]);
     }
 
     #[test]
@@ -311,10 +373,10 @@ mod tests {
         );
         // Worker 0 alone takes all twelve steps of the two workers' budget of six each.
         for _ in 0..12 {
-            assert_eq!(pace.turn(0, 0.0, false), Turn::Step);
+            assert_eq!(pace.turn(0, at(0.0)), Turn::Step);
         }
-        assert!(matches!(pace.turn(0, 0.0, false), Turn::Pause(_)));
-        assert!(matches!(pace.turn(1, 0.0, false), Turn::Pause(_)));
+        assert!(matches!(pace.turn(0, at(0.0)), Turn::Pause(_)));
+        assert!(matches!(pace.turn(1, at(0.0)), Turn::Pause(_)));
         assert_eq!(pace.total(), 12);
     }
 
@@ -329,14 +391,14 @@ mod tests {
             },
             0,
         );
-        assert_eq!(pace.turn(0, 1.9, false), Turn::Step);
-        assert_eq!(pace.turn(0, 4.5, false), Turn::Pause(EVALUATE));
-        assert_eq!(pace.turn(0, 5.9, false), Turn::Step);
+        assert_eq!(pace.turn(0, at(1.9)), Turn::Step);
+        assert_eq!(pace.turn(0, at(4.5)), Turn::Pause(EVALUATE));
+        assert_eq!(pace.turn(0, at(5.9)), Turn::Step);
         let end = Pause {
             end: Some(End::Budget),
             ..EVALUATE
         };
-        assert_eq!(pace.turn(0, 10.0, false), Turn::Pause(end));
+        assert_eq!(pace.turn(0, at(10.0)), Turn::Pause(end));
     }
 
     proptest! {
@@ -346,6 +408,7 @@ mod tests {
         fn all_attend_the_same_pauses(
             order in prop::collection::vec(0usize..3, 0..200),
             interrupt_after in 0usize..250,
+            save_after in 0usize..250,
             sync in any::<bool>(),
         ) {
             let mode = if sync { Mode::Sync } else { Mode::Async };
@@ -358,7 +421,12 @@ mod tests {
                 if waiting[worker] {
                     continue;
                 }
-                if let Turn::Pause(pause) = pace.turn(worker, 0.0, count >= interrupt_after) {
+                let now = Now {
+                    seconds: 0.0,
+                    checkpoints: u64::from(count >= save_after),
+                    end: (count >= interrupt_after).then_some(End::Interrupted),
+                };
+                if let Turn::Pause(pause) = pace.turn(worker, now) {
                     attended[worker].push((pace.steps(worker), pause));
                     waiting[worker] = true;
                 }

@@ -9,9 +9,11 @@ use super::crew::Crew;
 use super::evaluation::Score;
 use super::examination::{Examination, Scorers};
 use super::inbox::Inbox;
-use super::messages::Paused;
+use super::leaving;
+use super::messages::{Paused, ToMain};
 use super::node::{Last, Node};
 use super::pace::Pause;
+use super::setup::Setup;
 use crate::error::TrainError;
 use crate::run::{Evaluation, ExchangeSummary, Metric, Summary};
 
@@ -40,7 +42,9 @@ impl Scorers for PausedCrew<'_> {
 }
 
 impl Node {
-    /// Evaluates and writes a checkpoint, whichever is due; at the end both.
+    /// Writes a checkpoint and evaluates, whichever is due; at the end both. What is to be saved is
+    /// saved before anything is evaluated, and what is found out is added then: the replica mean with
+    /// its statistics, the evaluation. Nothing comes of an evaluation that somebody has ended.
     pub(super) fn pause(
         &mut self,
         crew: &Crew,
@@ -48,37 +52,72 @@ impl Node {
         paused: &[Paused],
     ) -> Result<Option<Evaluation>, TrainError> {
         let seconds = crew.seconds();
-        for interval in self.intervals.end(seconds) {
-            self.recorder.metric(&Metric::Interval(interval))?;
-        }
+        self.end_intervals(seconds)?;
         let setup = self.setup.clone();
-        let examination = Examination {
-            setup: &setup,
-            workers: paused,
-            samples: self.samples(),
-            seconds,
-        };
+        let examination = self.examination(&setup, paused, seconds);
+        let ends = pause.end.is_some();
+        // One without a finite value would take the place of one that is of use.
+        let saves = (pause.checkpoint || ends) && examination.is_sound();
+        let mut checkpoint = examination.checkpoint();
+        if saves {
+            self.checkpoints.write(&checkpoint)?;
+            self.recorder.checkpoint(checkpoint.state.step, seconds)?;
+        }
+        self.recorder.flush()?;
+
         let inbox = &mut self.inbox;
         let mut scorers = PausedCrew { crew, inbox };
         let mean = examination.mean(&mut scorers)?;
-        let ends = pause.end.is_some();
         let evaluation = match pause.evaluate || ends {
             true => Some(examination.evaluate(&mut scorers, mean.as_ref())?),
             false => None,
         };
+        if !crew.evaluates() {
+            return Ok(ends.then(|| examination.unevaluated()));
+        }
         let better = evaluation.as_ref().is_some_and(|e| self.best.improves(e));
         if let Some(evaluation) = &evaluation {
             self.progress.evaluated(evaluation);
             self.recorder
                 .metric(&Metric::Evaluation(evaluation.clone()))?;
         }
-        if pause.checkpoint || better || ends {
-            let checkpoint = examination.checkpoint(evaluation.as_ref(), mean.as_deref());
-            self.checkpoints.write(&checkpoint, better)?;
+        checkpoint.state.evaluation = evaluation.clone();
+        if better && !saves {
+            self.checkpoints.write(&checkpoint)?;
             self.recorder.checkpoint(checkpoint.state.step, seconds)?;
+        }
+        if better || saves {
+            let state = &checkpoint.state;
+            self.checkpoints.complete(state, mean.as_deref(), better)?;
         }
         self.recorder.flush()?;
         Ok(evaluation)
+    }
+
+    /// The run ends with an error: saves what its workers have, as far as it can be read.
+    pub(super) fn break_off(&mut self, crew: Crew) {
+        let seconds = crew.seconds();
+        let (left, heard) = crew.break_off(&mut self.inbox);
+        let setup = self.setup.clone();
+        let saved = heard
+            .into_iter()
+            .try_for_each(|message| match message {
+                ToMain::Worker(news) => self.hear(news, seconds),
+                ToMain::Nodes(_) => Ok(()),
+            })
+            .and_then(|()| self.end_intervals(seconds))
+            .and_then(|()| {
+                let left = self.examination(&setup, &left, seconds);
+                leaving::save(left, &self.checkpoints, &mut self.recorder)
+            });
+        if let Some(line) = leaving::told(saved) {
+            self.progress.warn(&line);
+        }
+    }
+
+    fn end_intervals(&mut self, seconds: f64) -> Result<(), TrainError> {
+        let mut intervals = self.intervals.end(seconds).into_iter();
+        intervals.try_for_each(|interval| self.recorder.metric(&Metric::Interval(interval)))
     }
 
     /// The test error of the mean of all nodes' workers.
@@ -89,14 +128,30 @@ impl Node {
         paused: &[Paused],
     ) -> Result<Option<Score>, TrainError> {
         let setup = self.setup.clone();
-        let examination = Examination {
-            setup: &setup,
-            workers: paused,
-            samples: self.samples(),
-            seconds: crew.seconds(),
-        };
+        let examination = self.examination(&setup, paused, crew.seconds());
         let inbox = &mut self.inbox;
-        examination.score_mean(&mut PausedCrew { crew, inbox }, mean)
+        let score = examination.score_mean(&mut PausedCrew { crew, inbox }, mean)?;
+        Ok(score.filter(|_| crew.evaluates()))
+    }
+
+    /// Since which step nothing of these workers is finite, if so.
+    pub(super) fn diverged(&self, crew: &Crew, paused: &[Paused]) -> Option<u64> {
+        self.examination(&self.setup, paused, crew.seconds())
+            .diverged(&self.divergence)
+    }
+
+    fn examination<'a>(
+        &self,
+        setup: &'a Setup,
+        workers: &'a [Paused],
+        seconds: f64,
+    ) -> Examination<'a> {
+        Examination {
+            setup,
+            workers,
+            samples: self.samples(),
+            seconds,
+        }
     }
 
     /// Training examples that this node's workers have seen, in this life of the node.
@@ -108,6 +163,7 @@ impl Node {
     pub(super) fn summary(&self, last: &Last, seconds: f64) -> Summary {
         let Last {
             end,
+            diverged,
             workers,
             evaluation,
             of_all,
@@ -119,6 +175,7 @@ impl Node {
             seconds: evaluation.seconds,
         };
         let mut summary = examination.summary(*end, seconds, evaluation, self.best);
+        summary.diverged_since = *diverged;
         summary.test_error.mean_of_all_nodes = of_all.map(|score| score.error);
         summary.exchange = ExchangeSummary {
             count: self.exchange.count,

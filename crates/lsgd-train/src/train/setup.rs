@@ -9,6 +9,7 @@ use lsgd_core::{
 };
 use lsgd_models::{ModelConfig, ModelKind};
 
+use super::divergence::Divergence;
 use super::evaluation::test_batches;
 use super::examination::scoring_batch;
 use super::pace::{Every, Plan};
@@ -141,6 +142,16 @@ impl Setup {
     /// Number of all nodes' workers.
     pub fn all_workers(&self) -> usize {
         self.workers() * self.nodes as usize
+    }
+
+    /// The losses of this node's workers, before the first.
+    pub(super) fn divergence(&self) -> Divergence {
+        let method = &self.config.method;
+        let period = match self.config.cluster.nodes.max(self.config.simulate.nodes) {
+            0 | 1 => method.local_period,
+            _ => method.global_period,
+        };
+        Divergence::new(self.workers(), method.loss_window, period)
     }
 
     /// The place of this node's worker `worker` among all workers, in rank order.

@@ -1,17 +1,16 @@
 //! The time a run has trained, and with it a worker's next turn.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::pace::{Pace, Plan, Turn};
+use super::pace::{End, Now, Pace, Plan, Turn};
+use super::requests::Requests;
 
 /// The [`Pace`] of a run behind a lock, with a clock that stands still while workers pause.
 #[derive(Debug)]
 pub struct Stopwatch {
     state: Mutex<State>,
-    /// Somebody asks for the run to end.
-    interrupted: Arc<AtomicBool>,
+    requests: Arc<Requests>,
 }
 
 #[derive(Debug)]
@@ -20,37 +19,62 @@ struct State {
     /// When training began or went on; nothing while it pauses.
     since: Option<Instant>,
     before: Duration,
-    /// A worker has failed: nobody takes another step.
-    broken: bool,
+    /// Whether the last pause is the one that ends the run.
+    ends: bool,
+    /// Nothing is finite any more: the run ends at the next pause.
+    diverged: bool,
+    /// The crew is to leave: nobody takes another step.
+    leaves: Option<Leave>,
+}
+
+/// How workers leave before the run is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// As they are needed no more.
+    Empty,
+    /// Handing over what they have, to be saved.
+    Saved,
 }
 
 impl Stopwatch {
     /// Standing still, before step `start` and after `before` of training.
-    pub fn new(plan: Plan, start: u64, before: Duration, interrupted: Arc<AtomicBool>) -> Self {
+    pub fn new(plan: Plan, start: u64, before: Duration, requests: Arc<Requests>) -> Self {
         Self {
             state: Mutex::new(State {
                 pace: Pace::new(plan, start),
                 since: None,
                 before,
-                broken: false,
+                ends: false,
+                diverged: false,
+                leaves: None,
             }),
-            interrupted,
+            requests,
         }
     }
 
-    /// What worker `worker` does now; nothing when the run has broken off.
+    /// What worker `worker` does now; nothing when it is to leave.
     pub fn turn(&self, worker: usize) -> Option<Turn> {
-        let interrupted = self.interrupted.load(Ordering::Relaxed);
         let mut state = self.lock();
-        let seconds = state.elapsed().as_secs_f64();
-        if state.broken {
+        if state.leaves.is_some() {
             return None;
         }
-        let turn = state.pace.turn(worker, seconds, interrupted);
+        let now = Now {
+            seconds: state.elapsed().as_secs_f64(),
+            checkpoints: self.requests.checkpoints(),
+            end: match (state.diverged, self.requests.ends()) {
+                (true, _) => Some(End::Diverged),
+                (false, true) => Some(End::Interrupted),
+                (false, false) => None,
+            },
+        };
+        let turn = state.pace.turn(worker, now);
         // Until the last worker has come, others still train.
-        if matches!(turn, Turn::Pause(_)) && state.pace.is_even() {
+        if let Turn::Pause(pause) = turn
+            && state.pace.is_even()
+        {
             state.before = state.elapsed();
             state.since = None;
+            state.ends = pause.end.is_some();
         }
         Some(turn)
     }
@@ -60,9 +84,29 @@ impl Stopwatch {
         self.lock().since = Some(Instant::now());
     }
 
-    /// Nobody takes another step.
-    pub fn break_off(&self) {
-        self.lock().broken = true;
+    /// Nothing is finite any more: the run ends at the next pause.
+    pub fn diverged(&self) {
+        self.lock().diverged = true;
+    }
+
+    /// Nobody takes another step; what was said first holds.
+    pub fn leave(&self, how: Leave) {
+        self.lock().leaves.get_or_insert(how);
+    }
+
+    /// How workers leave, if they are to.
+    pub fn leaves(&self) -> Option<Leave> {
+        self.lock().leaves
+    }
+
+    /// Whether an evaluation is to begin, or go on: not if it delays the end that somebody asks for.
+    pub fn evaluates(&self) -> bool {
+        let state = self.lock();
+        let is_in_the_way = match state.ends {
+            true => self.requests.ends_soon(),
+            false => self.requests.ends(),
+        };
+        state.leaves.is_none() && !is_in_the_way
     }
 
     /// Time of training so far; stands still from when the last worker pauses.

@@ -1,7 +1,9 @@
 //! Nodes that die, freeze and come back.
 
+use std::fs;
+
 use super::cluster::{Cluster, ENDLESS};
-use super::program::Runs;
+use super::program::{Runs, write_images};
 
 fn endless<'a>(set: &[&'a str]) -> Vec<&'a str> {
     ENDLESS.iter().chain(set).copied().collect()
@@ -135,4 +137,52 @@ fn a_killed_node_of_a_data_parallel_run_cannot_come_back() {
         node.hear("test error");
     }
     cluster.stop();
+}
+
+/// What a node has trained is kept when something ends it, and the others are told that it leaves.
+#[test]
+fn a_node_that_fails_keeps_what_it_trained_and_the_others_go_on() {
+    let runs = Runs::new();
+    let [good, bad] = ["good", "bad"].map(|name| {
+        let images = runs.path().join("images").join(name);
+        write_images(&images);
+        (format!("data.folder={}", images.display()), images)
+    });
+    let image = bad.1.join("val/cat/0.png");
+    let length = fs::read(&image).unwrap().len();
+    // To others it is the same data.
+    fs::write(&image, vec![0; length]).unwrap();
+    let set = [
+        "data.name=folder",
+        "data.batch_size=1",
+        "model.width=1",
+        "workers.count=1",
+        "budget.steps=200",
+        "evaluate.every_steps=100",
+    ];
+    let mut cluster = Cluster::none(&runs, "failing", 2);
+    for (number, (folder, _)) in [(1, &good), (2, &bad)] {
+        let set = [&set[..], &[folder.as_str()]].concat();
+        let node = cluster.node(number, &set);
+        cluster.nodes.push(node);
+    }
+    let [one, two] = &mut cluster.nodes[..] else {
+        unreachable!("two were started");
+    };
+    assert_eq!(two.end(), Some(1), "{}", two.said());
+    let said = two.said();
+    assert!(
+        said.contains("saved what 1 of 1 workers have trained: "),
+        "{said}"
+    );
+    assert!(
+        said.contains("0.png cannot be decoded as an image"),
+        "{said}"
+    );
+    assert_eq!(one.end(), Some(0), "{}", one.said());
+    assert_eq!(cluster.run(1).summary()["steps"], 200);
+    assert!(!cluster.run(2).join("summary.json").exists());
+    let state = cluster.run(2).json("checkpoints/step-100/state.json");
+    assert_eq!(state["steps"], serde_json::json!([100]));
+    assert_eq!(state["broken_off"], true);
 }

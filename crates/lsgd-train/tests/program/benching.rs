@@ -143,6 +143,37 @@ fn costs_are_reported_without_errors() {
     }
 }
 
+/// A run in which nothing is finite is reported as such, once, and ends nobody else's.
+#[test]
+fn a_run_that_diverges_does_not_end_a_bench() {
+    let runs = Runs::new();
+    let path = file(
+        &runs,
+        "lost",
+        "[[method]]\nlabel = 'lost'\nset = ['schedule.learning_rate=1e30']",
+    );
+    let ran = bench(&path);
+    let folder = runs.path().join("lost/bench");
+    let lost = |seed: u32| {
+        let run = folder.join(format!("runs/lost-w2-p4-s{seed}"));
+        format!("{}: every worker has diverged, ", run.display())
+    };
+    for seed in [1, 2] {
+        assert_eq!(ran.stderr.matches(&lost(seed)).count(), 1, "{}", ran.stderr);
+    }
+    assert_eq!(ran.well(), format!("{}\n", folder.display()));
+    let report = report(&runs, "lost");
+    let of_runs = rows(&report["runs.csv"]);
+    assert_eq!(of_runs.len(), 6);
+    for row in &of_runs {
+        let is_lost = row["label"] == "lost";
+        assert_eq!(row["end"], if is_lost { "diverged" } else { "budget" });
+        assert_eq!(row["worker_mean"].is_empty(), is_lost, "{row:?}");
+    }
+    // It is not made again.
+    assert_eq!(bench(&path).stderr, "");
+}
+
 /// Killed in the middle of its second run.
 #[test]
 fn a_bench_that_was_killed_goes_on_and_gives_the_same_report() {

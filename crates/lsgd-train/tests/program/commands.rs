@@ -60,9 +60,9 @@ fn help_tells_of_commands_and_exit_codes() {
     let codes = "\
 Exit codes:
   0    success
-  1    the run or the command failed
+  1    the run or the command failed; what a run had trained is saved if it can be
   2    wrong usage or config; nothing was started
-  130  stopped by Ctrl-C; what was trained is kept
+  130  stopped by a signal; what was trained is kept
 ";
     assert!(help.ends_with(codes), "{help}");
 }

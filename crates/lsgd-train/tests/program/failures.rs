@@ -1,32 +1,15 @@
 //! What goes wrong while training: the run ends soon, with one clear line and nothing half-written.
 
 use std::fs;
-use std::io::Cursor;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use image::{ImageFormat, Rgb, RgbImage};
+use serde_json::{Value, json};
 
-use super::program::{PROGRAM, Ran, Runs, SMOKE, command, workspace};
+use super::program::{PROGRAM, Ran, Run, Runs, SMOKE, command, workspace, write_images};
 
 /// What is in a run's folder that could begin but not end, checkpoints apart.
 const UNFINISHED: [&str; 4] = ["config.toml", "events.jsonl", "metrics.jsonl", "run.json"];
-
-/// Two classes of four training images and one test image each.
-fn write_images(folder: &Path) {
-    for (class, red) in [("cat", 20), ("dog", 220)] {
-        for (split, count) in [("train", 4), ("val", 1)] {
-            let folder = folder.join(split).join(class);
-            fs::create_dir_all(&folder).unwrap();
-            for number in 0..count {
-                let image = RgbImage::from_pixel(8, 8, Rgb([red, 10 * number, 0]));
-                let mut png = Cursor::new(Vec::new());
-                image.write_to(&mut png, ImageFormat::Png).unwrap();
-                fs::write(folder.join(format!("{number}.png")), png.into_inner()).unwrap();
-            }
-        }
-    }
-}
 
 fn folder_set(folder: &Path, mode: &str) -> [String; 6] {
     [
@@ -39,7 +22,23 @@ fn folder_set(folder: &Path, mode: &str) -> [String; 6] {
     ]
 }
 
-/// One worker finds what it cannot read; the other may be waiting for it at a meeting.
+fn cannot_be_decoded(path: &Path) -> String {
+    format!(
+        "{} cannot be decoded as an image: Format error decoding Png: Invalid PNG signature.",
+        path.display()
+    )
+}
+
+/// The state of the newest checkpoint.
+fn newest_state(run: &Run) -> Value {
+    let steps = run.checkpoints().into_iter();
+    let steps = steps.map(|name| name.strip_prefix("step-").unwrap().parse::<u64>().unwrap());
+    let newest = steps.max().unwrap();
+    run.json(&format!("checkpoints/step-{newest}/state.json"))
+}
+
+/// One worker finds what it cannot read; the other may be waiting for it at a meeting. What both have
+/// trained until then is kept.
 #[test]
 fn an_image_that_cannot_be_decoded_ends_the_run() {
     let images = tempfile::tempdir().unwrap();
@@ -49,20 +48,61 @@ fn an_image_that_cannot_be_decoded_ends_the_run() {
     let runs = Runs::new();
     for mode in ["sync", "async"] {
         let set = folder_set(images.path(), mode);
-        let ran = runs.start(SMOKE, mode, &set.each_ref().map(String::as_str));
-        let text = format!(
-            "{} cannot be decoded as an image: \
-             Format error decoding Png: Invalid PNG signature.",
-            bad.display()
-        );
-        ran.failed_late(1, &text);
+        let set = set.each_ref().map(String::as_str);
+        let ran = runs.start(SMOKE, mode, &set);
+        ran.failed_late(1, &cannot_be_decoded(&bad));
+        let saved = "saved what 2 of 2 workers have trained: ";
+        assert!(ran.stderr.contains(saved), "{}", ran.stderr);
         let run = runs.get(mode);
-        assert_eq!(run.files(), UNFINISHED);
+        assert!(!run.join("summary.json").exists());
         // The one that left is on record.
         assert!(!run.events("left").is_empty());
+        let state = newest_state(&run);
+        assert_eq!(state["broken_off"], true);
+        assert_eq!(run.events("checkpoint").len(), 1);
+        let steps: Vec<u64> = serde_json::from_value(state["steps"].clone()).unwrap();
+        // An epoch is eight images, four steps of two workers.
+        assert!(steps.iter().min() < Some(&4), "{steps:?}");
+        assert_eq!(state["step"], steps.iter().sum::<u64>() / 2);
+        for worker in 0..2 {
+            let values = run.export(&format!("worker-{worker}"));
+            assert!(!values.is_empty());
+        }
+        let [path, which] = [run.path.to_str().unwrap(), "mean"];
+        let text = format!(
+            "{path}/checkpoints/step-{}: it has no mean; the run broke off, and it holds worker-0, \
+             worker-1",
+            state["step"]
+        );
+        let refused = command(["export", path, "--which", which]).output();
+        Ran::of(refused.unwrap()).failed(1, &text);
     }
 }
 
+/// In `sync` the values are those of a run that was to end there.
+#[test]
+fn what_a_run_that_breaks_off_keeps_is_what_it_had_trained() {
+    let images = tempfile::tempdir().unwrap();
+    write_images(images.path());
+    let set = folder_set(images.path(), "sync");
+    let set = set.each_ref().map(String::as_str);
+    let runs = Runs::new();
+    let bad = images.path().join("val/cat/0.png");
+    let good = fs::read(&bad).unwrap();
+    fs::write(&bad, "not an image").unwrap();
+    let at_step = |step| [&set[..], &["budget.steps=100", step]].concat();
+    let ran = runs.start(SMOKE, "broken", &at_step("evaluate.every_steps=6"));
+    ran.failed_late(1, &cannot_be_decoded(&bad));
+    let broken = runs.get("broken");
+    assert_eq!(newest_state(&broken)["steps"], json!([6, 6]));
+    fs::write(&bad, good).unwrap();
+    let whole = runs.train(SMOKE, "whole", &[&set[..], &["budget.steps=6"]].concat());
+    for worker in ["worker-0", "worker-1"] {
+        assert_eq!(broken.export(worker), whole.export(worker));
+    }
+}
+
+/// Met in the evaluation at the end, whose checkpoint is written by then.
 #[test]
 fn a_test_image_that_cannot_be_decoded_ends_the_run() {
     let images = tempfile::tempdir().unwrap();
@@ -72,12 +112,43 @@ fn a_test_image_that_cannot_be_decoded_ends_the_run() {
     let runs = Runs::new();
     let set = folder_set(images.path(), "sync");
     let ran = runs.start(SMOKE, "test", &set.each_ref().map(String::as_str));
-    let text = format!(
-        "{} cannot be decoded as an image: Format error decoding Png: Invalid PNG signature.",
-        bad.display()
-    );
-    ran.failed_late(1, &text);
-    assert_eq!(runs.get("test").files(), UNFINISHED);
+    ran.failed_late(1, &cannot_be_decoded(&bad));
+    let run = runs.get("test");
+    assert!(!run.join("summary.json").exists());
+    assert_eq!(run.checkpoints(), ["step-12"]);
+    let state = newest_state(&run);
+    assert_eq!(state["broken_off"], false);
+    assert_eq!(state["steps"], json!([12, 12]));
+    assert!(state["evaluation"].is_null());
+    assert_eq!(run.events("checkpoint").len(), 1);
+    assert!(!run.export("worker-1").is_empty());
+}
+
+/// A worker whose values could not be read any more is not in the checkpoint.
+#[test]
+fn a_checkpoint_without_a_worker_says_so() {
+    let runs = Runs::new();
+    let run = runs.train(SMOKE, "lost", &[]);
+    let checkpoint = run.join("checkpoints/step-16");
+    let state = run.json("checkpoints/step-16/state.json");
+    let mut without = state.clone();
+    without["steps"] = json!([16, null]);
+    without["leader"] = json!(0);
+    without["broken_off"] = json!(true);
+    fs::write(checkpoint.join("state.json"), without.to_string()).unwrap();
+    for file in ["worker-1.safetensors", "mean.safetensors"] {
+        fs::remove_file(checkpoint.join(file)).unwrap();
+    }
+    for which in ["worker-1", "mean"] {
+        let text = format!(
+            "{}: it has no {which}; the run had lost workers, and it holds worker-0",
+            checkpoint.display()
+        );
+        let path = run.path.to_str().unwrap();
+        let refused = command(["eval", path, "--which", which]).output().unwrap();
+        Ran::of(refused).failed(1, &text);
+    }
+    assert!(run.eval("leader").contains("error "));
 }
 
 /// A shell script that starts `"$@"`, the program and its arguments.
@@ -272,12 +343,110 @@ fn a_log_that_is_closed_does_not_end_a_run() {
     assert_eq!(runs.get("unread").summary()["end"], "budget");
 }
 
-/// Parameters, statistics or losses overflow, whichever comes first: the run ends as any other,
-/// says so, and can be read.
+/// The line that ends a run in which nothing is finite.
+fn diverged(ran: &Ran, run: &Run) -> u64 {
+    let start = format!(
+        "error: {}: every worker has diverged, the last at step ",
+        run.path.display()
+    );
+    let line = ran.stderr.lines().last().unwrap();
+    let rest = line.strip_prefix(&start);
+    let rest = rest.unwrap_or_else(|| panic!("{}", ran.stderr));
+    let (step, advice) = rest.split_once("; ").unwrap();
+    assert_eq!(advice, "train with a lower schedule.learning_rate");
+    assert_eq!(ran.code, Some(1));
+    step.parse().unwrap()
+}
+
+/// The budget is not spent on it: a window of 4 losses and two exchanges later it is over.
 #[test]
-fn a_run_that_diverges_ends_as_any_other() {
+fn a_run_in_which_nothing_is_finite_ends() {
     let runs = Runs::new();
-    for rate in ["1e3", "1e6", "1e15", "1e30"] {
+    for mode in ["sync", "async"] {
+        let mode_is = format!("run.mode={mode}");
+        let rate = "schedule.learning_rate=1e30";
+        let set = [
+            rate,
+            &mode_is,
+            "budget.steps=1000",
+            "checkpoint.every_steps=1",
+        ];
+        let ran = runs.start(SMOKE, mode, &set);
+        let run = runs.get(mode);
+        let since = diverged(&ran, &run);
+        // The first step's loss is that of the initial weights.
+        assert_eq!(since, 2, "{}", ran.stderr);
+        let summary = run.summary();
+        assert_eq!(summary["end"], "diverged");
+        assert_eq!(summary["diverged_since"], 2);
+        let steps = summary["steps"].as_u64().unwrap();
+        assert!((13..40).contains(&steps), "{summary}");
+        for key in ["leader", "replica_mean", "worker_mean"] {
+            assert!(summary["test_error"][key].is_null(), "{summary}");
+        }
+        let told = run.events("diverged");
+        assert_eq!(told.len(), 2);
+        for worker in 0..2 {
+            let line = format!("worker {worker} has diverged: its loss has not been finite since");
+            assert_eq!(ran.stderr.matches(&line).count(), 1, "{}", ran.stderr);
+        }
+        // What has no finite value is not worth a checkpoint.
+        assert!(!run.join("checkpoints").exists());
+    }
+}
+
+/// It ends as any other: the clock, the last step and a person end one in which nothing is finite, too.
+#[test]
+fn a_run_that_has_diverged_at_its_end_has_failed() {
+    let runs = Runs::new();
+    let set = ["schedule.learning_rate=1e30", "budget.steps=3"];
+    let ran = runs.start(SMOKE, "short", &set);
+    assert!(diverged(&ran, &runs.get("short")) <= 3);
+    assert_eq!(runs.get("short").summary()["steps"], 3);
+}
+
+/// One that diverges late keeps what it had when it was sound.
+#[test]
+fn a_run_that_diverges_keeps_its_last_sound_checkpoint() {
+    let runs = Runs::new();
+    let set = [
+        "schedule.kind=steps",
+        "schedule.drops=[{ steps = 8, factor = 1e30 }]",
+        "budget.steps=1000",
+        "checkpoint.every_steps=4",
+        "checkpoint.keep=1",
+        "evaluate.every_steps=2000",
+    ];
+    let ran = runs.start(SMOKE, "late", &set);
+    let run = runs.get("late");
+    assert!(diverged(&ran, &run) > 8);
+    assert_eq!(run.checkpoints(), ["step-8"]);
+    assert!(run.eval("leader").contains("error "));
+}
+
+#[test]
+fn so_does_a_simulated_one() {
+    let runs = Runs::new();
+    let set = [
+        "schedule.learning_rate=1e30",
+        "budget.steps=1000",
+        "simulate.nodes=2",
+    ];
+    let mut arguments = vec![String::from("simulate")];
+    arguments.extend(runs.arguments(SMOKE, "simulated", &set));
+    let ran = super::program::run(&arguments);
+    let run = runs.get("simulated");
+    diverged(&ran, &run);
+    let summary = run.summary();
+    assert_eq!(summary["end"], "diverged");
+    assert!(summary["steps"].as_u64().unwrap() < 100, "{summary}");
+}
+
+/// Parameters or statistics overflow while losses do not: the run ends as any other and can be read.
+#[test]
+fn a_run_that_gets_on_without_learning_ends_as_any_other() {
+    let runs = Runs::new();
+    for rate in ["1e3", "1e6"] {
         let rate_is = format!("schedule.learning_rate={rate}");
         let set = [
             rate_is.as_str(),
@@ -288,26 +457,6 @@ fn a_run_that_diverges_ends_as_any_other() {
         assert_eq!(run.metrics("evaluation").len(), 6);
         assert!(!run.export("worker-0").is_empty());
     }
-    // At the last rate nothing is left of the parameters.
-    let run = runs.get("rate-1e30");
-    for key in ["leader", "replica_mean", "worker_mean"] {
-        assert!(
-            run.summary()["test_error"][key].is_null(),
-            "{}",
-            run.summary()
-        );
-    }
-    let path = run.path.to_str().unwrap();
-    let refusal = |which: &str| command(["eval", path, "--which", which]).output().unwrap();
-    let mean = "it has no mean; a worker had diverged";
-    let text = format!("{path}/checkpoints/step-24: {mean}");
-    Ran::of(refusal("mean")).failed(1, &text);
-    let worker = Ran::of(refusal("worker-0"));
-    assert!(
-        worker.stderr.starts_with("error: cannot evaluate: value "),
-        "{worker:?}"
-    );
-    assert_eq!(worker.code, Some(1));
 }
 
 /// Parameters that are finite and logits that are not: JSON has no word for such a loss.

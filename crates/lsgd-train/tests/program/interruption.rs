@@ -1,60 +1,174 @@
-//! Ctrl-C ends a run cleanly, with what was trained kept.
+//! Signals end a run cleanly or have it saved: what was trained is kept, and kept first.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::program::{PROGRAM, Run, Runs, SMOKE, workspace};
+use serde_json::{Value, json};
 
-/// Starts a run, interrupts it after its first evaluation and returns what it said afterwards.
-fn interrupted(runs: &Runs, mode: &str) -> (Run, String) {
-    let mode_is = format!("run.mode={mode}");
-    // Should the signal be missed, the run ends by itself.
-    let set = [
-        "budget.minutes=1",
-        "evaluate.every_steps=10",
-        mode_is.as_str(),
-    ];
-    let mut child = Command::new(PROGRAM)
-        .args(runs.arguments(SMOKE, mode, &set))
-        .current_dir(workspace())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.starts_with("step ") {
-        line.clear();
-        assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended early");
+use super::program::{PROGRAM, Run, Runs, SMOKE, command, workspace};
+
+/// When a run is taken to hang: far longer than anything it is waited for takes.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How often a file is looked at, and a signal repeated.
+const BETWEEN: Duration = Duration::from_millis(20);
+
+/// Trains until it is told to stop; should that be missed, it ends by itself.
+const ENDLESS: [&str; 2] = ["budget.minutes=2", "checkpoint.keep=100"];
+
+/// A few steps, and an evaluation that takes far longer than anything done to it here.
+const LONG_EVALUATION: [&str; 3] = ["data.examples=200000", "model.width=16", "budget.steps=4"];
+
+/// A run that goes on.
+struct Going {
+    run: Run,
+    process: Child,
+    lines: Receiver<String>,
+    said: String,
+}
+
+impl Going {
+    fn start(runs: &Runs, name: &str, set: &[&str]) -> Self {
+        let mut words = vec![String::from(PROGRAM)];
+        words.extend(runs.arguments(SMOKE, name, set));
+        Self::of(runs.get(name), &words)
     }
-    let pid = child.id().to_string();
-    let kill = Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    assert!(kill.success());
-    let mut rest = String::new();
-    said.read_to_string(&mut rest).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
-    (runs.get(mode), rest)
+
+    /// Waits until the run has a folder: signals are heard from before then.
+    fn of(run: Run, words: &[String]) -> Self {
+        let mut process = Command::new(&words[0])
+            .args(&words[1..])
+            .current_dir(workspace())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut going = Self {
+            run,
+            process,
+            lines,
+            said: String::new(),
+        };
+        going.hear("parameters");
+        going
+    }
+
+    #[track_caller]
+    fn hear(&mut self, text: &str) {
+        while !self.hears(text, LIMIT) {}
+    }
+
+    /// Whether it says `text` next, after what it has said before; false when it says nothing for
+    /// that long.
+    #[track_caller]
+    fn hears(&mut self, text: &str, patience: Duration) -> bool {
+        match self.lines.recv_timeout(patience) {
+            Ok(line) => {
+                self.said += &format!("{line}\n");
+                line.contains(text)
+            }
+            Err(RecvTimeoutError::Timeout) if patience < LIMIT => false,
+            Err(_) => panic!("it did not say {text:?}:\n{}", self.said),
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Steps of the checkpoints that its record tells of.
+    fn checkpoints(&self) -> Vec<u64> {
+        let text = std::fs::read_to_string(self.run.join("events.jsonl")).unwrap_or_default();
+        let events = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let written = events.filter(|event: &Value| event["event"] == "checkpoint");
+        written
+            .map(|event| event["step"].as_u64().unwrap())
+            .collect()
+    }
+
+    /// Waits until its record tells of `count` checkpoints, and returns the last one's step.
+    #[track_caller]
+    fn checkpoint(&self, count: usize) -> u64 {
+        let began = Instant::now();
+        loop {
+            match self.checkpoints().get(count - 1) {
+                Some(step) => return *step,
+                None => assert!(began.elapsed() < LIMIT, "no checkpoint {count}"),
+            }
+            thread::sleep(BETWEEN);
+        }
+    }
+
+    /// Waits for its end, and returns its exit code.
+    fn end(&mut self) -> Option<i32> {
+        while let Ok(line) = self.lines.recv_timeout(LIMIT) {
+            self.said += &format!("{line}\n");
+        }
+        if self.process.try_wait().unwrap().is_none() {
+            let _ = self.process.kill();
+        }
+        self.process.wait().unwrap().code()
+    }
+
+    fn state(&self, step: u64) -> Value {
+        self.run
+            .json(&format!("checkpoints/step-{step}/state.json"))
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 #[test]
 fn an_interrupted_run_is_whole() {
     let runs = Runs::new();
-    for mode in ["sync", "async"] {
-        let (run, rest) = interrupted(&runs, mode);
-        let notice = "stopping after this step; Ctrl-C again to stop at once\n";
-        assert_eq!(rest.matches(notice).count(), 1, "{rest}");
-        assert!(!rest.contains("error:"), "{rest}");
+    for (mode, signal) in [("sync", "INT"), ("async", "TERM"), ("sync", "HUP")] {
+        let name = format!("{mode}-{signal}");
+        let mode_is = format!("run.mode={mode}");
+        let set = [&ENDLESS[..], &["evaluate.every_steps=10", &mode_is]].concat();
+        let mut going = Going::start(&runs, &name, &set);
+        going.hear("step ");
+        going.signal(signal);
+        assert_eq!(going.end(), Some(130), "{}", going.said);
+        let notice = "stopping after this step; Ctrl-C again to stop without an evaluation\n";
+        assert_eq!(going.said.matches(notice).count(), 1, "{}", going.said);
+        assert!(!going.said.contains("error:"), "{}", going.said);
 
+        let run = &going.run;
         let summary = run.summary();
         assert_eq!(summary["end"], "interrupted");
         let steps = summary["steps"].as_u64().unwrap();
         assert!(steps >= 10);
         assert!(run.json("run.json")["end"].is_string());
         assert!(run.checkpoints().contains(&format!("step-{steps}")));
-        let state = run.json(&format!("checkpoints/step-{steps}/state.json"));
+        let state = going.state(steps);
         if mode == "sync" {
-            assert_eq!(state["steps"], serde_json::json!([steps, steps]));
+            assert_eq!(state["steps"], json!([steps, steps]));
         }
+        assert_eq!(state["evaluation"]["step"], steps);
 
         let error = summary["test_error"]["leader"].as_f64().unwrap();
         let evaluated = run.eval("leader");
@@ -65,4 +179,170 @@ fn an_interrupted_run_is_whole() {
         assert!(!run.export("leader").is_empty());
         assert!(!run.export("mean").is_empty());
     }
+}
+
+/// Schedulers send SIGUSR1 or SIGUSR2 ahead of the end.
+#[test]
+fn a_run_is_saved_when_asked_and_goes_on() {
+    let runs = Runs::new();
+    for mode in ["sync", "async"] {
+        let mode_is = format!("run.mode={mode}");
+        let mut going = Going::start(&runs, mode, &[&ENDLESS[..], &[&mode_is]].concat());
+        going.signal("USR1");
+        let first = going.checkpoint(1);
+        going.signal("USR2");
+        let second = going.checkpoint(2);
+        assert!(first < second);
+        going.signal("INT");
+        assert_eq!(going.end(), Some(130), "{}", going.said);
+        // Those two and the end.
+        let written = going.checkpoints();
+        assert_eq!(written[..2], [first, second]);
+        assert_eq!(written.len(), 3);
+        for step in written {
+            let state = going.state(step);
+            assert_eq!(state["broken_off"], false);
+            if mode == "sync" {
+                assert_eq!(state["steps"], json!([step, step]));
+            }
+            let folder = going.run.join(&format!("checkpoints/step-{step}"));
+            for which in ["worker-0", "worker-1", "mean"] {
+                assert!(folder.join(format!("{which}.safetensors")).is_file());
+            }
+        }
+    }
+}
+
+/// Saving is no part of the arithmetic: the run that was asked for a checkpoint has the bits of one
+/// that was not.
+#[test]
+fn a_run_that_was_saved_when_asked_comes_to_the_same() {
+    let runs = Runs::new();
+    let mut going = Going::start(&runs, "saved", &ENDLESS);
+    going.signal("USR1");
+    going.checkpoint(1);
+    going.signal("TERM");
+    assert_eq!(going.end(), Some(130), "{}", going.said);
+    let steps = format!("budget.steps={}", going.run.summary()["steps"]);
+    let straight = runs.train(SMOKE, "straight", &[&steps]);
+    assert_eq!(going.run.digests(), straight.digests());
+}
+
+/// Killed while its last evaluation goes on.
+#[test]
+fn what_was_trained_is_saved_before_it_is_evaluated() {
+    let runs = Runs::new();
+    let mut going = Going::start(&runs, "killed", &LONG_EVALUATION);
+    assert_eq!(going.checkpoint(1), 4);
+    going.signal("KILL");
+    assert_eq!(going.end(), None);
+    assert_eq!(going.run.metrics("evaluation").len(), 0);
+    let state = going.state(4);
+    assert_eq!(state["steps"], json!([4, 4]));
+    assert!(state["evaluation"].is_null());
+    assert!(!going.run.export("worker-1").is_empty());
+    assert!(!going.run.export("leader").is_empty());
+    let path = going.run.path.to_str().unwrap();
+    let text = format!(
+        "{path}/checkpoints/step-4: it has no mean; a worker had diverged, or the run was ended \
+         before its mean was made; give --which worker-K"
+    );
+    let refused = command(["export", path, "--which", "mean"])
+        .output()
+        .unwrap();
+    super::program::Ran::of(refused).failed(1, &text);
+}
+
+/// Signals until a line tells that one was taken for a second request: those that follow the first
+/// within a second are the same.
+fn insist(going: &mut Going) {
+    let second = "stopping once this step is saved; Ctrl-C again to stop at once";
+    going.signal("TERM");
+    while !going.hears(second, BETWEEN) {
+        going.signal("TERM");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_evaluation_and_loses_nothing() {
+    let runs = Runs::new();
+    let mut going = Going::start(&runs, "hurried", &LONG_EVALUATION);
+    going.checkpoint(1);
+    insist(&mut going);
+    assert_eq!(going.end(), Some(130), "{}", going.said);
+    assert!(!going.said.contains("error:"), "{}", going.said);
+    assert_eq!(going.run.metrics("evaluation").len(), 0);
+    let summary = going.run.summary();
+    assert_eq!(summary["steps"], 4);
+    assert!(summary["test_error"]["leader"].is_null());
+    assert_eq!(going.state(4)["steps"], json!([4, 4]));
+    assert_eq!(going.run.files_of_checkpoint(4), WITHOUT_MEAN);
+}
+
+/// An evaluation that is not the last ends at the first signal.
+#[test]
+fn an_evaluation_on_the_way_is_no_reason_to_wait() {
+    let runs = Runs::new();
+    let set = [
+        "budget.steps=1000",
+        "evaluate.every_steps=4",
+        "checkpoint.every_steps=4",
+    ];
+    let mut going = Going::start(&runs, "midway", &[&LONG_EVALUATION[..2], &set].concat());
+    assert_eq!(going.checkpoint(1), 4);
+    going.signal("TERM");
+    // One step on.
+    assert_eq!(going.checkpoint(2), 5);
+    insist(&mut going);
+    assert_eq!(going.end(), Some(130), "{}", going.said);
+    assert_eq!(going.run.summary()["steps"], 5);
+    assert_eq!(going.run.metrics("evaluation").len(), 0);
+}
+
+const WITHOUT_MEAN: [&str; 3] = ["state.json", "worker-0.safetensors", "worker-1.safetensors"];
+
+/// `nohup` has the signal of a terminal that closes ignored, which stays so.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_that_is_ignored_from_the_start_stays_ignored() {
+    let runs = Runs::new();
+    let mut words = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", PROGRAM]
+        .map(String::from)
+        .to_vec();
+    words.extend(runs.arguments(SMOKE, "nohup", &ENDLESS));
+    let mut going = Going::of(runs.get("nohup"), &words);
+    going.signal("HUP");
+    going.signal("USR1");
+    going.checkpoint(1);
+    going.signal("USR1");
+    going.checkpoint(2);
+    assert!(!Path::new(&going.run.join("summary.json")).exists());
+    going.signal("TERM");
+    assert_eq!(going.end(), Some(130), "{}", going.said);
+}
+
+/// A simulated run has no end of its own to come to: what its workers have is saved where they stand.
+#[test]
+fn an_interrupted_simulation_keeps_what_was_trained() {
+    let runs = Runs::new();
+    let mut words = vec![String::from(PROGRAM), String::from("simulate")];
+    let set = [
+        "budget.steps=100000000",
+        "evaluate.every_steps=10",
+        "simulate.nodes=2",
+    ];
+    words.extend(runs.arguments(SMOKE, "simulated", &set));
+    let mut going = Going::of(runs.get("simulated"), &words);
+    going.hear("step ");
+    going.signal("TERM");
+    assert_eq!(going.end(), Some(130), "{}", going.said);
+    assert!(
+        going
+            .said
+            .contains("saved what 4 of 4 workers have trained: ")
+    );
+    let step = *going.checkpoints().last().unwrap();
+    assert!(step >= 10);
+    assert_eq!(going.state(step)["broken_off"], true);
+    assert!(!going.run.export("worker-3").is_empty());
 }

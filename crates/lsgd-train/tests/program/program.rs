@@ -2,10 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
+use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -200,6 +202,15 @@ impl Run {
         names
     }
 
+    /// Names of the files of a checkpoint, sorted.
+    pub fn files_of_checkpoint(&self, step: u64) -> Vec<String> {
+        let folder = format!("checkpoints/step-{step}/");
+        let files = self.files();
+        let own = files.iter().filter_map(|file| file.strip_prefix(&folder));
+        let own = own.filter(|file| !file.is_empty()).map(String::from);
+        own.collect()
+    }
+
     /// What `eval` prints.
     pub fn eval(&self, which: &str) -> String {
         let path = self.path.to_str().unwrap();
@@ -227,6 +238,22 @@ fn list(folder: &Path, before: &str, found: &mut Vec<String>) {
             found.push(inside);
         } else {
             found.push(name);
+        }
+    }
+}
+
+/// Two classes of four training images and one test image each.
+pub fn write_images(folder: &Path) {
+    for (class, red) in [("cat", 20), ("dog", 220)] {
+        for (split, count) in [("train", 4), ("val", 1)] {
+            let folder = folder.join(split).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            for number in 0..count {
+                let image = RgbImage::from_pixel(8, 8, Rgb([red, 10 * number, 0]));
+                let mut png = Cursor::new(Vec::new());
+                image.write_to(&mut png, ImageFormat::Png).unwrap();
+                fs::write(folder.join(format!("{number}.png")), png.into_inner()).unwrap();
+            }
         }
     }
 }

@@ -6,7 +6,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use burn::Tensor;
@@ -25,6 +24,7 @@ use crate::progress::Progress;
 use crate::run::{ExchangeSummary, Recorder, RunFolder, Summary, TestError};
 use crate::train::pace::End;
 use crate::train::provenance;
+use crate::train::requests::Requests;
 use crate::train::setup::Setup;
 
 /// Values of the vectors that pass. Enough that weights which some methods add hardly count.
@@ -66,7 +66,7 @@ pub struct Costs {
     durations: Durations,
     recorder: Recorder,
     progress: Progress,
-    interrupted: Arc<AtomicBool>,
+    requests: Arc<Requests>,
     exchange: ExchangeSummary,
     /// Steps taken by each worker, and by all.
     steps: Vec<u64>,
@@ -87,7 +87,7 @@ impl Costs {
         per_node: usize,
         folder: &RunFolder,
         progress: Progress,
-        interrupted: Arc<AtomicBool>,
+        requests: Arc<Requests>,
     ) -> Result<Self, TrainError> {
         let config = &setup.config;
         let count = setup.workers();
@@ -116,7 +116,7 @@ impl Costs {
             setup: setup.clone(),
             per_node,
             progress,
-            interrupted,
+            requests,
         })
     }
 
@@ -163,6 +163,7 @@ impl Costs {
             best_step: None,
             exchange: self.exchange,
             data_wait_seconds: 0.0,
+            diverged_since: None,
             digests: Vec::new(),
             nodes: None,
             simulated: None,
@@ -191,7 +192,7 @@ impl Fleet for Costs {
     type Error = TrainError;
 
     fn goes_on(&self) -> Result<(), TrainError> {
-        unless(&self.interrupted)
+        unless(&self.requests)
     }
 
     fn begin(&mut self, rank: Rank) -> Duration {

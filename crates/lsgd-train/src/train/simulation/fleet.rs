@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lsgd_core::{Event, Fleet, Mode, Order, Rank, Turn};
@@ -14,10 +13,13 @@ use super::{place, rank, unless};
 use crate::error::TrainError;
 use crate::progress::Progress;
 use crate::run::{Checkpoints, Evaluation, ExchangeSummary, Metric, Recorder, RunFolder, Summary};
+use crate::train::divergence::{self, Divergence};
 use crate::train::examination::{Best, Examination};
 use crate::train::intervals::Intervals;
+use crate::train::leaving;
 use crate::train::messages::Paused;
 use crate::train::pace::{End, Every};
+use crate::train::requests::Requests;
 use crate::train::setup::Setup;
 
 /// The position of the last evaluation: after all others.
@@ -33,9 +35,10 @@ pub struct Workers {
     checkpoints: Checkpoints,
     intervals: Intervals,
     progress: Progress,
-    interrupted: Arc<AtomicBool>,
+    requests: Arc<Requests>,
     exchange: ExchangeSummary,
     best: Best,
+    divergence: Divergence,
     /// Steps that each worker has taken.
     steps: Vec<u64>,
     /// The position of the next evaluation of each.
@@ -57,7 +60,7 @@ impl Workers {
         per_node: usize,
         folder: &RunFolder,
         progress: Progress,
-        interrupted: Arc<AtomicBool>,
+        requests: Arc<Requests>,
     ) -> Result<Self, TrainError> {
         let config = &setup.config;
         let count = setup.workers();
@@ -69,6 +72,7 @@ impl Workers {
             intervals: Intervals::new((0..count).map(|place| rank(place, per_node))),
             exchange: ExchangeSummary::default(),
             best: Best::default(),
+            divergence: setup.divergence(),
             steps: vec![0; count],
             next: vec![0; count],
             live: (0..count).collect(),
@@ -77,7 +81,7 @@ impl Workers {
             setup: setup.clone(),
             per_node,
             progress,
-            interrupted,
+            requests,
         };
         let first = workers.after(0);
         workers.next.fill(first);
@@ -98,8 +102,10 @@ impl Workers {
             samples: evaluation.samples,
             seconds: evaluation.seconds,
         };
-        let mut summary =
-            examination.summary(End::Budget, real.as_secs_f64(), evaluation, self.best);
+        let diverged = examination.diverged(&self.divergence);
+        let end = diverged.map_or(End::Budget, |_| End::Diverged);
+        let mut summary = examination.summary(end, real.as_secs_f64(), evaluation, self.best);
+        summary.diverged_since = diverged;
         summary.exchange = self.exchange;
         summary.exchange.wait_seconds = {
             let live = self.live.iter().copied();
@@ -154,21 +160,31 @@ impl Workers {
         Ok(())
     }
 
+    fn examination<'a>(
+        &self,
+        setup: &'a Setup,
+        workers: &'a [Paused],
+        seconds: f64,
+    ) -> Examination<'a> {
+        let steps: u64 = workers.iter().map(|p| p.report.step).sum();
+        let there = |worker: usize| workers.iter().any(|p| p.worker == worker);
+        let of_dead = self.steps.iter().enumerate();
+        let of_dead = of_dead.filter(|(worker, _)| !there(*worker));
+        let steps = steps + of_dead.map(|(_, steps)| steps).sum::<u64>();
+        Examination {
+            setup,
+            workers,
+            samples: steps * setup.config.data.batch_size as u64,
+            seconds,
+        }
+    }
+
     fn examine(&mut self, at: u64, paused: Vec<Paused>, seconds: f64) -> Result<(), TrainError> {
         for interval in self.intervals.end(seconds) {
             self.recorder.metric(&Metric::Interval(interval))?;
         }
-        let steps: u64 = paused.iter().map(|p| p.report.step).sum();
-        let there = |worker: usize| paused.iter().any(|p| p.worker == worker);
-        let of_dead = self.steps.iter().enumerate();
-        let of_dead = of_dead.filter(|(worker, _)| !there(*worker));
-        let steps = steps + of_dead.map(|(_, steps)| steps).sum::<u64>();
-        let examination = Examination {
-            setup: &self.setup,
-            workers: &paused,
-            samples: steps * self.setup.config.data.batch_size as u64,
-            seconds,
-        };
+        let setup = self.setup.clone();
+        let examination = self.examination(&setup, &paused, seconds);
         let mut scorers = &self.threads;
         let mean = examination.mean(&mut scorers)?;
         let evaluation = examination.evaluate(&mut scorers, mean.as_ref())?;
@@ -176,10 +192,13 @@ impl Workers {
         self.progress.evaluated(&evaluation);
         self.recorder
             .metric(&Metric::Evaluation(evaluation.clone()))?;
-        if better || at == AT_END {
-            let checkpoint = examination.checkpoint(Some(&evaluation), mean.as_deref());
-            self.checkpoints.write(&checkpoint, better)?;
-            self.recorder.checkpoint(checkpoint.state.step, seconds)?;
+        if better || (at == AT_END && examination.is_sound()) {
+            let mut checkpoint = examination.checkpoint();
+            self.checkpoints.write(&checkpoint)?;
+            checkpoint.state.evaluation = Some(evaluation.clone());
+            let state = &checkpoint.state;
+            self.checkpoints.complete(state, mean.as_deref(), better)?;
+            self.recorder.checkpoint(state.step, seconds)?;
         }
         self.recorder.flush()?;
         if at == AT_END {
@@ -193,7 +212,7 @@ impl Fleet for Workers {
     type Error = TrainError;
 
     fn goes_on(&self) -> Result<(), TrainError> {
-        unless(&self.interrupted)
+        unless(&self.requests)
     }
 
     fn begin(&mut self, rank: Rank) -> Duration {
@@ -210,6 +229,10 @@ impl Fleet for Workers {
         }
         let (seconds, rate) = (at.as_secs_f64(), self.setup.rate.at(step.saturating_sub(1)));
         self.progress.stepped(worker, step, loss, seconds);
+        if let Some(since) = self.divergence.observe(worker, step, loss) {
+            self.progress.warn(&divergence::line(worker, since));
+            self.recorder.diverged(rank, since, seconds)?;
+        }
         let interval = self.intervals.add(worker, step, loss, rate, seconds);
         if let Some(interval) = interval {
             self.recorder.metric(&Metric::Interval(interval))?;
@@ -232,11 +255,23 @@ impl Fleet for Workers {
             self.next[worker] = after;
             self.stand(worker, next, seconds)?;
         }
-        let goes_on = self.setup.plan.steps.is_none_or(|steps| position < steps);
+        let is_lost = self.divergence.of_all(self.live.iter().copied()).is_some();
+        let goes_on = self.setup.plan.steps.is_none_or(|steps| position < steps) && !is_lost;
         if !goes_on {
             self.stand(worker, AT_END, seconds)?;
         }
         Ok(goes_on)
+    }
+
+    fn broke_off(&mut self, at: Duration) {
+        let live = self.live.iter();
+        let left: Vec<Paused> = live.filter_map(|w| self.threads.stand(*w).ok()).collect();
+        let setup = self.setup.clone();
+        let left = self.examination(&setup, &left, at.as_secs_f64());
+        let saved = leaving::save(left, &self.checkpoints, &mut self.recorder);
+        if let Some(line) = leaving::told(saved) {
+            self.progress.warn(&line);
+        }
     }
 
     fn record(&mut self, node: u32, event: Event, at: Duration) -> Result<(), TrainError> {

@@ -11,7 +11,6 @@ mod line;
 mod threads;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use lsgd_core::{Rank, SimulatedLink, Simulation, SimulationConfig};
@@ -19,6 +18,7 @@ use lsgd_core::{Rank, SimulatedLink, Simulation, SimulationConfig};
 use super::node::Outcome;
 use super::pace::Every;
 use super::provenance;
+use super::requests::Requests;
 use super::setup::Setup;
 use crate::config::{Config, SimulateConfig};
 use crate::device;
@@ -31,7 +31,7 @@ use fleet::Workers;
 /// How long other nodes take to notice that one is dead: the lease of the link between real ones.
 const LEASE: Duration = crate::cluster::LEASE;
 
-/// Trains as `config` says, into a folder of its own. `interrupted` ends it with an error.
+/// Trains as `config` says, into a folder of its own. A request to end it is an error.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ const LEASE: Duration = crate::cluster::LEASE;
 pub fn simulate(
     config: Config,
     mut progress: Progress,
-    interrupted: Arc<AtomicBool>,
+    requests: Arc<Requests>,
 ) -> Result<Outcome, TrainError> {
     let began = Instant::now();
     let written = config.to_toml()?;
@@ -55,12 +55,12 @@ pub fn simulate(
     let topology = topology(&setup, &simulated, per_node);
     let (mut summary, traffic) = match simulated.training {
         true => {
-            let workers = Workers::start(&setup, per_node, &folder, progress, interrupted)?;
+            let workers = Workers::start(&setup, per_node, &folder, progress, requests)?;
             let (workers, _, traffic) = Simulation::new(&topology, workers)?.run()?;
             (workers.finish(began.elapsed())?, traffic)
         }
         false => {
-            let workers = Costs::start(&setup, per_node, &folder, progress, interrupted)?;
+            let workers = Costs::start(&setup, per_node, &folder, progress, requests)?;
             let (workers, _, traffic) = Simulation::new(&topology, workers)?.run()?;
             (workers.finish(began.elapsed())?, traffic)
         }
@@ -167,8 +167,8 @@ fn place(rank: Rank, per_node: usize) -> usize {
 }
 
 /// An error if the run is to end early.
-fn unless(interrupted: &AtomicBool) -> Result<(), TrainError> {
-    match interrupted.load(Ordering::Relaxed) {
+fn unless(requests: &Requests) -> Result<(), TrainError> {
+    match requests.ends() {
         true => Err(TrainError::Interrupted),
         false => Ok(()),
     }

@@ -340,7 +340,7 @@ fn run(setup: &Setup, own: Vec<usize>, per_node: usize, ready: Answer<()>, jobs:
                 let Setup {
                     dataset, stream, ..
                 } = setup;
-                let _ = answer.send(scratch.statistics(&snapshot, dataset, stream, &batches));
+                let _ = answer.send(scratch.statistics(&snapshot, dataset, stream, batches));
             }
         }
     }
