@@ -1,7 +1,8 @@
-//! When workers have diverged: a decision over their training losses alone.
+//! When workers have diverged: a decision over their training losses, and their values at pauses.
 //!
-//! A worker has diverged when no loss over a whole loss window was finite: its parameters are NaN, and
-//! a pull of less than one leaves them so. While others of its node go on, that is worth a warning. A
+//! A worker has diverged when no loss over a whole loss window was finite, or when its values are not
+//! at a pause: parameters that are NaN stay so under a pull of less than one, and so do BatchNorm
+//! statistics that have overflowed, whatever the losses. While others of its node go on, that is worth a warning. A
 //! node whose workers have all diverged has no leader of its own; only a pull of one toward that of
 //! other nodes, or a centre, could mend it. When two more exchanges that might have done so are due
 //! and have not, the node ends.
@@ -14,17 +15,31 @@ const EXCHANGES: u64 = 2;
 pub struct Divergence {
     /// Losses that a worker's loss window holds.
     window: u64,
-    /// How many losses in a row are not finite when nothing can be hoped for.
+    /// After how many such losses or steps nothing can be hoped for.
     patience: u64,
     workers: Vec<Worker>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Worker {
+    /// Steps it has taken.
+    step: u64,
     /// The losses in a row that were not finite, and the step of the first.
     losses: u64,
     since: u64,
+    /// The first pause since when its values are not finite.
+    stands_since: Option<u64>,
     told: bool,
+}
+
+impl Worker {
+    /// Since which step it has diverged, if `enough` losses or steps tell so.
+    fn since(&self, enough: u64) -> Option<u64> {
+        let by_losses = (self.losses >= enough).then_some(self.since);
+        let stands = self.stands_since;
+        let by_values = stands.filter(|since| self.step - since >= enough);
+        by_losses.into_iter().chain(by_values).min()
+    }
 }
 
 impl Divergence {
@@ -43,6 +58,7 @@ impl Divergence {
     /// step.
     pub fn observe(&mut self, worker: usize, step: u64, loss: f32) -> Option<u64> {
         let worker = self.workers.get_mut(worker)?;
+        worker.step = step;
         if loss.is_finite() {
             worker.losses = 0;
             return None;
@@ -56,19 +72,32 @@ impl Divergence {
         is_news.then_some(worker.since)
     }
 
-    /// Since which step a worker has diverged.
-    pub fn since(&self, worker: usize) -> Option<u64> {
-        let worker = self.workers.get(worker)?;
-        (worker.losses >= self.window).then_some(worker.since)
+    /// Takes whether a worker's values are finite at a pause.
+    pub fn stands(&mut self, worker: usize, step: u64, is_finite: bool) {
+        if let Some(worker) = self.workers.get_mut(worker) {
+            worker.step = worker.step.max(step);
+            worker.stands_since = match is_finite {
+                true => None,
+                false => worker.stands_since.or(Some(step)),
+            };
+        }
     }
 
-    /// Since which step all of `live` have, if nothing will mend it. The last to diverge counts.
-    pub fn of_all(&self, live: impl IntoIterator<Item = usize>) -> Option<u64> {
-        let since = live.into_iter().map(|worker| {
-            let worker = self.workers.get(worker)?;
-            (worker.losses >= self.patience).then_some(worker.since)
-        });
+    /// Since which step all of `workers`, which pause, have diverged. The last to diverge counts.
+    pub fn of_paused(&self, workers: impl IntoIterator<Item = usize>) -> Option<u64> {
+        let workers = workers.into_iter().map(|worker| self.workers.get(worker));
+        let since = workers.map(|worker| worker?.since(self.window).or(worker?.stands_since));
         since.collect::<Option<Vec<u64>>>()?.into_iter().max()
+    }
+
+    /// Whether all of `live` have, and nothing will mend it.
+    pub fn is_for_good(&self, live: impl IntoIterator<Item = usize>) -> bool {
+        let mut live = live.into_iter().peekable();
+        let is_lost = |worker| {
+            let worker: Option<&Worker> = self.workers.get(worker);
+            worker.is_some_and(|worker| worker.since(self.patience).is_some())
+        };
+        live.peek().is_some() && live.all(is_lost)
     }
 }
 
@@ -102,15 +131,15 @@ mod tests {
         let steps = |worker: &[f32]| worker.iter().map(|loss| [*loss, 0.5]).collect::<Vec<_>>();
         let (nan, inf) = (f32::NAN, f32::INFINITY);
         let (divergence, told) = observed(&steps(&[0.1, nan, inf]));
-        assert_eq!((divergence.since(0), told), (None, vec![]));
+        assert_eq!((divergence.of_paused([0]), told), (None, vec![]));
         let (divergence, told) = observed(&steps(&[0.1, nan, inf, nan, nan]));
-        assert_eq!((divergence.since(0), told), (Some(2), vec![(0, 2)]));
-        assert_eq!(divergence.since(1), None);
+        assert_eq!((divergence.of_paused([0]), told), (Some(2), vec![(0, 2)]));
+        assert_eq!(divergence.of_paused([0, 1]), None);
         // Brought back, and diverged again.
         let (divergence, told) = observed(&steps(&[nan, nan, nan, 0.2, nan, nan, nan]));
-        assert_eq!((divergence.since(0), told), (Some(5), vec![(0, 1)]));
+        assert_eq!((divergence.of_paused([0]), told), (Some(5), vec![(0, 1)]));
         let (divergence, _) = observed(&steps(&[nan, nan, nan, 0.2]));
-        assert_eq!(divergence.since(0), None);
+        assert_eq!(divergence.of_paused([0]), None);
     }
 
     /// Window of 3 and two exchanges of 2 steps: seven losses in a row of every worker.
@@ -120,16 +149,38 @@ mod tests {
         let mut losses = vec![[0.1, 0.1], [nan, 0.1]];
         losses.extend([[nan, nan]; 6]);
         let (divergence, _) = observed(&losses);
-        assert_eq!(divergence.of_all([0]), Some(2));
-        assert_eq!(divergence.of_all([0, 1]), None);
+        assert!(divergence.is_for_good([0]));
+        assert!(!divergence.is_for_good([0, 1]));
         losses.push([nan, nan]);
         let (divergence, _) = observed(&losses);
-        assert_eq!(divergence.of_all([0, 1]), Some(3));
+        assert!(divergence.is_for_good([0, 1]));
+        assert_eq!(divergence.of_paused([0, 1]), Some(3));
         // Of those that live.
         losses.push([0.1, nan]);
         let (divergence, _) = observed(&losses);
-        assert_eq!(divergence.of_all([0, 1]), None);
-        assert_eq!(divergence.of_all([1]), Some(3));
-        assert_eq!(divergence.of_all([]), None);
+        assert!(!divergence.is_for_good([0, 1]));
+        assert!(divergence.is_for_good([1]));
+        assert!(!divergence.is_for_good([]));
+    }
+
+    /// Statistics that have overflowed, say.
+    #[test]
+    fn values_that_are_not_finite_count_whatever_the_losses() {
+        let (mut divergence, _) = observed(&[[0.5, 0.5]; 4]);
+        divergence.stands(0, 4, false);
+        divergence.stands(1, 4, true);
+        assert_eq!(divergence.of_paused([0]), Some(4));
+        assert_eq!(divergence.of_paused([0, 1]), None);
+        for step in 5..=10 {
+            divergence.observe(0, step, 0.5);
+        }
+        assert!(!divergence.is_for_good([0]));
+        divergence.stands(0, 10, false);
+        divergence.observe(0, 11, 0.5);
+        assert!(divergence.is_for_good([0]));
+        // Brought back.
+        divergence.stands(0, 12, true);
+        assert!(!divergence.is_for_good([0]));
+        assert_eq!(divergence.of_paused([0]), None);
     }
 }

@@ -191,14 +191,13 @@ impl Examination<'_> {
         }
     }
 
-    /// Since which step nothing of them is finite, if so; `losses` are theirs.
-    pub fn diverged(&self, losses: &Divergence) -> Option<u64> {
-        let since = self.workers.iter().map(|p| {
-            let values = p.snapshot.check(&self.setup.layout);
-            let since = losses.since(p.worker);
-            since.or(values.err().map(|_| p.report.step))
-        });
-        since.collect::<Option<Vec<u64>>>()?.into_iter().max()
+    /// Tells `divergence` how they stand. Since which step nothing of them is finite, if so.
+    pub fn diverged(&self, divergence: &mut Divergence) -> Option<u64> {
+        for p in self.workers {
+            let is_finite = p.snapshot.check(&self.setup.layout).is_ok();
+            divergence.stands(p.worker, p.report.step, is_finite);
+        }
+        divergence.of_paused(self.workers.iter().map(|p| p.worker))
     }
 
     /// Whether anything of them is finite.

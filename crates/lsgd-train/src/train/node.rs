@@ -236,7 +236,7 @@ impl Node {
                 ToMain::Worker(news) => {
                     self.hear(news, crew.seconds())?;
                     let workers = 0..self.setup.workers();
-                    if self.divergence.of_all(workers).is_some() {
+                    if self.divergence.is_for_good(workers) {
                         crew.diverged();
                     }
                 }
@@ -246,9 +246,9 @@ impl Node {
             }
             paused.sort_by_key(|paused| paused.worker);
             let pause = paused.first().map(|first| first.pause).unwrap_or_default();
-            let diverged = pause.end.and_then(|_| self.diverged(crew, &paused));
+            let diverged = self.diverged(crew, &paused);
             let pause = Pause {
-                end: diverged.map(|_| End::Diverged).or(pause.end),
+                end: pause.end.map(|end| diverged.map_or(end, |_| End::Diverged)),
                 ..pause
             };
             if let (Some(nodes), Some(_)) = (&self.nodes, pause.end) {
@@ -257,6 +257,11 @@ impl Node {
             }
             let evaluation = self.pause(crew, pause, &paused)?;
             if let (Some(end), Some(evaluation)) = (pause.end, evaluation) {
+                let end = match end {
+                    // Without the evaluation that belongs to its end.
+                    End::Budget if !crew.evaluates() => End::Interrupted,
+                    end => end,
+                };
                 let of_all = match (&self.nodes, end) {
                     (Some(_), End::Budget) => self.mean_of_all(crew, &paused)?,
                     _ => None,

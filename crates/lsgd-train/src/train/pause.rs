@@ -135,9 +135,10 @@ impl Node {
     }
 
     /// Since which step nothing of these workers is finite, if so.
-    pub(super) fn diverged(&self, crew: &Crew, paused: &[Paused]) -> Option<u64> {
-        self.examination(&self.setup, paused, crew.seconds())
-            .diverged(&self.divergence)
+    pub(super) fn diverged(&mut self, crew: &Crew, paused: &[Paused]) -> Option<u64> {
+        let setup = self.setup.clone();
+        self.examination(&setup, paused, crew.seconds())
+            .diverged(&mut self.divergence)
     }
 
     fn examination<'a>(

@@ -24,7 +24,7 @@ fn written(run: &Run) -> Vec<u64> {
 fn the_last_and_the_best_are_kept() {
     let runs = Runs::new();
     // From step 8 on the learning rate is absurd: what comes later is worse.
-    let absurd = "schedule.drops=[{ steps = 8, factor = 1000.0 }]";
+    let absurd = "schedule.drops=[{ steps = 8, factor = 100.0 }]";
     let set = |keep: &'static str| {
         [
             "checkpoint.every_steps=4",

@@ -102,7 +102,7 @@ impl Workers {
             samples: evaluation.samples,
             seconds: evaluation.seconds,
         };
-        let diverged = examination.diverged(&self.divergence);
+        let diverged = examination.diverged(&mut self.divergence);
         let end = diverged.map_or(End::Budget, |_| End::Diverged);
         let mut summary = examination.summary(end, real.as_secs_f64(), evaluation, self.best);
         summary.diverged_since = diverged;
@@ -185,6 +185,7 @@ impl Workers {
         }
         let setup = self.setup.clone();
         let examination = self.examination(&setup, &paused, seconds);
+        examination.diverged(&mut self.divergence);
         let mut scorers = &self.threads;
         let mean = examination.mean(&mut scorers)?;
         let evaluation = examination.evaluate(&mut scorers, mean.as_ref())?;
@@ -255,7 +256,7 @@ impl Fleet for Workers {
             self.next[worker] = after;
             self.stand(worker, next, seconds)?;
         }
-        let is_lost = self.divergence.of_all(self.live.iter().copied()).is_some();
+        let is_lost = self.divergence.is_for_good(self.live.iter().copied());
         let goes_on = self.setup.plan.steps.is_none_or(|steps| position < steps) && !is_lost;
         if !goes_on {
             self.stand(worker, AT_END, seconds)?;
