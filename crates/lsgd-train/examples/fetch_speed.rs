@@ -78,6 +78,7 @@ fn open(node: u32, layout: &Arc<Layout>) -> zenoh::Result<Node> {
         life: u64::from(node),
         listen,
         connect,
+        known_as: None,
         tls: None,
         wire: Wire::F32,
         description: BTreeMap::new(),

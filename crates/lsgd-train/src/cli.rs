@@ -14,6 +14,9 @@ pub const EXIT_SUCCESS: u8 = 0;
 pub const EXIT_FAILED: u8 = 1;
 /// Exit code: the command line or the config is wrong; nothing was started.
 pub const EXIT_USAGE: u8 = 2;
+/// Exit code: what was in the way may pass by itself, such as a port in use or a full disk; the same
+/// command may work later. It is `EX_TEMPFAIL` of `sysexits.h`.
+pub const EXIT_RETRY: u8 = 75;
 /// Exit code: stopped by a signal, such as Ctrl-C; what was trained is kept.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
@@ -40,6 +43,8 @@ Exit codes:
   0    success
   1    the run or the command failed; what a run had trained is saved if it can be
   2    wrong usage or config; nothing was started
+  75   a busy port, a name that does not resolve, a full disk, nodes that did not come: the same
+       command may work later
   130  stopped by a signal; what was trained is kept";
 
 const NO_CONFIG: &str = "\

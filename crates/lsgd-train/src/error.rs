@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use lsgd_core::{MethodError, Refusal};
 use lsgd_models::ModelError;
 
-use crate::cli::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE};
+use crate::cli::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RETRY, EXIT_USAGE};
 use crate::cluster::{Difference, LinkError};
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::device::DeviceError;
+use crate::open_files;
 
 /// What to do about nodes that did not come.
 const START_THEM: &str = "start them with the same config and cluster.connect, or wait longer with \
@@ -60,7 +61,7 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// A file or folder of a run cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {}", path.display(), open_files::explain(source))]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -68,7 +69,7 @@ pub enum TrainError {
         source: io::Error,
     },
     /// A file of a run cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {}", path.display(), open_files::explain(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -196,17 +197,14 @@ pub enum TrainError {
     #[error("no worker came to the end of the run: all of them died, or wait for each other")]
     NobodyLeft,
     /// Nodes did not come.
-    #[error(
-        "{nodes} did not come within {seconds} s; {}",
-        untrusted.as_deref().unwrap_or(START_THEM)
-    )]
+    #[error("{nodes} did not come within {seconds} s; {}", seen.as_deref().unwrap_or(START_THEM))]
     NodesAbsent {
         /// Which, as users count.
         nodes: String,
         /// How long they were waited for.
         seconds: u64,
-        /// Where a certificate was not trusted, and why, if that is what was seen.
-        untrusted: Option<String>,
+        /// What was seen that keeps nodes apart: a certificate that is not trusted, another run.
+        seen: Option<String>,
     },
     /// There are not so many free ports.
     #[error("cannot find ports for {nodes} nodes: {source}")]
@@ -215,6 +213,12 @@ pub enum TrainError {
         nodes: u32,
         /// What the system says.
         source: io::Error,
+    },
+    /// `launch` is told of a place that it gives each node itself.
+    #[error("launch gives each node its number and endpoints on loopback; leave {key} out")]
+    Placed {
+        /// The key.
+        key: &'static str,
     },
     /// A node's process cannot be started.
     #[error("cannot start node {node}: {why}")]
@@ -242,16 +246,19 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    /// The exit code: 2 when the config or what it names is wrong and nothing was started.
+    /// The exit code: 2 when the config or what it names is wrong and nothing was started, 75 when
+    /// what was in the way may pass by itself.
     pub fn exit_code(&self) -> u8 {
         match self {
+            _ if self.may_pass() => EXIT_RETRY,
             Self::Config(_)
             | Self::Model(_)
             | Self::Method(_)
             | Self::Device(_)
             | Self::Link(_)
             | Self::NodeDiffers { .. }
-            | Self::NodeRuns { .. }
+            | Self::NodesAbsent { .. }
+            | Self::Placed { .. }
             | Self::NotSimulated { .. }
             | Self::NobodyDies { .. }
             | Self::Bench { .. }
@@ -260,6 +267,23 @@ impl TrainError {
             | Self::NotARun { .. } => EXIT_USAGE,
             Self::Interrupted => EXIT_INTERRUPTED,
             _ => EXIT_FAILED,
+        }
+    }
+
+    /// Whether the same command may work later, though nobody changes anything.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Write { source, .. }
+            | Self::Read { source, .. }
+            | Self::NoPorts { source, .. }
+            | Self::Data(DataError::Io { source, .. })
+            | Self::Link(LinkError::Listen { source, .. }) => passes(source),
+            // The node may end, or others may still come.
+            Self::NodeRuns { .. } | Self::NodesAbsent { seen: None, .. } => true,
+            Self::Link(LinkError::Unresolved { .. }) | Self::Data(DataError::Download { .. }) => {
+                true
+            }
+            _ => false,
         }
     }
 
@@ -288,9 +312,54 @@ impl TrainError {
     }
 }
 
+/// Whether what the system says may pass by itself.
+fn passes(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrInUse, QuotaExceeded, StorageFull};
+    matches!(error.kind(), AddrInUse | QuotaExceeded | StorageFull)
+}
+
 /// What a panic said.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| String::from("no message"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_by_itself_has_a_code_of_its_own() {
+        let write = |kind: io::ErrorKind| TrainError::write(Path::new("x"))(kind.into());
+        let absent = |seen: Option<&str>| TrainError::NodesAbsent {
+            nodes: String::from("node 2"),
+            seconds: 1,
+            seen: seen.map(String::from),
+        };
+        let listen = |kind: io::ErrorKind| {
+            TrainError::Link(LinkError::Listen {
+                endpoint: String::from("tcp/127.0.0.1:7447"),
+                source: kind.into(),
+            })
+        };
+        let unresolved = LinkError::Unresolved {
+            endpoint: String::from("tcp/node-a:7447"),
+            source: io::ErrorKind::Other.into(),
+        };
+        for (error, code) in [
+            (write(io::ErrorKind::StorageFull), EXIT_RETRY),
+            (write(io::ErrorKind::QuotaExceeded), EXIT_RETRY),
+            (write(io::ErrorKind::PermissionDenied), EXIT_FAILED),
+            (absent(None), EXIT_RETRY),
+            (absent(Some("its certificate is not trusted")), EXIT_USAGE),
+            (TrainError::NodeRuns { node: 0 }, EXIT_RETRY),
+            (listen(io::ErrorKind::AddrInUse), EXIT_RETRY),
+            (listen(io::ErrorKind::PermissionDenied), EXIT_USAGE),
+            (TrainError::Link(unresolved), EXIT_RETRY),
+            (TrainError::Interrupted, EXIT_INTERRUPTED),
+        ] {
+            assert_eq!(error.exit_code(), code, "{error}");
+        }
+    }
 }

@@ -15,6 +15,7 @@ pub mod export;
 pub mod inspect;
 pub mod launch;
 pub mod learning_rate;
+pub mod open_files;
 pub mod optimizer;
 pub mod progress;
 pub mod run;

@@ -1,9 +1,11 @@
 //! What can go wrong with a link, and with a fetch over it.
 
-use std::fmt;
 use std::path::PathBuf;
+use std::{fmt, io};
 
 use lsgd_core::SnapshotDigest;
+
+use crate::open_files::explain;
 
 /// Why a link cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +35,33 @@ pub enum LinkError {
         why: String,
     },
     /// Nothing can be received at an endpoint.
-    #[error("cannot listen on {endpoint}: {why}")]
+    #[error("cannot listen on {endpoint}: {}", explain(source))]
     Listen {
         /// The endpoint.
         endpoint: String,
         /// Why.
-        why: String,
+        source: io::Error,
+    },
+    /// The name of an endpoint has no address, or none yet.
+    #[error("cannot listen on {endpoint}: its name does not resolve: {source}")]
+    Unresolved {
+        /// The endpoint.
+        endpoint: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The process may not open as many files as the link and the run need.
+    #[error(
+        "{nodes} nodes need {needed} open files, and the limit is {limit}: raise it, as with \
+         ulimit -n {needed}"
+    )]
+    OpenFiles {
+        /// Nodes of the run.
+        nodes: u32,
+        /// How many files are needed.
+        needed: u64,
+        /// How many the process may open.
+        limit: u64,
     },
     /// What describes the node is too long to be sent.
     #[error("the description of this node has {found} bytes, more than the {most} that are sent")]

@@ -5,6 +5,11 @@ use std::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use super::strangers::tame;
+
+/// The key by which the description of a node names its run.
+pub(super) const RUN_NAME: &str = "run.name";
+
 /// What a node is set to, for others to compare with their own.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Hello {
@@ -57,6 +62,16 @@ impl Hello {
             return Err(format!("{found} bytes where a hello has at most {most}"));
         }
         borsh::from_slice(bytes).map_err(|error| error.to_string())
+    }
+
+    /// This node's value of `key` and that of a node that anybody may be, fit for a log.
+    pub(super) fn difference(&self, other: &Self, key: &str) -> Difference {
+        let value = |hello: &Self| hello.description.get(key).map(|v| tame(v.as_bytes()));
+        Difference {
+            key: key.to_owned(),
+            ours: value(self),
+            theirs: value(other),
+        }
     }
 
     /// What differs between this node and another, in the order of the keys.

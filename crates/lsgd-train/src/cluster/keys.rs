@@ -4,7 +4,7 @@
 const VERSION: u32 = 1;
 
 /// The keys of one run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keys {
     prefix: String,
 }
@@ -23,9 +23,9 @@ impl Keys {
         format!("{}/node/{node}/{life}", self.prefix)
     }
 
-    /// All liveliness tokens.
-    pub fn tokens(&self) -> String {
-        format!("{}/node/*/*", self.prefix)
+    /// All liveliness tokens, those of other runs too.
+    pub fn tokens() -> String {
+        format!("lsgd/{VERSION}/*/node/*/*")
     }
 
     /// Where a life of a node says what it is set to.
@@ -57,6 +57,17 @@ impl Keys {
         (self.token(node, life) == key).then_some((node, life))
     }
 
+    /// Whose token `key` is, and the keys of its run, if that is another one.
+    pub fn parse_other_token(&self, key: &str) -> Option<(Self, u32, u64)> {
+        let versions = format!("lsgd/{VERSION}/");
+        let (run, _) = key.strip_prefix(&versions)?.split_once('/')?;
+        let other = Self {
+            prefix: format!("{versions}{run}"),
+        };
+        let (node, life) = other.parse_token(key)?;
+        (other.prefix != self.prefix).then_some((other, node, life))
+    }
+
     /// Whose status is published at `key`.
     pub fn parse_status(&self, key: &str) -> Option<u32> {
         let node = key.strip_prefix(&self.prefix)?.strip_prefix("/status/")?;
@@ -85,8 +96,12 @@ mod tests {
     fn other_keys_are_nobodys() {
         let keys = Keys::of_run("a");
         let prefix = &keys.prefix;
+        let (other, key) = (Keys::of_run("b"), Keys::of_run("b").token(1, 2));
+        assert_eq!(keys.parse_other_token(&key), Some((other, 1, 2)));
+        assert_eq!(keys.parse_other_token(&keys.token(1, 2)), None);
+        assert_eq!(keys.parse_other_token("lsgd/1/b/node/01/2"), None);
         for key in [
-            Keys::of_run("b").token(1, 2),
+            key,
             format!("{prefix}/node/01/2"),
             format!("{prefix}/node/1/+2"),
             format!("{prefix}/node/1"),

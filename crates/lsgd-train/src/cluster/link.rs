@@ -17,7 +17,7 @@ use super::shared::{Event, Shared, lock};
 use super::tls::Tls;
 use super::traffic::{Kind, Traffic};
 use super::trust;
-use super::watch::OwnThread;
+use super::watch::{OtherRuns, OwnThread};
 
 /// How a node takes part.
 #[derive(Debug, Clone)]
@@ -34,6 +34,9 @@ pub struct LinkConfig {
     pub listen: Vec<String>,
     /// Where to connect to, tried without end; endpoints of this node itself do no harm.
     pub connect: Vec<String>,
+    /// Under which endpoint the others connect to this node, if that is known: its certificate has to
+    /// be for that.
+    pub known_as: Option<String>,
     /// Certificates, for `tls/` endpoints.
     pub tls: Option<Tls>,
     /// How values are written.
@@ -112,6 +115,14 @@ pub enum Incoming {
         /// Why.
         why: String,
     },
+    /// A node of another run answers where this run's should. Said once for each such run.
+    OtherRun {
+        /// The names of the two.
+        name: Difference,
+    },
+    /// Other machines cannot connect to this node, though nodes are to run there: a line that says
+    /// why, and what to do.
+    Unreachable(String),
     /// Something came that makes no sense, and was refused: a line for the log. There is at most
     /// one every few seconds, which then counts what it stands for.
     Stranger(String),
@@ -154,7 +165,9 @@ impl Link {
             return Err(LinkError::Description { found, most });
         }
         let session = session::open(&config)?;
-        let tls_endpoints: Vec<_> = session::others(&config)
+        let others = session::others(&config);
+        let unreachable = session::unreachable(&config.listen, &others);
+        let tls_endpoints: Vec<_> = others
             .into_iter()
             .filter(|endpoint| endpoint.starts_with("tls/"))
             .map(String::from)
@@ -168,6 +181,7 @@ impl Link {
             members: Members::new(own),
             sink,
             greets: false,
+            other_runs: OtherRuns::default(),
         };
         let no_thread = |error: io::Error| LinkError::NoThread {
             why: error.to_string(),
@@ -176,6 +190,9 @@ impl Link {
             .name(String::from("link"))
             .spawn(move || own_thread.run(&inbox))
             .map_err(no_thread)?;
+        if let Some(line) = unreachable {
+            shared.send(Event::Unreachable(line));
+        }
         let trust = tls.map(|tls| trust::watch(shared.clone(), tls, tls_endpoints));
         let link = Self {
             fetches: Arc::new(Fetches::new(shared.clone())),
@@ -185,7 +202,7 @@ impl Link {
         };
         let joined = link.shared.join(session);
         joined.map_err(|error| LinkError::Session {
-            why: error.to_string(),
+            why: session::told(&error),
         })?;
         Ok(link)
     }

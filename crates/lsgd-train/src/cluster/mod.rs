@@ -25,6 +25,7 @@ mod keys;
 mod link;
 mod members;
 mod messages;
+mod room;
 mod serve;
 mod session;
 mod shared;

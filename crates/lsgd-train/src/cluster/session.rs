@@ -10,7 +10,9 @@ use zenoh::{Session, Wait};
 
 use super::error::LinkError;
 use super::link::LinkConfig;
+use super::room::Room;
 use super::tls::Tls;
+use crate::open_files;
 
 /// How long a silent peer counts as alive: killed, frozen or cut off, it is noticed within 2 s.
 pub(crate) const LEASE: Duration = Duration::from_millis(1250);
@@ -23,6 +25,8 @@ const SEND_BUFFER: u32 = 128 * 1024;
 /// at a time. What finds no room there waits, and holds a lock of the link that Zenoh needs to notice
 /// a death.
 const VECTOR_QUEUE: u64 = 16;
+/// How long a connection may take, in milliseconds, until both sides have said who they are.
+const HANDSHAKE: u64 = 2000;
 /// How long it waits, in microseconds, before the link is given up.
 const PATIENCE: u64 = 900_000;
 /// Longest message that is put together from fragments, in bytes: nothing here is longer.
@@ -35,21 +39,24 @@ pub(crate) fn open(config: &LinkConfig) -> Result<Session, LinkError> {
     }
     if let Some(tls) = &config.tls {
         tls.check()?;
+        if let Some(endpoint) = &config.known_as {
+            tls.check_name(address_of(endpoint))?;
+        }
     }
+    let room = Room::of(config.nodes, open_files::limit())?;
     for endpoint in &config.listen {
         check_free(endpoint)?;
     }
-    let refused = |error: zenoh::Error| LinkError::Session {
-        why: error.to_string(),
-    };
-    let config = Config::from_json5(&settings(config).to_string()).map_err(refused)?;
+    let refused = |error: zenoh::Error| LinkError::Session { why: told(&error) };
+    let config = Config::from_json5(&settings(config, room).to_string()).map_err(refused)?;
     zenoh::open(config).wait().map_err(refused)
 }
 
-fn settings(config: &LinkConfig) -> Value {
+fn settings(config: &LinkConfig, room: Room) -> Value {
+    let listens: Vec<_> = config.listen.iter().map(|own| with_timeout(own)).collect();
     json!({
         "mode": "peer",
-        "listen": { "endpoints": config.listen },
+        "listen": { "endpoints": listens },
         "connect": {
             "endpoints": others(config),
             // Without end: nodes start in any order, and a cut may heal at any time.
@@ -85,8 +92,11 @@ fn settings(config: &LinkConfig) -> Value {
         "transport": {
             "unicast": {
                 // A connection that hangs is tried anew soon after a cut has healed.
-                "open_timeout": 2000,
-                "accept_timeout": 2000,
+                "open_timeout": HANDSHAKE,
+                "accept_timeout": HANDSHAKE,
+                // Beyond these a connection is closed as soon as it is there.
+                "accept_pending": room.pending,
+                "max_sessions": room.sessions,
             },
             "link": {
                 "protocols": ["tcp", "tls"],
@@ -123,6 +133,15 @@ fn tls_settings(tls: Option<&Tls>) -> Value {
     })
 }
 
+/// An endpoint to listen on, where a handshake of TLS may not take longer than any other: without it
+/// Zenoh gives a connection ten seconds.
+fn with_timeout(endpoint: &str) -> String {
+    match endpoint.starts_with("tls/") {
+        true => format!("{endpoint}#tls_handshake_timeout_ms={HANDSHAKE}"),
+        false => endpoint.to_owned(),
+    }
+}
+
 /// Whether `endpoint` is one that can be used.
 fn check(endpoint: &str, tls: bool) -> Result<(), LinkError> {
     let wrong = |why: &str| LinkError::Endpoint {
@@ -152,12 +171,6 @@ fn check(endpoint: &str, tls: bool) -> Result<(), LinkError> {
 /// The endpoints to connect to without this node's own, which Zenoh would try without end, with two
 /// lines in the log each time.
 pub(crate) fn others(config: &LinkConfig) -> Vec<&str> {
-    let addresses = |endpoint: &str| {
-        let addresses = address_of(endpoint).to_socket_addrs();
-        addresses
-            .map(Iterator::collect::<Vec<_>>)
-            .unwrap_or_default()
-    };
     let listens: Vec<_> = config
         .listen
         .iter()
@@ -175,6 +188,41 @@ pub(crate) fn others(config: &LinkConfig) -> Vec<&str> {
         .collect()
 }
 
+/// A line, if nodes are to run on other machines, and none of those can connect to this node, as where
+/// the machine's own name is an address of loopback. Without a line for one that listens nowhere.
+pub(crate) fn unreachable(listen: &[String], others: &[&str]) -> Option<String> {
+    let is_near = |address: &SocketAddr| address.ip().is_loopback();
+    let (own, own_address) = listen
+        .iter()
+        .find_map(|own| Some((own, *addresses(own).first()?)))?;
+    if !listen
+        .iter()
+        .flat_map(|own| addresses(own))
+        .all(|a| is_near(&a))
+    {
+        return None;
+    }
+    // A name without an address is not this machine's.
+    let far = others
+        .iter()
+        .find(|other| !addresses(other).iter().any(is_near))?;
+    let (protocol, port) = (
+        own.split('/').next().unwrap_or_default(),
+        own_address.port(),
+    );
+    Some(format!(
+        "{own} is {} on this machine, where nodes on other machines, such as {far}, cannot connect: \
+         listen on all interfaces, as with --listen {protocol}/0.0.0.0:{port}, or on the address of one",
+        own_address.ip()
+    ))
+}
+
+/// What an endpoint's host resolves to; nothing where it does not.
+fn addresses(endpoint: &str) -> Vec<SocketAddr> {
+    let addresses = address_of(endpoint).to_socket_addrs();
+    addresses.map(Iterator::collect).unwrap_or_default()
+}
+
 /// Whether this machine has the address: only then can it be bound.
 fn is_here(address: IpAddr) -> bool {
     TcpListener::bind((address, 0)).is_ok()
@@ -190,14 +238,51 @@ pub(crate) fn address_of(endpoint: &str) -> &str {
 
 /// Whether `endpoint` can be listened on. Zenoh says so too, but buries it.
 fn check_free(endpoint: &str) -> Result<(), LinkError> {
-    let refused = |error: std::io::Error| LinkError::Listen {
+    let addresses = address_of(endpoint).to_socket_addrs();
+    let addresses: Vec<_> = addresses
+        .map_err(|source| LinkError::Unresolved {
+            endpoint: endpoint.to_owned(),
+            source,
+        })?
+        .collect();
+    TcpListener::bind(&addresses[..]).map_err(|source| LinkError::Listen {
         endpoint: endpoint.to_owned(),
-        why: error.to_string(),
-    };
-    let addresses = address_of(endpoint).to_socket_addrs().map_err(refused)?;
-    let addresses: Vec<_> = addresses.collect();
-    TcpListener::bind(&addresses[..]).map_err(refused)?;
+        source,
+    })?;
     Ok(())
+}
+
+/// What Zenoh says, without the places in its source that it puts behind each cause, which are paths
+/// of the machine that built the program.
+pub(crate) fn told(error: &zenoh::Error) -> String {
+    without_places(&error.to_string())
+}
+
+/// `text` without each ` at FILE.rs:LINE.`
+fn without_places(text: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(" at ") {
+        kept.push_str(before);
+        rest = match place_end(after) {
+            Some(end) => &after[end..],
+            None => {
+                kept.push_str(" at ");
+                after
+            }
+        };
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// Where the `FILE.rs:LINE.` that `text` begins with ends.
+fn place_end(text: &str) -> Option<usize> {
+    let line = text.find(".rs:")? + ".rs:".len();
+    let digits = text[line..].bytes().take_while(u8::is_ascii_digit).count();
+    let end = line + digits;
+    let is_place = digits > 0 && !text[..line].contains(" at ") && text[end..].starts_with('.');
+    is_place.then_some(end + 1)
 }
 
 /// Bytes sent and received over all links, as Zenoh counts them.
@@ -209,4 +294,47 @@ pub(crate) fn bytes(session: &Session) -> Option<(u64, u64)> {
     let all: Value = serde_json::from_slice(&sample.payload().to_bytes()).ok()?;
     let count = |name: &str| all.get("stats")?.get(name)?.as_u64();
     Some((count("tx_bytes")?, count("rx_bytes")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{unreachable, without_places};
+
+    #[test]
+    fn who_listens_on_loopback_is_out_of_reach_of_other_machines() {
+        let line = |listen: &[&str], others: &[&str]| {
+            let listen: Vec<_> = listen.iter().map(ToString::to_string).collect();
+            unreachable(&listen, others)
+        };
+        // TEST-NET-1: nobody's.
+        let (near, far) = ("tls/127.0.0.1:7402", "tls/192.0.2.1:7447");
+        assert_eq!(
+            line(&["tls/127.0.1.1:7447"], &[near, far]).unwrap(),
+            "tls/127.0.1.1:7447 is 127.0.1.1 on this machine, where nodes on other machines, such \
+             as tls/192.0.2.1:7447, cannot connect: listen on all interfaces, as with --listen \
+             tls/0.0.0.0:7447, or on the address of one"
+        );
+        assert!(line(&["tls/[::1]:7447"], &["tls/nobody.invalid:7447"]).is_some());
+        for (listen, others) in [
+            (&["tls/127.0.1.1:7447"][..], &[near, "tls/[::1]:7447"][..]),
+            (&["tls/0.0.0.0:7447"], &[far]),
+            (&["tls/127.0.1.1:7447", "tls/192.0.2.9:7447"], &[far]),
+            (&[], &[far]),
+        ] {
+            assert_eq!(line(listen, others), None, "{listen:?} {others:?}");
+        }
+    }
+
+    #[test]
+    fn what_zenoh_says_names_no_file_of_the_machine_that_built_it() {
+        let nested = "Unable to listen at all at /home/a/.cargo/registry/src/x-1/zenoh-1.10.2/src/net/o.rs:12. \
+                      - Caused by Can not bind [refused at C:\\src\\tcp.rs:7.] at /b/manager.rs:305.";
+        assert_eq!(
+            without_places(nested),
+            "Unable to listen at all - Caused by Can not bind [refused]"
+        );
+        for kept in ["at once at all", "look at a.rs: there", "", " at "] {
+            assert_eq!(without_places(kept), kept);
+        }
+    }
 }

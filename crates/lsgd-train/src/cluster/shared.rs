@@ -29,12 +29,18 @@ const MOST_WAITING: usize = 4096;
 /// What reaches the link's own thread.
 pub(super) enum Event {
     Token(u32, u64, SampleKind),
+    /// A token of a node of another run, with the keys of that run.
+    OtherToken(Keys, u32, u64),
+    /// What such a node is set to.
+    OtherHello(Keys, Hello),
     Hello(Hello, usize),
     Told(Told, usize),
     /// Part of a vector.
     Arrived,
     Fetched(SnapshotDigest, Result<(Arc<Snapshot>, u32), FetchError>),
     Untrusted(String, String),
+    /// A line.
+    Unreachable(String),
     Close,
 }
 
@@ -173,7 +179,7 @@ impl Shared {
         let receiver = self.clone();
         session
             .liveliness()
-            .declare_subscriber(self.keys.tokens())
+            .declare_subscriber(Keys::tokens())
             .history(true)
             .callback(move |sample| receiver.receive_token(&sample))
             .background()
@@ -184,9 +190,14 @@ impl Shared {
 
     fn receive_token(&self, sample: &Sample) {
         let key = sample.key_expr().as_str();
-        match self.keys.parse_token(key) {
-            Some((node, life)) => self.send(Event::Token(node, life, sample.kind())),
-            None => self.strangers.note(key, "not a node's token"),
+        if let Some((node, life)) = self.keys.parse_token(key) {
+            self.send(Event::Token(node, life, sample.kind()));
+        } else if let Some((run, node, life)) = self.keys.parse_other_token(key) {
+            if sample.kind() == SampleKind::Put {
+                self.send(Event::OtherToken(run, node, life));
+            }
+        } else {
+            self.strangers.note(key, "not a node's token");
         }
     }
 
@@ -211,7 +222,8 @@ impl Shared {
         }
     }
 
-    pub fn receive_hello(&self, asked: (u32, u64), reply: &Reply) {
+    /// The answer of a node of run `run` that was asked for its hello.
+    pub fn receive_hello(&self, run: &Keys, asked: (u32, u64), reply: &Reply) {
         // An error is a node that is closing; it is asked again while its token is there.
         let Ok(sample) = reply.result() else {
             return;
@@ -223,9 +235,10 @@ impl Shared {
             false => Err(format!("{length} bytes where a hello should be")),
         };
         match hello {
-            Ok(hello) if (hello.node, hello.life) == asked => {
-                self.send(Event::Hello(hello, length));
-            }
+            Ok(hello) if (hello.node, hello.life) == asked => self.send(match *run == self.keys {
+                true => Event::Hello(hello, length),
+                false => Event::OtherHello(run.clone(), hello),
+            }),
             Ok(hello) => self
                 .strangers
                 .note(key, &format!("a hello of node {}", hello.node)),

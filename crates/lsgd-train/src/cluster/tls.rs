@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, Stream};
@@ -81,6 +82,29 @@ impl Tls {
         Ok(())
     }
 
+    /// Whether this node's certificate is for the host of `address` (`HOST:PORT`), where others connect
+    /// to it and compare that.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Certificate`] names the file, the host, and those that the certificate is for.
+    pub(crate) fn check_name(&self, address: &str) -> Result<(), LinkError> {
+        let chain = certificates(&self.certificate)?;
+        let Some((own, host)) = chain.first().zip(server_name(address)) else {
+            return Ok(());
+        };
+        let unfit = |error: rustls::Error| {
+            let why = self.verdict(error);
+            let advice = "make one for that host, or correct cluster.connect";
+            wrong(
+                &self.certificate,
+                format!("others connect to this node at {address}, and {why}; {advice}"),
+            )
+        };
+        let own = ParsedCertificate::try_from(own).map_err(unfit)?;
+        verify_server_name(&own, &host).map_err(unfit)
+    }
+
     /// Shakes hands with whoever listens at `address` (`HOST:PORT`), to learn whether the two trust
     /// each other: Zenoh tries again and again, and does not say why it fails.
     ///
@@ -98,9 +122,7 @@ impl Tls {
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)
             .ok()?;
-        let (host, _) = address.rsplit_once(':')?;
-        let host = host.trim_matches(['[', ']']).to_owned();
-        let name = ServerName::try_from(host).ok()?;
+        let name = server_name(address)?;
         let mut connection = ClientConnection::new(Arc::new(config), name).ok()?;
         let socket = address.to_socket_addrs().ok()?.next()?;
         let mut stream = TcpStream::connect_timeout(&socket, HANDSHAKE_TIMEOUT).ok()?;
@@ -158,6 +180,12 @@ impl Tls {
             error => error.to_string(),
         }
     }
+}
+
+/// The host of `HOST:PORT` as certificates name it.
+fn server_name(address: &str) -> Option<ServerName<'static>> {
+    let (host, _) = address.rsplit_once(':')?;
+    ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).ok()
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LinkError> {

@@ -10,6 +10,8 @@ use zenoh::qos::{CongestionControl, Priority};
 use zenoh::query::ConsolidationMode;
 use zenoh::sample::SampleKind;
 
+use super::hello::RUN_NAME;
+use super::keys::Keys;
 use super::link::{Incoming, LinkConfig, Telling};
 use super::members::{Act, Members};
 use super::session;
@@ -23,6 +25,9 @@ const FROZEN: Duration = session::LEASE;
 /// How long an answer to a hello may take. It is asked for again before that.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Questions to nodes of other runs, at most: it is to be told that there is one, not how many.
+const MOST_QUESTIONS: u32 = 16;
+
 /// The thread that keeps track of who is there and calls the sink.
 pub(super) struct OwnThread<S> {
     pub config: LinkConfig,
@@ -31,6 +36,16 @@ pub(super) struct OwnThread<S> {
     pub sink: S,
     /// Whether somebody has appeared who has not heard this node's status.
     pub greets: bool,
+    pub other_runs: OtherRuns,
+}
+
+/// The other runs that answer where this one's nodes should.
+#[derive(Debug, Default)]
+pub(super) struct OtherRuns {
+    /// Those that the driver has been told of.
+    told: Vec<Keys>,
+    /// Questions to their nodes so far.
+    questions: u32,
 }
 
 impl<S: FnMut(Incoming)> OwnThread<S> {
@@ -80,7 +95,10 @@ impl<S: FnMut(Incoming)> OwnThread<S> {
         let waiting: Vec<_> = inbox.try_iter().collect();
         for event in waiting {
             match event {
-                Event::Token(..) | Event::Hello(..) => {}
+                Event::Token(..)
+                | Event::Hello(..)
+                | Event::OtherToken(..)
+                | Event::OtherHello(..) => {}
                 Event::Told(..) => {
                     self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
                 }
@@ -93,7 +111,11 @@ impl<S: FnMut(Incoming)> OwnThread<S> {
         *lock(&self.shared.present) = self.members.present();
         let joined = session::open(&self.config)
             .map_err(|error| error.to_string())
-            .and_then(|session| self.shared.join(session).map_err(|error| error.to_string()));
+            .and_then(|session| {
+                self.shared
+                    .join(session)
+                    .map_err(|error| session::told(&error))
+            });
         if let Err(why) = &joined {
             self.shared.strangers.note("joining again", why);
         }
@@ -114,6 +136,22 @@ impl<S: FnMut(Incoming)> OwnThread<S> {
                 self.shared.meter.received(hello.node, Kind::Other, length);
                 self.members.hello(&hello, now)
             }
+            Event::OtherToken(run, node, life) => {
+                let other_runs = &mut self.other_runs;
+                if !other_runs.told.contains(&run) && other_runs.questions < MOST_QUESTIONS {
+                    other_runs.questions += 1;
+                    self.ask(run, node, life);
+                }
+                Vec::new()
+            }
+            Event::OtherHello(run, hello) => match self.other_runs.told.contains(&run) {
+                true => Vec::new(),
+                false => {
+                    self.other_runs.told.push(run);
+                    let name = self.shared.own.difference(&hello, RUN_NAME);
+                    vec![Act::Say(Incoming::OtherRun { name })]
+                }
+            },
             Event::Told(told, length) => {
                 self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
                 let kind = told.telling.kind();
@@ -132,6 +170,7 @@ impl<S: FnMut(Incoming)> OwnThread<S> {
             Event::Untrusted(endpoint, why) => {
                 vec![Act::Say(Incoming::Untrusted { endpoint, why })]
             }
+            Event::Unreachable(line) => vec![Act::Say(Incoming::Unreachable(line))],
             Event::Close => Vec::new(),
         }
     }
@@ -139,7 +178,7 @@ impl<S: FnMut(Incoming)> OwnThread<S> {
     fn act(&mut self, act: Act) {
         match act {
             Act::Say(incoming) => (self.sink)(incoming),
-            Act::Ask { node, life } => self.ask(node, life),
+            Act::Ask { node, life } => self.ask(self.shared.keys.clone(), node, life),
             Act::Greet => self.greets = true,
         }
     }
@@ -153,18 +192,20 @@ impl<S: FnMut(Incoming)> OwnThread<S> {
         }
     }
 
-    fn ask(&self, node: u32, life: u64) {
+    /// Asks a node of run `run` for its hello.
+    fn ask(&self, run: Keys, node: u32, life: u64) {
         let shared = self.shared.clone();
+        let hello = run.hello(node, life);
         // It fails only while the session closes; what is lost is asked again.
         let _ = self
             .shared
             .session()
-            .get(self.shared.keys.hello(node, life))
+            .get(hello)
             .priority(Priority::InteractiveHigh)
             .congestion_control(CongestionControl::Drop)
             .consolidation(ConsolidationMode::None)
             .timeout(HELLO_TIMEOUT)
-            .callback(move |reply| shared.receive_hello((node, life), &reply))
+            .callback(move |reply| shared.receive_hello(&run, (node, life), &reply))
             .wait();
     }
 }

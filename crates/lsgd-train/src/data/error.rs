@@ -208,7 +208,7 @@ pub enum DataError {
         source: io::Error,
     },
     /// A file or folder that could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), crate::open_files::explain(source))]
     Io {
         /// The file or folder.
         path: PathBuf,

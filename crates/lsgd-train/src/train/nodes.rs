@@ -78,7 +78,7 @@ impl Nodes {
             group: None,
             life,
             begins: 0,
-            untrusted: None,
+            apart: None,
         };
         let thread = Builder::new()
             .name(String::from("nodes"))
@@ -169,6 +169,10 @@ fn link_config(setup: &Setup, life: u64) -> Result<LinkConfig, TrainError> {
             .filter(|endpoint| !cluster.listen.contains(endpoint))
             .cloned()
             .collect(),
+        known_as: match cluster.connect.len() == setup.nodes as usize {
+            true => cluster.connect.get(setup.node as usize).cloned(),
+            false => None,
+        },
         tls: cluster.tls.clone(),
         wire: cluster.wire,
         description,
@@ -189,8 +193,8 @@ struct Driver {
     life: u64,
     /// How many times the node's workers have been told to begin.
     begins: u64,
-    /// Where a certificate was last not trusted, and why.
-    untrusted: Option<String>,
+    /// What was last seen that keeps nodes apart: a certificate that is not trusted, another run.
+    apart: Option<String>,
 }
 
 impl Driver {
@@ -276,11 +280,11 @@ impl Driver {
             Incoming::Twice { .. } => self.notice(String::from(
                 "another process was started as this node; it is to end itself",
             )),
-            Incoming::Untrusted { endpoint, why } => {
-                let line = format!("{endpoint}: {why}");
-                self.untrusted = Some(line.clone());
-                self.notice(line);
-            }
+            Incoming::Untrusted { endpoint, why } => self.is_apart(format!("{endpoint}: {why}")),
+            Incoming::OtherRun { name } => self.is_apart(format!(
+                "a node of another run is at these endpoints: {name}"
+            )),
+            Incoming::Unreachable(line) => self.notice(line),
             Incoming::Stranger(line) => self.notice(line),
         }
     }
@@ -335,7 +339,7 @@ impl Driver {
                 Action::GiveUp(nodes) => self.fail(TrainError::NodesAbsent {
                     nodes: names(&nodes),
                     seconds: self.setup.config.cluster.wait_seconds,
-                    untrusted: self.untrusted.clone(),
+                    seen: self.apart.clone(),
                 }),
                 Action::CannotJoin => {
                     let method = self.setup.method.name();
@@ -349,6 +353,12 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Something keeps nodes apart. Others may still come.
+    fn is_apart(&mut self, line: String) {
+        self.apart = Some(line.clone());
+        self.notice(line);
     }
 
     fn notice(&self, line: String) {

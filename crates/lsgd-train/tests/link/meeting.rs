@@ -111,7 +111,15 @@ fn another_number_of_nodes_is_refused_too() {
 #[test]
 fn runs_of_other_names_do_not_meet() {
     let mut configs = configs("one name", 2);
+    for config in &mut configs {
+        config
+            .description
+            .insert("run.name".into(), "\"one name\"".into());
+    }
     configs[1].run = "another name".into();
+    configs[1]
+        .description
+        .insert("run.name".into(), "\"another\n name\"".into());
     let known = configs[0].listen.clone();
     let mut third = config("one name", 1, 2);
     third.connect = known;
@@ -120,8 +128,38 @@ fn runs_of_other_names_do_not_meet() {
     let third = Node::open(third).unwrap();
     assert_eq!(node.wait_appeared(1), 101);
     third.wait_appeared(0);
+    // Each of the two says whom it sees instead, once, on one line.
+    let other_run = |node: &Node| {
+        node.wait(|incoming| match incoming {
+            Incoming::OtherRun { name } => Some(name.to_string()),
+            _ => None,
+        })
+    };
+    assert_eq!(
+        other_run(&node),
+        "run.name is \"one name\" here and \"another  name\" there"
+    );
+    assert_eq!(
+        other_run(&stranger),
+        "run.name is \"another  name\" here and \"one name\" there"
+    );
     let told = stranger.told();
     assert!(told.is_empty(), "{told:?}");
+}
+
+/// As where a machine's own name is an address of loopback.
+#[test]
+fn a_node_that_other_machines_cannot_reach_says_so() {
+    let mut config = config("near", 0, 2);
+    let own = config.listen[0].clone();
+    config.connect = vec!["tcp/192.0.2.1:7447".into()];
+    let node = Node::open(config).unwrap();
+    let line = node.wait(|incoming| match incoming {
+        Incoming::Unreachable(line) => Some(line.clone()),
+        _ => None,
+    });
+    let expected = format!("{own} is 127.0.0.1 on this machine, where nodes on other machines");
+    assert!(line.starts_with(&expected), "{line}");
 }
 
 #[test]

@@ -139,6 +139,7 @@ pub fn config(run: &str, node: u32, nodes: u32) -> LinkConfig {
         life: 100 + u64::from(node),
         listen: vec![format!("tcp/127.0.0.1:{}", free_port())],
         connect: Vec::new(),
+        known_as: None,
         tls: None,
         wire: Wire::F32,
         description: BTreeMap::from([("method.local_pull".into(), "0.1".into())]),

@@ -25,6 +25,13 @@ fn an_address_in_use_is_named() {
 }
 
 #[test]
+fn a_name_that_does_not_resolve_is_named() {
+    let line = error(|config| config.listen = vec!["tcp/nobody.invalid:7447".into()]);
+    let expected = "cannot listen on tcp/nobody.invalid:7447: its name does not resolve: ";
+    assert!(line.starts_with(expected), "{line}");
+}
+
+#[test]
 fn what_is_no_endpoint_is_named() {
     for (endpoint, why) in [
         ("127.0.0.1:7447", "no protocol and address"),

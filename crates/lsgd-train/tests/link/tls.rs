@@ -41,12 +41,17 @@ impl Authority {
 
     /// A certificate for loopback, valid for `days` from today (negative: over).
     fn sign(&self, name: &str, days: i32) -> Tls {
+        self.sign_for("IP:127.0.0.1", name, days)
+    }
+
+    /// A certificate for `host`.
+    fn sign_for(&self, host: &str, name: &str, days: i32) -> Tls {
         let folder = self.0.path();
         openssl(
             folder,
             &format!(
                 "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} \
-                 -addext subjectAltName=IP:127.0.0.1 -keyout {name}.key -out {name}.csr"
+                 -addext subjectAltName={host} -keyout {name}.key -out {name}.csr"
             ),
         );
         openssl(
@@ -246,4 +251,55 @@ fn an_expired_certificate_is_named_by_who_meets_it() {
     let node = Node::open(config).unwrap();
     let why = "it is not trusted here: the certificate has expired; make a new one";
     assert_eq!(wait_untrusted(&node), (endpoint.clone(), why.into()));
+}
+
+/// Others would refuse it when they connect to it, but not when it connects to them.
+#[test]
+fn a_certificate_for_another_host_is_refused_by_its_own_node() {
+    let authority = Authority::named("ours");
+    let mut configs = configs(
+        "misnamed",
+        [
+            authority.sign("a", 2),
+            authority.sign_for("DNS:node-c", "b", 2),
+        ],
+    );
+    let mut config = configs.pop().unwrap();
+    let endpoint = config.listen[0].clone();
+    config.known_as = Some(endpoint.clone());
+    let certificate = config.tls.as_ref().unwrap().certificate.clone();
+    let line = match Node::open(config) {
+        Ok(_) => panic!("it opened"),
+        Err(error) => error.to_string(),
+    };
+    let address = endpoint.strip_prefix("tls/").unwrap();
+    let expected = format!(
+        "{}: others connect to this node at {address}, and certificate not valid for name \
+         \"127.0.0.1\"; certificate is only valid for DnsName(\"node-c\"); make one for that host, or \
+         correct cluster.connect",
+        certificate.display()
+    );
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn who_connects_to_a_certificate_for_another_host_does_not_meet_it() {
+    let authority = Authority::named("ours");
+    let mut configs = configs(
+        "elsewhere",
+        [
+            authority.sign("a", 2),
+            authority.sign_for("DNS:node-c", "b", 2),
+        ],
+    );
+    // Only the first connects.
+    configs[1].connect.clear();
+    let endpoint = configs[1].listen[0].clone();
+    let second = Node::open(configs.pop().unwrap()).unwrap();
+    let first = Node::open(configs.pop().unwrap()).unwrap();
+    let why = "it is not trusted here: certificate not valid for name \"127.0.0.1\"; certificate is \
+               only valid for DnsName(\"node-c\")";
+    assert_eq!(wait_untrusted(&first), (endpoint, why.into()));
+    let told = second.told();
+    assert!(told.is_empty(), "{told:?}");
 }

@@ -41,6 +41,25 @@ pub struct Place {
     pub endpoint: String,
 }
 
+impl Place {
+    /// This machine.
+    pub fn on_loopback(endpoint: &str) -> Self {
+        Self {
+            command: Vec::new(),
+            endpoint: endpoint.to_owned(),
+        }
+    }
+
+    /// With at most so many open files.
+    pub fn with_open_files(self, most: u32) -> Self {
+        let limited = format!("ulimit -n {most} && exec \"$@\"");
+        Self {
+            command: ["sh", "-c", &limited, "sh"].map(String::from).into(),
+            ..self
+        }
+    }
+}
+
 impl<'a> Cluster<'a> {
     /// Starts `count` nodes that train the smoke config with these overrides.
     pub fn start(runs: &'a Runs, name: &str, count: usize, set: &[&str]) -> Self {
@@ -49,10 +68,7 @@ impl<'a> Cluster<'a> {
 
     /// Room for `count` nodes, none of them started.
     pub fn none(runs: &'a Runs, name: &str, count: usize) -> Self {
-        let place = |_| Place {
-            command: Vec::new(),
-            endpoint: format!("tcp/127.0.0.1:{}", free_port()),
-        };
+        let place = |_| Place::on_loopback(&format!("tcp/127.0.0.1:{}", free_port()));
         Self::at(runs, name, (0..count).map(place).collect())
     }
 
@@ -110,6 +126,11 @@ impl<'a> Cluster<'a> {
         for node in &mut self.nodes {
             assert_eq!(node.end(), Some(0), "{}", node.said());
         }
+    }
+
+    /// Where node `number` listens.
+    pub fn endpoint(&self, number: usize) -> &str {
+        &self.places[number - 1].endpoint
     }
 
     /// The folder of node `number`.
@@ -172,6 +193,16 @@ impl<'a> Cluster<'a> {
     }
 }
 
+/// Waits for the end of a process that is not this one's child.
+#[track_caller]
+pub fn wait_for_the_end(process: u32) {
+    let waited = Command::new("timeout")
+        .arg(LIMIT.as_secs().to_string())
+        .args(["tail", "-f", "/dev/null", &format!("--pid={process}")])
+        .status();
+    assert!(waited.unwrap().success(), "process {process} does not end");
+}
+
 /// A node's process.
 pub struct Node {
     pub number: usize,
@@ -223,6 +254,23 @@ impl Node {
                 return line;
             }
         }
+    }
+
+    /// The ids of the processes that it has started.
+    pub fn children(&self) -> Vec<u32> {
+        let is_child = |id: &u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            // Behind the name, which is in brackets, stand the state and the parent.
+            let parent = stat
+                .rsplit_once(')')
+                .and_then(|(_, rest)| rest.split_whitespace().nth(1));
+            parent == Some(&self.process.id().to_string())
+        };
+        std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+            .filter(is_child)
+            .collect()
     }
 
     /// Sends it a signal by name.

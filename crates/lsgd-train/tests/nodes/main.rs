@@ -5,6 +5,7 @@ mod cluster;
 mod faults;
 mod launching;
 mod meeting;
+mod open_files;
 #[path = "../program/ports.rs"]
 mod ports;
 #[allow(

@@ -1,0 +1,71 @@
+//! Few open files, and strangers that hold connections.
+
+use std::net::TcpStream;
+
+use super::cluster::{Cluster, ENDLESS, Place};
+use super::ports::free_port;
+use super::program::Runs;
+
+fn few_files(most: u32) -> Vec<Place> {
+    let place = |_| Place::on_loopback(&format!("tcp/127.0.0.1:{}", free_port()));
+    let places = (0..2).map(place);
+    places.map(|place| place.with_open_files(most)).collect()
+}
+
+/// More connections than a node may have files. None of them says anything.
+fn idle_connections(endpoint: &str) -> Vec<TcpStream> {
+    let address = endpoint.strip_prefix("tcp/").unwrap();
+    let connect = |_| TcpStream::connect(address).unwrap();
+    (0..150).map(connect).collect()
+}
+
+/// Checkpoints can be written all the while, and a node that is killed still comes back.
+#[test]
+fn idle_connections_take_no_files_from_the_run() {
+    let runs = Runs::new();
+    let set = [
+        &ENDLESS[..],
+        &["workers.count=1", "checkpoint.every_steps=20"],
+    ]
+    .concat();
+    let mut cluster = Cluster::at(&runs, "crowded", few_files(100)).started(&set);
+    for node in &mut cluster.nodes {
+        node.hear("test error");
+    }
+    let endpoints = [1, 2].map(|number| cluster.endpoint(number).to_owned());
+    let idle: Vec<_> = endpoints.iter().flat_map(|e| idle_connections(e)).collect();
+    cluster.train_on();
+    cluster.nodes[1].signal("KILL");
+    cluster.nodes[0].hear("node 2 is gone");
+    cluster.restart(2, &set);
+    cluster.nodes[0].hear("node 2 is there");
+    cluster.train_on();
+    drop(idle);
+    cluster.stop();
+    for run in cluster.all_runs() {
+        assert_eq!(run.summary()["end"], "interrupted");
+    }
+}
+
+#[test]
+fn too_few_open_files_are_named() {
+    let runs = Runs::new();
+    let cluster = Cluster::at(&runs, "few", few_files(24));
+    let mut node = cluster.node(1, &[]);
+    assert_eq!(node.end(), Some(2));
+    let expected = "error: cluster: 2 nodes need 73 open files, and the limit is 24: raise it, as with \
+                    ulimit -n 73";
+    assert_eq!(node.said(), expected);
+}
+
+/// The soft limit, which shells set low, is no limit.
+#[test]
+fn the_soft_limit_is_raised() {
+    let runs = Runs::new();
+    let mut places = few_files(24);
+    for place in &mut places {
+        place.command[2] = place.command[2].replace("-n", "-Sn");
+    }
+    let set = ["budget.steps=8", "workers.count=1"];
+    Cluster::at(&runs, "raised", places).started(&set).finish();
+}
