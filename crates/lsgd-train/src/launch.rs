@@ -2,13 +2,14 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-use crate::cli::{EXIT_FAILED, EXIT_SUCCESS, Launch};
-use crate::config::Config;
+use crate::cli::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SUCCESS, Launch};
+use crate::config::{ClusterConfig, Config};
 use crate::error::TrainError;
+use crate::launcher::{IN_VAIN, LAUNCHED};
 use crate::train::Asked;
 
 /// Something that happened while nodes run.
@@ -19,8 +20,12 @@ enum Event {
     Silent(usize),
 }
 
-/// Starts all nodes, shows what they say behind their numbers, and waits for them. Returns the
-/// exit code of the first, by number, that did not end well; the others train on without it.
+/// Starts all nodes, shows what they say behind their numbers, and waits for them. Returns the exit
+/// code of the first that failed; that of an interruption if none did and some were stopped.
+///
+/// When a node ends before its time, those that still wait for it to begin end too; those that train
+/// go on without it. When this process is gone, however it ended, all stop with what they have trained
+/// kept.
 ///
 /// Whatever comes from `signals` is passed on to each node.
 ///
@@ -30,7 +35,8 @@ enum Event {
 pub fn launch(arguments: &Launch, signals: Receiver<Asked>) -> Result<u8, TrainError> {
     let endpoints = free_endpoints(arguments.nodes)?;
     // Says once what every node would say.
-    Config::load(&arguments.train.config, &overrides(arguments, &endpoints))?;
+    let config = Config::load(&arguments.train.config, &overrides(arguments, &endpoints))?;
+    check_place(&config.cluster, arguments.nodes, &endpoints)?;
     let (sender, events) = channel();
     let mut nodes: Vec<Node> = Vec::new();
     for node in 1..=arguments.nodes {
@@ -52,16 +58,56 @@ pub fn launch(arguments: &Launch, signals: Receiver<Asked>) -> Result<u8, TrainE
             }
         }
     });
+    Ok(wait(nodes, &events))
+}
+
+/// Until all nodes have ended. Returns the exit code of all together.
+fn wait(mut nodes: Vec<Node>, events: &Receiver<Event>) -> u8 {
+    let mut failed = None;
+    let mut stopped = false;
     while nodes.iter().any(|node| node.code.is_none()) {
         match events.recv() {
             Ok(Event::Asked(asked)) => nodes.iter().for_each(|node| node.ask(asked)),
-            Ok(Event::Silent(index)) => nodes[index].closed_an_output(),
+            Ok(Event::Silent(index)) => match nodes[index].closed_an_output() {
+                None | Some(EXIT_SUCCESS) => {}
+                Some(code) => {
+                    match code {
+                        EXIT_INTERRUPTED => stopped = true,
+                        _ => drop(failed.get_or_insert(code)),
+                    }
+                    nodes.iter_mut().for_each(Node::say_that_it_waits_in_vain);
+                }
+            },
             Err(_) => break,
         }
     }
-    let mut codes = nodes.into_iter().filter_map(|node| node.code);
-    let failed = codes.find(|code| *code != EXIT_SUCCESS);
-    Ok(failed.unwrap_or(EXIT_SUCCESS))
+    let of_the_others = if stopped {
+        EXIT_INTERRUPTED
+    } else {
+        EXIT_SUCCESS
+    };
+    failed.unwrap_or(of_the_others)
+}
+
+/// Whether nodes have the places that they are given here, and not one that the config names.
+fn check_place(
+    cluster: &ClusterConfig,
+    nodes: u32,
+    endpoints: &[String],
+) -> Result<(), TrainError> {
+    let places = [
+        ("cluster.node", cluster.node == Some(1)),
+        ("cluster.nodes", cluster.nodes == u64::from(nodes)),
+        ("cluster.connect", cluster.connect == endpoints),
+        (
+            "cluster.listen",
+            nodes == 1 || cluster.listen == endpoints[..1],
+        ),
+    ];
+    match places.into_iter().find(|(_, fits)| !fits) {
+        Some((key, _)) => Err(TrainError::Placed { key }),
+        None => Ok(()),
+    }
 }
 
 /// Loopback endpoints that nobody has at this moment.
@@ -106,7 +152,7 @@ fn command(arguments: &Launch, node: u32, endpoints: &[String]) -> Result<Comman
     if arguments.train.quiet {
         command.arg("--quiet");
     }
-    command.stdin(Stdio::null());
+    command.env(LAUNCHED, "1");
     // A terminal sends Ctrl-C to a whole group: in one of its own, a node gets each signal once.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -117,6 +163,8 @@ fn command(arguments: &Launch, node: u32, endpoints: &[String]) -> Result<Comman
 struct Node {
     number: u32,
     process: Child,
+    /// Its standard input, which ends with this process; open until it has ended.
+    stdin: Option<ChildStdin>,
     /// Outputs that it has not closed.
     open: u32,
     /// Its exit code, once it has ended.
@@ -134,15 +182,18 @@ impl Node {
             why: why.to_string(),
         };
         let mut process = command
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .map_err(failed)?;
         let out = process.stdout.take();
         let err = process.stderr.take();
+        let stdin = process.stdin.take();
         let mut node = Self {
             number,
             process,
+            stdin,
             open: 2,
             code: None,
         };
@@ -176,23 +227,35 @@ impl Node {
     #[cfg(not(unix))]
     fn ask(&self, _: Asked) {}
 
-    /// Once both outputs are closed, waits for its end, and says so if it did not end well.
-    fn closed_an_output(&mut self) {
+    /// Tells it that a node it may still be waiting for has ended.
+    fn say_that_it_waits_in_vain(&mut self) {
+        if let Some(stdin) = &mut self.stdin {
+            // It may have ended a moment ago.
+            let _ = stdin.write_all(&[IN_VAIN]);
+        }
+    }
+
+    /// Once both outputs are closed, waits for its end, and says so if it did not come to that of the
+    /// run. Returns the exit code.
+    fn closed_an_output(&mut self) -> Option<u8> {
         self.open -= 1;
         if self.open > 0 {
-            return;
+            return None;
         }
         let status = self.process.wait();
         let code = status.as_ref().ok().and_then(ExitStatus::code);
         let code = code.and_then(|code| u8::try_from(code).ok());
-        if code != Some(EXIT_SUCCESS) {
-            let number = self.number;
-            let _ = match &status {
-                Ok(status) => writeln!(io::stderr(), "node {number} failed: {status}"),
-                Err(why) => writeln!(io::stderr(), "node {number} cannot be waited for: {why}"),
-            };
-        }
+        let number = self.number;
+        // If nobody reads it, the exit code still tells.
+        let _ = match (&status, code) {
+            (_, Some(EXIT_SUCCESS)) => Ok(()),
+            (_, Some(EXIT_INTERRUPTED)) => writeln!(io::stderr(), "node {number} was stopped"),
+            (Ok(status), _) => writeln!(io::stderr(), "node {number} failed: {status}"),
+            (Err(why), _) => writeln!(io::stderr(), "node {number} cannot be waited for: {why}"),
+        };
+        self.stdin = None;
         self.code = Some(code.unwrap_or(EXIT_FAILED));
+        self.code
     }
 
     /// Ends it at once.

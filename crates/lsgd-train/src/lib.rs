@@ -14,6 +14,7 @@ pub mod error;
 pub mod export;
 pub mod inspect;
 pub mod launch;
+pub mod launcher;
 pub mod learning_rate;
 pub mod open_files;
 pub mod optimizer;

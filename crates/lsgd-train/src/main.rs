@@ -17,7 +17,7 @@ use lsgd_train::config::{Config, TEMPLATE};
 use lsgd_train::error::TrainError;
 use lsgd_train::progress::Progress;
 use lsgd_train::train::{Asked, End, Outcome, Requests};
-use lsgd_train::{bench, device, download, export, inspect, launch, train};
+use lsgd_train::{bench, device, download, export, inspect, launch, launcher, open_files, train};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -36,11 +36,16 @@ fn main() -> ExitCode {
         Err(usage) => usage.exit(),
     };
     log_to_stderr();
+    open_files::raise_limit();
     let code = match run(invocation) {
         Ok(code) => code,
         Err(error) => {
+            let kind = match error {
+                TrainError::Interrupted => "",
+                _ => "error: ",
+            };
             // If nobody reads it, the exit code still tells.
-            let _ = writeln!(io::stderr(), "error: {error}");
+            let _ = writeln!(io::stderr(), "{kind}{error}");
             error.exit_code()
         }
     };
@@ -52,6 +57,8 @@ fn main() -> ExitCode {
 fn log_to_stderr() {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
+        // It would say so on standard error, which may be what is closed, and panic.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .without_time();
@@ -102,7 +109,12 @@ fn train(arguments: &Train) -> Result<u8, TrainError> {
     if config.cluster.tls.is_some() {
         use_one_network_thread();
     }
-    let outcome = train::train(config, progress(arguments.quiet), requests())?;
+    let requests = requests();
+    launcher::heed(requests.clone()).map_err(|why| TrainError::NoThread {
+        thread: String::from("the thread that listens to the launcher"),
+        why: why.to_string(),
+    })?;
+    let outcome = train::train(config, progress(arguments.quiet), requests)?;
     tell(&outcome, arguments.quiet, "images/s")
 }
 

@@ -108,7 +108,7 @@ fn wait_to_begin(
 ) -> Result<Start, TrainError> {
     let mut early = Vec::new();
     let start = loop {
-        if requests.ends() {
+        if requests.ends() || requests.waits_in_vain() {
             return Err(TrainError::Interrupted);
         }
         match inbox.next_from_nodes(PATIENCE) {

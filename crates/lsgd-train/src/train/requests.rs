@@ -22,6 +22,7 @@ pub struct Requests {
     end: AtomicU8,
     checkpoints: AtomicU64,
     unsaved: AtomicBool,
+    in_vain: AtomicBool,
 }
 
 impl Requests {
@@ -40,6 +41,16 @@ impl Requests {
     /// Asks for a checkpoint after the step under way; the run goes on.
     pub fn checkpoint(&self) {
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Asks a node that still waits for the others to end: one of them has ended.
+    pub fn not_to_wait(&self) {
+        self.in_vain.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a node that still waits for the others waits in vain.
+    pub fn waits_in_vain(&self) -> bool {
+        self.in_vain.load(Ordering::Relaxed)
     }
 
     /// Whether the run is to end.

@@ -1,6 +1,6 @@
 //! `launch`: all nodes on this machine by one command.
 
-use super::cluster::{ENDLESS, Node};
+use super::cluster::{ENDLESS, Node, wait_for_the_end};
 use super::program::{PROGRAM, Runs, SMOKE, run};
 
 fn launch(runs: &Runs, name: &str, set: &[&str]) -> super::program::Ran {
@@ -36,41 +36,107 @@ fn a_wrong_config_is_said_once() {
     );
 }
 
+/// The other node ends too, at once, and all that is said is why.
 #[test]
-fn the_code_is_that_of_the_first_node_that_failed() {
+fn one_node_that_cannot_start_ends_all_with_its_reason() {
     let runs = Runs::new();
     std::fs::create_dir_all(runs.path().join("taken/node-2")).unwrap();
-    let ran = launch(&runs, "taken", &["cluster.wait_seconds=2"]);
-    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
-    assert!(ran.stderr.contains("node 2 | error: "), "{}", ran.stderr);
-    assert!(
-        ran.stderr.contains("node 2 failed: exit status: 2"),
-        "{}",
-        ran.stderr
-    );
-    assert!(
-        ran.stderr.contains("node 1 | error: node 2 did not come"),
-        "{}",
-        ran.stderr
-    );
+    let ran = launch(&runs, "taken", &["cluster.wait_seconds=3600"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let errors: Vec<&&str> = lines
+        .iter()
+        .filter(|line| line.contains("error: "))
+        .collect();
+    assert_eq!(errors.len(), 1, "{}", ran.stderr);
+    assert!(errors[0].starts_with("node 2 | error: "), "{}", ran.stderr);
+    for line in [
+        "node 1 | stopped before training began",
+        "node 2 failed: exit status: 2",
+        "node 1 was stopped",
+    ] {
+        assert!(lines.contains(&line), "{}", ran.stderr);
+    }
+    assert!(!runs.path().join("taken/node-1").exists());
+}
+
+#[test]
+fn places_that_launch_gives_are_not_to_be_set() {
+    let runs = Runs::new();
+    for (set, key) in [
+        ("cluster.node=2", "cluster.node"),
+        ("cluster.listen=tcp/127.0.0.1:7447", "cluster.listen"),
+        ("cluster.connect=tcp/127.0.0.1:7447", "cluster.connect"),
+    ] {
+        let set = match set.split_once("=tcp/") {
+            Some((key, endpoint)) => format!("{key}=[\"tcp/{endpoint}\"]"),
+            None => set.to_owned(),
+        };
+        let set = match key {
+            "cluster.connect" => vec![set.as_str(), "cluster.listen=[\"tcp/127.0.0.1:7448\"]"],
+            _ => vec![set.as_str()],
+        };
+        launch(&runs, "placed", &set).failed(
+            2,
+            &format!(
+                "launch gives each node its number and endpoints on loopback; leave {key} out"
+            ),
+        );
+    }
+}
+
+/// Nodes of an endless run, launched as `name`, once both train.
+fn launched(runs: &Runs, name: &str) -> Node {
+    let set = [&ENDLESS[..], &["workers.count=1"]].concat();
+    let train = runs.arguments(SMOKE, name, &set);
+    let launch = [PROGRAM, "launch", "--nodes", "2"]
+        .into_iter()
+        .map(String::from);
+    let mut launch = Node::start(0, &launch.chain(train).collect::<Vec<_>>());
+    // The first evaluation of each node.
+    let mut missing = vec!["node 1 | step ", "node 2 | step "];
+    while !missing.is_empty() {
+        let line = launch.hear(" | step ");
+        missing.retain(|start| !line.starts_with(start));
+    }
+    launch
 }
 
 /// Who asks `launch` to stop asks its nodes, each of which keeps what it trained.
 #[test]
 fn a_signal_reaches_every_node() {
     let runs = Runs::new();
-    let set = [&ENDLESS[..], &["workers.count=1"]].concat();
-    let train = runs.arguments(SMOKE, "stopped", &set);
-    let launch = [PROGRAM, "launch", "--nodes", "2"]
-        .into_iter()
-        .map(String::from);
-    let mut launch = Node::start(0, &launch.chain(train).collect::<Vec<_>>());
-    launch.hear("node 1 | step ");
-    launch.hear("node 2 | step ");
-    launch.signal("TERM");
-    assert_eq!(launch.end(), Some(130), "{}", launch.said());
-    for node in [1, 2] {
-        let run = runs.get(&format!("stopped/node-{node}"));
-        assert_eq!(run.summary()["end"], "interrupted");
+    for signal in ["TERM", "INT"] {
+        let mut launch = launched(&runs, signal);
+        launch.signal(signal);
+        assert_eq!(launch.end(), Some(130), "{}", launch.said());
+        let said = launch.said();
+        for node in [1, 2] {
+            assert!(
+                said.contains(&format!("\nnode {node} was stopped")),
+                "{said}"
+            );
+            let run = runs.get(&format!("{signal}/node-{node}"));
+            assert_eq!(run.summary()["end"], "interrupted");
+        }
+        assert!(!said.contains("failed"), "{said}");
+    }
+}
+
+/// Nodes do not train on unseen: another launch of the run would write to the same folders.
+#[test]
+fn nodes_stop_when_their_launcher_is_gone() {
+    let runs = Runs::new();
+    for signal in ["KILL", "HUP"] {
+        let mut launch = launched(&runs, signal);
+        let nodes = launch.children();
+        assert_eq!(nodes.len(), 2);
+        launch.signal(signal);
+        launch.end();
+        nodes.into_iter().for_each(wait_for_the_end);
+        for node in [1, 2] {
+            let run = runs.get(&format!("{signal}/node-{node}"));
+            assert_eq!(run.summary()["end"], "interrupted");
+        }
     }
 }
