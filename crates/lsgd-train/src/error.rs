@@ -45,18 +45,44 @@ pub enum TrainError {
         /// Its folder.
         path: PathBuf,
     },
-    /// The folder that a run would replace is not a run.
-    #[error(
-        "{} is not a run (it has no run.json), so run.overwrite leaves it alone; choose another run.name",
-        path.display()
-    )]
+    /// Where a run would be is something that is not a run, and is left alone.
+    #[error("{} {why}", path.display())]
     NotARun {
         /// The folder.
         path: PathBuf,
+        /// What is there, and what to do.
+        why: String,
+    },
+    /// Another process writes to the run.
+    #[error(
+        "{} is being written to by {holder}; wait until it ends, or choose another run.name",
+        path.display()
+    )]
+    InUse {
+        /// Its folder.
+        path: PathBuf,
+        /// The process, where and since when, as far as it is known.
+        holder: String,
+    },
+    /// The folder of a run, or a file in it, is no longer there while the run writes to it.
+    #[error(
+        "{} was removed, moved or replaced while the run was writing to it; what it trained since its \
+         last checkpoint is lost",
+        path.display()
+    )]
+    Gone {
+        /// The folder or file.
+        path: PathBuf,
     },
     /// A file that would be written is there already.
-    #[error("{} exists; give another path, or remove it first", path.display())]
+    #[error("{} exists; give another path, or replace it with --force", path.display())]
     FileExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that would be written is one of a run's own.
+    #[error("{} belongs to a run, which could not be read without it; give another path", path.display())]
+    OfARun {
         /// The file.
         path: PathBuf,
     },
@@ -264,6 +290,7 @@ impl TrainError {
             | Self::Bench { .. }
             | Self::OtherRun { .. }
             | Self::RunExists { .. }
+            | Self::InUse { .. }
             | Self::NotARun { .. } => EXIT_USAGE,
             Self::Interrupted => EXIT_INTERRUPTED,
             _ => EXIT_FAILED,

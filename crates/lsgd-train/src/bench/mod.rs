@@ -37,8 +37,13 @@ pub fn bench(
     let plan = Plan::load(path, changes)?;
     let entries = plan.entries()?;
     let count = entries.len();
-    for (number, entry) in (1..).zip(&entries) {
-        if is_there(&plan, entry)? {
+    // All first: what is in the way of the last run is told before the first is made.
+    let there: Vec<bool> = entries
+        .iter()
+        .map(|entry| is_there(&plan, entry))
+        .collect::<Result<_, _>>()?;
+    for ((number, entry), there) in (1..).zip(&entries).zip(there) {
+        if there {
             continue;
         }
         let name = &entry.config.run.name;
@@ -75,7 +80,7 @@ fn is_there(plan: &Plan, entry: &Entry) -> Result<bool, TrainError> {
     let alike = simulated == (plan.how == How::Simulate) && run.config(&[])? == entry.config;
     match alike {
         // One that was asked to stop is made again.
-        true => Ok(RunFolder::unfinished(&entry.config.run, None).is_none()),
+        true => Ok(!RunFolder::unfinished(&path, false)),
         false => Err(TrainError::OtherRun { path }),
     }
 }

@@ -1,15 +1,15 @@
 //! All workers' values at one step, on disk, whole or not at all.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lsgd_core::{Layout, Snapshot, Source};
 use serde::{Deserialize, Serialize};
 
-use super::folder::{
-    RunFolder, make_folder, read_bounded, read_json, remove_folder, write_json, write_whole,
-};
+use super::files::{make_folder, read_bounded, read_json, remove_folder, write_json, write_whole};
+use super::folder::RunFolder;
 use super::records::Evaluation;
 use super::values::{decode, encode};
 use crate::cli::Which;
@@ -54,6 +54,7 @@ pub struct Checkpoint<'a> {
 /// The checkpoints of a run: `checkpoints/step-N`.
 #[derive(Debug)]
 pub struct Checkpoints {
+    run: RunFolder,
     folder: PathBuf,
     /// How many of the last are kept.
     keep: usize,
@@ -66,6 +67,7 @@ impl Checkpoints {
     /// Of a new run. The last `keep` checkpoints and the best are kept.
     pub fn new(run: &RunFolder, keep: usize) -> Self {
         Self {
+            run: run.clone(),
             folder: run.join("checkpoints"),
             keep: keep.max(1),
             last: Vec::new(),
@@ -73,11 +75,13 @@ impl Checkpoints {
         }
     }
 
-    /// Writes a checkpoint and removes the one that is no longer kept.
+    /// Writes a checkpoint and removes the one that is no longer kept. With the first one the run that
+    /// this one replaces goes.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Write`]; the checkpoints before are then still there, and nothing of this one.
+    /// [`TrainError::Gone`] or [`TrainError::Write`]; the checkpoints before are then still there, and
+    /// nothing of this one.
     pub fn write(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         self.put(checkpoint)?;
         self.keep(checkpoint.state.step, false)
@@ -119,6 +123,13 @@ impl Checkpoints {
     }
 
     fn put(&self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        self.run.check()?;
+        match fs::create_dir(&self.folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(TrainError::write(&self.folder)(error));
+            }
+            _ => {}
+        }
         let step = checkpoint.state.step;
         let path = self.path(step);
         let beside = self.folder.join(format!("step-{step}.part"));
@@ -126,7 +137,9 @@ impl Checkpoints {
             remove_folder(&path)?;
             fs::rename(&beside, &path).map_err(TrainError::write(&path))
         };
-        make_folder(&beside, || write_all(&beside, checkpoint), put)
+        make_folder(&beside, || write_all(&beside, checkpoint), put)?;
+        self.run.keep();
+        Ok(())
     }
 
     fn path(&self, step: u64) -> PathBuf {
@@ -178,7 +191,7 @@ impl CheckpointState {
         let folder = run.join("checkpoints");
         let absent = || TrainError::Absent {
             path: run.path().to_owned(),
-            why: String::from("it has no checkpoint; was it ended before its first?"),
+            why: String::from("it has no checkpoint; is it at its beginning, or did it end there?"),
         };
         let entries = fs::read_dir(&folder).map_err(|_| absent())?;
         let steps = entries.flatten().filter_map(|entry| {
@@ -209,10 +222,11 @@ impl CheckpointState {
         };
         let which = match which {
             Which::Leader => Which::Worker(self.leader.ok_or_else(|| {
+                let why = self.why_nobody_led();
                 absent(format!(
-                    "nobody led at step {}: no worker had a finite loss over a full loss window; \
-                     give --which mean or --which worker-K",
-                    self.step
+                    "nobody led at step {}: {why}; {}",
+                    self.step,
+                    self.instead(checkpoint)
                 ))
             })?),
             Which::Worker(worker) if worker >= self.workers => {
@@ -225,7 +239,8 @@ impl CheckpointState {
         };
         let path = values_path(checkpoint, &which);
         if !path.is_file() {
-            return Err(absent(format!("it has no {which}; {}", self.what_lacks())));
+            let (why, instead) = (self.what_lacks(), self.instead(checkpoint));
+            return Err(absent(format!("it has no {which}: {why}; {instead}")));
         }
         let values = 4 * (layout.parameter_len() + layout.buffer_len()) as u64;
         let names = layout.parameters().iter().chain(layout.buffers());
@@ -247,21 +262,60 @@ impl CheckpointState {
         };
         decode(&path, &bytes, layout, source)
     }
+
     /// Why it has not all that a checkpoint can have.
-    fn what_lacks(&self) -> String {
-        let there = self.steps.iter().enumerate();
-        let there = there.filter_map(|(worker, step)| step.map(|_| Which::Worker(worker)));
-        let there: Vec<String> = there.map(|which| which.to_string()).collect();
-        match (self.broken_off, there.len() < self.workers) {
-            (_, true) => format!(
-                "the run had lost workers, and it holds {}",
-                there.join(", ")
+    fn what_lacks(&self) -> &'static str {
+        let all = (0..self.workers).all(|worker| self.holds(worker));
+        match (self.broken_off, all) {
+            (_, false) => "the run had lost workers",
+            (true, true) => "the run broke off",
+            (false, true) => "a worker had diverged, or the run was ended before its mean was made",
+        }
+    }
+
+    /// Whether a worker's values are in it.
+    fn holds(&self, worker: usize) -> bool {
+        self.steps.get(worker).is_some_and(Option::is_some)
+    }
+
+    /// What a user can read of a checkpoint where what was asked for cannot be had.
+    pub fn instead(&self, checkpoint: &Path) -> String {
+        let mean = values_path(checkpoint, &Which::Mean).is_file();
+        let mean = mean.then(|| format!("--which {}", Which::Mean));
+        let workers = 0..self.workers;
+        let finite = |worker: &usize| self.holds(*worker) && self.is_finite(*worker);
+        let finite: Vec<usize> = workers.filter(finite).collect();
+        let worker = match finite.as_slice() {
+            [] => None,
+            all if all.len() == self.workers => Some(String::from("--which worker-K")),
+            [first, ..] => Some(format!("--which {}", Which::Worker(*first))),
+        };
+        let there: Vec<String> = mean.into_iter().chain(worker).collect();
+        match there.is_empty() {
+            false => format!("give {}", there.join(" or ")),
+            true => String::from(
+                "all workers had diverged: train with a lower schedule.learning_rate (`export --force \
+                 --which worker-0` writes the values as they are)",
             ),
-            (true, false) => format!("the run broke off, and it holds {}", there.join(", ")),
-            (false, false) => String::from(
-                "a worker had diverged, or the run was ended before its mean was made; give \
-                 --which worker-K",
-            ),
+        }
+    }
+
+    /// Whether a worker's values are finite, as far as that was found out.
+    fn is_finite(&self, worker: usize) -> bool {
+        let score = self.evaluation.as_ref().and_then(|e| e.workers.get(worker));
+        score.is_none_or(|score| score.test.is_some())
+    }
+
+    fn why_nobody_led(&self) -> &'static str {
+        if self.evaluation.is_none() {
+            return "no worker had a finite loss over a full loss window";
+        }
+        let scores = self.evaluation.iter().flat_map(|e| &e.workers);
+        let diverged = scores.filter(|score| !score.test.is_some_and(|test| test.loss.is_finite()));
+        match diverged.count() {
+            0 => "no worker's loss window was full",
+            all if all == self.workers => "all workers had diverged",
+            _ => "no worker had both a full loss window and a finite loss",
         }
     }
 }

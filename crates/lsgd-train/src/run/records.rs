@@ -1,13 +1,12 @@
 //! What a run writes down: records as they are in its files.
 
-use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use lsgd_core::{Event, Rank, Scope, SimulatedTraffic};
 use serde::{Deserialize, Serialize};
 
 use super::folder::RunFolder;
+use super::lines::Lines;
 use crate::cluster::Traffic;
 use crate::error::TrainError;
 use crate::train::{End, Score, nan_from_null};
@@ -234,11 +233,17 @@ struct TimedEvent<'a, E: Serialize> {
     recorded_by: Option<u32>,
 }
 
-/// Writes metrics and events as they come.
+/// How often it is looked whether the files are still where they were opened.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Writes metrics and events as they come: each line is with the system before the next is made, so
+/// a process that is killed loses none.
 #[derive(Debug)]
 pub struct Recorder {
+    folder: RunFolder,
     metrics: Lines,
     events: Lines,
+    looked: Instant,
 }
 
 impl Recorder {
@@ -251,6 +256,8 @@ impl Recorder {
         Ok(Self {
             metrics: Lines::open(folder.join("metrics.jsonl"))?,
             events: Lines::open(folder.join("events.jsonl"))?,
+            folder: folder.clone(),
+            looked: Instant::now(),
         })
     }
 
@@ -258,8 +265,9 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Write`].
+    /// [`TrainError::Write`], and [`TrainError::Gone`] within a second of lines.
     pub fn metric(&mut self, metric: &Metric) -> Result<(), TrainError> {
+        self.look()?;
         self.metrics.add(metric)
     }
 
@@ -267,7 +275,7 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Write`].
+    /// As [`metric`](Self::metric).
     pub fn event(&mut self, event: &Event, seconds: f64) -> Result<(), TrainError> {
         self.event_of(None, event, seconds)
     }
@@ -277,13 +285,14 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Write`].
+    /// As [`metric`](Self::metric).
     pub fn event_of(
         &mut self,
         node: Option<u32>,
         event: &Event,
         seconds: f64,
     ) -> Result<(), TrainError> {
+        self.look()?;
         self.events.add(&TimedEvent {
             event,
             seconds,
@@ -295,8 +304,9 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Write`].
+    /// As [`metric`](Self::metric).
     pub fn checkpoint(&mut self, step: u64, seconds: f64) -> Result<(), TrainError> {
+        self.look()?;
         // Relative to the run, which may be moved.
         let path = format!("checkpoints/step-{step}");
         let event = serde_json::json!({ "event": "checkpoint", "step": step, "path": path });
@@ -322,65 +332,15 @@ impl Recorder {
         })
     }
 
-    /// Hands what was written to the system.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Write`].
-    pub fn flush(&mut self) -> Result<(), TrainError> {
-        self.metrics.flush()?;
-        self.events.flush()
-    }
-}
-
-/// A file of one JSON value a line.
-#[derive(Debug)]
-struct Lines {
-    path: PathBuf,
-    file: BufWriter<File>,
-}
-
-/// How many bytes of a file are lines that have an end.
-fn whole_lines(file: &mut File) -> std::io::Result<u64> {
-    const BLOCK: u64 = 4096;
-    let mut end = file.metadata()?.len();
-    let mut block = Vec::new();
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK);
-        file.seek(SeekFrom::Start(start))?;
-        block.resize((end - start) as usize, 0);
-        file.read_exact(&mut block)?;
-        if let Some(newline) = block.iter().rposition(|byte| *byte == b'\n') {
-            return Ok(start + newline as u64 + 1);
+    /// Looks now and then whether lines come to where they are read: what is written to a file that
+    /// was removed goes without an error.
+    fn look(&mut self) -> Result<(), TrainError> {
+        if self.looked.elapsed() < LOOK {
+            return Ok(());
         }
-        end = start;
-    }
-    Ok(0)
-}
-
-impl Lines {
-    /// Opens the file, or makes it. A line that a process began and did not end goes.
-    fn open(path: PathBuf) -> Result<Self, TrainError> {
-        let mut options = File::options();
-        let options = options.read(true).append(true).create(true);
-        let mut file = options.open(&path).map_err(TrainError::write(&path))?;
-        let whole = whole_lines(&mut file).and_then(|length| file.set_len(length));
-        whole.map_err(TrainError::write(&path))?;
-        Ok(Self {
-            path,
-            file: BufWriter::new(file),
-        })
-    }
-
-    fn add(&mut self, record: &impl Serialize) -> Result<(), TrainError> {
-        serde_json::to_writer(&mut self.file, record)
-            .map_err(|error| TrainError::write(&self.path)(error.into()))?;
-        self.file
-            .write_all(b"\n")
-            .map_err(TrainError::write(&self.path))
-    }
-
-    fn flush(&mut self) -> Result<(), TrainError> {
-        self.file.flush().map_err(TrainError::write(&self.path))
+        self.looked = Instant::now();
+        self.folder.check()?;
+        self.metrics.check()?;
+        self.events.check()
     }
 }

@@ -30,7 +30,6 @@ pub fn save(
             ));
         }
     }
-    recorder.flush()?;
     Ok(line)
 }
 

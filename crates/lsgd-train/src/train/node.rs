@@ -17,12 +17,13 @@ use super::nodes::Nodes;
 use super::pace::{End, Pause};
 use super::provenance;
 use super::requests::Requests;
-use super::setup::Setup;
+use super::setup::{Setup, member};
 use crate::config::Config;
 use crate::error::TrainError;
 use crate::progress::Progress;
 use crate::run::{
-    Checkpoints, Evaluation, ExchangeSummary, Metric, Recorder, RunFolder, RunRecord, Summary,
+    Checkpoints, Claim, Evaluation, ExchangeSummary, Metric, Recorder, RunFolder, RunRecord,
+    Summary,
 };
 
 /// How often a node that waits for others looks whether somebody asks it to stop.
@@ -58,8 +59,9 @@ pub fn train(
     requests: Arc<Requests>,
 ) -> Result<Outcome, TrainError> {
     let began = Instant::now();
+    // First: a place that cannot be had is told of before minutes are spent on a large data set.
+    let claim = Claim::new(&config.run, member(&config))?;
     let setup = Arc::new(Setup::new(config)?);
-    RunFolder::check(&setup.config.run, setup.member())?;
     let mut inbox = Inbox::new();
     let (nodes, start) = match setup.nodes {
         0 | 1 => (None, Start::default()),
@@ -69,7 +71,7 @@ pub fn train(
             (Some(nodes), start)
         }
     };
-    let (folder, record) = open_folder(&setup, &start)?;
+    let (folder, record) = open_folder(&setup, &start, claim)?;
     progress.began(&setup, &folder);
     let mut node = Node {
         recorder: Recorder::open(&folder)?,
@@ -125,16 +127,20 @@ fn wait_to_begin(
 
 /// The node's folder, with what is known at the start: a new one, or, where it joins a run that
 /// others train, the one of its life before.
-fn open_folder(setup: &Setup, start: &Start) -> Result<(RunFolder, RunRecord), TrainError> {
+fn open_folder(
+    setup: &Setup,
+    start: &Start,
+    claim: Claim,
+) -> Result<(RunFolder, RunRecord), TrainError> {
+    let config = setup.config.to_toml()?;
     let joins = start.parameters.is_some() || start.step > 0;
-    if joins && let Some(folder) = RunFolder::unfinished(&setup.config.run, setup.member()) {
-        folder.reopen()?;
+    if joins && claim.comes_back() {
+        let folder = claim.go_on(&config)?;
         let record = folder.record()?;
         return Ok((folder, record));
     }
     let record = provenance::begin(setup, SystemTime::now());
-    let config = setup.config.to_toml()?;
-    let folder = RunFolder::create(&setup.config.run, setup.member(), &config, &record)?;
+    let folder = claim.begin(&config, &record)?;
     Ok((folder, record))
 }
 
@@ -229,8 +235,6 @@ impl Node {
                 ToMain::Nodes(FromNodes::Concluded(_)) => {}
                 ToMain::Nodes(FromNodes::Event(event)) => {
                     self.event(&event, crew.seconds())?;
-                    // A node that is killed has then told why it was alone.
-                    self.recorder.flush()?;
                 }
                 ToMain::Worker(FromWorker::Paused(worker)) => paused.push(*worker),
                 ToMain::Worker(news) => {

@@ -63,7 +63,6 @@ impl Node {
             self.checkpoints.write(&checkpoint)?;
             self.recorder.checkpoint(checkpoint.state.step, seconds)?;
         }
-        self.recorder.flush()?;
 
         let inbox = &mut self.inbox;
         let mut scorers = PausedCrew { crew, inbox };
@@ -90,7 +89,6 @@ impl Node {
             let state = &checkpoint.state;
             self.checkpoints.complete(state, mean.as_deref(), better)?;
         }
-        self.recorder.flush()?;
         Ok(evaluation)
     }
 

@@ -18,6 +18,7 @@ use crate::data::{Batch, Dataset, Stream};
 use crate::device::{self, WorkerDevice};
 use crate::error::TrainError;
 use crate::learning_rate::LearningRate;
+use crate::run::Member;
 
 /// All that the workers of a run share.
 #[derive(Debug)]
@@ -98,13 +99,7 @@ impl Setup {
             .device
             .clone();
         let (layout, initial) = initial_weights(&model, &first, config.run.seed)?;
-        // A checked config has at most 4096, and this one among them.
-        let nodes = u32::try_from(config.cluster.nodes).unwrap_or(u32::MAX);
-        let node = config
-            .cluster
-            .node
-            .map_or(0, |number| number.saturating_sub(1));
-        let node = u32::try_from(node).unwrap_or(u32::MAX);
+        let Member { node, nodes } = place_among_nodes(&config);
         let workers = devices.len();
         let steps_per_epoch =
             stream.epoch() as f64 / (config.data.batch_size * workers * nodes as usize) as f64;
@@ -127,11 +122,6 @@ impl Setup {
             initial,
             config,
         })
-    }
-
-    /// This node's number, if there are others.
-    pub fn member(&self) -> Option<u32> {
-        (self.nodes > 1).then_some(self.node)
     }
 
     /// Number of this node's workers.
@@ -164,6 +154,24 @@ impl Setup {
     pub fn epochs(&self, steps: u64) -> f64 {
         let samples = (steps * u64::from(self.nodes)) as f64 * self.config.data.batch_size as f64;
         samples / self.stream.epoch() as f64
+    }
+}
+
+/// This node among all, if there are others.
+pub fn member(config: &Config) -> Option<Member> {
+    let member = place_among_nodes(config);
+    (member.nodes > 1).then_some(member)
+}
+
+fn place_among_nodes(config: &Config) -> Member {
+    // A checked config has at most 4096, and this one among them.
+    let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let cluster = &config.cluster;
+    Member {
+        node: cluster
+            .node
+            .map_or(0, |node| number(node.saturating_sub(1))),
+        nodes: number(cluster.nodes),
     }
 }
 

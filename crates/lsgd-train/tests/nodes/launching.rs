@@ -1,6 +1,6 @@
 //! `launch`: all nodes on this machine by one command.
 
-use super::cluster::{ENDLESS, Node, wait_for_the_end};
+use super::cluster::{Cluster, ENDLESS, Node, wait_for_the_end};
 use super::program::{PROGRAM, Runs, SMOKE, run};
 
 fn launch(runs: &Runs, name: &str, set: &[&str]) -> super::program::Ran {
@@ -40,7 +40,10 @@ fn a_wrong_config_is_said_once() {
 #[test]
 fn one_node_that_cannot_start_ends_all_with_its_reason() {
     let runs = Runs::new();
-    std::fs::create_dir_all(runs.path().join("taken/node-2")).unwrap();
+    // Somebody else's, by all that is known.
+    let taken = runs.path().join("taken/node-2");
+    std::fs::create_dir_all(&taken).unwrap();
+    std::fs::write(taken.join("config.toml"), "").unwrap();
     let ran = launch(&runs, "taken", &["cluster.wait_seconds=3600"]);
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     let lines: Vec<&str> = ran.stderr.lines().collect();
@@ -100,6 +103,69 @@ fn launched(runs: &Runs, name: &str) -> Node {
         missing.retain(|start| !line.starts_with(start));
     }
     launch
+}
+
+/// A run of other nodes than the one before of its name leaves nothing of it beside its own, and
+/// everything that is not a run's.
+#[test]
+fn a_run_of_other_nodes_takes_the_place_of_all() {
+    let runs = Runs::new();
+    let folder = runs.get("nodes").path;
+    let there = || -> Vec<String> {
+        let all = (0..4).map(|n| match n {
+            0 => String::new(),
+            n => format!("node-{n}/"),
+        });
+        let own = |place: &String| folder.join(format!("{place}run.json")).exists();
+        all.filter(own).collect()
+    };
+    let train = runs.arguments(SMOKE, "nodes", &["workers.count=1", "budget.steps=4"]);
+    let all = |nodes: &str| {
+        let words = ["launch", "--nodes", nodes].map(String::from);
+        run(words.iter().chain(&train)).well();
+    };
+    all("3");
+    assert_eq!(there(), ["node-1/", "node-2/", "node-3/"]);
+    let notes = folder.join("node-3/NOTES.md");
+    std::fs::write(&notes, "worth keeping").unwrap();
+    all("2");
+    assert_eq!(there(), ["node-1/", "node-2/"]);
+    run(&train).well();
+    assert_eq!(there(), [""]);
+    all("2");
+    assert_eq!(there(), ["node-1/", "node-2/"]);
+    assert_eq!(std::fs::read_to_string(&notes).unwrap(), "worth keeping");
+    let left = std::fs::read_dir(folder.join("node-3")).unwrap();
+    assert_eq!(left.count(), 1);
+}
+
+/// Nodes that train, `launch` alive or not, keep their folders: the same command again, or a run of
+/// one node, is told who has them.
+#[test]
+fn folders_of_nodes_that_train_are_taken() {
+    let runs = Runs::new();
+    let set = [&ENDLESS[..], &["workers.count=1"]].concat();
+    let mut cluster = Cluster::start(&runs, "taken", 2, &set);
+    for node in &mut cluster.nodes {
+        node.hear("test error");
+    }
+    let again = launch(&runs, "taken", &set);
+    assert_eq!(again.code, Some(2), "{}", again.stderr);
+    for node in [1, 2] {
+        let folder = cluster.run(node).path;
+        let text = format!(
+            "node {node} | error: {} is being written to by process ",
+            folder.display()
+        );
+        assert!(again.stderr.contains(&text), "{}", again.stderr);
+    }
+    let alone = runs.start(SMOKE, "taken", &[]);
+    let text = format!(
+        "error: {} is being written to by process ",
+        runs.get("taken").path.display()
+    );
+    assert!(alone.stderr.starts_with(&text), "{}", alone.stderr);
+    cluster.stop();
 }
 
 /// Who asks `launch` to stop asks its nodes, each of which keeps what it trained.

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::live::{ENDLESS, Live};
 use super::program::{PROGRAM, Ran, Run, Runs, SMOKE, command, workspace, write_images};
 
 /// What is in a run's folder that could begin but not end, checkpoints apart.
@@ -70,8 +71,8 @@ fn an_image_that_cannot_be_decoded_ends_the_run() {
         }
         let [path, which] = [run.path.to_str().unwrap(), "mean"];
         let text = format!(
-            "{path}/checkpoints/step-{}: it has no mean; the run broke off, and it holds worker-0, \
-             worker-1",
+            "{path}/checkpoints/step-{}: it has no mean: the run broke off; give --which \
+             worker-K",
             state["step"]
         );
         let refused = command(["export", path, "--which", which]).output();
@@ -143,7 +144,7 @@ fn a_checkpoint_without_a_worker_says_so() {
     }
     for which in ["worker-1", "mean"] {
         let text = format!(
-            "{}: it has no {which}; the run had lost workers, and it holds worker-0",
+            "{}: it has no {which}: the run had lost workers; give --which worker-0",
             checkpoint.display()
         );
         let path = run.path.to_str().unwrap();
@@ -194,7 +195,7 @@ fn a_run_that_cannot_begin_leaves_no_folder() {
     let ran = with_file_limit(0, &arguments);
     let path = runs.get("full").path;
     let text = format!(
-        "cannot write {}/config.toml: File too large (os error 27)",
+        "cannot write {}/run.json: File too large (os error 27)",
         path.display()
     );
     ran.failed(1, &text);
@@ -214,40 +215,66 @@ fn names(folder: &Path) -> Vec<String> {
 fn a_run_that_cannot_be_replaced_is_kept() {
     let runs = Runs::new();
     let run = runs.train(SMOKE, "kept", &[]);
+    fs::write(run.join("NOTES.md"), "worth keeping").unwrap();
     let (files, record) = (run.files(), fs::read(run.join("run.json")).unwrap());
-    let arguments = runs.arguments(SMOKE, "kept", &["run.overwrite=true"]);
-    let text = format!(
-        "cannot write {}/config.toml: File too large (os error 27)",
-        run.path.display()
-    );
-    with_file_limit(0, &arguments).failed(1, &text);
-    assert_eq!(run.files(), files);
-    assert_eq!(fs::read(run.join("run.json")).unwrap(), record);
+    // It cannot begin, or not write its first checkpoint.
+    for (blocks, file) in [
+        (0, "run.json"),
+        (16, "checkpoints/step-16.part/worker-0.safetensors"),
+    ] {
+        let arguments = runs.arguments(SMOKE, "kept", &["run.overwrite=true"]);
+        let text = format!(
+            "cannot write {}/{file}: File too large (os error 27)",
+            run.path.display()
+        );
+        with_file_limit(blocks, &arguments).failed_late(1, &text);
+        assert_eq!(run.files(), files);
+        assert_eq!(fs::read(run.join("run.json")).unwrap(), record);
+    }
     assert_eq!(names(runs.path()), ["kept"]);
+    run.eval("leader");
 }
 
-/// A process that was killed while it replaced a run.
+/// What is removed while it is written to is noticed while lines are written, not at the end alone.
 #[test]
-fn a_run_that_was_being_replaced_is_there_again() {
+fn a_run_whose_folder_is_removed_ends() {
     let runs = Runs::new();
-    let run = runs.train(SMOKE, "run", &[]);
-    let record = fs::read(run.join("run.json")).unwrap();
-    let replaced = runs.path().join(".run.replaced");
-    fs::rename(&run.path, &replaced).unwrap();
-    let arguments = runs.arguments(SMOKE, "run", &["run.overwrite=false"]);
-    let text = format!(
-        "{} exists; choose another run.name, or replace it with --set run.overwrite=true",
-        run.path.display()
-    );
-    super::program::run(&arguments).failed(2, &text);
-    assert_eq!(fs::read(run.join("run.json")).unwrap(), record);
-    assert_eq!(names(runs.path()), ["run"]);
-
-    // One that was replaced, and was not yet removed, is removed by the next.
-    fs::create_dir(&replaced).unwrap();
-    fs::write(replaced.join("run.json"), "{}").unwrap();
-    runs.train(SMOKE, "run", &["run.overwrite=true"]);
-    assert_eq!(names(runs.path()), ["run"]);
+    let path = runs.get("gone").path;
+    let elsewhere = runs.path().join("elsewhere");
+    let removals: [&dyn Fn(); 4] = [
+        &|| fs::remove_dir_all(&path).unwrap(),
+        &|| fs::rename(&path, &elsewhere).unwrap(),
+        &|| {
+            fs::rename(&path, &elsewhere).unwrap();
+            fs::create_dir(&path).unwrap();
+        },
+        &|| fs::remove_file(path.join("metrics.jsonl")).unwrap(),
+    ];
+    for (number, remove) in removals.iter().enumerate() {
+        let mut live = Live::start(&runs.arguments(SMOKE, "gone", &ENDLESS));
+        live.hear(path.to_str().unwrap());
+        live.writes(&path.join("metrics.jsonl"));
+        remove();
+        let what = match number {
+            3 => path.join("metrics.jsonl"),
+            _ => path.clone(),
+        };
+        let text = format!(
+            "{} was removed, moved or replaced while the run was writing to it; what it trained since \
+             its last checkpoint is lost",
+            what.display()
+        );
+        live.end().failed(1, &text);
+        // Nothing is made anew, and nothing that took its place is touched.
+        match number {
+            0 | 1 => assert!(!path.exists()),
+            2 => assert_eq!(names(&path), Vec::<String>::new()),
+            _ => {}
+        }
+        for folder in [&path, &elsewhere] {
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
 }
 
 #[test]
@@ -257,7 +284,7 @@ fn a_run_that_cannot_be_exported_keeps_the_export_it_has() {
     let path = run.join("model.safetensors");
     fs::write(&path, "the one before").unwrap();
     let files = run.files();
-    let arguments = ["export", run.path.to_str().unwrap()].map(String::from);
+    let arguments = ["export", "--force", run.path.to_str().unwrap()].map(String::from);
     let text = format!(
         "cannot write {}: File too large (os error 27)",
         path.display()
@@ -267,26 +294,60 @@ fn a_run_that_cannot_be_exported_keeps_the_export_it_has() {
     assert_eq!(run.files(), files);
 }
 
-/// A disk that is full indeed: a file system in memory of 48 kB, for root in a Linux of its own
-/// mounts; where that cannot be had, the tests above stand for it.
+/// A command that runs a shell script in a Linux of its own mounts, for root; the program and its
+/// `arguments` are the script's.
+fn unshared(script: &str, arguments: &[String]) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", script, "sh", PROGRAM])
+        .args(arguments)
+        .current_dir(workspace())
+        .stdin(Stdio::null());
+    command
+}
+
+/// Whether a script of mounts can be run here; where not, that is said.
+fn can_mount(script: &str) -> bool {
+    let can = unshared(script, &[])
+        .output()
+        .is_ok_and(|ran| ran.status.success());
+    if !can {
+        println!("skipped: no file system can be mounted here");
+    }
+    can
+}
+
+/// A folder that is made read-only, root or not, while a run writes to it.
+#[test]
+fn a_run_whose_folder_becomes_read_only_ends() {
+    let runs = Runs::new();
+    let path = runs.get("still").path;
+    fs::create_dir(&path).unwrap();
+    let quoted = path.display();
+    let seal = format!("mount --bind '{quoted}' '{quoted}' && mount -o remount,bind,ro '{quoted}'");
+    if !can_mount(&seal) {
+        return;
+    }
+    // Once there are lines, which is when it writes.
+    let script = format!(
+        "\"$@\" & child=$!; until [ -s '{quoted}/metrics.jsonl' ]; do sleep 0.1; done; \
+         {seal}; wait $child"
+    );
+    let live = Live::of(unshared(&script, &runs.arguments(SMOKE, "still", &ENDLESS)));
+    let text = format!("cannot write {quoted}: Read-only file system (os error 30)");
+    live.end().failed_late(1, &text);
+    assert!(!runs.get("still").metrics("interval").is_empty());
+}
+
+/// A disk that is full indeed: a file system in memory of 64 kB, where one can be mounted; elsewhere
+/// the tests above stand for it.
 #[test]
 fn a_full_disk_ends_the_run() {
     let runs = Runs::new();
     let disk = runs.path().join("disk");
     fs::create_dir(&disk).unwrap();
-    let mount = format!("mount -t tmpfs -o size=48k tmpfs '{}'", disk.display());
-    let unshared = |script: &str, arguments: &[String]| {
-        let mut command = Command::new("unshare");
-        command
-            .args(["--mount", "sh", "-c", script, "sh", PROGRAM])
-            .args(arguments);
-        command
-            .current_dir(workspace())
-            .stdin(Stdio::null())
-            .output()
-    };
-    if !unshared(&mount, &[]).is_ok_and(|output| output.status.success()) {
-        println!("skipped: no file system can be mounted here");
+    let mount = format!("mount -t tmpfs -o size=64k tmpfs '{}'", disk.display());
+    if !can_mount(&mount) {
         return;
     }
     let folder_is = format!("run.folder={}", disk.display());
@@ -296,7 +357,7 @@ fn a_full_disk_ends_the_run() {
         "{mount} && \"$@\"; code=$?; cd '{}' && find . >&2; exit $code",
         disk.display()
     );
-    let ran = Ran::of(unshared(&script, &arguments).unwrap());
+    let ran = Ran::of(unshared(&script, &arguments).output().unwrap());
     let error = ran
         .stderr
         .lines()
@@ -311,7 +372,7 @@ fn a_full_disk_ends_the_run() {
         error.ends_with(": No space left on device (os error 28)"),
         "{error}"
     );
-    assert_eq!(ran.code, Some(1));
+    assert_eq!(ran.code, Some(75));
     let mut left: Vec<&str> = ran
         .stderr
         .lines()

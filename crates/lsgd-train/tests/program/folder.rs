@@ -1,10 +1,9 @@
 //! A run is a folder: its files, and what stands in them.
 
-use std::fs;
-
 use serde_json::{Value, json};
 
-use super::program::{Run, Runs, SMOKE};
+use super::live::Live;
+use super::program::{Runs, SMOKE};
 
 fn number(value: &Value) -> f64 {
     value
@@ -182,40 +181,22 @@ fn metrics_tell_of_every_worker_and_every_evaluation() {
     }
 }
 
+/// A process that is killed loses no line, whether it was ever evaluated or not.
 #[test]
-fn an_existing_run_is_replaced_only_when_asked() {
+fn lines_are_written_as_they_come() {
     let runs = Runs::new();
-    let set = |overwrite: &'static str| ["budget.steps=1", overwrite];
-    let run = runs.train(SMOKE, "mine", &set("run.overwrite=false"));
-    let before = run.digests();
-    fs::write(run.join("notes.txt"), "worth keeping").unwrap();
-    let refused = runs.start(SMOKE, "mine", &["budget.steps=2", "run.overwrite=false"]);
-    let text = format!(
-        "{} exists; choose another run.name, or replace it with --set run.overwrite=true",
-        run.path.display()
-    );
-    refused.failed(2, &text);
-    assert_eq!(run.digests(), before);
-    assert!(run.join("notes.txt").exists());
-
-    let replaced: Run = runs.train(SMOKE, "mine", &["budget.steps=2", "run.overwrite=true"]);
-    assert_eq!(replaced.summary()["steps"], 2);
-    assert_eq!(replaced.checkpoints(), ["step-2"]);
-    assert!(!run.join("notes.txt").exists());
-}
-
-#[test]
-fn a_folder_that_is_no_run_is_never_replaced() {
-    let runs = Runs::new();
-    let thesis = runs.path().join("thesis");
-    fs::create_dir(&thesis).unwrap();
-    fs::write(thesis.join("chapter-1.tex"), "years of work").unwrap();
-    let text = format!(
-        "{} is not a run (it has no run.json), so run.overwrite leaves it alone; \
-         choose another run.name",
-        thesis.display()
-    );
-    runs.start(SMOKE, "thesis", &["run.overwrite=true"])
-        .failed(2, &text);
-    assert_eq!(runs.get("thesis").files(), ["chapter-1.tex"]);
+    // Few lines: they would fit in any buffer until the run ends with an evaluation.
+    let set = [
+        "budget.steps=40",
+        "data.batch_size=128",
+        "data.examples=4096",
+        "model.width=16",
+    ];
+    let mut live = Live::start(&runs.arguments(SMOKE, "lines", &set));
+    let run = runs.get("lines");
+    live.writes(&run.join("metrics.jsonl"));
+    live.kill();
+    assert!(!run.metrics("interval").is_empty());
+    assert_eq!(run.metrics("evaluation"), Vec::<Value>::new());
+    assert!(!run.lines("events.jsonl").is_empty());
 }

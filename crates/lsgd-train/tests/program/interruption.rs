@@ -246,7 +246,7 @@ fn what_was_trained_is_saved_before_it_is_evaluated() {
     assert!(!going.run.export("leader").is_empty());
     let path = going.run.path.to_str().unwrap();
     let text = format!(
-        "{path}/checkpoints/step-4: it has no mean; a worker had diverged, or the run was ended \
+        "{path}/checkpoints/step-4: it has no mean: a worker had diverged, or the run was ended \
          before its mean was made; give --which worker-K"
     );
     let refused = command(["export", path, "--which", "mean"])

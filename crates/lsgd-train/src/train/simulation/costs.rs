@@ -132,7 +132,6 @@ impl Costs {
     ///
     /// [`TrainError::NobodyLeft`].
     pub fn finish(mut self, real: Duration) -> Result<Summary, TrainError> {
-        self.recorder.flush()?;
         if self.ended.is_empty() {
             return Err(TrainError::NobodyLeft);
         }

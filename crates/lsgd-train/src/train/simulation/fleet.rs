@@ -94,7 +94,6 @@ impl Workers {
     ///
     /// [`TrainError::NobodyLeft`].
     pub fn finish(mut self, real: Duration) -> Result<Summary, TrainError> {
-        self.recorder.flush()?;
         let (workers, evaluation) = self.last.as_ref().ok_or(TrainError::NobodyLeft)?;
         let examination = Examination {
             setup: &self.setup,
@@ -201,7 +200,6 @@ impl Workers {
             self.checkpoints.complete(state, mean.as_deref(), better)?;
             self.recorder.checkpoint(state.step, seconds)?;
         }
-        self.recorder.flush()?;
         if at == AT_END {
             self.last = Some((paused, evaluation));
         }

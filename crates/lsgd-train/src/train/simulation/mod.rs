@@ -16,7 +16,6 @@ use std::time::{Duration, Instant, SystemTime};
 use lsgd_core::{Rank, SimulatedLink, Simulation, SimulationConfig};
 
 use super::node::Outcome;
-use super::pace::Every;
 use super::provenance;
 use super::requests::Requests;
 use super::setup::Setup;
@@ -24,7 +23,7 @@ use crate::config::{Config, SimulateConfig};
 use crate::device;
 use crate::error::TrainError;
 use crate::progress::Progress;
-use crate::run::{RunFolder, RunRecord, SimulatedSummary};
+use crate::run::{Claim, RunRecord, SimulatedSummary};
 use costs::Costs;
 use fleet::Workers;
 
@@ -45,11 +44,12 @@ pub fn simulate(
     let written = config.to_toml()?;
     let simulated = config.simulate.clone();
     let per_node = device::assign(&config.workers)?.len();
+    check(&config, per_node)?;
+    // First: a place that cannot be had is told of before minutes are spent on a large data set.
+    let claim = Claim::new(&config.run, None)?;
     let setup = Arc::new(whole(config, per_node)?);
-    check(&setup)?;
-    RunFolder::check(&setup.config.run, None)?;
     let record = provenance::begin(&setup, SystemTime::now());
-    let folder = RunFolder::create(&setup.config.run, None, &written, &record)?;
+    let folder = claim.begin(&written, &record)?;
     progress.began(&setup, &folder);
 
     let topology = topology(&setup, &simulated, per_node);
@@ -93,22 +93,22 @@ fn whole(mut config: Config, per_node: usize) -> Result<Setup, TrainError> {
 }
 
 /// Refuses what only the real clock could decide.
-fn check(setup: &Setup) -> Result<(), TrainError> {
-    let plan = &setup.plan;
-    let by_clock = |every| matches!(every, Every::Seconds(_));
+fn check(config: &Config, per_node: usize) -> Result<(), TrainError> {
+    let (budget, evaluate) = (&config.budget, &config.evaluate);
     let refused = [
-        (plan.steps.is_none(), "budget.minutes", "budget.steps"),
+        (budget.minutes, "budget.minutes", "budget.steps"),
         (
-            by_clock(plan.evaluate),
+            evaluate.every_minutes,
             "evaluate.every_minutes",
             "evaluate.every_steps",
         ),
     ];
-    if let Some((_, key, instead)) = refused.into_iter().find(|(refused, ..)| *refused) {
+    if let Some((_, key, instead)) = refused.into_iter().find(|(minutes, ..)| minutes.is_some()) {
         return Err(TrainError::NotSimulated { key, instead });
     }
-    let workers = setup.workers();
-    let mut deaths = setup.config.simulate.deaths.iter().enumerate();
+    let nodes = usize::try_from(config.simulate.nodes).unwrap_or(1);
+    let workers = per_node.saturating_mul(nodes);
+    let mut deaths = config.simulate.deaths.iter().enumerate();
     match deaths.find(|(_, death)| death.worker >= workers as u64) {
         Some((index, death)) => Err(TrainError::NobodyDies {
             index,
