@@ -33,6 +33,7 @@ Examples:
   lsgd-train export runs/slow --which mean         write runs/slow/model.safetensors
 
 A run is a folder, runs/NAME: config.toml, metrics.jsonl, events.jsonl, checkpoints, summary.json.
+Other files in it are left alone; an existing run is replaced only with run.overwrite=true.
 
 Signals:
   Ctrl-C, SIGTERM, SIGHUP   end after this step: saved first, then evaluated
@@ -280,9 +281,13 @@ was stopped goes on where it was when the same command is given again.")]
     },
     /// Write a config with every key, its default and its meaning
     Init {
-        /// Where to write it; an existing file is left alone and is an error
+        /// Where to write it
         #[arg(value_name = "PATH", default_value = "lsgd.toml")]
         path: PathBuf,
+
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
     },
 
     /// List what can train here, by the names that workers.devices takes
@@ -366,6 +371,9 @@ pub struct Eval {
     /// safetensors file, tensors `images` and `logits`
     #[arg(long, value_name = "FILE")]
     pub logits: Option<PathBuf>,
+    /// Replace the file of --logits if it exists
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Arguments of `lsgd-train export`.
@@ -380,6 +388,9 @@ pub struct Export {
     /// Where to write them [default: RUN/model.safetensors]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Replace the file if it exists, and write values that are not finite as they are
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Whose parameters a command reads.

@@ -1,6 +1,6 @@
 //! A trained model as PyTorch reads it: safetensors under torchvision's names.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lsgd_core::{Entry, Snapshot};
 use lsgd_models::ModelKind;
@@ -9,9 +9,11 @@ use safetensors::tensor::{Dtype, TensorView};
 use crate::cli;
 use crate::error::TrainError;
 use crate::inspect::Trained;
-use crate::run::{slices, write_whole};
+use crate::output::Output;
+use crate::run::slices;
 
-/// Writes the parameters that `arguments` ask for and returns where.
+/// Writes the parameters that `arguments` ask for and returns where. Values that are not finite are
+/// written only if that is asked for too.
 ///
 /// The file's bytes depend on parameters and buffers alone.
 ///
@@ -19,15 +21,19 @@ use crate::run::{slices, write_whole};
 ///
 /// [`TrainError`] if the run is not there, is damaged or lacks what is asked for, or the file
 /// cannot be written.
-pub fn export(arguments: &cli::Export) -> Result<PathBuf, TrainError> {
+pub fn export(arguments: &cli::Export) -> Result<Output, TrainError> {
     let trained = Trained::open(&arguments.run, &[])?;
-    let snapshot = trained.snapshot(arguments.which)?;
     let path = match &arguments.output {
         Some(path) => path.clone(),
         None => trained.folder.join("model.safetensors"),
     };
-    write_whole(&path, &encode(&path, trained.model.kind, &snapshot)?)?;
-    Ok(path)
+    let output = Output::new(&path, arguments.force)?;
+    let snapshot = match arguments.force {
+        true => trained.snapshot(arguments.which)?,
+        false => trained.finite(arguments.which)?,
+    };
+    output.write(&encode(&path, trained.model.kind, &snapshot)?)?;
+    Ok(output)
 }
 
 /// The bytes of the file; `path` is what an error names.

@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::data::Dataset;
 use crate::device;
 use crate::error::TrainError;
-use crate::run::{CheckpointState, RunFolder, write_whole};
+use crate::output::Output;
+use crate::run::{CheckpointState, RunFolder, slices};
 use crate::train::{Score, Scratch, test_batches};
 
 /// Test examples that `eval` scores at once.
@@ -84,6 +85,32 @@ impl Trained {
     pub fn snapshot(&self, which: Which) -> Result<Snapshot, TrainError> {
         self.state.read(&self.checkpoint, which, &self.layout)
     }
+
+    /// The same, if all of them are finite.
+    ///
+    /// # Errors
+    ///
+    /// As [`snapshot`](Self::snapshot), and [`TrainError::Absent`] if one is not.
+    pub fn finite(&self, which: Which) -> Result<Snapshot, TrainError> {
+        let snapshot = self.snapshot(which)?;
+        let parameters = slices(self.layout.parameters(), snapshot.parameters());
+        let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        let unfit = parameters
+            .chain(slices(self.layout.buffers(), snapshot.buffers()))
+            .find(|(_, values)| !finite(values))
+            .map(|(entry, _)| entry);
+        let Some(entry) = unfit else {
+            return Ok(snapshot);
+        };
+        Err(TrainError::Absent {
+            path: self.checkpoint.clone(),
+            why: format!(
+                "{} of {which} has values that are not finite; {}",
+                self.model.kind.torch_name(&entry.path)?.name,
+                self.state.instead(&self.checkpoint)
+            ),
+        })
+    }
 }
 
 /// Scores a run's parameters on the whole test set, and says how many examples that were; writes
@@ -95,7 +122,11 @@ impl Trained {
 /// written.
 pub fn eval(arguments: &cli::Eval) -> Result<(Score, usize), TrainError> {
     let trained = Trained::open(&arguments.run, &arguments.set)?;
-    let snapshot = trained.snapshot(arguments.which)?;
+    // First, so that a path that cannot be written is told of before minutes of listing and scoring.
+    let output = arguments.logits.as_ref();
+    let output = output.map(|path| Output::new(path, arguments.force));
+    let output = output.transpose()?;
+    let snapshot = trained.finite(arguments.which)?;
     let dataset = Dataset::open(&trained.config.data, trained.config.run.seed)?;
     if (dataset.classes(), dataset.shape()) != (trained.state.classes, trained.state.image) {
         let why = format!(
@@ -111,9 +142,8 @@ pub fn eval(arguments: &cli::Eval) -> Result<(Score, usize), TrainError> {
     if dataset.test_len() == 0 {
         return Err(empty());
     }
-    // First, so that a path that cannot be written is told of before minutes of scoring.
-    if let Some(path) = &arguments.logits {
-        write_whole(path, &logits(path, &trained, &snapshot, &dataset)?)?;
+    if let Some(output) = &output {
+        output.write(&logits(output.path(), &trained, &snapshot, &dataset)?)?;
     }
     let device = trained.device.device.clone();
     let mut scratch = Scratch::new(&trained.model, &trained.layout, device);

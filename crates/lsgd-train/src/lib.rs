@@ -18,6 +18,7 @@ pub mod launcher;
 pub mod learning_rate;
 pub mod open_files;
 pub mod optimizer;
+pub mod output;
 pub mod progress;
 pub mod run;
 pub mod train;

@@ -1,8 +1,7 @@
 //! The program: reads the command line, does what it asks for, prints the outcome once.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -15,6 +14,7 @@ use lsgd_train::cli::{
 };
 use lsgd_train::config::{Config, TEMPLATE};
 use lsgd_train::error::TrainError;
+use lsgd_train::output::Output;
 use lsgd_train::progress::Progress;
 use lsgd_train::train::{Asked, End, Outcome, Requests};
 use lsgd_train::{bench, device, download, export, inspect, launch, launcher, open_files, train};
@@ -93,7 +93,7 @@ fn run(invocation: Invocation) -> Result<u8, TrainError> {
             say(format_args!("{}", report.display()))?;
             Ok(EXIT_SUCCESS)
         }
-        Invocation::Command(Command::Init { path }) => init(&path),
+        Invocation::Command(Command::Init { path, force }) => init(&path, force),
         Invocation::Command(Command::Devices) => devices(),
         Invocation::Command(Command::Data(DataCommand::Fetch { name, folder })) => {
             download::download(name, folder.as_deref())?;
@@ -320,28 +320,16 @@ impl Signals {
     }
 }
 
-fn init(path: &Path) -> Result<u8, TrainError> {
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .and_then(|mut file| file.write_all(TEMPLATE.as_bytes()));
-    match written {
-        Ok(()) => {
-            say(format_args!(
-                "wrote {}; train with: lsgd-train --config {0}",
-                path.display()
-            ))?;
-            Ok(EXIT_SUCCESS)
-        }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(TrainError::FileExists {
-            path: path.to_owned(),
-        }),
-        Err(source) => Err(TrainError::Write {
-            path: path.to_owned(),
-            source,
-        }),
+fn init(path: &Path, force: bool) -> Result<u8, TrainError> {
+    let output = Output::new(path, force)?;
+    output.write(TEMPLATE.as_bytes())?;
+    if !output.is_stream() {
+        say(format_args!(
+            "wrote {}; train with: lsgd-train --config {0}",
+            path.display()
+        ))?;
     }
+    Ok(EXIT_SUCCESS)
 }
 
 fn devices() -> Result<u8, TrainError> {
@@ -377,8 +365,11 @@ fn eval(arguments: &Eval) -> Result<u8, TrainError> {
 }
 
 fn export(arguments: &Export) -> Result<u8, TrainError> {
-    let path = export::export(arguments)?;
-    say(format_args!("wrote {}", path.display()))?;
+    let output = export::export(arguments)?;
+    // Who reads it from standard output wants nothing behind it.
+    if !output.is_stream() {
+        say(format_args!("wrote {}", output.path().display()))?;
+    }
     Ok(EXIT_SUCCESS)
 }
 

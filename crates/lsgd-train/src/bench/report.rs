@@ -12,7 +12,7 @@ use super::leading::Leading;
 use super::plan::{Case, Entry, Plan};
 use super::{folder, picture, reigns};
 use crate::error::TrainError;
-use crate::run::write_whole;
+use crate::output::Output;
 
 /// Writes the report of all runs, and returns its folder.
 ///
@@ -32,7 +32,9 @@ pub fn write(plan: &Plan, entries: &[Entry]) -> Result<PathBuf, TrainError> {
         }
     }
     let path = plan.path();
-    let file = |name: &str, text: String| write_whole(&path.join(name), text.as_bytes());
+    // Made anew whenever the bench is.
+    let file =
+        |name: &str, text: String| Output::new(&path.join(name), true)?.write(text.as_bytes());
     file("runs.csv", runs(entries, &groups))?;
     file("curves.csv", curves(&groups))?;
     file("final.csv", finals(&groups))?;

@@ -55,13 +55,15 @@ fn subcommands() {
     assert_eq!(
         command("lsgd-train init"),
         Command::Init {
-            path: PathBuf::from("lsgd.toml")
+            path: PathBuf::from("lsgd.toml"),
+            force: false,
         }
     );
     assert_eq!(
-        command("lsgd-train init a.toml"),
+        command("lsgd-train init a.toml --force"),
         Command::Init {
-            path: "a.toml".into()
+            path: "a.toml".into(),
+            force: true,
         }
     );
     assert_eq!(command("lsgd-train devices"), Command::Devices);
@@ -79,14 +81,16 @@ fn subcommands() {
             which: Which::Worker(3),
             set: vec![String::from("data.folder=d")],
             logits: Some("l".into()),
+            force: false,
         })
     );
     assert_eq!(
-        command("lsgd-train export runs/a --which mean --output m.safetensors"),
+        command("lsgd-train export runs/a --which mean --output m.safetensors --force"),
         Command::Export(Export {
             run: "runs/a".into(),
             which: Which::Mean,
             output: Some("m.safetensors".into()),
+            force: true,
         })
     );
 }

@@ -14,7 +14,7 @@ fn init_writes_a_config_that_trains_and_leaves_a_file_alone() {
     assert_eq!(said, expected);
     let written = fs::read_to_string(path).unwrap();
 
-    let text = format!("{path} exists; give another path, or remove it first");
+    let text = format!("{path} exists; give another path, or replace it with --force");
     run(["init", path]).failed(1, &text);
     assert_eq!(fs::read_to_string(path).unwrap(), written);
 

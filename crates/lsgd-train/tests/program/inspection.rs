@@ -117,13 +117,27 @@ fn what_a_run_does_not_have_is_said() {
                  give --which mean or --which worker-K"
             ),
         );
-        run([command, "configs"]).failed(
-            1,
-            "configs: not a run: it has no config.toml; give a folder such as runs/first",
-        );
+        for (what, why) in [
+            ("configs", "not a run: it has no config.toml"),
+            ("runs/nothing", "there is no such folder"),
+            (SMOKE, "not a run, but a file"),
+        ] {
+            let text = format!("{what}: {why}; give a folder such as runs/first");
+            run([command, what]).failed(1, &text);
+        }
+        let node = format!("{path}/node-1");
+        fs::rename(trained.join("config.toml"), trained.join("aside")).unwrap();
+        fs::create_dir(&node).unwrap();
+        fs::write(format!("{node}/config.toml"), "").unwrap();
+        let text =
+            format!("{path}: a run of several nodes; give the folder of one, such as {node}");
+        run([command, path]).failed(1, &text);
+        fs::remove_dir_all(node).unwrap();
+        fs::rename(trained.join("aside"), trained.join("config.toml")).unwrap();
     }
     fs::remove_dir_all(trained.join("checkpoints")).unwrap();
-    let text = format!("{path}: it has no checkpoint; was it ended before its first?");
+    let text =
+        format!("{path}: it has no checkpoint; is it at its beginning, or did it end there?");
     run(["eval", path]).failed(1, &text);
 }
 
@@ -149,4 +163,41 @@ fn a_damaged_checkpoint_is_said() {
             state.display()
         ),
     );
+}
+
+/// One worker's values are no longer finite: what is advised can be had.
+#[test]
+fn advice_is_of_what_a_checkpoint_has() {
+    let runs = Runs::new();
+    let trained = runs.train(SMOKE, "run", &["budget.steps=3"]);
+    let path = trained.path.to_str().unwrap();
+    let checkpoint = trained.join("checkpoints/step-3");
+    let file = checkpoint.join("worker-0.safetensors");
+    let mut bytes = fs::read(&file).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&file, bytes).unwrap();
+    fs::remove_file(checkpoint.join("mean.safetensors")).unwrap();
+    let mut state = trained.json("checkpoints/step-3/state.json");
+    state["evaluation"]["workers"][0]["test"] = serde_json::Value::Null;
+    fs::write(checkpoint.join("state.json"), state.to_string()).unwrap();
+
+    let advice = "give --which worker-1";
+    for command in ["eval", "export"] {
+        let refused = |which: &str| {
+            let ran = run([command, path, "--which", which]);
+            assert_eq!((ran.code, ran.stderr.lines().count()), (Some(1), 1));
+            assert!(
+                ran.stderr.ends_with(&format!("; {advice}\n")),
+                "{}",
+                ran.stderr
+            );
+            ran.stderr
+        };
+        refused("mean");
+        refused("leader");
+        // By the name that the exported file has.
+        assert!(refused("worker-0").contains(" of worker-0 has values that are not finite; "));
+        run([command, path, "--which", "worker-1"]).well();
+    }
 }

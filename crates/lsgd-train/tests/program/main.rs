@@ -12,6 +12,7 @@ mod interruption;
 mod learning;
 mod live;
 mod methods;
+mod outputs;
 mod pictures;
 mod program;
 mod repeats;
