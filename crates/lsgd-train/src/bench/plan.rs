@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -133,11 +134,21 @@ impl Plan {
     ///
     /// [`TrainError::Read`], or [`TrainError::Bench`] for what makes no sense.
     pub fn load(path: &Path, changes: Changes) -> Result<Self, TrainError> {
-        let text = crate::run::read_bounded(path, LARGEST_FILE)?;
         let wrong = |why: String| TrainError::Bench {
             path: path.to_owned(),
             why,
         };
+        let advice = "give a bench file, such as configs/bench/smoke.toml";
+        match path.metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(wrong(format!("there is no such file; {advice}")));
+            }
+            Ok(found) if found.is_dir() => {
+                return Err(wrong(format!("is a folder; {advice}")));
+            }
+            _ => {}
+        }
+        let text = crate::run::read_bounded(path, LARGEST_FILE)?;
         let text = String::from_utf8(text).map_err(|_| wrong(String::from("is not UTF-8 text")))?;
         let mut plan: Self = toml::from_str(&text).map_err(|error| wrong(one_line(&error)))?;
         plan.check().map_err(wrong)?;

@@ -245,6 +245,17 @@ fn what_makes_no_sense_is_one_line() {
     );
 }
 
+#[test]
+fn a_bench_file_that_is_none_is_said() {
+    for (path, why) in [
+        ("configs/bench/nothing.toml", "there is no such file"),
+        ("configs/bench", "is a folder"),
+    ] {
+        let advice = "give a bench file, such as configs/bench/smoke.toml";
+        bench(Path::new(path)).failed(2, &format!("{path}: {why}; {advice}"));
+    }
+}
+
 /// What the command line says wins over all of the file, and has a folder of its own.
 #[test]
 fn a_bench_is_changed_by_the_command_line() {
