@@ -220,12 +220,19 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        // Held until all is back; the folder is not empty before they are gone.
+        let locks = std::mem::take(&mut self.locks);
+        let own = |opened: &File| is_at(opened, &self.folder).unwrap_or(false);
+        if !self.opened.as_ref().is_none_or(own) {
+            // It was removed: what is there now is somebody else's.
+            return;
+        }
         for folder in std::mem::take(&mut *self.replaced()) {
             if let Err(error) = aside::put_back(&folder) {
                 tracing::warn!("the run before is not back in its place yet: {error}");
             }
         }
-        self.locks.clear();
+        drop(locks);
         for folder in &self.made {
             // If it is not empty, it is needed.
             let _ = fs::remove_dir(folder);

@@ -1,9 +1,10 @@
 //! A run under way.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -12,10 +13,13 @@ use super::program::{PROGRAM, Ran, workspace};
 /// Trains without an evaluation, and so without a checkpoint, until it is told to stop.
 pub const ENDLESS: [&str; 2] = ["budget.minutes=30", "evaluate.every_minutes=30"];
 
+/// When a run is taken to hang: far longer than anything it is waited for takes.
+const LIMIT: Duration = Duration::from_secs(120);
+
 /// A process of the program; it is killed when this is dropped.
 pub struct Live {
     child: Child,
-    said: Lines<BufReader<ChildStderr>>,
+    said: Receiver<String>,
 }
 
 impl Live {
@@ -34,7 +38,13 @@ impl Live {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, said) = channel();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
         Self { child, said }
     }
 
@@ -47,8 +57,8 @@ impl Live {
     #[track_caller]
     pub fn hear(&mut self, text: &str) {
         let mut heard = Vec::new();
-        for line in &mut self.said {
-            heard.push(line.unwrap());
+        while let Ok(line) = self.said.recv_timeout(LIMIT) {
+            heard.push(line);
             if heard.last().is_some_and(|line| line.contains(text)) {
                 return;
             }
@@ -71,14 +81,21 @@ impl Live {
         self.child.wait().unwrap();
     }
 
-    /// Waits until it ends by itself, and returns what it said since it was last heard.
+    /// Waits until it ends by itself, and returns what it said since it was last heard. One that does
+    /// not end is killed.
     pub fn end(mut self) -> Ran {
-        let said: Vec<String> = (&mut self.said).map(|line| line.unwrap() + "\n").collect();
-        let status = self.child.wait().unwrap();
+        let mut stderr = String::new();
+        // It ends its lines when it ends.
+        while let Ok(line) = self.said.recv_timeout(LIMIT) {
+            stderr += &(line + "\n");
+        }
+        let _ = self.child.kill();
+        let code = self.child.wait().unwrap().code();
+        let stdout = String::new();
         Ran {
-            code: status.code(),
-            stdout: String::new(),
-            stderr: said.concat(),
+            code,
+            stdout,
+            stderr,
         }
     }
 }
