@@ -339,14 +339,14 @@ fn a_run_whose_folder_becomes_read_only_ends() {
     assert!(!runs.get("still").metrics("interval").is_empty());
 }
 
-/// A disk that is full indeed: a file system in memory of 64 kB, where one can be mounted; elsewhere
+/// A disk that is full indeed: a file system in memory of 48 kB, where one can be mounted; elsewhere
 /// the tests above stand for it.
 #[test]
 fn a_full_disk_ends_the_run() {
     let runs = Runs::new();
     let disk = runs.path().join("disk");
     fs::create_dir(&disk).unwrap();
-    let mount = format!("mount -t tmpfs -o size=64k tmpfs '{}'", disk.display());
+    let mount = format!("mount -t tmpfs -o size=48k tmpfs '{}'", disk.display());
     if !can_mount(&mount) {
         return;
     }
