@@ -25,6 +25,8 @@ pub struct Status {
     pub rounds: u64,
     /// Steps of its workers together, those before it joined included.
     pub steps: u64,
+    /// How long the run has been trained, as far as the node knows, in milliseconds.
+    pub trained: u64,
     /// Its live workers.
     pub workers: u32,
     /// Its last two offers, the newest first.
@@ -44,7 +46,7 @@ pub enum Phase {
     Training,
     /// It has trained to the end of its budget.
     Done,
-    /// It needs nothing more of the others.
+    /// It needs nothing more of the others: the mean of all is evaluated, here or elsewhere.
     Closed,
 }
 
@@ -94,8 +96,8 @@ pub struct Offered {
 impl Status {
     /// Longest encoded status, in bytes. Nothing longer is decoded.
     pub const LONGEST: usize = 512;
-    /// Greatest number of steps, rounds and statuses that is decoded: 2^53, a run of millions of
-    /// years, so that sums of them do not overflow.
+    /// Greatest number of steps, rounds, statuses and milliseconds that is decoded: 2^53, a run of
+    /// hundreds of thousands of years, so that sums of them do not overflow.
     pub const GREATEST_COUNT: u64 = 1 << 53;
 
     /// The status as bytes. Its length depends only on which of its optional parts are there.
@@ -161,7 +163,13 @@ impl Status {
     fn counts(&self) -> impl Iterator<Item = u64> {
         let offers = self.offers.iter().flatten().map(|offer| offer.round);
         let rounds = offers.chain(self.delivered.map(|basis| basis.round));
-        let own = [self.sequence, self.progress, self.rounds, self.steps];
+        let own = [
+            self.sequence,
+            self.progress,
+            self.rounds,
+            self.steps,
+            self.trained,
+        ];
         own.into_iter().chain(rounds)
     }
 }

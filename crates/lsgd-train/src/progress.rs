@@ -27,6 +27,9 @@ pub struct Progress {
     /// Last training loss and steps of each worker.
     workers: Vec<(f32, u64)>,
     batch_size: usize,
+    /// Steps that all have taken since they began, and when that was, in seconds of training.
+    taken: u64,
+    began_at: f64,
     /// Steps of all workers in the budget, or seconds where it has no steps.
     length: Length,
     leader: Option<Rank>,
@@ -60,6 +63,8 @@ impl Progress {
             show,
             workers: Vec::new(),
             batch_size: 0,
+            taken: 0,
+            began_at: 0.0,
             length: Length::Steps(0),
             leader: None,
             error: None,
@@ -97,8 +102,16 @@ impl Progress {
         ));
     }
 
+    /// Workers begin at this step, where the run has been trained for so many seconds: rates are of
+    /// what they do from there on.
+    pub fn starts(&mut self, step: u64, seconds: f64) {
+        self.workers.fill((f32::NAN, step));
+        (self.taken, self.began_at) = (0, seconds);
+    }
+
     /// A worker has taken a step, `seconds` into training.
     pub fn stepped(&mut self, worker: usize, step: u64, loss: f32, seconds: f64) {
+        self.taken += 1;
         if let Some(of_worker) = self.workers.get_mut(worker) {
             *of_worker = (loss, step);
         }
@@ -181,11 +194,12 @@ impl Progress {
             .iter()
             .filter(|(loss, _)| loss.is_finite())
             .fold((0.0, 0), |(sum, count), (loss, _)| (sum + loss, count + 1));
-        let share = match self.length {
-            Length::Steps(all) => steps as f64 / all.max(1) as f64,
-            Length::Seconds(budget) => seconds / budget,
+        let per_second = self.taken as f64 / (seconds - self.began_at);
+        let left = match self.length {
+            Length::Steps(all) => all.saturating_sub(steps) as f64 / per_second,
+            Length::Seconds(budget) => budget - seconds,
         };
-        let left = Duration::from_secs((seconds / share - seconds).clamp(0.0, 1e9) as u64);
+        let left = Duration::from_secs(left.clamp(0.0, 1e9) as u64);
         format!(
             "step {}  loss {}  error {}  {:.0} images/s  leader {}  {} left",
             steps / self.workers.len().max(1) as u64,
@@ -195,7 +209,7 @@ impl Progress {
             },
             self.error
                 .map_or_else(|| String::from("-"), |error| format!("{error:.2} %")),
-            steps as f64 * self.batch_size as f64 / seconds,
+            per_second * self.batch_size as f64,
             self.leader.map_or_else(
                 || String::from("-"),
                 |rank| format!("worker {}", rank.worker)

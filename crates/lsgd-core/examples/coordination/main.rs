@@ -228,6 +228,7 @@ fn said(node: u32, round: u64) -> Status {
         progress: round,
         rounds: round.saturating_sub(1),
         steps: step,
+        trained: 1000 * step,
         workers: 1,
         offers: [offer(round), offer(before)],
         delivered: (before > 0).then_some(basis),

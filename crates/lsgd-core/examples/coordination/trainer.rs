@@ -34,8 +34,11 @@ pub struct Trainer {
     settled: bool,
     stands_still: bool,
     over: bool,
-    /// At the end of the run, whether there was a mean of all nodes to evaluate here.
-    pub concluded: Option<bool>,
+    /// How long the run had been trained when they began.
+    pub began_at: Duration,
+    /// At the end of the run, the workers in the mean of all that was to be evaluated here; 0 if none
+    /// was.
+    pub concluded: Option<usize>,
 }
 
 impl Trainer {
@@ -63,6 +66,7 @@ impl Trainer {
             settled: false,
             stands_still: false,
             over: false,
+            began_at: Duration::ZERO,
             concluded: None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Delivered, Event, Offered, Snapshot, Status};
 
@@ -34,11 +35,14 @@ pub enum Action {
         step: u64,
         /// The parameters.
         parameters: Option<Arc<Snapshot>>,
+        /// How long the run has been trained by now, as far as is known.
+        trained: Duration,
     },
     /// The node waits for these to come; empty when it waits no longer.
     Await(BTreeSet<u32>),
-    /// The mean of all nodes' workers at the end of the run, for this node to evaluate; nothing when
-    /// another node evaluates it, or it cannot be had.
+    /// The mean of all nodes' workers at the end of the run, for this node to evaluate, after which
+    /// it is to [`close`](crate::GlobalLeader::close); nothing when another node has evaluated it, or
+    /// it cannot be had.
     Conclude(Option<Arc<Snapshot>>),
     /// The nodes waited for did not come in time: there is no run.
     GiveUp(BTreeSet<u32>),

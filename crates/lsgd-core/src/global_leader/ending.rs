@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Action, Fetching, GlobalLeader, Stage};
-use crate::{Offered, Phase, Snapshot, Source, Vector};
+use crate::{Offered, Phase, Snapshot, Source, Status, Vector};
 
 impl GlobalLeader {
     /// The node has trained to its end; `sum` is that of its workers' values, if they are finite.
-    /// An [`Action::Conclude`] follows, at the latest after the limit and the time of a fetch.
+    /// An [`Action::Conclude`] follows once the mean of all is to be evaluated here, or is evaluated
+    /// elsewhere: the others train to their end before, unless they get on with nothing for the limit.
     pub fn finish(&mut self, sum: Option<Snapshot>, now: Duration) {
         let result = sum.and_then(|sum| {
             let workers = self.workers as usize;
@@ -26,39 +27,45 @@ impl GlobalLeader {
             self.actions.push_back(Action::Publish(sum.clone()));
         }
         self.result = result;
-        self.stage = Stage::Ending { since: now };
+        self.stage = Stage::Ending {
+            since: now,
+            settled: now,
+        };
         self.enter(Phase::Done, now);
         self.advance(now);
     }
 
-    /// The node needs nothing more of the others.
+    /// The node has done what [`Action::Conclude`] asked for, and needs nothing more of the others.
+    /// One that leaves before that does not call this: then another does it.
     pub fn close(&mut self, now: Duration) {
         self.stage = Stage::Idle;
         self.enter(Phase::Closed, now);
     }
 
-    /// Whether no other node needs anything more of this one: all that are connected have trained
-    /// to their end, and the one that evaluates all has done so.
+    /// Whether no other node needs anything more of this one: all that are connected know that the
+    /// mean of all is evaluated.
     pub fn others_are_done(&self) -> bool {
-        let evaluator = self.lowest();
-        self.peers.up().all(|(_, status)| match status.phase {
-            Phase::Joining | Phase::Training => false,
-            Phase::Done => Some(status.node) != evaluator,
-            Phase::Closed => true,
-        })
+        let mut others = self.peers.up();
+        others.all(|(_, status)| status.phase == Phase::Closed)
     }
 
-    /// Once all others are done, or the limit has passed: the node of the lowest number fetches
-    /// what they have come to.
+    /// Once all others have trained to their end, or get on with nothing: the node of the lowest
+    /// number that is there fetches what they have come to. If it goes before it is done, the next
+    /// does.
     pub(super) fn try_to_conclude(&mut self, now: Duration) {
         match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Ending { since } => {
-                let training = |phase| matches!(phase, Phase::Joining | Phase::Training);
-                let waits = self.peers.up().any(|(_, s)| training(s.phase));
-                if self.lowest().is_some() {
+            Stage::Ending { since, settled } => {
+                if self.is_concluded() {
                     self.actions.push_back(Action::Conclude(None));
-                } else if waits && now < since + self.membership.limit {
-                    self.stage = Stage::Ending { since };
+                } else if self.is_anyone(since, now, |s| {
+                    matches!(s.phase, Phase::Joining | Phase::Training)
+                }) {
+                    let settled = now;
+                    self.stage = Stage::Ending { since, settled };
+                } else if self.is_anyone(settled, now, |s| {
+                    s.phase == Phase::Done && s.node < self.membership.node
+                }) {
+                    self.stage = Stage::Ending { since, settled };
                 } else {
                     self.fetch_results();
                 }
@@ -68,10 +75,18 @@ impl GlobalLeader {
         }
     }
 
-    /// The lowest number below this node's of one that trains or has trained.
-    fn lowest(&self) -> Option<u32> {
-        let running = self.peers.running().map(|(_, status)| status.node);
-        running.filter(|node| *node < self.membership.node).min()
+    /// Whether another node says that the mean of all is evaluated.
+    fn is_concluded(&self) -> bool {
+        let mut others = self.peers.up();
+        others.any(|(_, status)| status.phase == Phase::Closed)
+    }
+
+    /// Whether there is another node of which `is` is true, and which has got on with something
+    /// within the limit, or else this one waits for it no longer than that, since `since`.
+    fn is_anyone(&self, since: Duration, now: Duration, is: impl Fn(&Status) -> bool) -> bool {
+        let limit = self.membership.limit;
+        let mut others = self.peers.up();
+        others.any(|(peer, status)| is(status) && now < peer.progress_at.max(since) + limit)
     }
 
     fn fetch_results(&mut self) {

@@ -197,7 +197,11 @@ impl GlobalLeader {
             source: parameters.as_ref().map(|snapshot| snapshot.source()),
             bytes,
         });
-        self.actions.push_back(Action::Begin { step, parameters });
+        self.actions.push_back(Action::Begin {
+            step,
+            parameters,
+            trained: self.trained,
+        });
         self.tell(now, false);
     }
 

@@ -54,6 +54,7 @@ pub struct GlobalLeader {
     progress: u64,
     rounds: u64,
     steps: u64,
+    trained: Duration,
     offers: [Option<Offer>; 2],
     delivered: Option<Basis>,
     /// The own sum at the end of the run.
@@ -91,8 +92,9 @@ enum Stage {
     Fetching(Fetching),
     /// It fetches the parameters that it begins with.
     Catching(Catching),
-    /// It has trained to its end, and waits since for the others to come to theirs.
-    Ending { since: Duration },
+    /// It has trained to its end, and waits since for the others to come to theirs. All have since
+    /// they were `settled`, as far as they get on.
+    Ending { since: Duration, settled: Duration },
     /// It fetches what the others have come to.
     Concluding(Fetching),
 }
@@ -125,6 +127,7 @@ impl GlobalLeader {
             progress: 0,
             rounds: 0,
             steps: 0,
+            trained: Duration::ZERO,
             offers: [None, None],
             delivered: None,
             result: None,
@@ -166,7 +169,7 @@ impl GlobalLeader {
 
     /// A node has said something.
     pub fn receive(&mut self, status: Status, now: Duration) {
-        let node = status.node;
+        let (node, trained) = (status.node, status.trained);
         let Some(news) = self.peers.receive(status, self.own_steps(), now) else {
             return;
         };
@@ -175,7 +178,13 @@ impl GlobalLeader {
             self.record(Event::NodeAppeared { step, node });
         }
         self.trigger.count(news.steps);
+        self.trained(Duration::from_millis(trained));
         self.advance(now);
+    }
+
+    /// The run has been trained for so long. A node that begins later begins there.
+    pub fn trained(&mut self, time: Duration) {
+        self.trained = self.trained.max(time);
     }
 
     /// The node got on with something: its workers took a step or were evaluated, or part of a vector
@@ -219,10 +228,8 @@ impl GlobalLeader {
     /// When the passing of time alone may lead to something.
     pub fn deadline(&self) -> Duration {
         let beat = self.tells_at();
-        let limit = self.membership.limit;
         let other = match self.stage {
             Stage::Meeting { patient_until, .. } => Some(patient_until),
-            Stage::Ending { since } => Some(since + limit),
             _ if !self.awaited.is_empty() => Some(self.began_waiting + self.membership.wait),
             _ => None,
         };
@@ -316,6 +323,7 @@ impl GlobalLeader {
             progress: self.progress,
             rounds: self.rounds,
             steps: self.steps,
+            trained: u64::try_from(self.trained.as_millis()).unwrap_or(u64::MAX),
             workers: self.workers,
             offers: self.offers,
             delivered: self.delivered,

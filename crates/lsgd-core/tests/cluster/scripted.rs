@@ -78,6 +78,7 @@ fn at(node: u32, round: u64, basis: (u64, &Snapshot, f64)) -> Status {
         progress: round,
         rounds: round,
         steps: 2 * round * PERIODS.global,
+        trained: 1000 * round,
         workers: 2,
         offers: [None, None],
         delivered: Some(Basis {
@@ -147,7 +148,9 @@ fn begun(leader: &mut GlobalLeader) -> Option<(u64, Option<Vec<f32>>, u64)> {
             came = Some(bytes);
             None
         }
-        Action::Begin { step, parameters } => {
+        Action::Begin {
+            step, parameters, ..
+        } => {
             let values = |snapshot: Arc<Snapshot>| snapshot.parameters().to_vec();
             Some((step, parameters.map(values), came?))
         }

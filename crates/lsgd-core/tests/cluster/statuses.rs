@@ -26,6 +26,7 @@ fn status() -> Status {
         progress: 10,
         rounds: 7,
         steps: 128,
+        trained: 64_000,
         workers: 2,
         offers: [Some(offer), None],
         delivered: Some(Basis { round: 8, vector }),
@@ -71,8 +72,9 @@ fn no_status_makes_a_nan_or_a_stranger_lead() {
 
 #[test]
 fn counts_that_would_overflow_are_refused() {
-    let changes: [fn(&mut Status); 4] = [
+    let changes: [fn(&mut Status); 5] = [
         |status| status.steps = u64::MAX,
+        |status| status.trained = Status::GREATEST_COUNT + 1,
         |status| status.rounds = Status::GREATEST_COUNT + 1,
         |status| status.offers[0].as_mut().unwrap().round = u64::MAX,
         |status| status.delivered.as_mut().unwrap().round = u64::MAX,

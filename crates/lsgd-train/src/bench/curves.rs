@@ -1,6 +1,5 @@
 //! What a run's records say of how it went.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use lsgd_core::{Rank, Scope, Source};
@@ -9,7 +8,7 @@ use serde::Deserialize;
 use super::estimate::mean;
 use super::leading::Leading;
 use crate::error::TrainError;
-use crate::run::{Metric, RunFolder};
+use crate::run::{Metric, RunFolder, read_lines};
 use crate::train::End;
 
 /// An evaluation, with what had been spent by then.
@@ -61,8 +60,9 @@ impl Curve {
     ///
     /// [`TrainError::Read`] or [`TrainError::Damaged`].
     pub fn read(folder: &Path) -> Result<Self, TrainError> {
-        let lines: Vec<Line> = read_lines(&folder.join("events.jsonl"))?;
-        let metrics: Vec<Metric> = read_lines(&folder.join("metrics.jsonl"))?;
+        let (mut lines, mut metrics) = (Vec::<Line>::new(), Vec::<Metric>::new());
+        read_lines(&folder.join("events.jsonl"), |line| lines.push(line))?;
+        read_lines(&folder.join("metrics.jsonl"), |metric| metrics.push(metric))?;
         let spent: Vec<(f64, u64)> = lines
             .iter()
             .filter(|line| line.event == "exchange" && line.source.is_some())
@@ -122,15 +122,4 @@ fn leading(lines: &[Line]) -> Leading {
         }
     }
     leading
-}
-
-fn read_lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>, TrainError> {
-    let file = std::fs::File::open(path).map_err(TrainError::read(path))?;
-    let mut all = Vec::new();
-    for line in BufReader::new(file).lines() {
-        let line = line.map_err(TrainError::read(path))?;
-        let value = serde_json::from_str(&line);
-        all.push(value.map_err(|error| TrainError::damaged(path, error))?);
-    }
-    Ok(all)
 }

@@ -1,10 +1,10 @@
-//! A file that grows by a line at a time.
+//! Files of one JSON value a line: written, and read back.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::files::is_at;
 use crate::error::TrainError;
@@ -93,6 +93,62 @@ impl Lines {
         match is_at(&self.file, path).map_err(TrainError::write(path))? {
             true => Ok(()),
             false => Err(TrainError::Gone { path: path.clone() }),
+        }
+    }
+}
+
+/// Longest line that is read back, in bytes: far beyond an evaluation of thousands of workers.
+const LONGEST_LINE: u64 = 16 << 20;
+
+/// Hands every line of a file to `take`, one at a time, however many there are.
+///
+/// # Errors
+///
+/// [`TrainError::Read`], or [`TrainError::Damaged`] with the number of the line that is none.
+pub(crate) fn read_lines<T: for<'a> Deserialize<'a>>(
+    path: &Path,
+    mut take: impl FnMut(T),
+) -> Result<(), TrainError> {
+    let mut file = BufReader::new(File::open(path).map_err(TrainError::read(path))?);
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        let mut rest = file.by_ref().take(LONGEST_LINE);
+        let length = rest.read_until(b'\n', &mut line);
+        if length.map_err(TrainError::read(path))? == 0 {
+            break;
+        }
+        let value = serde_json::from_slice(&line)
+            .map_err(|error| TrainError::damaged(path, format!("line {number}: {error}")))?;
+        take(value);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_none_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        for (text, expected) in [
+            ("", Ok(vec![])),
+            ("1\n2\n", Ok(vec![1, 2])),
+            ("1\n2", Ok(vec![1, 2])),
+            ("1\nx\n3\n", Err("line 2: ")),
+            ("1\n\n", Err("line 2: ")),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let mut read: Vec<u64> = Vec::new();
+            match (read_lines(&path, |value| read.push(value)), expected) {
+                (Ok(()), Ok(expected)) => assert_eq!(read, expected, "{text:?}"),
+                (Err(error), Err(part)) => {
+                    assert!(error.to_string().contains(part), "{error}");
+                }
+                (found, expected) => panic!("{text:?}: {found:?}, not {expected:?}"),
+            }
         }
     }
 }

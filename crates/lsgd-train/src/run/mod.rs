@@ -14,11 +14,12 @@ pub use checkpoint::{Checkpoint, CheckpointState, Checkpoints};
 pub use claim::{Claim, Member};
 pub use folder::RunFolder;
 pub use records::{
-    Evaluation, ExchangeSummary, Interval, Machine, Metric, NodesSummary, Recorder, RunRecord,
-    SimulatedSummary, Summary, TestError, WorkerScore,
+    Evaluation, ExchangeSummary, Interval, LifeSummary, Machine, Metric, NodesSummary, Recorder,
+    RunRecord, SimulatedSummary, Summary, TestError, WorkerScore,
 };
 pub use values::{decode, encode};
 
 pub(crate) use aside::{belongs_to_run, is_run};
 pub(crate) use files::{read_bounded, write_new, write_whole};
+pub(crate) use lines::read_lines;
 pub(crate) use values::slices;

@@ -64,7 +64,11 @@ pub enum Metric {
 pub struct Interval {
     /// The worker's step at the end of the interval.
     pub step: u64,
-    /// Seconds of training.
+    /// Steps that it has; none are counted twice, and those that no interval has were lost when
+    /// the process was killed.
+    #[serde(default)]
+    pub steps: u64,
+    /// Seconds of training, of the run.
     pub seconds: f64,
     /// The worker.
     pub worker: Rank,
@@ -82,9 +86,9 @@ pub struct Evaluation {
     pub step: u64,
     /// Epochs of the whole data.
     pub epoch: f64,
-    /// Training examples seen by all workers.
+    /// Training examples seen by all workers, in all lives of the node.
     pub samples: u64,
-    /// Seconds of training.
+    /// Seconds of training, of the run.
     pub seconds: f64,
     /// Test examples used.
     pub examples: usize,
@@ -110,6 +114,9 @@ pub struct WorkerScore {
 }
 
 /// `summary.json`: what came of a run.
+///
+/// A node of several that was killed or stopped, and came back, has had several lives, each a
+/// process. `docs/nodes.md` has what each field is of: the run, all lives of the node, or the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Name of the method.
@@ -120,25 +127,26 @@ pub struct Summary {
     pub end: End,
     /// Steps of a worker (in `async` the mean).
     pub steps: u64,
-    /// Training examples seen by all workers.
+    /// Training examples seen by all workers, in all lives of the node.
     pub samples: u64,
     /// Epochs of the whole data.
     pub epochs: f64,
-    /// Seconds from start to end.
+    /// Seconds from start to end, of the last life.
     pub seconds: f64,
-    /// Seconds of training: no set-up, evaluation or checkpoint.
+    /// Seconds that the run has been trained: no set-up, evaluation or checkpoint, but also those in
+    /// which other nodes trained without this one.
     pub training_seconds: f64,
-    /// `samples` over `training_seconds`.
+    /// Samples a second of training, in the last life.
     pub samples_per_second: f64,
     /// Test error at the end, in percent.
     pub test_error: TestError,
-    /// Lowest test error at any evaluation, of the leader or the replica mean, in percent.
+    /// Lowest test error at any evaluation in all lives, of the leader or the replica mean, in percent.
     pub best_test_error: Option<f64>,
     /// Step of that evaluation.
     pub best_step: Option<u64>,
     /// Exchanges between workers.
     pub exchange: ExchangeSummary,
-    /// Seconds that a worker waited for data, mean over workers.
+    /// Seconds that a worker waited for data since it last began, mean over workers.
     pub data_wait_seconds: f64,
     /// Since which step nothing was finite any more, if it ended so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,7 +160,7 @@ pub struct Summary {
     /// events, are then those of the virtual clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulated: Option<SimulatedSummary>,
-    /// Most memory the process had at any time, in bytes, where the system tells.
+    /// Most memory the last life's process had at any time, in bytes, where the system tells.
     pub peak_memory_bytes: Option<u64>,
 }
 
@@ -173,13 +181,14 @@ pub struct TestError {
 /// Exchanges between workers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExchangeSummary {
-    /// How many.
+    /// How many, in all lives of the node.
     pub count: u64,
-    /// Seconds a worker spent in them (reading, electing, pulling, recording), mean over workers.
+    /// Seconds a worker spent in them (reading, electing, pulling, recording) since it last began,
+    /// mean over workers.
     pub seconds: f64,
-    /// Seconds a worker waited in them for others, mean over workers.
+    /// Seconds a worker waited in them for others since it last began, mean over workers.
     pub wait_seconds: f64,
-    /// Bytes published in them.
+    /// Bytes published in them, in all lives of the node.
     pub bytes: u64,
 }
 
@@ -192,9 +201,14 @@ impl ExchangeSummary {
             ..
         } = event
         {
-            self.count += 1;
-            self.bytes += bytes;
+            self.add(*bytes);
         }
+    }
+
+    /// Counts an exchange within a node for which so many bytes were published.
+    pub fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 }
 
@@ -205,6 +219,12 @@ pub struct NodesSummary {
     pub nodes: u32,
     /// This one, from 1.
     pub node: u32,
+    /// How many workers of all nodes are in the mean of `test_error.mean_of_all_nodes`, at the node
+    /// that evaluated it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers_in_mean: Option<usize>,
+    /// The node's last life, which `traffic` and what follows are of.
+    pub life: LifeSummary,
     /// Bytes, counted.
     pub traffic: Traffic,
     /// Share of the bytes on the links, both ways, that is no payload: keys, headers, keep-alives.
@@ -212,6 +232,15 @@ pub struct NodesSummary {
     /// Bytes this node would have sent in data-parallel training for the same steps: a ring
     /// all-reduce of the gradients between nodes sends `2 (n - 1) / n` of the parameters a step.
     pub data_parallel_bytes: u64,
+}
+
+/// The last life of a node: since its process was started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct LifeSummary {
+    /// Training examples seen by its workers.
+    pub samples: u64,
+    /// Seconds of training: no set-up, evaluation or checkpoint.
+    pub training_seconds: f64,
 }
 
 /// What was simulated.

@@ -28,8 +28,7 @@ pub struct Crew {
 }
 
 impl Crew {
-    /// Starts all workers and waits until each has its model. They begin as `start` says, after
-    /// `before` of training.
+    /// Starts all workers and waits until each has its model. They begin as `start` says.
     ///
     /// # Errors
     ///
@@ -37,11 +36,10 @@ impl Crew {
     pub fn start(
         setup: &Arc<Setup>,
         start: Start,
-        before: Duration,
         inbox: &mut Inbox,
         requests: Arc<Requests>,
     ) -> Result<Self, TrainError> {
-        let stopwatch = Stopwatch::new(setup.plan, start.step, before, requests);
+        let stopwatch = Stopwatch::new(setup.plan, &start, requests);
         let stopwatch = Arc::new(stopwatch);
         let workers = u32::try_from(setup.workers()).unwrap_or(u32::MAX);
         let mode = setup.plan.mode;
@@ -88,6 +86,11 @@ impl Crew {
         &self.group
     }
 
+    /// What tells how long the run has been trained.
+    pub fn stopwatch(&self) -> &Arc<Stopwatch> {
+        &self.stopwatch
+    }
+
     /// Lets all train, or train on.
     pub fn resume(&self) {
         self.stopwatch.resume();
@@ -115,12 +118,12 @@ impl Crew {
         inbox.last_words()
     }
 
-    /// Time of training so far.
+    /// Time that the run has been trained so far.
     pub fn elapsed(&self) -> Duration {
         self.stopwatch.elapsed()
     }
 
-    /// Seconds of training so far.
+    /// Seconds that the run has been trained so far.
     pub fn seconds(&self) -> f64 {
         self.elapsed().as_secs_f64()
     }

@@ -73,6 +73,7 @@ impl Gathering {
         } = std::mem::take(self);
         Interval {
             step,
+            steps,
             seconds,
             worker,
             loss: loss / steps as f64,
@@ -91,15 +92,16 @@ mod tests {
         let ended: Vec<Interval> = (1..=12)
             .filter_map(|step| intervals.add(0, step, step as f32, 0.1, 2.0))
             .collect();
-        let interval = |step, loss| Interval {
+        let interval = |step, steps, loss| Interval {
             step,
+            steps,
             seconds: 2.0,
             worker: Rank::new(0, 0),
             loss,
             learning_rate: 0.1,
         };
-        assert_eq!(ended, [interval(10, 5.5)]);
-        assert_eq!(intervals.end(2.0), [interval(12, 11.5)]);
+        assert_eq!(ended, [interval(10, 10, 5.5)]);
+        assert_eq!(intervals.end(2.0), [interval(12, 2, 11.5)]);
         assert_eq!(intervals.end(2.0), []);
     }
 }

@@ -71,8 +71,8 @@ pub enum FromNodes {
     Event(Event),
     /// A line for whoever watches.
     Notice(String),
-    /// The run is over for all nodes: the mean of all their workers, for this node to evaluate, if
-    /// it is the one that does.
+    /// The run is over for all nodes: the mean of all their workers, for this node to evaluate, or
+    /// nothing if another has done so.
     Concluded(Option<Arc<Snapshot>>),
     /// There is no run.
     Failed(TrainError),
@@ -85,6 +85,8 @@ pub struct Start {
     pub step: u64,
     /// The parameters; the initial weights if there are none.
     pub parameters: Option<Arc<Snapshot>>,
+    /// How long the run has been trained before.
+    pub trained: Duration,
 }
 
 /// A worker at a pause, or where it left.
@@ -104,7 +106,7 @@ pub struct Paused {
     pub times: Times,
 }
 
-/// Where a worker's time went since the run began.
+/// Where a worker's time went since it last began.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Times {
     /// Waiting for batches.

@@ -22,6 +22,7 @@ mod requests;
 mod setup;
 mod simulation;
 mod stopwatch;
+mod totals;
 mod worker_thread;
 
 pub(crate) use evaluation::nan_from_null;

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use lsgd_core::{Event, Rank, Snapshot};
+use lsgd_core::{Event, Rank, Snapshot, Source};
 
 use super::crew::Crew;
 use super::divergence::{self, Divergence};
 use super::evaluation::Score;
-use super::examination::Best;
 use super::inbox::Inbox;
 use super::intervals::Intervals;
 use super::messages::{FromNodes, FromWorker, Paused, Start, ToMain};
@@ -18,12 +17,13 @@ use super::pace::{End, Pause};
 use super::provenance;
 use super::requests::Requests;
 use super::setup::{Setup, member};
+use super::totals::Totals;
 use crate::config::Config;
 use crate::error::TrainError;
 use crate::progress::Progress;
 use crate::run::{
-    Checkpoints, Claim, Evaluation, ExchangeSummary, Metric, Recorder, RunFolder, RunRecord,
-    Summary,
+    Checkpoints, Claim, Evaluation, LifeSummary, Metric, NodesSummary, Recorder, RunFolder,
+    RunRecord, Summary,
 };
 
 /// How often a node that waits for others looks whether somebody asks it to stop.
@@ -73,13 +73,17 @@ pub fn train(
     };
     let (folder, record) = open_folder(&setup, &start, claim)?;
     progress.began(&setup, &folder);
+    let recorder = Recorder::open(&folder)?;
+    let totals = Totals::read(&folder)?;
     let mut node = Node {
-        recorder: Recorder::open(&folder)?,
+        recorder,
         checkpoints: Checkpoints::new(&folder, setup.config.checkpoint.keep),
         intervals: Intervals::of_node(setup.node, setup.workers()),
-        exchange: ExchangeSummary::default(),
-        taken: 0,
-        best: Best::default(),
+        life: Life {
+            steps_before: totals.steps,
+            trained_without: Duration::ZERO,
+        },
+        totals,
         progress,
         inbox,
         nodes,
@@ -89,10 +93,17 @@ pub fn train(
     };
     let last = node.run(start)?;
     let limit = Duration::from_secs(setup.config.cluster.round_limit_seconds);
-    let traffic = node.nodes.take().map(|nodes| nodes.close(last.end, limit));
+    let patience = last.of_all.as_ref().map(|_| limit);
+    let traffic = node.nodes.take().map(|nodes| nodes.close(patience));
 
     let mut summary = node.summary(&last, began.elapsed().as_secs_f64());
-    summary.nodes = traffic.map(|traffic| provenance::nodes(&setup, traffic, summary.steps));
+    summary.nodes = traffic.map(|traffic| {
+        let workers_in_mean = last.of_all.and_then(|of_all| of_all.workers);
+        NodesSummary {
+            workers_in_mean,
+            ..provenance::nodes(&setup, traffic, node.life(&last))
+        }
+    });
     let record = RunRecord {
         end: Some(humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
         ..record
@@ -151,15 +162,32 @@ pub(super) struct Node {
     pub(super) recorder: Recorder,
     pub(super) checkpoints: Checkpoints,
     pub(super) intervals: Intervals,
-    pub(super) exchange: ExchangeSummary,
-    /// Steps that its workers have taken together.
-    pub(super) taken: u64,
-    pub(super) best: Best,
+    /// What it has done in all lives.
+    pub(super) totals: Totals,
+    life: Life,
     pub(super) progress: Progress,
     pub(super) divergence: Divergence,
     /// The exchange with other nodes, if there are any.
     nodes: Option<Nodes>,
     requests: Arc<Requests>,
+}
+
+/// What was before the node's present life, for what is of this life alone.
+#[derive(Debug)]
+struct Life {
+    /// Steps that its workers had taken together.
+    steps_before: u64,
+    /// How long the run was trained without it: before it began, and where others had gone on.
+    trained_without: Duration,
+}
+
+/// The mean of all nodes' workers, once a node has evaluated it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct OfAll {
+    /// How many workers are in it, if it was this node that evaluated it.
+    workers: Option<usize>,
+    /// Its test error; nothing if its values are not finite.
+    pub score: Option<Score>,
 }
 
 /// A run at its last pause.
@@ -169,8 +197,9 @@ pub(super) struct Last {
     pub diverged: Option<u64>,
     pub workers: Vec<Paused>,
     pub evaluation: Evaluation,
-    /// The mean of all nodes' workers, if it was this node that evaluated it.
-    pub of_all: Option<Score>,
+    /// What became of the mean of all nodes' workers, if there are others and this node stayed until
+    /// that was known.
+    pub of_all: Option<OfAll>,
 }
 
 /// Why workers stop.
@@ -184,17 +213,17 @@ enum Stop {
 impl Node {
     /// Until the run is over.
     fn run(&mut self, start: Start) -> Result<Last, TrainError> {
-        let mut crew = self.crew(start, Duration::ZERO)?;
+        let mut crew = self.crew(start, Duration::ZERO, self.totals.trained)?;
         loop {
             match self.train(&crew) {
                 Ok(Stop::Over(last)) => return Ok(last),
                 Ok(Stop::LeftBehind(start)) => {
-                    let before = crew.elapsed();
+                    let trained = crew.elapsed();
                     drop(crew);
                     self.inbox.forget_workers();
-                    self.intervals = Intervals::of_node(self.setup.node, self.setup.workers());
+                    self.end_intervals(trained.as_secs_f64())?;
                     self.divergence = self.setup.divergence();
-                    crew = self.crew(start, before)?;
+                    crew = self.crew(start, trained, trained)?;
                 }
                 Err(error) => {
                     self.break_off(crew);
@@ -205,12 +234,24 @@ impl Node {
         }
     }
 
-    fn crew(&mut self, start: Start, before: Duration) -> Result<Crew, TrainError> {
+    /// The clock is the run's: it goes on where the others are, or where this node's own records or
+    /// workers before were, whichever is more. Of that the present life has counted so far until
+    /// `counted`.
+    fn crew(
+        &mut self,
+        mut start: Start,
+        counted: Duration,
+        known: Duration,
+    ) -> Result<Crew, TrainError> {
+        start.trained = start.trained.max(known);
+        self.life.trained_without += start.trained - counted;
+        self.progress
+            .starts(start.step, start.trained.as_secs_f64());
         let requests = self.requests.clone();
-        let crew = Crew::start(&self.setup, start, before, &mut self.inbox, requests)?;
+        let crew = Crew::start(&self.setup, start, &mut self.inbox, requests)?;
         self.requests.set_unsaved(true);
         if let Some(nodes) = &mut self.nodes {
-            nodes.begun(crew.group());
+            nodes.begun(&crew);
         }
         crew.resume();
         Ok(crew)
@@ -285,9 +326,12 @@ impl Node {
     }
 
     /// The test error of the mean of all nodes' workers, if this node is the one that evaluates it.
-    fn mean_of_all(&mut self, crew: &Crew, paused: &[Paused]) -> Result<Option<Score>, TrainError> {
+    ///
+    /// Until that is known it waits for the others to come to their end, as long as nobody asks it to
+    /// stop.
+    fn mean_of_all(&mut self, crew: &Crew, paused: &[Paused]) -> Result<Option<OfAll>, TrainError> {
         let mean = loop {
-            if self.requests.ends_soon() {
+            if self.requests.ends() {
                 return Ok(None);
             }
             let Some(message) = self.inbox.next(PATIENCE)? else {
@@ -301,9 +345,23 @@ impl Node {
                 ToMain::Nodes(FromNodes::Begin(_)) | ToMain::Worker(_) => {}
             }
         };
-        match mean {
-            Some(mean) => self.score_mean(crew, mean, paused),
-            None => Ok(None),
+        let Some(mean) = mean else {
+            return Ok(Some(OfAll::default()));
+        };
+        let workers = match mean.source() {
+            Source::Mean { workers } => Some(workers),
+            _ => None,
+        };
+        let score = self.score_mean(crew, mean, paused)?;
+        Ok(Some(OfAll { workers, score }))
+    }
+
+    /// What the node has done in its present life.
+    pub(super) fn life(&self, last: &Last) -> LifeSummary {
+        let steps = self.totals.steps - self.life.steps_before;
+        LifeSummary {
+            samples: steps * self.setup.config.data.batch_size as u64,
+            training_seconds: last.evaluation.seconds - self.life.trained_without.as_secs_f64(),
         }
     }
 
@@ -316,7 +374,7 @@ impl Node {
                 loss,
                 rate,
             } => {
-                self.taken += 1;
+                self.totals.steps += 1;
                 self.progress.stepped(worker, step, loss, seconds);
                 if let Some(since) = self.divergence.observe(worker, step, loss) {
                     self.tell_diverged(worker, since, seconds)?;
@@ -345,7 +403,7 @@ impl Node {
     }
 
     fn event(&mut self, event: &Event, seconds: f64) -> Result<(), TrainError> {
-        self.exchange.count(event);
+        let seconds = self.totals.event(event, seconds);
         if let Event::Election { election, .. } = event {
             self.progress.led(election.leader);
         }

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lsgd_core::{Action, Bid, Event, Fetched, GlobalLeader, Group, Membership, Snapshot};
 
+use super::crew::Crew;
 use super::inbox::Inbox;
 use super::messages::{FromNodes, Start, ToMain};
-use super::pace::End;
 use super::setup::Setup;
+use super::stopwatch::Stopwatch;
 use crate::cluster::{Incoming, Link, LinkConfig, Telling, Traffic, Wanted};
 use crate::error::TrainError;
 
@@ -32,13 +33,13 @@ enum Input {
     Bid(u64, Bid),
     /// A worker got on with something.
     Progress,
-    /// Workers have begun.
-    Begun(u64, Group),
+    /// Workers have begun, by this clock.
+    Begun(u64, Group, Arc<Stopwatch>),
     /// Workers have come to their end, with this sum of their values.
     Finish(Option<Snapshot>),
     /// The node needs nothing more; it ends once no other needs anything of it, at the latest
-    /// after so long.
-    Close(Duration),
+    /// after so long. Without a time it leaves at once, and without a word.
+    Close(Option<Duration>),
 }
 
 impl Nodes {
@@ -76,6 +77,7 @@ impl Nodes {
             to_main: inbox.sender(),
             began: Instant::now(),
             group: None,
+            clock: None,
             life,
             begins: 0,
             apart: None,
@@ -101,14 +103,15 @@ impl Nodes {
     }
 
     /// The node's workers have begun. What those before them still send is not heard.
-    pub fn begun(&mut self, group: &Group) {
+    pub fn begun(&mut self, crew: &Crew) {
         self.crews += 1;
-        let crew = self.crews;
+        let number = self.crews;
         let inputs = self.inputs.clone();
-        group.on_bid(move |bid| {
-            let _ = inputs.send(Input::Bid(crew, bid));
+        crew.group().on_bid(move |bid| {
+            let _ = inputs.send(Input::Bid(number, bid));
         });
-        self.send(Input::Begun(crew, group.clone()));
+        let (group, clock) = (crew.group().clone(), crew.stopwatch().clone());
+        self.send(Input::Begun(number, group, clock));
     }
 
     /// The node's workers have come to their end, with this sum of their values if they are
@@ -117,13 +120,10 @@ impl Nodes {
         self.send(Input::Finish(sum));
     }
 
-    /// Ends the exchange, and tells what was counted. A node that has come to its end first waits
-    /// for those that still need its vectors, within the limit of a round.
-    pub fn close(mut self, end: End, limit: Duration) -> Traffic {
-        let patience = match end {
-            End::Budget => limit,
-            End::Interrupted | End::Diverged => Duration::ZERO,
-        };
+    /// Ends the exchange, and tells what was counted. With patience, the others hear that the mean of
+    /// all is evaluated, and are waited for until they know it, at most so long. Without, the node
+    /// leaves at once, and what it may have been evaluating is left to the others.
+    pub fn close(mut self, patience: Option<Duration>) -> Traffic {
         self.send(Input::Close(patience));
         let thread = self.thread.take();
         thread.and_then(|t| t.join().ok()).unwrap_or_default()
@@ -138,7 +138,7 @@ impl Nodes {
 impl Drop for Nodes {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
-            self.send(Input::Close(Duration::ZERO));
+            self.send(Input::Close(None));
             let _ = thread.join();
         }
     }
@@ -189,6 +189,8 @@ struct Driver {
     began: Instant,
     /// The workers, while there are any.
     group: Option<(u64, Group)>,
+    /// Tells how long the run has been trained, once workers have begun.
+    clock: Option<Arc<Stopwatch>>,
     /// Which life of the node this is.
     life: u64,
     /// How many times the node's workers have been told to begin.
@@ -211,14 +213,18 @@ impl Driver {
                 .leader
                 .deadline()
                 .min(closes_at.unwrap_or(Duration::MAX));
-            match inputs.recv_timeout(until.saturating_sub(now)) {
-                Ok(Input::Close(patience)) => {
+            let input = inputs.recv_timeout(until.saturating_sub(now));
+            if let Some(clock) = &self.clock {
+                self.leader.trained(clock.elapsed());
+            }
+            match input {
+                Ok(Input::Close(Some(patience))) => {
                     closes_at = Some(self.began.elapsed() + patience);
                     self.leader.close(self.began.elapsed());
                 }
+                Ok(Input::Close(None)) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(input) => self.take(input),
                 Err(RecvTimeoutError::Timeout) => self.leader.tick(self.began.elapsed()),
-                Err(RecvTimeoutError::Disconnected) => break,
             }
             self.act();
         }
@@ -242,7 +248,10 @@ impl Driver {
             }
             Input::Progress => self.leader.progress(),
             // Those that are to begin again already are not heard.
-            Input::Begun(crew, group) if crew == self.begins => self.group = Some((crew, group)),
+            Input::Begun(crew, group, clock) if crew == self.begins => {
+                self.group = Some((crew, group));
+                self.clock = Some(clock);
+            }
             Input::Begun(..) => {}
             Input::Finish(sum) => self.leader.finish(sum, now),
             // Taken where it ends the loop.
@@ -317,7 +326,11 @@ impl Driver {
                         group.adopt_global(delivered);
                     }
                 }
-                Action::Begin { step, parameters } => {
+                Action::Begin {
+                    step,
+                    parameters,
+                    trained,
+                } => {
                     // Workers that train already are not heard any more.
                     self.group = None;
                     if self.begins > 0 {
@@ -327,7 +340,11 @@ impl Driver {
                         ));
                     }
                     self.begins += 1;
-                    self.send(FromNodes::Begin(Start { step, parameters }));
+                    self.send(FromNodes::Begin(Start {
+                        step,
+                        parameters,
+                        trained,
+                    }));
                 }
                 Action::Await(nodes) if nodes.is_empty() => {}
                 Action::Await(nodes) => self.notice(format!(

@@ -137,6 +137,13 @@ impl Pace {
         }
     }
 
+    /// After `seconds` of training: what the clock asked for until then is done, or was missed.
+    pub fn after(mut self, seconds: f64) -> Self {
+        period_began(self.plan.evaluate, seconds, &mut self.evaluations);
+        period_began(self.plan.checkpoint, seconds, &mut self.checkpoints);
+        self
+    }
+
     /// What worker `worker` does `now`. A worker that pauses asks again only once all have paused.
     pub fn turn(&mut self, worker: usize, now: Now) -> Turn {
         if self.arrived == 0 {
@@ -399,6 +406,28 @@ mod tests {
             ..EVALUATE
         };
         assert_eq!(pace.turn(0, at(10.0)), Turn::Pause(end));
+    }
+
+    /// What periods asked for while a node was away is not made up for.
+    #[test]
+    fn the_clock_goes_on_where_it_was() {
+        let plan = Plan {
+            steps: None,
+            seconds: Some(10.0),
+            evaluate: Every::Seconds(2.0),
+            checkpoint: Every::Seconds(3.0),
+            ..plan(Mode::Async, 1)
+        };
+        let mut pace = Pace::new(plan, 7).after(6.5);
+        assert_eq!(pace.turn(0, at(6.5)), Turn::Step);
+        assert_eq!(pace.turn(0, at(7.9)), Turn::Step);
+        assert_eq!(pace.turn(0, at(8.0)), Turn::Pause(EVALUATE));
+        let mut late = Pace::new(plan, 7).after(12.0);
+        let end = Pause {
+            end: Some(End::Budget),
+            ..Pause::default()
+        };
+        assert_eq!(late.turn(0, at(12.0)), Turn::Pause(end));
     }
 
     proptest! {

@@ -74,7 +74,9 @@ impl Node {
         if !crew.evaluates() {
             return Ok(ends.then(|| examination.unevaluated()));
         }
-        let better = evaluation.as_ref().is_some_and(|e| self.best.improves(e));
+        let better = evaluation
+            .as_ref()
+            .is_some_and(|e| self.totals.best.improves(e));
         if let Some(evaluation) = &evaluation {
             self.progress.evaluated(evaluation);
             self.recorder
@@ -113,7 +115,8 @@ impl Node {
         }
     }
 
-    fn end_intervals(&mut self, seconds: f64) -> Result<(), TrainError> {
+    /// Records the intervals that have begun.
+    pub(super) fn end_intervals(&mut self, seconds: f64) -> Result<(), TrainError> {
         let mut intervals = self.intervals.end(seconds).into_iter();
         intervals.try_for_each(|interval| self.recorder.metric(&Metric::Interval(interval)))
     }
@@ -153,9 +156,9 @@ impl Node {
         }
     }
 
-    /// Training examples that this node's workers have seen, in this life of the node.
+    /// Training examples that this node's workers have seen, in all lives of the node.
     fn samples(&self) -> u64 {
-        self.taken * self.setup.config.data.batch_size as u64
+        self.totals.steps * self.setup.config.data.batch_size as u64
     }
 
     /// What came of the run, `seconds` after its start.
@@ -173,12 +176,16 @@ impl Node {
             samples: evaluation.samples,
             seconds: evaluation.seconds,
         };
-        let mut summary = examination.summary(*end, seconds, evaluation, self.best);
+        let mut summary = examination.summary(*end, seconds, evaluation, self.totals.best);
         summary.diverged_since = *diverged;
-        summary.test_error.mean_of_all_nodes = of_all.map(|score| score.error);
+        summary.test_error.mean_of_all_nodes = of_all
+            .and_then(|of_all| of_all.score)
+            .map(|score| score.error);
+        let life = self.life(last);
+        summary.samples_per_second = life.samples as f64 / life.training_seconds;
         summary.exchange = ExchangeSummary {
-            count: self.exchange.count,
-            bytes: self.exchange.bytes,
+            count: self.totals.exchange.count,
+            bytes: self.totals.exchange.bytes,
             ..summary.exchange
         };
         summary

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::setup::Setup;
 use crate::cluster::Traffic;
-use crate::run::{Machine, NodesSummary, RunRecord};
+use crate::run::{LifeSummary, Machine, NodesSummary, RunRecord};
 
 /// Version of Burn, which `Cargo.toml` pins.
 const BURN: &str = "0.22.1";
@@ -30,12 +30,16 @@ pub fn begin(setup: &Setup, start: SystemTime) -> RunRecord {
     }
 }
 
-/// What passed between this node and the others in `steps` steps of its workers.
-pub fn nodes(setup: &Setup, traffic: Traffic, steps: u64) -> NodesSummary {
+/// What passed between this node and the others in its last life.
+pub fn nodes(setup: &Setup, traffic: Traffic, life: LifeSummary) -> NodesSummary {
     let n = u64::from(setup.nodes);
+    let batches = setup.workers() * setup.config.data.batch_size;
+    let steps = life.samples / (batches as u64).max(1);
     NodesSummary {
         nodes: setup.nodes,
         node: setup.node + 1,
+        workers_in_mean: None,
+        life,
         protocol_share: traffic.protocol_share(),
         traffic,
         data_parallel_bytes: steps * 2 * (n - 1) * 4 * setup.layout.parameter_len() as u64 / n,

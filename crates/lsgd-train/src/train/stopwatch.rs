@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::messages::Start;
 use super::pace::{End, Now, Pace, Plan, Turn};
 use super::requests::Requests;
 
@@ -37,13 +38,13 @@ pub enum Leave {
 }
 
 impl Stopwatch {
-    /// Standing still, before step `start` and after `before` of training.
-    pub fn new(plan: Plan, start: u64, before: Duration, requests: Arc<Requests>) -> Self {
+    /// Standing still, where workers begin.
+    pub fn new(plan: Plan, start: &Start, requests: Arc<Requests>) -> Self {
         Self {
             state: Mutex::new(State {
-                pace: Pace::new(plan, start),
+                pace: Pace::new(plan, start.step).after(start.trained.as_secs_f64()),
                 since: None,
-                before,
+                before: start.trained,
                 ends: false,
                 diverged: false,
                 leaves: None,
@@ -109,7 +110,7 @@ impl Stopwatch {
         state.leaves.is_none() && !is_in_the_way
     }
 
-    /// Time of training so far; stands still from when the last worker pauses.
+    /// Time that the run has been trained so far; stands still from when the last worker pauses.
     pub fn elapsed(&self) -> Duration {
         self.lock().elapsed()
     }

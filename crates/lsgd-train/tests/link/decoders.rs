@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use crate::decoding::decode_all;
 
 fn told() -> impl Strategy<Value = Told> {
-    let numbers = (any::<u32>(), any::<[u64; 5]>(), any::<u32>(), any::<u64>());
+    let numbers = (any::<u32>(), any::<[u64; 6]>(), any::<u32>(), any::<u64>());
     let offered = (any::<bool>(), any::<[u8; 32]>(), any::<bool>());
     (numbers, offered).prop_map(
         |((node, counts, workers, step), (is_report, digest, some))| {
@@ -32,7 +32,8 @@ fn told() -> impl Strategy<Value = Told> {
             };
             let basis = vector.map(|vector| Basis { round: 3, vector });
             // Nothing beyond 2^53 is decoded.
-            let [life, sequence, progress, rounds, steps] = counts.map(|count| count >> 11);
+            let [life, sequence, progress, rounds, steps, trained] =
+                counts.map(|count| count >> 11);
             Told {
                 telling: if is_report {
                     Telling::Report
@@ -47,6 +48,7 @@ fn told() -> impl Strategy<Value = Told> {
                     progress,
                     rounds,
                     steps,
+                    trained,
                     workers,
                     offers: [Some(offer), some.then_some(offer)],
                     delivered: basis,

@@ -215,6 +215,7 @@ pub fn status(node: u32, sequence: u64) -> Status {
         progress: 5,
         rounds: 1,
         steps: 64,
+        trained: 32_000,
         workers: 2,
         offers: [None, None],
         delivered: None,

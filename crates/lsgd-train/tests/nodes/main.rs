@@ -4,6 +4,7 @@ mod arithmetic;
 mod cluster;
 mod faults;
 mod launching;
+mod lives;
 mod meeting;
 mod open_files;
 #[path = "../program/ports.rs"]

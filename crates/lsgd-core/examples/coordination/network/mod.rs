@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsgd_core::{
-    Action, Event, GlobalLeader, Layout, Membership, Method, Mode, Offered, Snapshot, Status, Wire,
+    Action, Event, GlobalLeader, Layout, Membership, Method, Mode, Offered, Snapshot, Source,
+    Status, Wire,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -29,6 +30,8 @@ pub const LEASE: Duration = Duration::from_millis(1500);
 const RECONNECT: Duration = Duration::from_millis(1000);
 /// `sync`: how long the nodes wait for one that gets on with nothing.
 pub const LIMIT: Duration = Duration::from_secs(5);
+/// How long a node evaluates the mean of all.
+pub const EVALUATION: Duration = Duration::from_secs(2);
 
 /// What the nodes of a run are, and what lies between them.
 #[derive(Debug, Clone)]
@@ -117,6 +120,8 @@ enum Due {
     Arrival(u32, u64, Arc<Snapshot>),
     /// The workers of a node's life come to the end of a period.
     Bid(u32, u64, u64),
+    /// A node's life has evaluated the mean of all, or knows that another has.
+    Closed(u32, u64),
     /// Time has passed for a node.
     Wake(u32),
 }
@@ -200,20 +205,43 @@ impl Network {
 
     /// Lets all nodes' workers come to the end of their budget.
     pub fn finish(&mut self) {
-        for node in 0..self.setting.nodes {
-            let now = self.now;
-            if let Some(host) = &mut self.hosts[node as usize] {
-                let sum = host.trainer.stop();
-                host.leader.finish(Some(sum), now);
-                self.act(node);
-            }
-        }
+        (0..self.setting.nodes).for_each(|node| self.finish_node(node));
     }
 
-    /// Means of all nodes' workers that were handed out for evaluation, by node.
-    pub fn conclusions(&self) -> Vec<(u32, bool)> {
+    /// Lets a node's workers come to the end of their budget.
+    pub fn finish_node(&mut self, node: u32) {
+        let now = self.now;
+        self.drive(node, |host| {
+            let sum = host.trainer.stop();
+            host.leader.finish(Some(sum), now);
+        });
+    }
+
+    /// A node's workers get on with nothing from now on.
+    pub fn halt(&mut self, node: u32) {
+        self.drive(node, |host| drop(host.trainer.stop()));
+    }
+
+    /// A node's workers have trained for so long.
+    pub fn trained(&mut self, node: u32, time: Duration) {
+        self.drive(node, |host| host.leader.trained(time));
+    }
+
+    /// The nodes that know of their end, each with the workers whose mean it was given to evaluate.
+    pub fn conclusions(&self) -> Vec<(u32, usize)> {
         let concluded = |node: u32| Some((node, self.host(node)?.trainer.concluded?));
         (0..self.setting.nodes).filter_map(concluded).collect()
+    }
+
+    /// How long the run had been trained where a node's workers began last.
+    pub fn began_at(&self, node: u32) -> Option<Duration> {
+        Some(self.host(node)?.trainer.began_at)
+    }
+
+    /// Whether no other needs a node any more.
+    pub fn may_leave(&self, node: u32) -> bool {
+        self.host(node)
+            .is_some_and(|host| host.leader.others_are_done())
     }
 
     /// A node's settled loss.
@@ -257,6 +285,11 @@ impl Network {
                 let current = |host: &Host| host.life == life && host.trainer.crew() == crew;
                 if self.host(node).is_some_and(current) {
                     self.bid(node);
+                }
+            }
+            Due::Closed(node, life) => {
+                if self.host(node).is_some_and(|host| host.life == life) {
+                    self.drive(node, |host| host.leader.close(now));
                 }
             }
             // No time passes for one that is stopped.
@@ -332,11 +365,25 @@ impl Network {
                         self.train(node);
                     }
                 }
-                Action::Begin { step, parameters } => {
+                Action::Begin {
+                    step,
+                    parameters,
+                    trained,
+                } => {
                     host.trainer.begin(step, parameters.as_deref());
+                    host.trainer.began_at = trained;
                     self.train(node);
                 }
-                Action::Conclude(mean) => host.trainer.concluded = Some(mean.is_some()),
+                Action::Conclude(mean) => {
+                    let workers = match mean.as_ref().map(|mean| mean.source()) {
+                        Some(Source::Mean { workers }) => workers,
+                        _ => 0,
+                    };
+                    host.trainer.concluded = Some(workers);
+                    let life = host.life;
+                    let wait = mean.map_or(Duration::ZERO, |_| EVALUATION);
+                    self.after(wait, Due::Closed(node, life));
+                }
                 Action::Record(event) => self.history.push((now, node, event)),
                 Action::Await(_) | Action::GiveUp(_) | Action::CannotJoin => {}
             }
