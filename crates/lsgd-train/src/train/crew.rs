@@ -205,9 +205,7 @@ impl Crew {
             own.cloned().collect()
         })
     }
-}
 
-impl Crew {
     /// Ends all workers and waits for their end. Those who wait for others are told by the group.
     fn end(&mut self, how: Leave) {
         self.stopwatch.leave(how);
@@ -223,5 +221,49 @@ impl Crew {
 impl Drop for Crew {
     fn drop(&mut self) {
         self.end(Leave::Empty);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::data::Dataset;
+
+    /// A label that the model has no class for makes a worker panic in its gradient step.
+    #[test]
+    fn workers_that_panic_hand_over_what_they_have() {
+        let smoke = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/smoke.toml");
+        let config = |classes: &str| Config::load(&smoke, &[String::from(classes)]).unwrap();
+        let mut setup = Setup::new(config("data.classes=2")).unwrap();
+        let seed = setup.config.run.seed;
+        let dataset = Dataset::open(&config("data.classes=100").data, seed).unwrap();
+        setup.dataset = Arc::new(dataset);
+        let setup = Arc::new(setup);
+        let mut inbox = Inbox::new();
+        let (start, requests) = (Start::default(), Arc::default());
+        let crew = Crew::start(&setup, start, Duration::ZERO, &mut inbox, requests).unwrap();
+        crew.resume();
+        let failed = loop {
+            match inbox.next(Duration::from_secs(60)) {
+                Ok(heard) => assert!(heard.is_some(), "nobody panicked"),
+                Err(error) => break error,
+            }
+        };
+        assert!(
+            matches!(failed, TrainError::WorkerPanicked { .. }),
+            "{failed}"
+        );
+        let (left, _) = crew.break_off(&mut inbox);
+        let workers: Vec<usize> = left.iter().map(|left| left.worker).collect();
+        assert_eq!(workers, [0, 1]);
+        for left in left {
+            assert_eq!(left.report.step, 0);
+            // The forward pass has seen to BatchNorm's statistics.
+            let (own, initial) = (left.snapshot.parameters(), setup.initial.parameters());
+            assert!(own == initial, "worker {} has moved", left.worker);
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::ports::free_port;
 use super::program::{PROGRAM, Run, Runs, workspace};
 
 /// When a node is taken to hang: far longer than anything it is waited for takes.
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// A small model on generated images, trained until it is told to stop.
 pub const ENDLESS: [&str; 4] = [

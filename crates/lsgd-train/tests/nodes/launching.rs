@@ -1,6 +1,10 @@
 //! `launch`: all nodes on this machine by one command.
 
-use super::cluster::{Cluster, ENDLESS, Node, wait_for_the_end};
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::cluster::{Cluster, ENDLESS, LIMIT, Node, wait_for_the_end};
 use super::program::{PROGRAM, Runs, SMOKE, run};
 
 fn launch(runs: &Runs, name: &str, set: &[&str]) -> super::program::Ran {
@@ -42,8 +46,8 @@ fn one_node_that_cannot_start_ends_all_with_its_reason() {
     let runs = Runs::new();
     // Somebody else's, by all that is known.
     let taken = runs.path().join("taken/node-2");
-    std::fs::create_dir_all(&taken).unwrap();
-    std::fs::write(taken.join("config.toml"), "").unwrap();
+    fs::create_dir_all(&taken).unwrap();
+    fs::write(taken.join("config.toml"), "").unwrap();
     let ran = launch(&runs, "taken", &["cluster.wait_seconds=3600"]);
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     let lines: Vec<&str> = ran.stderr.lines().collect();
@@ -127,15 +131,15 @@ fn a_run_of_other_nodes_takes_the_place_of_all() {
     all("3");
     assert_eq!(there(), ["node-1/", "node-2/", "node-3/"]);
     let notes = folder.join("node-3/NOTES.md");
-    std::fs::write(&notes, "worth keeping").unwrap();
+    fs::write(&notes, "worth keeping").unwrap();
     all("2");
     assert_eq!(there(), ["node-1/", "node-2/"]);
     run(&train).well();
     assert_eq!(there(), [""]);
     all("2");
     assert_eq!(there(), ["node-1/", "node-2/"]);
-    assert_eq!(std::fs::read_to_string(&notes).unwrap(), "worth keeping");
-    let left = std::fs::read_dir(folder.join("node-3")).unwrap();
+    assert_eq!(fs::read_to_string(&notes).unwrap(), "worth keeping");
+    let left = fs::read_dir(folder.join("node-3")).unwrap();
     assert_eq!(left.count(), 1);
 }
 
@@ -204,5 +208,41 @@ fn nodes_stop_when_their_launcher_is_gone() {
             let run = runs.get(&format!("{signal}/node-{node}"));
             assert_eq!(run.summary()["end"], "interrupted");
         }
+    }
+}
+
+/// So does who asks it for a checkpoint; they go on.
+#[test]
+fn a_checkpoint_can_be_asked_of_every_node() {
+    let runs = Runs::new();
+    let own = ["workers.count=1", "evaluate.every_steps=100000000"];
+    let set = [&ENDLESS[..], &own].concat();
+    let train = runs.arguments(SMOKE, "saved", &set);
+    let launch = [PROGRAM, "launch", "--nodes", "2"]
+        .into_iter()
+        .map(String::from);
+    let mut launch = Node::start(0, &launch.chain(train).collect::<Vec<_>>());
+    for _ in [1, 2] {
+        launch.hear("parameters");
+    }
+    launch.signal("USR1");
+    for node in [1, 2] {
+        let events = runs.get(&format!("saved/node-{node}")).join("events.jsonl");
+        let began = Instant::now();
+        let read = || fs::read_to_string(&events).unwrap_or_default();
+        let is_saved = || read().contains("\"checkpoint\"");
+        while !is_saved() {
+            assert!(began.elapsed() < LIMIT, "{}", launch.said());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    launch.signal("HUP");
+    assert_eq!(launch.end(), Some(130), "{}", launch.said());
+    for node in [1, 2] {
+        let run = runs.get(&format!("saved/node-{node}"));
+        let written = run.events("checkpoint");
+        let steps: Vec<&serde_json::Value> = written.iter().map(|line| &line["step"]).collect();
+        assert_eq!(steps.len(), 2, "{steps:?}");
+        assert_eq!(steps[1], &run.summary()["steps"]);
     }
 }
