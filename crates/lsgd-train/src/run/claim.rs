@@ -337,4 +337,43 @@ mod tests {
         assert_eq!(of(2, 3), ["node-6"]);
         assert_eq!(of(0, 8), [""]);
     }
+
+    /// A node was killed after it had set the run before aside, and comes back.
+    #[test]
+    fn a_node_that_comes_back_still_replaces_the_run_before() {
+        let sign =
+            |layout: &str| format!(r#"{{ "version": "", "burn": "", "layout": "{layout}" }}"#);
+        for (had_checkpoint, has_one_now, left) in [
+            (false, false, "old"),
+            (false, true, "new"),
+            (true, false, "new"),
+        ] {
+            let runs = tempfile::tempdir().unwrap();
+            let config = RunConfig {
+                folder: runs.path().to_owned(),
+                name: String::from("run"),
+                overwrite: true,
+                ..RunConfig::default()
+            };
+            let place = runs.path().join("run/node-1");
+            fs::create_dir_all(place.join(".replaced")).unwrap();
+            fs::write(place.join(".replaced/run.json"), sign("old")).unwrap();
+            fs::write(place.join("run.json"), sign("new")).unwrap();
+            if had_checkpoint {
+                fs::create_dir_all(place.join("checkpoints/step-4")).unwrap();
+            }
+            let claim = Claim::new(&config, Some(Member { node: 0, nodes: 2 })).unwrap();
+            assert!(claim.comes_back());
+            let run = claim.go_on("").unwrap();
+            // It was killed before that was written.
+            assert!(place.join("config.toml").is_file());
+            if has_one_now {
+                run.keep();
+            }
+            drop(run);
+            let found = fs::read_to_string(place.join("run.json")).unwrap();
+            assert_eq!(found, sign(left));
+            assert!(!place.join(".replaced").exists());
+        }
+    }
 }
