@@ -36,12 +36,9 @@ const BACK: Duration = Duration::from_secs(5);
 
 /// Nothing that nodes say of each other waits behind the parameters, and a link that is dead while
 /// it is full of them holds up no other.
-#[test]
-fn a_dead_node_is_noticed_in_time_beside_a_large_snapshot() {
-    let Some(network) = Network::of(&[3]) else {
-        return;
-    };
-    network.shape("10mbit", "50ms");
+pub fn a_dead_node_is_noticed_in_time_beside_a_large_snapshot() {
+    let network = Network::of(&[3]);
+    network.shape("10mbit", "50ms").unwrap();
     let runs = Runs::new();
     let mut cluster = Cluster::at(&runs, "large", network.places()).started(&LARGE);
     let leader = network.await_sent(&[1, 2, 3], UNDER_WAY);

@@ -14,13 +14,10 @@ const SHORT: [&str; 6] = [
     "cluster.insecure=true",
 ];
 
-#[test]
-fn a_lossy_slow_link_only_delays() {
-    let Some(network) = Network::of(&[2]) else {
-        return;
-    };
-    network.shape("2mbit", "200ms");
-    network.lose(0.02);
+pub fn a_lossy_slow_link_only_delays() {
+    let network = Network::of(&[2]);
+    network.shape("2mbit", "200ms").unwrap();
+    network.lose(0.02).unwrap();
     let runs = Runs::new();
     let mut near = Cluster::start(&runs, "near", 2, &SHORT);
     near.finish();

@@ -27,9 +27,21 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network whose parts, one joined to the next, have so many nodes. Without the means to make
-    /// one it says so, and there is none.
-    pub fn of(parts: &[usize]) -> Option<Self> {
+    /// A network whose parts, one joined to the next, have so many nodes.
+    #[track_caller]
+    pub fn of(parts: &[usize]) -> Self {
+        Self::laid(parts).unwrap()
+    }
+
+    /// Whether this machine lets a network be laid, slowed down and made to lose packets; if not,
+    /// which command failed, and how.
+    pub fn can_be_laid() -> Result<(), String> {
+        let network = Self::laid(&[1])?;
+        network.shape("10mbit", "50ms")?;
+        network.lose(0.5)
+    }
+
+    fn laid(parts: &[usize]) -> Result<Self, String> {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let made = MADE.fetch_add(1, Ordering::Relaxed);
@@ -38,17 +50,11 @@ impl Network {
             parts: parts.to_vec(),
             _alone: alone,
         };
-        match network.lay() {
-            Ok(()) => Some(network),
-            Err(why) => {
-                eprintln!("skipped: no network of namespaces can be made here: {why}");
-                None
-            }
-        }
+        network.lay()?;
+        Ok(network)
     }
 
     fn lay(&self) -> Result<(), String> {
-        shown("tc", &["-V"])?;
         let hub = self.hub();
         ip(&["netns", "add", &hub])?;
         let mut node = 0;
@@ -92,21 +98,20 @@ impl Network {
 
     /// Lets every node's link carry so much each way, such as `10mbit`. What cannot leave within
     /// `latency`, such as `50ms`, is lost.
-    pub fn shape(&self, rate: &str, latency: &str) {
-        for node in self.nodes() {
-            self.shape_node(node, rate, latency);
-        }
+    pub fn shape(&self, rate: &str, latency: &str) -> Result<(), String> {
+        let mut nodes = self.nodes();
+        nodes.try_for_each(|node| self.shape_node(node, rate, latency))
     }
 
     /// The same for the link of one node.
-    pub fn shape_node(&self, node: usize, rate: &str, latency: &str) {
+    pub fn shape_node(&self, node: usize, rate: &str, latency: &str) -> Result<(), String> {
         // A burst of a few packets: larger ones are sent, and lost, in parts.
         let shaper = ["tbf", "rate", rate, "burst", "5kb", "latency", latency];
-        self.tc(node, "qdisc", &[&["root"][..], &shaper].concat());
+        self.tc(node, "qdisc", &[&["root"][..], &shaper].concat())
     }
 
     /// Loses this share of all packets, each way.
-    pub fn lose(&self, share: f64) {
+    pub fn lose(&self, share: f64) -> Result<(), String> {
         // A program for the kernel's packet filter, as not every kernel has `netem`:
         //     ld rand; jge #THRESHOLD, drop; ret #TC_ACT_OK; drop: ret #TC_ACT_SHOT
         let random = 0xffff_f038_u32;
@@ -114,18 +119,19 @@ impl Network {
         let program = format!("4,32 0 0 {random},53 1 0 {threshold},6 0 0 0,6 0 0 2,");
         // Where it arrives: where it leaves, TCP would be told.
         let filter = ["ingress", "bpf", "direct-action", "bytecode", &program];
-        for node in self.nodes() {
-            self.tc(node, "qdisc", &["clsact"]);
-            self.tc(node, "filter", &filter);
-        }
+        self.nodes().try_for_each(|node| {
+            self.tc(node, "qdisc", &["clsact"])?;
+            self.tc(node, "filter", &filter)
+        })
     }
 
     /// Adds something at both ends of a node's link.
-    fn tc(&self, node: usize, what: &str, rest: &[&str]) {
+    fn tc(&self, node: usize, what: &str, rest: &[&str]) -> Result<(), String> {
         for (space, device) in [(self.space(node), LINK), (self.hub(), &port(node))] {
             let place = ["-n", &space, what, "add", "dev", device];
-            shown("tc", &[&place[..], rest].concat()).unwrap();
+            shown("tc", &[&place[..], rest].concat())?;
         }
+        Ok(())
     }
 
     /// Where the nodes run.
@@ -242,7 +248,7 @@ fn ip(arguments: &[&str]) -> Result<(), String> {
 }
 
 /// What a command prints; if it fails, what it says of it.
-fn shown(program: &str, arguments: &[&str]) -> Result<String, String> {
+pub fn shown(program: &str, arguments: &[&str]) -> Result<String, String> {
     let ran = Command::new(program).args(arguments).output();
     let ran = ran.map_err(|error| format!("{program}: {error}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();

@@ -20,12 +20,9 @@ const NEAR: [&str; 8] = [
     "cluster.insecure=true",
 ];
 
-#[test]
-fn a_node_behind_a_slow_link_takes_part_again() {
-    let Some(network) = Network::of(&[3]) else {
-        return;
-    };
-    network.shape_node(3, "2mbit", "50ms");
+pub fn a_node_behind_a_slow_link_takes_part_again() {
+    let network = Network::of(&[3]);
+    network.shape_node(3, "2mbit", "50ms").unwrap();
     let runs = Runs::new();
     let mut cluster = Cluster::at(&runs, "return", network.places()).started(&NEAR);
     cluster.nodes[2].hear("test error");
