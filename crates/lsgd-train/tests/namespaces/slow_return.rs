@@ -36,19 +36,19 @@ pub fn a_node_behind_a_slow_link_takes_part_again() {
     for _ in 0..2 {
         cluster.nodes[2].hear("test error");
     }
+    // What comes later is of a cluster that is being stopped: whoever still fetches a leader's parameters
+    // when its node ends may have to follow the next best.
+    let [its, theirs] = [3, 1].map(|number| cluster.run(number).events_so_far());
     cluster.stop();
 
-    let its = cluster.run(3).lines("events.jsonl");
     let joined = |event: &&Value| event["event"] == "joined";
     let last = its.iter().rfind(joined).unwrap();
     assert!(last["bytes"].as_u64() > Some(0), "{last}");
     let began = last["step"].as_u64().unwrap() / 48;
-    let theirs = cluster.run(1).lines("events.jsonl");
     let (its, theirs) = (followed(&its, began), followed(&theirs, began));
-    assert!(its.len() >= 4, "{its:?}");
-    // The others may have been stopped a round before or after.
+    // One of the two may be a round ahead.
     let both = its.len().min(theirs.len());
-    assert!(its.len() - both <= 1, "{its:?} {theirs:?}");
+    assert!(both >= 4, "{its:?} {theirs:?}");
     assert_eq!(
         its[..both],
         theirs[..both],
