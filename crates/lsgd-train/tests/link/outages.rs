@@ -6,9 +6,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lsgd_train::cluster::Telling;
+use lsgd_train::cluster::{Incoming, Telling};
 
 use crate::nodes::{Node, configs, snapshot, status};
+
+/// In which a link that has frozen is noticed on the busiest machine: four times as long as a silent
+/// one is kept. At what Zenoh is set to by itself it would take ten seconds.
+const NOTICED: Duration = Duration::from_secs(5);
 
 /// Passes bytes on between whoever connects and `to`, while it is not frozen.
 struct Cable {
@@ -83,22 +87,18 @@ fn a_link_that_freezes_is_noticed_in_time_and_heals() {
     let frozen = Instant::now();
     // A fetch that begins now gets nowhere, and ends with its holder.
     nodes[1].fetch(digest, &[0]);
-    // Telling the others is not held up.
-    let before = Instant::now();
     for sequence in 2..1000 {
         nodes[0].link.tell(&status(0, sequence), Telling::Report);
     }
-    assert!(
-        before.elapsed() < Duration::from_millis(500),
-        "{:?}",
-        before.elapsed()
-    );
     nodes[2].wait_status(|heard| heard.sequence == 999);
+    // Telling the others is not held up by the link that is frozen, which would take until it is given up.
+    let told = nodes[0].told();
+    let given_up = |incoming: &Incoming| matches!(incoming, Incoming::Vanished { node: 1, .. });
+    assert!(!told.iter().any(given_up), "{told:?}");
     nodes[0].wait_vanished(1);
-    let noticed = frozen.elapsed();
     nodes[1].wait_vanished(0);
-    let both = frozen.elapsed();
-    assert!(both < Duration::from_secs(2), "{noticed:?} and {both:?}");
+    let noticed = frozen.elapsed();
+    assert!(noticed < NOTICED, "{noticed:?}");
     assert!(nodes[1].wait_fetched(digest).is_err());
     cable.set_frozen(false);
     nodes[0].wait_appeared(1);
