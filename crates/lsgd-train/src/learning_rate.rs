@@ -3,6 +3,7 @@
 use std::f64::consts::PI;
 
 use crate::config::{ScheduleConfig, ScheduleKind, Span};
+use crate::epoch::Epoch;
 
 /// The learning rate of every step of a run, as `[schedule]` says it.
 ///
@@ -18,7 +19,7 @@ use crate::config::{ScheduleConfig, ScheduleKind, Span};
 ///
 /// Without warm-up these are the closed forms of PyTorch's `MultiStepLR` and `CosineAnnealingLR`
 /// (`eta_min = 0`, `T_max = T`), one scheduler step a training step. Points given in epochs are the
-/// first step at or after them.
+/// first step at or after them ([`Epoch::point`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct LearningRate {
     base: f64,
@@ -31,7 +32,7 @@ enum Shape {
     Constant,
     /// First step of each drop and its factor.
     Steps(Vec<(u64, f64)>),
-    /// Step at which the rate is nought.
+    /// Step at which the rate is zero.
     Cosine {
         end: u64,
     },
@@ -40,16 +41,13 @@ enum Shape {
 impl LearningRate {
     /// The learning rate that a checked `schedule` asks for.
     ///
-    /// `steps_per_epoch` are steps of one worker while all workers together see the data once:
-    /// examples / (workers x batch size), not rounded. `total_steps` are the steps of one worker in
-    /// the whole run. Only a cosine reads it, and a checked config has no cosine without one
+    /// `total_steps` are the steps of one worker in the whole run. Only a cosine reads it, and a checked config has no cosine without one
     /// (`budget.minutes` is refused with it); a cosine without it has no end to fall to and is
     /// constant.
-    pub fn new(schedule: &ScheduleConfig, steps_per_epoch: f64, total_steps: Option<u64>) -> Self {
+    pub fn new(schedule: &ScheduleConfig, epoch: Epoch, total_steps: Option<u64>) -> Self {
         let first_step = |epochs: Option<f64>, steps: Option<u64>| match (steps, epochs) {
             (Some(steps), _) => steps,
-            // A cast saturates; the config bounds epochs long before that.
-            (None, Some(epochs)) => (epochs * steps_per_epoch).ceil() as u64,
+            (None, Some(epochs)) => epoch.point(epochs),
             (None, None) => 0,
         };
         let warmup = match schedule.warmup {
@@ -91,7 +89,7 @@ impl LearningRate {
                 .fold(self.base, |rate, (_, factor)| rate * factor),
             Shape::Cosine { end } if step >= *end => 0.0,
             Shape::Cosine { end } => {
-                // warmup <= step < end, so the length is not nought.
+                // warmup <= step < end, so the length is not zero.
                 let part = (step - self.warmup) as f64 / (end - self.warmup) as f64;
                 self.base * (1.0 + (PI * part).cos()) / 2.0
             }
@@ -110,6 +108,13 @@ mod tests {
         ScheduleConfig {
             kind,
             ..ScheduleConfig::default()
+        }
+    }
+
+    fn epoch(examples: u64, examples_per_step: u64) -> Epoch {
+        Epoch {
+            examples,
+            examples_per_step,
         }
     }
 
@@ -133,7 +138,7 @@ mod tests {
 
     #[test]
     fn constant_is_the_same_throughout() {
-        let rate = LearningRate::new(&schedule(ScheduleKind::Constant), 10.0, Some(3));
+        let rate = LearningRate::new(&schedule(ScheduleKind::Constant), epoch(10, 1), Some(3));
         assert_rates(&rate, &[0.1, 0.1, 0.1, 0.1, 0.1]);
         assert_eq!(rate.at(u64::MAX), 0.1);
     }
@@ -152,14 +157,14 @@ mod tests {
             drops,
             ..schedule(ScheduleKind::Steps)
         };
-        let rate = LearningRate::new(&config, 10.0, None);
+        let rate = LearningRate::new(&config, epoch(10, 1), None);
         assert_rates(&rate, &[0.1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 0.001]);
     }
 
     /// As above with `s = CosineAnnealingLR(o, T_max=10)`.
     #[test]
     fn cosine_matches_cosine_annealing_lr() {
-        let rate = LearningRate::new(&schedule(ScheduleKind::Cosine), 10.0, Some(10));
+        let rate = LearningRate::new(&schedule(ScheduleKind::Cosine), epoch(10, 1), Some(10));
         let expected = [
             0.1,
             0.09755282581475769,
@@ -189,7 +194,7 @@ mod tests {
             warmup,
             ..schedule(ScheduleKind::Cosine)
         };
-        let rate = LearningRate::new(&config, 10.0, Some(10));
+        let rate = LearningRate::new(&config, epoch(10, 1), Some(10));
         let expected = [
             0.025,
             0.05,
@@ -220,7 +225,7 @@ mod tests {
             drops: drops.to_vec(),
             ..schedule(ScheduleKind::Steps)
         };
-        let rate = LearningRate::new(&config, 2.5, None);
+        let rate = LearningRate::new(&config, epoch(5, 2), None);
         assert_rates(&rate, &[8.0, 8.0, 8.0, 4.0, 4.0, 2.0, 2.0]);
 
         let warmup = Some(Span {
@@ -233,9 +238,25 @@ mod tests {
             ..ScheduleConfig::default()
         };
         assert_rates(
-            &LearningRate::new(&config, 2.5, None),
+            &LearningRate::new(&config, epoch(5, 2), None),
             &[2.0, 4.0, 6.0, 8.0, 8.0],
         );
+    }
+
+    /// 0.07 x 100 is 7.000000000000001 in floating point, and its ceiling 8.
+    #[test]
+    fn epochs_that_are_whole_steps_are_those_steps() {
+        let config = ScheduleConfig {
+            learning_rate: 8.0,
+            drops: vec![Drop {
+                epochs: Some(0.07),
+                steps: None,
+                factor: 0.5,
+            }],
+            ..schedule(ScheduleKind::Steps)
+        };
+        let rate = LearningRate::new(&config, epoch(100, 1), None);
+        assert_eq!((rate.at(6), rate.at(7)), (8.0, 4.0));
     }
 
     /// A drop within warm-up shows when warm-up is over.
@@ -250,7 +271,7 @@ mod tests {
             }),
             ..schedule(ScheduleKind::Steps)
         };
-        let rate = LearningRate::new(&config, 10.0, None);
+        let rate = LearningRate::new(&config, epoch(10, 1), None);
         assert_rates(&rate, &[2.0, 4.0, 6.0, 8.0, 4.0, 2.0, 2.0]);
     }
 
@@ -266,7 +287,7 @@ mod tests {
             warmup,
             ..schedule(ScheduleKind::Cosine)
         };
-        let rate = LearningRate::new(&config, 10.0, Some(4));
+        let rate = LearningRate::new(&config, epoch(10, 1), Some(4));
         assert_rates(&rate, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 0.0]);
     }
 
@@ -289,7 +310,7 @@ mod tests {
                 drops: drops.into_iter().map(|(steps, factor)| drop_at(steps, factor)).collect(),
                 warmup: warmup.map(|steps| Span { epochs: None, steps: Some(steps) }),
             };
-            let rate = LearningRate::new(&config, 7.5, Some(total));
+            let rate = LearningRate::new(&config, epoch(15, 2), Some(total));
             let found = rate.at((at * total as f64) as u64);
             prop_assert!(found > 0.0 && found <= base, "{found}");
         }
@@ -302,7 +323,7 @@ mod tests {
                 ..schedule(ScheduleKind::Cosine)
             };
             let total = warmup + length;
-            let rate = LearningRate::new(&config, 1.0, Some(total));
+            let rate = LearningRate::new(&config, epoch(1, 1), Some(total));
             for step in 0..total + 3 {
                 let (now, next) = (rate.at(step), rate.at(step + 1));
                 if step + 1 < warmup {

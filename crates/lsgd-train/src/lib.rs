@@ -10,6 +10,7 @@ pub mod config;
 pub mod data;
 pub mod device;
 pub mod download;
+pub mod epoch;
 pub mod error;
 pub mod export;
 pub mod inspect;

@@ -16,6 +16,7 @@ use super::pace::{Every, Plan};
 use crate::config::{self, BatchNormPolicy, Config, MethodName};
 use crate::data::{Batch, Dataset, Stream};
 use crate::device::{self, WorkerDevice};
+use crate::epoch::Epoch;
 use crate::error::TrainError;
 use crate::learning_rate::LearningRate;
 use crate::run::Member;
@@ -101,12 +102,14 @@ impl Setup {
         let (layout, initial) = initial_weights(&model, &first, config.run.seed)?;
         let Member { node, nodes } = place_among_nodes(&config);
         let workers = devices.len();
-        let steps_per_epoch =
-            stream.epoch() as f64 / (config.data.batch_size * workers * nodes as usize) as f64;
-        let plan = plan(&config, workers, steps_per_epoch);
+        let epoch = Epoch {
+            examples: stream.epoch() as u64,
+            examples_per_step: (config.data.batch_size * workers) as u64 * u64::from(nodes),
+        };
+        let plan = plan(&config, workers, epoch);
         let method = method(&config, &plan, workers / simulated_nodes.max(1))?;
         method.check_mode(plan.mode)?;
-        let rate = LearningRate::new(&config.schedule, steps_per_epoch, plan.steps);
+        let rate = LearningRate::new(&config.schedule, epoch, plan.steps);
         Ok(Self {
             dataset,
             stream,
@@ -269,9 +272,8 @@ pub fn mode(mode: config::Mode) -> Mode {
     }
 }
 
-fn plan(config: &Config, workers: usize, steps_per_epoch: f64) -> Plan {
-    // A part of a step is not taken, but a run takes at least one.
-    let steps = |epochs: f64| ((epochs * steps_per_epoch) as u64).max(1);
+fn plan(config: &Config, workers: usize, epoch: Epoch) -> Plan {
+    let steps = |epochs| epoch.length(epochs);
     let every = |by_steps: Option<u64>, by_epochs: Option<f64>, by_minutes: Option<f64>| {
         let by_steps = by_steps.or(by_epochs.map(steps)).map(Every::Steps);
         let by_clock = by_minutes.map(|minutes| Every::Seconds(60.0 * minutes));

@@ -93,6 +93,23 @@ fn progress_in_a_log_is_plain_lines() {
     assert_eq!(ran.stdout.lines().count(), 1);
 }
 
+/// A hundred steps an epoch: in floating point 0.29 of them are fewer than 29.
+#[test]
+fn epochs_are_exact() {
+    let runs = Runs::new();
+    let set = [
+        "data.examples=3200",
+        "budget.epochs=0.57",
+        "evaluate.every_epochs=0.29",
+        "evaluate.examples=8",
+    ];
+    let run = runs.train(SMOKE, "epochs", &set);
+    assert_eq!(run.summary()["steps"], 57);
+    let evaluations = run.metrics("evaluation");
+    let steps: Vec<_> = evaluations.iter().map(|line| &line["step"]).collect();
+    assert_eq!(steps, [29, 57]);
+}
+
 #[test]
 fn quiet_prints_nothing() {
     let runs = Runs::new();
