@@ -5,8 +5,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::home;
 
 /// Exit code: all went well.
 pub const EXIT_SUCCESS: u8 = 0;
@@ -98,11 +101,16 @@ impl Invocation {
     }
 }
 
+/// A path, with `~` expanded where no shell did.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| home::expand(&path))
+}
+
 /// Arguments of a training run.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Train {
     /// Train as this TOML file says
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", value_parser = path())]
     pub config: PathBuf,
 
     /// Override a key of the config; may be repeated
@@ -199,7 +207,7 @@ impl Place {
 )]
 struct Cli {
     /// Train as this TOML file says
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", value_parser = path())]
     config: Option<PathBuf>,
 
     /// Override a key of the config, such as data.batch_size=64; may be repeated
@@ -268,7 +276,7 @@ The file lists methods, numbers of workers, periods and seeds. Every run keeps i
 was stopped goes on where it was when the same command is given again.")]
     Bench {
         /// What is compared, a TOML file
-        #[arg(value_name = "FILE")]
+        #[arg(value_name = "FILE", value_parser = path())]
         file: PathBuf,
 
         /// Call it otherwise than the file does: its runs and its report are below another folder
@@ -282,7 +290,7 @@ was stopped goes on where it was when the same command is given again.")]
     /// Write a config with every key, its default and its meaning
     Init {
         /// Where to write it
-        #[arg(value_name = "PATH", default_value = "lsgd.toml")]
+        #[arg(value_name = "PATH", default_value = "lsgd.toml", value_parser = path())]
         path: PathBuf,
 
         /// Replace the file if it exists
@@ -329,7 +337,7 @@ Examples:
         name: FetchName,
         /// Folder for the files themselves, as data.folder names it [default: the data set's
         /// default data.folder]
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", value_parser = path())]
         folder: Option<PathBuf>,
     },
 }
@@ -359,7 +367,7 @@ pub struct Launch {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Eval {
     /// Folder of the run, such as runs/first
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = path())]
     pub run: PathBuf,
     /// Whose parameters: leader, mean (of all workers) or worker-K, K from 0
     #[arg(long, value_name = "WHICH", default_value_t = Which::Leader)]
@@ -369,7 +377,7 @@ pub struct Eval {
     pub set: Vec<String>,
     /// Also write the first 128 test images, as the model takes them, and its logits to a
     /// safetensors file, tensors `images` and `logits`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub logits: Option<PathBuf>,
     /// Replace the file of --logits if it exists
     #[arg(long)]
@@ -380,13 +388,13 @@ pub struct Eval {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Export {
     /// Folder of the run, such as runs/first
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = path())]
     pub run: PathBuf,
     /// Whose parameters: leader, mean (of all workers) or worker-K, K from 0
     #[arg(long, value_name = "WHICH", default_value_t = Which::Leader)]
     pub which: Which,
     /// Where to write them [default: RUN/model.safetensors]
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", value_parser = path())]
     pub output: Option<PathBuf>,
     /// Replace the file if it exists, and write values that are not finite as they are
     #[arg(long)]

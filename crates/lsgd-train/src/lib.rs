@@ -13,6 +13,7 @@ pub mod download;
 pub mod epoch;
 pub mod error;
 pub mod export;
+pub mod home;
 pub mod inspect;
 pub mod launch;
 pub mod launcher;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::config::Config;
 use crate::error::TrainError;
+use crate::home;
 
 /// Largest file that is read, in bytes.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -151,6 +152,10 @@ impl Plan {
         let text = crate::run::read_bounded(path, LARGEST_FILE)?;
         let text = String::from_utf8(text).map_err(|_| wrong(String::from("is not UTF-8 text")))?;
         let mut plan: Self = toml::from_str(&text).map_err(|error| wrong(one_line(&error)))?;
+        for (key, path) in [("folder", &mut plan.folder), ("config", &mut plan.config)] {
+            let expanded = home::expand(path);
+            *path = expanded.map_err(|error| wrong(format!("{key} {path:?} {error}")))?;
+        }
         plan.check().map_err(wrong)?;
         plan.change(changes)?;
         Ok(plan)

@@ -248,3 +248,8 @@ fn command_lines() {
          give leader, mean or worker-K, such as worker-0",
     );
 }
+    first_line(
+        &["--config", "~you/a.toml"],
+        "error: invalid value '~you/a.toml' for '--config <FILE>': begins with ~, which stands for \
+         your home folder only before a /; write the path out, or ./~ for a name that begins so",
+    );
