@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::builder::{PathBufValueParser, TypedValueParser};
-use clap::error::ErrorKind;
+use clap::builder::{PathBufValueParser, StyledStr, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::home;
@@ -86,7 +86,7 @@ impl Invocation {
             connect,
             listen,
             command,
-        } = Cli::try_parse_from(arguments)?;
+        } = Cli::try_parse_from(arguments).map_err(advise)?;
         match (command, config) {
             (Some(command), _) => Ok(Invocation::Command(command)),
             (None, Some(config)) => Ok(Invocation::Train(Train {
@@ -99,6 +99,30 @@ impl Invocation {
             }
         }
     }
+}
+
+/// Adds what was probably meant by a config or a command that stands where none is taken.
+fn advise(mut error: clap::Error) -> clap::Error {
+    let given = match error.kind() {
+        ErrorKind::InvalidSubcommand => error.get(ContextKind::InvalidSubcommand),
+        ErrorKind::UnknownArgument => error.get(ContextKind::InvalidArg),
+        _ => None,
+    };
+    let Some(ContextValue::String(given)) = given else {
+        return error;
+    };
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string);
+    let takes_config = usage.is_some_and(|usage| usage.contains("--config"));
+    let tip = match given.as_str() {
+        path if path.ends_with(".toml") && takes_config => {
+            format!("a config is given as --config {path}")
+        }
+        "train" | "run" => String::from("training needs no command: lsgd-train --config FILE"),
+        _ => return error,
+    };
+    let tips = vec![StyledStr::from(tip)];
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    error
 }
 
 /// A path, with `~` expanded where no shell did.

@@ -121,6 +121,33 @@ fn wrong_usage_is_code_two() {
     );
 }
 
+/// What stands where a command or nothing should.
+#[test]
+fn a_config_without_its_flag_gets_a_hint() {
+    let hint = "  tip: a config is given as --config configs/a.toml\n";
+    for line in [
+        "lsgd-train configs/a.toml",
+        "lsgd-train --quiet configs/a.toml",
+        "lsgd-train launch --nodes 2 configs/a.toml",
+        "lsgd-train simulate configs/a.toml",
+    ] {
+        let (code, text) = refusal(line);
+        assert_eq!(code, i32::from(EXIT_USAGE), "{line}");
+        assert!(text.contains(hint), "{line}: {text}");
+    }
+    for line in [
+        "lsgd-train configs/a",
+        "lsgd-train bench a.toml b.toml",
+        "lsgd-train eval runs/a b.toml",
+    ] {
+        let (_, text) = refusal(line);
+        assert!(!text.contains("--config "), "{line}: {text}");
+    }
+    let (_, text) = refusal("lsgd-train train --config a.toml");
+    let hint = "  tip: training needs no command: lsgd-train --config FILE\n";
+    assert!(text.contains(hint), "{text}");
+}
+
 #[test]
 fn help_is_success_and_tells_the_exit_codes() {
     let (code, text) = refusal("lsgd-train --help");
