@@ -61,7 +61,9 @@ fn log_to_stderr() {
         .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .without_time();
+        .without_time()
+        // It would say on standard error that it cannot write there, and panic over that.
+        .log_internal_errors(false);
     let asked_for = std::env::var("RUST_LOG").ok();
     let asked_for = asked_for.and_then(|targets| Targets::from_str(&targets).ok());
     let wanted = asked_for.unwrap_or_else(|| {
@@ -179,7 +181,7 @@ fn tell(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, TrainError> {
             ),
         };
         say(format_args!(
-            "{}: {} steps of {} workers, {:.0} {pace}; {came}",
+            "{}: {} of {}, {:.0} {pace}; {came}",
             folder.path().display(),
             summary.steps,
             summary.workers,
@@ -352,7 +354,7 @@ fn devices() -> Result<u8, TrainError> {
 fn eval(arguments: &Eval) -> Result<u8, TrainError> {
     let (score, examples) = inspect::eval(arguments)?;
     say(format_args!(
-        "{} {}: error {:.2} %, loss {:.4}, {examples} test examples",
+        "{} {}: error {:.2} %, loss {:.4}, {}",
         arguments.run.display(),
         arguments.which,
         score.error,
@@ -373,10 +375,14 @@ fn export(arguments: &Export) -> Result<u8, TrainError> {
     Ok(EXIT_SUCCESS)
 }
 
-/// Writes a line to standard output, which may be closed or on a full disk.
+/// Writes a line to standard output. That nobody reads it any more, as behind `| head -1`, is no
+/// failure; that its disk is full is one.
 fn say(line: fmt::Arguments) -> Result<(), TrainError> {
-    writeln!(io::stdout(), "{line}").map_err(|source| TrainError::Write {
-        path: PathBuf::from("standard output"),
-        source,
-    })
+    match writeln!(io::stdout(), "{line}") {
+        Err(source) if source.kind() != ErrorKind::BrokenPipe => Err(TrainError::Write {
+            path: PathBuf::from("standard output"),
+            source,
+        }),
+        _ => Ok(()),
+    }
 }

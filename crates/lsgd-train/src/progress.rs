@@ -1,6 +1,6 @@
 //! What a person sees of a run: bars on a terminal, plain lines in a log, or nothing.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -43,11 +43,13 @@ enum Length {
 }
 
 impl Progress {
-    /// A bar where standard error is a terminal, lines elsewhere.
+    /// A bar where standard error is a terminal that can show one, lines elsewhere.
     pub fn on_stderr() -> Self {
-        Self::new(match std::io::stderr().is_terminal() {
-            true => Show::Bar(ProgressBar::no_length()),
-            false => Show::Lines {
+        let bar = ProgressBar::no_length();
+        // Nothing of it would be seen where there is no terminal, or `TERM` is unset or `dumb`.
+        Self::new(match bar.is_hidden() {
+            false => Show::Bar(bar),
+            true => Show::Lines {
                 last: Instant::now(),
             },
         })

@@ -1,8 +1,10 @@
 //! `init`, `devices`, `--help`, and what a run says while it trains.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{PipeWriter, pipe};
+use std::process::{Command, Stdio};
 
-use super::program::{Runs, SMOKE, run};
+use super::program::{Ran, Runs, SMOKE, command, run, workspace};
 
 #[test]
 fn init_writes_a_config_that_trains_and_leaves_a_file_alone() {
@@ -31,7 +33,7 @@ fn init_writes_a_config_that_trains_and_leaves_a_file_alone() {
 #[test]
 fn init_writes_lsgd_toml_where_it_is_started() {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = super::program::command(["init"]);
+    let mut command = command(["init"]);
     command.current_dir(folder.path()).assert().success();
     assert!(folder.path().join("lsgd.toml").is_file());
 }
@@ -91,6 +93,75 @@ fn progress_in_a_log_is_plain_lines() {
     let start = format!("{path}: 16 steps of 2 workers, ");
     assert!(ran.stdout.starts_with(&start), "{}", ran.stdout);
     assert_eq!(ran.stdout.lines().count(), 1);
+}
+
+/// What is printed on a terminal, by `script`, which has one, of both outputs.
+fn on_a_terminal(arguments: &[String], term: Option<&str>) -> String {
+    let words = [String::from(PROGRAM)]
+        .into_iter()
+        .chain(arguments.to_vec());
+    let quoted: Vec<String> = words.map(|word| format!("'{word}'")).collect();
+    let mut script = Command::new("script");
+    script
+        .args([
+            "--quiet",
+            "--return",
+            "--command",
+            &quoted.join(" "),
+            "/dev/null",
+        ])
+        .current_dir(workspace())
+        .stdin(Stdio::null());
+    match term {
+        Some(term) => script.env("TERM", term),
+        None => script.env_remove("TERM"),
+    };
+    Ran::of(script.output().expect("`script`, of util-linux")).well()
+}
+
+/// A terminal that can show no bar has the lines of a log.
+#[cfg(target_os = "linux")]
+#[test]
+fn progress_on_a_dumb_terminal_is_plain_lines() {
+    let runs = Runs::new();
+    let arguments = |name: &str| runs.arguments(SMOKE, name, &["evaluate.every_steps=8"]);
+    for (name, term) in [("none", None), ("dumb", Some("dumb"))] {
+        let said = on_a_terminal(&arguments(name), term);
+        let lines: Vec<&str> = said.lines().map(str::trim_end).collect();
+        let [first, second, third, last] = lines.as_slice() else {
+            panic!("{said}");
+        };
+        assert!(first.ends_with(" 2 workers on flex"), "{said}");
+        assert!(second.starts_with("step 8, epoch 0.50: "), "{said}");
+        assert!(third.starts_with("step 16, epoch 1.00: "), "{said}");
+        assert!(last.contains(": 16 steps of 2 workers, "), "{said}");
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+    }
+    let said = on_a_terminal(&arguments("bar"), Some("xterm"));
+    assert!(said.contains('\u{1b}'), "{said:?}");
+}
+
+/// A pipe that nobody reads from.
+fn closed() -> PipeWriter {
+    pipe().unwrap().1
+}
+
+/// The exit code of a command with these outputs, and what it said if that is a pipe.
+fn code_of(arguments: &[String], out: Stdio, err: Stdio) -> (Option<i32>, String) {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).current_dir(workspace());
+    let child = command.stdout(out).stderr(err).spawn().unwrap();
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    (ran.code, ran.stderr)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_on_a_full_disk_is_a_failure() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let ended = code_of(&[String::from("devices")], full.into(), Stdio::piped());
+    let text = "error: cannot write standard output: No space left on device (os error 28)\n";
+    assert_eq!(ended, (Some(1), String::from(text)));
 }
 
 /// A hundred steps an epoch: in floating point 0.29 of them are fewer than 29.
