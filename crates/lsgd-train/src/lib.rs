@@ -24,3 +24,4 @@ pub mod output;
 pub mod progress;
 pub mod run;
 pub mod train;
+pub mod words;

@@ -17,6 +17,7 @@ use lsgd_train::error::TrainError;
 use lsgd_train::output::Output;
 use lsgd_train::progress::Progress;
 use lsgd_train::train::{Asked, End, Outcome, Requests};
+use lsgd_train::words::count;
 use lsgd_train::{bench, device, download, export, inspect, launch, launcher, open_files, train};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -183,8 +184,8 @@ fn tell(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, TrainError> {
         say(format_args!(
             "{}: {} of {}, {:.0} {pace}; {came}",
             folder.path().display(),
-            summary.steps,
-            summary.workers,
+            count(summary.steps, "step"),
+            count(summary.workers, "worker"),
             summary.samples_per_second,
         ))?;
     }
@@ -359,6 +360,7 @@ fn eval(arguments: &Eval) -> Result<u8, TrainError> {
         arguments.which,
         score.error,
         score.loss,
+        count(examples, "test example"),
     ))?;
     if let Some(path) = &arguments.logits {
         say(format_args!("wrote {}", path.display()))?;

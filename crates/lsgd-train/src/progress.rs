@@ -8,6 +8,7 @@ use lsgd_core::Rank;
 
 use crate::run::{Evaluation, RunFolder};
 use crate::train::{Score, Setup};
+use crate::words::count;
 
 /// Least time between two lines in a log that tell of steps.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
@@ -93,13 +94,13 @@ impl Progress {
         let mut devices: Vec<&str> = setup.devices.iter().map(|d| d.name.as_str()).collect();
         devices.dedup();
         self.line(&format!(
-            "{}: {}, {} parameters, {} on {}, {workers} worker{} on {}",
+            "{}: {}, {} parameters, {} on {}, {} on {}",
             folder.path().display(),
             setup.config.model.name,
             setup.layout.parameter_len(),
             setup.method.name(),
             serde_name(&setup.config.data.name),
-            if workers == 1 { "" } else { "s" },
+            count(workers, "worker"),
             devices.join(", "),
         ));
     }

@@ -141,6 +141,19 @@ fn progress_on_a_dumb_terminal_is_plain_lines() {
     assert!(said.contains('\u{1b}'), "{said:?}");
 }
 
+#[test]
+fn one_is_one() {
+    let runs = Runs::new();
+    let ran = runs.start(SMOKE, "one", &["workers.count=1", "budget.steps=1"]);
+    assert!(
+        ran.stdout.contains(": 1 step of 1 worker, "),
+        "{}",
+        ran.stdout
+    );
+    let begin = ran.stderr.lines().next().unwrap();
+    assert!(begin.ends_with(", 1 worker on flex"), "{begin}");
+}
+
 /// A pipe that nobody reads from.
 fn closed() -> PipeWriter {
     pipe().unwrap().1
