@@ -122,9 +122,20 @@ impl ModelKind {
         }
     }
 
+    /// The names of [`ALL`](Self::ALL), in its order.
+    pub const NAMES: [&str; 15] = {
+        let mut names = [""; 15];
+        let mut index = 0;
+        while index < names.len() {
+            names[index] = Self::ALL[index].name();
+            index += 1;
+        }
+        names
+    };
+
     /// All names with commas between them, for messages.
     pub fn names() -> String {
-        Self::ALL.map(Self::name).join(", ")
+        Self::NAMES.join(", ")
     }
 
     /// Depth of a CIFAR ResNet is 6n + 2 with n blocks a stage (arXiv 1512.03385, section
@@ -315,6 +326,32 @@ impl ModelConfig {
             });
         }
         self.check_image()
+    }
+
+    /// Values that an image has in a channel of the smallest map that is batch-normalised; `None`
+    /// for a model without BatchNorm.
+    ///
+    /// BatchNorm takes its statistics in training from this many times the batch size. From a single
+    /// value it gives its bias, whatever comes in; from two, plus or minus one.
+    ///
+    /// ```
+    /// use lsgd_models::{ModelConfig, ModelKind};
+    ///
+    /// let values = |kind, side| ModelConfig::new(kind, 10, [3, side, side]).least_normalised();
+    /// assert_eq!(values(ModelKind::ResNet20, 32), Some(8 * 8));
+    /// assert_eq!(values(ModelKind::ResNet20, 4), Some(1));
+    /// assert_eq!(values(ModelKind::Cnn7, 32), None);
+    /// ```
+    pub fn least_normalised(&self) -> Option<usize> {
+        // How often a side is halved, a half pixel counted as one, before the last map.
+        let halvings = match self.kind.family() {
+            Family::Cnn7 => return None,
+            Family::CifarResNet { .. } => 2,
+            Family::ResNet { .. } => 5,
+            Family::Vgg { .. } => 4,
+        };
+        let side = |side: usize| side.div_ceil(1 << halvings);
+        Some(side(self.height) * side(self.width))
     }
 
     fn check_image(&self) -> Result<(), ModelError> {

@@ -185,7 +185,7 @@ impl Place {
         let number = |name: &str| {
             let value = variable(name).ok_or(format!("the variable {name} is not set"))?;
             let number: Result<u32, _> = value.trim().parse();
-            number.map_err(|_| format!("the variable {name} is {value:?}, which is no number"))
+            number.map_err(|_| format!("the variable {name} is {value:?}, which is not a number"))
         };
         let after = |index: u32| index.checked_add(1).ok_or("the number is too large");
         match text {
@@ -236,7 +236,8 @@ struct Cli {
 
     /// Override a key of the config, such as data.batch_size=64; may be repeated
     ///
-    /// The value is a TOML value; a bare word is a string. Of keys that exclude each other
+    /// The key says what the value is: a string is what is typed, a list of strings may be cpu,cpu, and
+    /// anything else is TOML, such as 64, 1e-4, true or '[1, 8, 8]'. Of keys that exclude each other
     /// (budget.epochs, budget.steps, budget.minutes) the one set here takes the other's place.
     #[arg(long, short, value_name = "KEY=VALUE", requires = "config")]
     set: Vec<String>,

@@ -3,6 +3,7 @@
 use burn::tensor::{Device, DeviceType};
 
 use crate::config::{Devices, WorkersConfig};
+use crate::words::did_you_mean;
 
 /// A backend that this build has.
 struct Backend {
@@ -31,8 +32,9 @@ pub enum DeviceError {
     /// No device of this build and machine has the name.
     #[error(
         "workers.devices {name:?} is not there; this build and machine have {}; \
-         \"lsgd-train devices\" lists them, GPU backends are cargo features",
-        there.join(", ")
+         \"lsgd-train devices\" lists them, GPU backends are cargo features{}",
+        there.join(", "),
+        did_you_mean(name, there.iter().map(String::as_str).chain(["cpu"]))
     )]
     NotThere {
         /// The name asked for.
@@ -218,6 +220,15 @@ mod tests {
         let there = ["wgpu:0", "flex", "ndarray"];
         let chosen = names(&there, None, list(&["ndarray", "cpu", "wgpu:0"])).unwrap();
         assert_eq!(chosen, ["ndarray", "flex", "wgpu:0"]);
+    }
+
+    #[test]
+    fn a_device_that_is_misspelt_is_guessed() {
+        let error = |name| names(&["wgpu:0", "flex"], None, list(&[name])).unwrap_err();
+        for (name, meant) in [("flx", "flex"), ("wgpu:1", "wgpu:0"), ("CPU", "cpu")] {
+            let expected = format!("; did you mean \"{meant}\"?");
+            assert!(error(name).ends_with(&expected), "{}", error(name));
+        }
     }
 
     #[test]

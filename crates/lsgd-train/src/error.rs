@@ -183,7 +183,7 @@ pub enum TrainError {
         method: &'static str,
     },
     /// Something in the config is of no use to a simulation.
-    #[error("{key} counts real time, which a simulation has not; set {instead} instead")]
+    #[error("{key} counts real time, which a simulation does not have; set {instead} instead")]
     NotSimulated {
         /// The key.
         key: &'static str,

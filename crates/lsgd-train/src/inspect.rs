@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
 use lsgd_core::{Layout, Snapshot, write};
-use lsgd_models::{ModelConfig, ModelKind, Phase};
+use lsgd_models::{ModelConfig, Phase};
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::cli::{self, Which};
@@ -54,12 +54,11 @@ impl Trained {
             .into_iter()
             .next()
             .ok_or(device::DeviceError::NoBackend)?;
-        let kind: ModelKind = config.model.name.parse()?;
         let model = ModelConfig {
             base_width: config.model.width,
             dropout: config.model.dropout,
             cpu_kernels: config.compute.cpu_kernels,
-            ..ModelConfig::new(kind, state.classes, state.image)
+            ..ModelConfig::new(config.model.name, state.classes, state.image)
         };
         let layout = Layout::of(&model.init(&device.device.clone().autodiff())?);
         if layout.digest().to_string() != state.layout {

@@ -1,4 +1,4 @@
-//! Words of messages: how many of something.
+//! Words of messages: how many of something, which there are, which was meant.
 
 use std::fmt::Display;
 
@@ -14,4 +14,48 @@ pub fn count(number: impl Display, noun: &str) -> String {
     let number = number.to_string();
     let plural = if number == "1" { "" } else { "s" };
     format!("{number} {noun}{plural}")
+}
+
+/// `"a", "b" or "c"`: what can be given.
+pub fn list(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+/// `; did you mean "b"?` where one of `known` is [`nearest`] to `word`, else nothing: the end of a
+/// message.
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match nearest(word, known) {
+        Some(meant) => format!("; did you mean \"{meant}\"?"),
+        None => String::new(),
+    }
+}
+
+/// The most similar of `known`, if it is similar enough to be what was meant by `word`; large and
+/// small letters count the same.
+///
+/// ```
+/// use lsgd_train::words::nearest;
+///
+/// assert_eq!(nearest("LDGS", ["sgd", "lsgd"]), Some("lsgd"));
+/// assert_eq!(nearest("adagrad", ["sgd", "lsgd"]), None);
+/// ```
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Nobody misspells at length, and the comparison takes time that grows with the square.
+    if word.len() > 64 {
+        return None;
+    }
+    let word = word.to_lowercase();
+    known
+        .into_iter()
+        .map(|known| {
+            let similarity = strsim::normalized_damerau_levenshtein(&word, &known.to_lowercase());
+            (similarity, known)
+        })
+        .filter(|(similarity, _)| *similarity >= 0.6)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, known)| known)
 }

@@ -195,7 +195,7 @@ impl Plan {
             }
             if *nodes > 1 && self.how == How::Train {
                 return Err(format!(
-                    "{label:?} has {nodes} nodes, which how = \"train\" has not; use \"simulate\""
+                    "{label:?} has {nodes} nodes, and how = \"train\" has one; use \"simulate\""
                 ));
             }
         }

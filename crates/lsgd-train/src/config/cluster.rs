@@ -31,7 +31,7 @@ pub struct ClusterConfig {
     pub insecure: bool,
     /// How long a node waits for the others at the start.
     pub wait_seconds: u64,
-    /// `sync`: how long the others wait for a node that gets on with nothing.
+    /// `sync`: how long the others wait for a node that makes no progress.
     pub round_limit_seconds: u64,
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lsgd_models::ModelKind;
 use toml::Table;
 
 use super::types::*;
@@ -35,7 +36,7 @@ impl Default for DataConfig {
 impl Default for ModelConfig {
     fn default() -> Self {
         ModelConfig {
-            name: String::from("resnet20"),
+            name: ModelKind::ResNet20,
             width: 16,
             dropout: 0.5,
         }

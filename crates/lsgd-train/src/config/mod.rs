@@ -2,7 +2,7 @@
 //!
 //! What is wrong is said once, here, in one line: where, which key, what value, what to do.
 //! Nothing later checks again. All paths in a config are relative to the directory the program is
-//! started in.
+//! started in, but for those that begin with `~/`, the home folder.
 //!
 //! ```
 //! use lsgd_train::config::Config;
@@ -89,11 +89,10 @@ impl Config {
         overrides: &[String],
     ) -> Result<Self, ConfigError> {
         let file = Source::File(file_name.to_string());
-        let mut given: Table = text
+        let given: Table = text
             .parse()
             .map_err(|error| syntax_error(text, file_name, &error))?;
-        schema::check_tables(&given, &file)?;
-
+        let mut given = schema::convert_tables(given, &file)?;
         let set = overrides::apply(overrides, &mut given)?;
 
         // The schema has refused all that could fail here; should it ever lag behind the structs,

@@ -1,11 +1,12 @@
 //! `--set table.key=value`.
 
 use std::collections::BTreeSet;
+use std::num::IntErrorKind;
 
 use toml::{Table, Value};
 
-use super::error::{ConfigError, Source, shorten};
-use super::schema;
+use super::error::{ConfigError, Source, quote, shorten};
+use super::schema::{self, Kind};
 
 /// Keys of which one is given: one that `--set` gives takes the place of the file's.
 const ALTERNATIVES: &[(&str, [&str; 3])] = &[
@@ -16,6 +17,9 @@ const ALTERNATIVES: &[(&str, [&str; 3])] = &[
         ["every_epochs", "every_steps", "every_minutes"],
     ),
 ];
+
+/// Why a whole number is beyond all that TOML has.
+const BEYOND: [IntErrorKind; 2] = [IntErrorKind::PosOverflow, IntErrorKind::NegOverflow];
 
 /// Writes `overrides` over `given`, in order, and returns the keys they set, as `table.key`.
 ///
@@ -58,11 +62,11 @@ struct Override {
 }
 
 impl Override {
-    /// Parses what stands after `--set`.
+    /// Parses what stands after `--set`: the key decides how the value is read.
     ///
     /// # Errors
     ///
-    /// If there is no `=`, the key is not known, or the value is not TOML or of the wrong type.
+    /// If there is no `=`, the key is not known, or the value is not one that the key takes.
     fn parse(given: &str) -> Result<Self, ConfigError> {
         let refuse = |reason: String| ConfigError::Override {
             given: shorten(given),
@@ -80,29 +84,74 @@ impl Override {
             };
             return Err(refuse(format!("the key has no table; {advice}")));
         };
-        schema::check_key(path, &Source::Set)?;
+        let kind = schema::kind_of(path, &Source::Set)?;
         if text.is_empty() {
             return Err(refuse(format!("has no value; {form}")));
         }
-        let value = parse_value(text).map_err(refuse)?;
-        schema::check_value(path, &value, &Source::Set)?;
+        let value = read(kind, text).map_err(|problem| match problem {
+            Problem::NotToml(reason) => refuse(format!("the value is not TOML: {reason}")),
+            Problem::Unfit(problem) => ConfigError::Invalid {
+                source_name: Source::Set,
+                key: path.to_string(),
+                value: quote(&Value::from(text)),
+                problem,
+            },
+        })?;
         Ok(Override {
             table: table.to_string(),
             key: key.to_string(),
-            value,
+            value: schema::convert(path, kind, value, &Source::Set)?,
         })
     }
 }
 
-/// A TOML value; a bare word is a string.
-fn parse_value(text: &str) -> Result<Value, String> {
-    match text.parse::<Value>() {
-        Ok(value) => Ok(value),
-        // These open a TOML value that then went wrong.
-        Err(error) if text.starts_with(['"', '\'', '[', '{']) => Err(format!(
-            "the value is not TOML: {}",
-            shorten(error.message())
-        )),
-        Err(_) => Ok(Value::String(text.to_string())),
+/// Why a text is no value of a kind.
+enum Problem {
+    /// It begins as TOML and does not go on so.
+    NotToml(String),
+    /// It is of no type that the kind takes.
+    Unfit(String),
+}
+
+/// The value that `text` stands for where one of this kind is wanted.
+///
+/// A string is what was typed, unless it stands in quotes of TOML. A list of strings is TOML too, or
+/// its entries with commas between them, in brackets or not: shells take quotes away. Everything else
+/// is TOML.
+fn read(kind: Kind, text: &str) -> Result<Value, Problem> {
+    let not_toml = |error: toml::de::Error| Problem::NotToml(shorten(error.message()));
+    let unfit = || Problem::Unfit(format!("is not {}", kind.expected()));
+    let quoted = text.starts_with(['"', '\'']);
+    match (kind, text.parse::<Value>()) {
+        (Kind::Text | Kind::Path | Kind::Word(_), parsed) if quoted => parsed.map_err(not_toml),
+        (Kind::Text | Kind::Path | Kind::Word(_), _) => Ok(Value::from(text)),
+        (Kind::Devices, _) if text == "auto" => Ok(Value::from(text)),
+        (_, Ok(value)) if kind.takes(&value) => Ok(value),
+        (Kind::Devices | Kind::Endpoints, Err(error)) => {
+            let open = text.starts_with('[') && !text.ends_with(']');
+            match open || text.contains(['"', '\'']) {
+                true => Err(not_toml(error)),
+                false => Ok(listed(text)),
+            }
+        }
+        (_, Err(error)) if text.starts_with(['[', '{']) => Err(not_toml(error)),
+        (Kind::Whole(least, most), Err(_)) => match text.parse::<i64>() {
+            // With zeros before it, which TOML does not take.
+            Ok(number) => Ok(Value::Integer(number)),
+            Err(error) if BEYOND.contains(error.kind()) => {
+                Err(Problem::Unfit(schema::not_in_range(least, most)))
+            }
+            Err(_) => Err(unfit()),
+        },
+        _ => Err(unfit()),
     }
+}
+
+/// The entries of a list of strings without quotes.
+fn listed(text: &str) -> Value {
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    let entries = inner.unwrap_or(text).split(',').map(str::trim);
+    Value::Array(entries.map(Value::from).collect())
 }

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use lsgd_models::ModelKind;
 use serde::{Deserialize, Serialize};
 
 pub use super::cluster::ClusterConfig;
@@ -123,9 +124,8 @@ pub enum Augment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
-    /// `cnn7`, `resnet20` (`resnet8`, `resnet14`, .. 6n+2), `resnet18`, `resnet34`, `resnet50`,
-    /// `vgg11`, `vgg13`, `vgg16`, `vgg19`.
-    pub name: String,
+    /// Which network.
+    pub name: ModelKind,
     /// Channels of the first stage of a CIFAR ResNet.
     pub width: usize,
     /// Dropout probability of CNN7 and VGG.
@@ -173,7 +173,7 @@ pub struct ScheduleConfig {
     pub kind: ScheduleKind,
     /// `steps` only: at each of these the learning rate is multiplied by the factor.
     pub drops: Vec<Drop>,
-    /// The learning rate rises linearly from nought over this long.
+    /// The learning rate rises linearly from zero over this long.
     pub warmup: Option<Span>,
 }
 
@@ -185,7 +185,7 @@ pub enum ScheduleKind {
     Constant,
     /// Multiplied by a factor at each of `drops`.
     Steps,
-    /// Half a cosine, from `learning_rate` to nought at the end of the budget.
+    /// Half a cosine, from `learning_rate` to zero at the end of the budget.
     Cosine,
 }
 

@@ -7,7 +7,7 @@ use lsgd_core::{
     FinalPull, Layout, LeaderConfig, MeetingConfig, Method, MethodError, Mode, OuterStep, Periods,
     Rank, Snapshot, Source, WeightPer,
 };
-use lsgd_models::{ModelConfig, ModelKind};
+use lsgd_models::ModelConfig;
 
 use super::divergence::Divergence;
 use super::evaluation::test_batches;
@@ -73,8 +73,6 @@ impl Setup {
 
     fn of(config: Config, simulated_nodes: usize) -> Result<Self, TrainError> {
         let devices = device::assign(&config.workers)?;
-        // Tells an unknown model before minutes are spent on opening a large data set.
-        let kind: ModelKind = config.model.name.parse()?;
         let dataset = Arc::new(Dataset::open(&config.data, config.run.seed)?);
         let stream = Stream::new(dataset.train_len(), config.data.batch_size, config.run.seed)?;
         let stream = match config.method.score {
@@ -92,7 +90,7 @@ impl Setup {
             base_width: config.model.width,
             dropout: config.model.dropout,
             cpu_kernels: config.compute.cpu_kernels,
-            ..ModelConfig::new(kind, dataset.classes(), dataset.shape())
+            ..ModelConfig::new(config.model.name, dataset.classes(), dataset.shape())
         };
         let first = devices
             .first()

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use lsgd_models::ModelKind;
 use lsgd_train::bench::{Changes, Plan};
 use lsgd_train::config::{
     Augment, BatchNormPolicy, Config, DataName, Devices, MethodName, Mode, OptimizerName,
@@ -12,6 +13,7 @@ mod cluster;
 mod ranges;
 mod refusals;
 mod round_trip;
+mod values;
 
 /// Loads `text` as `c.toml`.
 fn load(text: &str) -> Config {
@@ -70,8 +72,8 @@ fn an_empty_file_is_the_defaults() {
     assert_eq!((config.data.examples, config.data.classes), (2048, 10));
     assert_eq!(config.data.shape, [3, 32, 32]);
     assert_eq!(
-        (config.model.name.as_str(), config.model.width),
-        ("resnet20", 16)
+        (config.model.name, config.model.width),
+        (ModelKind::ResNet20, 16)
     );
     assert_eq!(config.model.dropout, 0.5);
     assert_eq!(config.optimizer.name, OptimizerName::Sgd);

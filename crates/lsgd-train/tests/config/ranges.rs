@@ -4,11 +4,12 @@ use super::{assert_refused, assert_set_refused, load, load_with, refusal};
 
 #[test]
 fn run() {
-    let advice = "give the name of one folder, such as \"first\" (where it stands is run.folder)";
+    let advice = "give the name of one folder, such as \"first\" (where it is made is run.folder)";
     let cases = [
         ("\"\"", "\"\" is empty"),
-        ("\".\"", "\".\" is not a name of its own"),
-        ("\"..\"", "\"..\" is not a name of its own"),
+        ("\".\"", "\".\" is a path"),
+        ("\"..\"", "\"..\" is a path"),
+        ("\".a\"", "\".a\" begins with a dot, as hidden folders do"),
         ("\"a/b\"", "\"a/b\" is a path"),
         ("'a\\b'", "\"a\\\\b\" is a path"),
         ("\"a\\nb\"", "\"a\\nb\" has control characters"),
@@ -64,7 +65,7 @@ fn data() {
         ),
         (
             "data.classes = 1",
-            "c.toml: data.classes 1 is not in [2, 100000]; give a whole number from 2 to 100000",
+            "c.toml: data.classes 1 is not in [2, 65536]; give a whole number from 2 to 65536",
         ),
         (
             "data.shape = [3, 0, 32]",
@@ -90,24 +91,24 @@ fn data() {
 fn model_and_optimizer() {
     assert_refused(&[
         (
-            "model.name = \" \"",
-            "c.toml: model.name \" \" is empty; give a model, such as \"resnet20\"",
+            "model.width = 257",
+            "c.toml: model.width 257 is not in [1, 256]; give a whole number from 1 to 256",
         ),
         (
             "model.width = 0",
-            "c.toml: model.width 0 is not in [1, 4096]; give a whole number from 1 to 4096",
+            "c.toml: model.width 0 is not in [1, 256]; give a whole number from 1 to 256",
         ),
         (
             "model.dropout = 1",
-            "c.toml: model.dropout 1 is not in [0, 1); give a number from 0 and under 1",
+            "c.toml: model.dropout 1 is not in [0, 1); give a number from 0 to less than 1",
         ),
         (
             "optimizer.momentum = 1.0",
-            "c.toml: optimizer.momentum 1 is not in [0, 1); give a number from 0 and under 1",
+            "c.toml: optimizer.momentum 1 is not in [0, 1); give a number from 0 to less than 1",
         ),
         (
             "optimizer.momentum = nan",
-            "c.toml: optimizer.momentum NaN is not in [0, 1); give a number from 0 and under 1",
+            "c.toml: optimizer.momentum NaN is not in [0, 1); give a number from 0 to less than 1",
         ),
         (
             "optimizer.weight_decay = -1e-4",
@@ -252,18 +253,18 @@ fn method() {
         ),
         (
             "method.name = \"downpour\"",
-            "c.toml: method.name \"downpour\" has workers that never meet, which run.mode \"sync\" \
-             has them do; set run.mode to \"async\"",
+            "c.toml: method.name \"downpour\" has workers that never meet, and in run.mode \"sync\" \
+             all do; set run.mode to \"async\"",
         ),
         (
             "run.mode = \"async\"\nmethod = { name = \"easgd\", batch_norm = \"mean\" }",
-            "c.toml: method.batch_norm \"mean\" needs a leader or a meeting of all workers, which \
-             method.name \"easgd\" has not in run.mode \"async\"; set it to \"own\"",
+            "c.toml: method.batch_norm \"mean\" needs a leader or a meeting of all workers, and \
+             method.name \"easgd\" has neither in run.mode \"async\"; set it to \"own\"",
         ),
         (
             "method = { name = \"local_sgd\", score = \"probe_loss\" }",
-            "c.toml: method.score \"probe_loss\" ranks workers for a leader, which method.name \
-             \"local_sgd\" has not; set it to \"training_loss\"",
+            "c.toml: method.score \"probe_loss\" ranks workers for a leader, and method.name \
+             \"local_sgd\" has none; set it to \"training_loss\"",
         ),
         (
             "method.probe_examples = 0",
@@ -271,7 +272,7 @@ fn method() {
         ),
         (
             "method.margin = 1",
-            "c.toml: method.margin 1 is not in [0, 1); give a number from 0 and under 1",
+            "c.toml: method.margin 1 is not in [0, 1); give a number from 0 to less than 1",
         ),
         (
             "method.local_prox = nan",
@@ -309,12 +310,12 @@ fn method() {
         (
             "method.name = \"local_sgd\"\nrun.mode = \"async\"",
             "c.toml: method.name \"local_sgd\" needs all workers to meet, \
-             which run.mode \"async\" never does; set run.mode to \"sync\"",
+             and in run.mode \"async\" they never do; set run.mode to \"sync\"",
         ),
         (
             "[method]\nname = \"local_sgd\"\nbatch_norm = \"leader\"",
             "c.toml: method.batch_norm \"leader\" needs a leader, \
-             which method.name \"local_sgd\" has not; set it to \"own\" or \"mean\"",
+             and method.name \"local_sgd\" has none; set it to \"own\" or \"mean\"",
         ),
     ]);
     load("[method]\nlocal_pull = 0\nglobal_pull = 1\nlocal_prox = 1\nglobal_prox = 0");

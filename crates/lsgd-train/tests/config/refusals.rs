@@ -117,11 +117,12 @@ fn wrong_types() {
         ),
         (
             "run.seed = 1.5",
-            "c.toml: run.seed 1.5 is a float; give a whole number",
+            "c.toml: run.seed 1.5 is a float; give a whole number from 0",
         ),
         (
             "run.seed = -1",
-            "c.toml: run.seed -1 is negative; give a whole number from 0",
+            "c.toml: run.seed -1 is not in [0, 9223372036854775807]; \
+             give a whole number from 0 to 9223372036854775807",
         ),
         (
             "run.overwrite = \"yes\"",
@@ -169,7 +170,8 @@ fn wrong_types() {
         ),
         (
             "schedule.warmup = { steps = 1.5 }",
-            "c.toml: schedule.warmup.steps 1.5 is a float; give a whole number",
+            "c.toml: schedule.warmup.steps 1.5 is a float; \
+             give a whole number from 1 to 1000000000000",
         ),
         (
             "workers.devices = \"cpu\"",
@@ -189,7 +191,7 @@ fn wrong_types() {
     assert_set_refused(&[
         (
             "method.local_pull=high",
-            "--set: method.local_pull \"high\" is a string; give a number",
+            "--set: method.local_pull \"high\" is not a number",
         ),
         (
             "run.mode=fast",
@@ -240,7 +242,7 @@ fn an_error_is_one_line_however_long_the_value() {
         "b".repeat(100_000)
     );
     let expected = format!(
-        "c.toml: run.seed \"{}... is a string; give a whole number",
+        "c.toml: run.seed \"{}... is a string; give a whole number from 0",
         "a".repeat(79)
     );
     assert_eq!(refusal(&text, &[]), expected);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use lsgd_core::Wire;
+use lsgd_models::ModelKind;
 use lsgd_train::cluster::Tls;
 use lsgd_train::config::{
     Augment, BatchNormPolicy, BudgetConfig, CheckpointConfig, ClusterConfig, ComputeConfig, Config,
@@ -11,6 +12,9 @@ use lsgd_train::config::{
     SimulateConfig, Span, TEMPLATE, WorkersConfig,
 };
 use proptest::prelude::*;
+
+/// A path without `~` at its start, which is the home folder.
+const FOLDER: &str = "[a-z/. \u{e9}#=\\[-]\\PC{0,19}";
 
 /// A length in just one of three units.
 type Length = (Option<f64>, Option<u64>, Option<f64>);
@@ -27,7 +31,7 @@ fn run() -> impl Strategy<Value = RunConfig> {
     let mode = prop_oneof![Just(Mode::Sync), Just(Mode::Async)];
     (
         "[a-z\"' \u{e9}#=\\[-]{1,20}",
-        "\\PC{1,20}",
+        FOLDER,
         0..=i64::MAX as u64,
         mode,
         any::<bool>(),
@@ -53,7 +57,7 @@ fn data() -> impl Strategy<Value = DataConfig> {
         Just(Augment::PadCrop),
         Just(Augment::None)
     ];
-    let folder = prop::option::of("\\PC{1,20}");
+    let folder = prop::option::of(FOLDER);
     let sizes = [1..5usize, 1..65, 1..65];
     (
         name,
@@ -93,8 +97,8 @@ fn model_and_optimizer() -> impl Strategy<Value = (ModelConfig, OptimizerConfig)
         Just(OptimizerName::Lars),
     ];
     (
-        "[a-z0-9]{1,9}",
-        1..=4096usize,
+        prop::sample::select(ModelKind::ALL.to_vec()),
+        1..=256usize,
         0.0..1.0f64,
         name,
         1e-9..1.0f64,

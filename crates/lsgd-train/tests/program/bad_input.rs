@@ -43,7 +43,7 @@ fn config_files() {
     let (ran, path) = config("[run]\nseed = \"one\"");
     ran.failed(
         2,
-        &format!("{path}: run.seed \"one\" is a string; give a whole number"),
+        &format!("{path}: run.seed \"one\" is a string; give a whole number from 0"),
     );
 }
 
@@ -57,7 +57,7 @@ fn values_and_relations() {
     refused(
         &["data.batch_size=many"],
         2,
-        "--set: data.batch_size \"many\" is a string; give a whole number",
+        "--set: data.batch_size \"many\" is not a whole number from 1 to 65536",
     );
     refused(
         &["method.local_period=4", "method.global_period=6"],
@@ -78,8 +78,8 @@ fn values_and_relations() {
     refused(
         &["method.name=local_sgd", "run.mode=async"],
         2,
-        "--set: method.name \"local_sgd\" needs all workers to meet, which run.mode \"async\" \
-         never does; set run.mode to \"sync\"",
+        "--set: method.name \"local_sgd\" needs all workers to meet, and in run.mode \"async\" \
+         they never do; set run.mode to \"sync\"",
     );
 }
 
@@ -93,14 +93,36 @@ fn devices_that_are_not_there() {
     );
 }
 
+/// What the config alone shows is told before minutes are spent on looking for data.
+#[test]
+fn what_needs_no_data_is_refused_without() {
+    let data = ["data.name=folder", "data.folder=no/such/folder"];
+    for (set, start) in [
+        (
+            "workers.devices=cuda:7,cuda:8",
+            "workers.devices \"cuda:7\" is",
+        ),
+        ("model.name=resnet21", "--set: model.name \"resnet21\" is"),
+        ("method.name=lsdg", "--set: method.name \"lsdg\" is"),
+        ("budget.epochs=0", "--set: budget.epochs 0 is"),
+    ] {
+        let runs = Runs::new();
+        let ran = runs.start(SMOKE, "refused", &[data[0], data[1], set]);
+        let start = format!("error: {start} ");
+        assert!(ran.stderr.starts_with(&start), "{}", ran.stderr);
+        assert_eq!(ran.code, Some(2));
+    }
+}
+
 #[test]
 fn models_that_do_not_exist_or_do_not_fit() {
     refused(
         &["model.name=resnet21"],
         2,
-        "model.name: unknown model \"resnet21\": use one of cnn7, resnet8, resnet14, resnet20, \
-         resnet32, resnet44, resnet56, resnet110, resnet18, resnet34, resnet50, vgg11, vgg13, \
-         vgg16, vgg19",
+        "--set: model.name \"resnet21\" is not known; give \"cnn7\", \"resnet8\", \"resnet14\", \
+         \"resnet20\", \"resnet32\", \"resnet44\", \"resnet56\", \"resnet110\", \"resnet18\", \
+         \"resnet34\", \"resnet50\", \"vgg11\", \"vgg13\", \"vgg16\" or \"vgg19\"; \
+         did you mean \"resnet20\"?",
     );
     refused(
         &[

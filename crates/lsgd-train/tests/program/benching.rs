@@ -217,7 +217,7 @@ fn what_makes_no_sense_is_one_line() {
     refused(
         "train",
         "how = 'train'",
-        "\"led\" has 2 nodes, which how = \"train\" has not; use \"simulate\"",
+        "\"led\" has 2 nodes, and how = \"train\" has one; use \"simulate\"",
     );
     refused(
         "own",

@@ -177,6 +177,42 @@ fn an_output_on_a_full_disk_is_a_failure() {
     assert_eq!(ended, (Some(1), String::from(text)));
 }
 
+/// Where a shell leaves `~` alone: behind `=`, in values, in files.
+#[test]
+fn a_tilde_is_the_home_folder() {
+    let home = tempfile::tempdir().unwrap();
+    let ran = |arguments: &[&str]| {
+        let mut command = command(arguments);
+        command.env("HOME", home.path());
+        Ran::of(command.output().unwrap()).well()
+    };
+    let config = workspace().join(SMOKE);
+    fs::copy(config, home.path().join("a.toml")).unwrap();
+    ran(&[
+        "--config=~/a.toml",
+        "--set=run.folder=~/runs",
+        "--set=run.name=~",
+        "--quiet",
+    ]);
+    assert!(home.path().join("runs/~/summary.json").is_file());
+    ran(&["eval", "~/runs/~", "--logits=~/logits.safetensors"]);
+    ran(&["export", "~/runs/~", "--output=~/model.safetensors"]);
+    ran(&["init", "~/b.toml"]);
+    for file in ["logits.safetensors", "model.safetensors", "b.toml"] {
+        assert!(home.path().join(file).is_file(), "{file}");
+    }
+    assert!(!workspace().join("~").exists());
+}
+
+#[test]
+fn names_are_what_was_typed() {
+    let runs = Runs::new();
+    for name in ["4711", "2025-01-31", "77950e8", "true"] {
+        let run = runs.train(SMOKE, name, &["budget.steps=1e0"]);
+        assert_eq!(run.summary()["steps"], 1, "{name}");
+    }
+}
+
 /// A hundred steps an epoch: in floating point 0.29 of them are fewer than 29.
 #[test]
 fn epochs_are_exact() {

@@ -188,7 +188,7 @@ fn what_cannot_be_simulated_is_refused() {
     let runs = Runs::new();
     start(&runs, "minutes", &["budget.minutes=1"]).failed(
         2,
-        "budget.minutes counts real time, which a simulation has not; set budget.steps instead",
+        "budget.minutes counts real time, which a simulation does not have; set budget.steps instead",
     );
     start(&runs, "bandwidth", &["simulate.bytes_per_second=0"]).failed(
         2,

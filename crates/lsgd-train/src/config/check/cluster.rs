@@ -2,25 +2,16 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::Sources;
+use super::{Sources, not_in_range};
 use crate::config::ClusterConfig;
 use crate::config::error::ConfigError;
 
-/// Most nodes of a run.
-const MOST_NODES: u64 = 4096;
-/// Longest time to wait, in seconds: a day.
-const LONGEST_WAIT: u64 = 86_400;
-
 pub(super) fn check(cluster: &ClusterConfig, sources: &Sources) -> Result<(), ConfigError> {
-    sources.whole("cluster.nodes", cluster.nodes, (1, MOST_NODES))?;
-    for (key, seconds) in [
-        ("cluster.wait_seconds", cluster.wait_seconds),
-        ("cluster.round_limit_seconds", cluster.round_limit_seconds),
-    ] {
-        sources.whole(key, seconds, (1, LONGEST_WAIT))?;
-    }
-    if let Some(node) = cluster.node {
-        sources.whole("cluster.node", node, (1, cluster.nodes))?;
+    if let Some(node) = cluster.node
+        && node > cluster.nodes
+    {
+        let keys = ["cluster.node", "cluster.nodes"];
+        return Err(sources.refuse_relation(&keys, node, not_in_range(1, cluster.nodes)));
     }
     for (key, endpoints) in [
         ("cluster.listen", &cluster.listen),

@@ -1,11 +1,8 @@
 //! `[method]`
 
-use super::{LONGEST_WINDOW, MOST_STEPS, Sources, quote_number};
+use super::{Sources, quote_number};
 use crate::config::error::ConfigError;
 use crate::config::types::*;
-
-/// Most examples of a probe: every worker looks at all of them every local period.
-const LARGEST_PROBE: usize = 1 << 14;
 
 /// Checks the table.
 pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigError> {
@@ -16,12 +13,6 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
         sources.fraction("method.final_pull", last)?;
         super::schedule::needs_steps(config, "method.final_pull", quote_number(last), sources)?;
     }
-    sources.whole("method.local_period", method.local_period, (1, MOST_STEPS))?;
-    sources.whole(
-        "method.global_period",
-        method.global_period,
-        (1, MOST_STEPS),
-    )?;
     let (local, global) = (method.local_period, method.global_period);
     if global % local != 0 {
         let (lower, upper) = (global / local * local, (global / local + 1) * local);
@@ -35,13 +26,6 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
     }
     sources.fraction("method.local_prox", method.local_prox)?;
     sources.fraction("method.global_prox", method.global_prox)?;
-    sources.whole(
-        "method.loss_window",
-        method.loss_window,
-        (1, LONGEST_WINDOW),
-    )?;
-    let examples = method.probe_examples;
-    sources.whole("method.probe_examples", examples, (1, LARGEST_PROBE))?;
     sources.under_one("method.margin", method.margin)?;
     sources.fraction("method.beta", method.beta)?;
     sources.fraction("method.leader_weight", method.leader_weight)?;
@@ -56,11 +40,11 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
     let averages = method.name.averages(mode);
     let problem = match mode {
         Mode::Async if averages => Some(
-            "needs all workers to meet, which run.mode \"async\" never does; \
+            "needs all workers to meet, and in run.mode \"async\" they never do; \
              set run.mode to \"sync\"",
         ),
         Mode::Sync if method.name == MethodName::Downpour => Some(
-            "has workers that never meet, which run.mode \"sync\" has them do; \
+            "has workers that never meet, and in run.mode \"sync\" all do; \
              set run.mode to \"async\"",
         ),
         _ => None,
@@ -86,14 +70,14 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
                 }
             );
             let problem = format!(
-                "needs a leader or a meeting of all workers, which method.name {name} has not in \
+                "needs a leader or a meeting of all workers, and method.name {name} has neither in \
                  run.mode \"async\"; set it to \"own\""
             );
             return relation(key, &value, problem);
         }
         BatchNormPolicy::Leader if follows_nobody => {
             let problem = format!(
-                "needs a leader, which method.name {name} has not; set it to \"own\" or \"mean\""
+                "needs a leader, and method.name {name} has none; set it to \"own\" or \"mean\""
             );
             return relation(key, "\"leader\"", problem);
         }
@@ -101,7 +85,7 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
     }
     if method.score == Score::ProbeLoss && !method.name.elects() {
         let problem = format!(
-            "ranks workers for a leader, which method.name {name} has not; set it to \"training_loss\""
+            "ranks workers for a leader, and method.name {name} has none; set it to \"training_loss\""
         );
         return relation("method.score", "\"probe_loss\"", problem);
     }

@@ -1,4 +1,4 @@
-//! The ranges of values and the relations between keys.
+//! Relations between keys, and the ranges of what is no whole number: those the schema has.
 
 mod cluster;
 mod method;
@@ -7,20 +7,13 @@ mod simulate;
 mod sources;
 
 use super::error::{ConfigError, quote_number};
+use super::schema::{MOST_WORKERS, not_in_range};
 use super::types::*;
+use sources::Length;
 pub(super) use sources::Sources;
-use sources::{Length, MOST_STEPS};
 
-/// Most workers of a node, and most threads of a worker.
-const MOST_WORKERS: usize = 1024;
-/// Largest batch, in examples.
-const LARGEST_BATCH: usize = 1 << 16;
-/// Most generated examples.
-const MOST_EXAMPLES: usize = 1_000_000;
 /// Most values (channels x height x width x examples) of generated data: a gibibyte of bytes.
 const MOST_VALUES: u64 = 1 << 30;
-/// Longest loss window, in batches.
-const LONGEST_WINDOW: usize = 1_000_000;
 /// Longest name of a run, in bytes: 255 of a folder on the file systems in use, less what is put around
 /// it while the folder is made.
 const LONGEST_NAME: usize = 230;
@@ -33,7 +26,7 @@ const LONGEST_NAME: usize = 230;
 pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigError> {
     check_run(&config.run, sources)?;
     check_data(&config.data, sources)?;
-    check_model(&config.model, sources)?;
+    sources.under_one("model.dropout", config.model.dropout)?;
     check_optimizer(&config.optimizer, sources)?;
     schedule::check_schedule(config, sources)?;
     method::check(config, sources)?;
@@ -63,12 +56,10 @@ fn check_run(run: &RunConfig, sources: &Sources) -> Result<(), ConfigError> {
     let name = &run.name;
     let problem = if name.is_empty() {
         Some(String::from("is empty"))
-    } else if name == "." || name == ".." {
-        Some(String::from("is not a name of its own"))
-    } else if name.starts_with('.') {
-        Some(String::from("begins with a dot, as what is hidden does"))
-    } else if name.contains(['/', '\\']) {
+    } else if name == "." || name == ".." || name.contains(['/', '\\']) {
         Some(String::from("is a path"))
+    } else if name.starts_with('.') {
+        Some(String::from("begins with a dot, as hidden folders do"))
     } else if name.chars().any(char::is_control) {
         Some(String::from("has control characters"))
     } else if name.len() > LONGEST_NAME {
@@ -78,7 +69,7 @@ fn check_run(run: &RunConfig, sources: &Sources) -> Result<(), ConfigError> {
     };
     if let Some(problem) = problem {
         let problem = format!(
-            "{problem}; give the name of one folder, such as \"first\" (where it stands is run.folder)"
+            "{problem}; give the name of one folder, such as \"first\" (where it is made is run.folder)"
         );
         return Err(sources.refuse("run.name", format!("{name:?}"), problem));
     }
@@ -106,9 +97,6 @@ fn check_data(data: &DataConfig, sources: &Sources) -> Result<(), ConfigError> {
         }
         _ => {}
     }
-    sources.whole("data.batch_size", data.batch_size, (1, LARGEST_BATCH))?;
-    sources.whole("data.examples", data.examples, (1, MOST_EXAMPLES))?;
-    sources.whole("data.classes", data.classes, (2, 100_000))?;
     for size in data.shape {
         if !(1..=4096).contains(&size) {
             let problem =
@@ -128,15 +116,6 @@ fn check_data(data: &DataConfig, sources: &Sources) -> Result<(), ConfigError> {
         return Err(sources.refuse_relation(&keys, data.examples, problem));
     }
     Ok(())
-}
-
-fn check_model(model: &ModelConfig, sources: &Sources) -> Result<(), ConfigError> {
-    if model.name.trim().is_empty() {
-        let problem = "is empty; give a model, such as \"resnet20\"";
-        return Err(sources.refuse("model.name", format!("{:?}", model.name), problem));
-    }
-    sources.whole("model.width", model.width, (1, 4096))?;
-    sources.under_one("model.dropout", model.dropout)
 }
 
 fn check_optimizer(optimizer: &OptimizerConfig, sources: &Sources) -> Result<(), ConfigError> {
@@ -160,10 +139,6 @@ fn check_optimizer(optimizer: &OptimizerConfig, sources: &Sources) -> Result<(),
 }
 
 fn check_workers(workers: &WorkersConfig, sources: &Sources) -> Result<(), ConfigError> {
-    if let Some(count) = workers.count {
-        sources.whole("workers.count", count, (1, MOST_WORKERS))?;
-    }
-    sources.whole("workers.threads", workers.threads, (1, MOST_WORKERS))?;
     let Devices::List(devices) = &workers.devices else {
         return Ok(());
     };
@@ -199,15 +174,7 @@ fn check_evaluate(evaluate: &EvaluateConfig, sources: &Sources) -> Result<(), Co
         steps: evaluate.every_steps,
         minutes: evaluate.every_minutes,
     };
-    sources.interval("evaluate", "every_", length)?;
-    if let Some(examples) = evaluate.examples {
-        sources.whole("evaluate.examples", examples, (1, 1_000_000_000))?;
-    }
-    sources.whole(
-        "evaluate.batch_norm_batches",
-        evaluate.batch_norm_batches,
-        (1, LONGEST_WINDOW),
-    )
+    sources.interval("evaluate", "every_", length)
 }
 
 fn check_checkpoint(checkpoint: &CheckpointConfig, sources: &Sources) -> Result<(), ConfigError> {
@@ -216,6 +183,5 @@ fn check_checkpoint(checkpoint: &CheckpointConfig, sources: &Sources) -> Result<
         steps: checkpoint.every_steps,
         minutes: checkpoint.every_minutes,
     };
-    sources.interval("checkpoint", "every_", length)?;
-    sources.whole("checkpoint.keep", checkpoint.keep, (1, LONGEST_WINDOW))
+    sources.interval("checkpoint", "every_", length)
 }

@@ -1,6 +1,6 @@
 //! The learning rate's table.
 
-use super::sources::{MOST_EPOCHS, MOST_STEPS, Sources};
+use super::sources::{MOST_EPOCHS, Sources};
 use crate::config::error::{ConfigError, quote_number};
 use crate::config::types::*;
 
@@ -122,11 +122,6 @@ fn check_point(
             let most = quote_number(MOST_EPOCHS);
             let problem = format!("is not in (0, {most}]; give a number over 0, at most {most}");
             Err(invalid("epochs", quote_number(epochs), problem))
-        }
-        (None, Some(steps)) if !(1..=MOST_STEPS).contains(&steps) => {
-            let problem =
-                format!("is not in [1, {MOST_STEPS}]; give a whole number from 1 to {MOST_STEPS}");
-            Err(invalid("steps", steps.to_string(), problem))
         }
         (Some(epochs), Some(_)) => {
             let problem = format!("is given together with {entry}.steps; give one of them");

@@ -5,8 +5,6 @@ use std::fmt::Display;
 
 use crate::config::error::{ConfigError, Source, quote_number, shorten};
 
-/// Longest run, in steps of a worker; times workers and batch it still fits a u64.
-pub(super) const MOST_STEPS: u64 = 1_000_000_000_000;
 /// Longest run, in epochs.
 pub(super) const MOST_EPOCHS: f64 = 1e9;
 /// Longest run, in minutes: nineteen years.
@@ -54,21 +52,6 @@ impl Sources {
         }
     }
 
-    /// Refuses a whole number outside `least..=most`.
-    pub(super) fn whole<N: Copy + PartialOrd + Display>(
-        &self,
-        key: &str,
-        value: N,
-        (least, most): (N, N),
-    ) -> Result<(), ConfigError> {
-        if value >= least && value <= most {
-            return Ok(());
-        }
-        let problem =
-            format!("is not in [{least}, {most}]; give a whole number from {least} to {most}");
-        Err(self.refuse(key, value, problem))
-    }
-
     /// Refuses a number that is not over 0, or over `most`, or not finite.
     pub(super) fn positive(&self, key: &str, value: f64, most: f64) -> Result<(), ConfigError> {
         if value > 0.0 && value <= most {
@@ -93,7 +76,7 @@ impl Sources {
         if (0.0..1.0).contains(&value) {
             return Ok(());
         }
-        let problem = "is not in [0, 1); give a number from 0 and under 1";
+        let problem = "is not in [0, 1); give a number from 0 to less than 1";
         Err(self.refuse(key, quote_number(value), problem))
     }
 
@@ -112,7 +95,6 @@ impl Sources {
             given.push((epochs_key.as_str(), quote_number(epochs)));
         }
         if let Some(steps) = length.steps {
-            self.whole(&steps_key, steps, (1, MOST_STEPS))?;
             given.push((steps_key.as_str(), steps.to_string()));
         }
         if let Some(minutes) = length.minutes {
