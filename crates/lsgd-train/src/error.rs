@@ -13,6 +13,7 @@ use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::open_files;
+use crate::train::BatchError;
 
 /// What to do about nodes that did not come.
 const START_THEM: &str = "start them with the same config and cluster.connect, or wait longer with \
@@ -33,6 +34,9 @@ pub enum TrainError {
     /// The method's strengths and periods.
     #[error("method: {0}")]
     Method(#[from] MethodError),
+    /// The size of a batch.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// A worker's device.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -280,6 +284,7 @@ impl TrainError {
             Self::Config(_)
             | Self::Model(_)
             | Self::Method(_)
+            | Self::Batch(_)
             | Self::Device(_)
             | Self::Link(_)
             | Self::NodeDiffers { .. }

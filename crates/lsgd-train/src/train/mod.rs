@@ -4,6 +4,7 @@
 //! down, and at pauses spreads evaluation over them. Workers see each other only through
 //! [`lsgd_core::Group`]. Where there are other nodes, one more thread drives the exchange with them.
 
+mod batches;
 mod crew;
 mod divergence;
 mod evaluation;
@@ -25,6 +26,7 @@ mod stopwatch;
 mod totals;
 mod worker_thread;
 
+pub use batches::BatchError;
 pub(crate) use evaluation::nan_from_null;
 pub use evaluation::{BatchScore, Score, Scratch, test_batches};
 pub use learner::{Learner, tensors};

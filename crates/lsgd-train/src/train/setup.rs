@@ -9,11 +9,12 @@ use lsgd_core::{
 };
 use lsgd_models::ModelConfig;
 
+use super::batches;
 use super::divergence::Divergence;
 use super::evaluation::test_batches;
 use super::examination::scoring_batch;
 use super::pace::{Every, Plan};
-use crate::config::{self, BatchNormPolicy, Config, MethodName};
+use crate::config::{self, Augment, BatchNormPolicy, Config, DataName, MethodName};
 use crate::data::{Batch, Dataset, Stream};
 use crate::device::{self, WorkerDevice};
 use crate::epoch::Epoch;
@@ -59,7 +60,7 @@ impl Setup {
     ///
     /// [`TrainError`] for whatever of these cannot be had.
     pub fn new(config: Config) -> Result<Self, TrainError> {
-        Self::of(config, 1)
+        Self::of(config, 1, true)
     }
 
     /// The same for a simulated run, whose workers are those of `nodes` nodes, alike many on each.
@@ -68,11 +69,16 @@ impl Setup {
     ///
     /// As [`new`](Self::new).
     pub fn simulated(config: Config, nodes: usize) -> Result<Self, TrainError> {
-        Self::of(config, nodes)
+        let trains = config.simulate.training;
+        Self::of(config, nodes, trains)
     }
 
-    fn of(config: Config, simulated_nodes: usize) -> Result<Self, TrainError> {
+    fn of(config: Config, simulated_nodes: usize, trains: bool) -> Result<Self, TrainError> {
         let devices = device::assign(&config.workers)?;
+        if config.data.name == DataName::Generated && config.data.augment != Augment::Paper {
+            // Nothing needs to be made to know that the model does not suit it.
+            model(&config, config.data.classes, config.data.shape).check()?;
+        }
         let dataset = Arc::new(Dataset::open(&config.data, config.run.seed)?);
         let stream = Stream::new(dataset.train_len(), config.data.batch_size, config.run.seed)?;
         let stream = match config.method.score {
@@ -86,24 +92,24 @@ impl Setup {
             .into_iter()
             .map(|(_, range)| dataset.held_out(&stream, range))
             .collect::<Result<_, _>>()?;
-        let model = ModelConfig {
-            base_width: config.model.width,
-            dropout: config.model.dropout,
-            cpu_kernels: config.compute.cpu_kernels,
-            ..ModelConfig::new(config.model.name, dataset.classes(), dataset.shape())
-        };
-        let first = devices
-            .first()
-            .ok_or(device::DeviceError::NoBackend)?
-            .device
-            .clone();
-        let (layout, initial) = initial_weights(&model, &first, config.run.seed)?;
+        let model = model(&config, dataset.classes(), dataset.shape());
         let Member { node, nodes } = place_among_nodes(&config);
         let workers = devices.len();
         let epoch = Epoch {
             examples: stream.epoch() as u64,
             examples_per_step: (config.data.batch_size * workers) as u64 * u64::from(nodes),
         };
+        if trains {
+            for warning in batches::check(&model, config.data.batch_size, epoch)? {
+                tracing::warn!("{warning}");
+            }
+        }
+        let first = devices
+            .first()
+            .ok_or(device::DeviceError::NoBackend)?
+            .device
+            .clone();
+        let (layout, initial) = initial_weights(&model, &first, config.run.seed)?;
         let plan = plan(&config, workers, epoch);
         let method = method(&config, &plan, workers / simulated_nodes.max(1))?;
         method.check_mode(plan.mode)?;
@@ -173,6 +179,16 @@ fn place_among_nodes(config: &Config) -> Member {
             .node
             .map_or(0, |node| number(node.saturating_sub(1))),
         nodes: number(cluster.nodes),
+    }
+}
+
+/// The network for so many classes and images of this shape.
+fn model(config: &Config, classes: usize, shape: [usize; 3]) -> ModelConfig {
+    ModelConfig {
+        base_width: config.model.width,
+        dropout: config.model.dropout,
+        cpu_kernels: config.compute.cpu_kernels,
+        ..ModelConfig::new(config.model.name, classes, shape)
     }
 }
 

@@ -115,6 +115,53 @@ fn what_needs_no_data_is_refused_without() {
 }
 
 #[test]
+fn batches_from_which_nothing_can_be_learned() {
+    refused(
+        &["data.batch_size=5000"],
+        2,
+        "data.batch_size 5000 is more than the 512 training examples; give at most 512",
+    );
+    refused(
+        &["data.batch_size=300", "method.score=probe_loss"],
+        2,
+        "data.batch_size 300 is more than the 256 training examples; give at most 256",
+    );
+    refused(
+        &["data.batch_size=1", "data.shape=[3, 4, 4]"],
+        2,
+        "data.batch_size 1 gives the BatchNorm of resnet8 single values to normalise, since images of \
+         4 x 4 come down to one pixel; give 2 at the very least",
+    );
+}
+
+/// Once, before training, and in whatever way it is trained.
+#[test]
+fn batches_from_which_little_can_be_learned_are_warned_of() {
+    let runs = Runs::new();
+    let set = ["data.batch_size=1", "budget.steps=1"];
+    let warning = "WARN data.batch_size 1: the BatchNorm of resnet8 has the statistics of 1 image to \
+                   go by, from which it hardly learns; give more";
+    for command in [None, Some("simulate")] {
+        let arguments = runs.arguments(SMOKE, command.unwrap_or("train"), &set);
+        let quiet = [String::from("--quiet")];
+        let ran = run(command
+            .map(String::from)
+            .into_iter()
+            .chain(arguments)
+            .chain(quiet));
+        assert_eq!(ran.stderr.trim(), warning);
+        ran.well();
+    }
+    let set = ["data.batch_size=300", "budget.steps=1"];
+    let ran = runs.start(SMOKE, "step", &set);
+    let warning = "WARN a step of all 2 workers takes 600 examples, and there are 512: it is more than \
+                   an epoch; give a smaller data.batch_size or fewer workers";
+    assert_eq!(ran.stderr.lines().next().map(str::trim), Some(warning));
+    assert_eq!(ran.stderr.matches("WARN").count(), 1);
+    ran.well();
+}
+
+#[test]
 fn models_that_do_not_exist_or_do_not_fit() {
     refused(
         &["model.name=resnet21"],
@@ -265,13 +312,13 @@ fn command_lines() {
     );
     first_line(&["evaluate"], "error: unrecognized subcommand 'evaluate'");
     first_line(
+        &["--config", "~you/a.toml"],
+        "error: invalid value '~you/a.toml' for '--config <FILE>': begins with ~, which stands for \
+         your home folder only before a /; write the path out, or ./~ for a name that begins so",
+    );
+    first_line(
         &["eval", "runs/x", "--which", "best"],
         "error: invalid value 'best' for '--which <WHICH>': \
          give leader, mean or worker-K, such as worker-0",
     );
 }
-    first_line(
-        &["--config", "~you/a.toml"],
-        "error: invalid value '~you/a.toml' for '--config <FILE>': begins with ~, which stands for \
-         your home folder only before a /; write the path out, or ./~ for a name that begins so",
-    );

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{PipeWriter, pipe};
 use std::process::{Command, Stdio};
 
-use super::program::{Ran, Runs, SMOKE, command, run, workspace};
+use super::program::{PROGRAM, Ran, Runs, SMOKE, command, run, workspace};
 
 #[test]
 fn init_writes_a_config_that_trains_and_leaves_a_file_alone() {
@@ -166,6 +166,24 @@ fn code_of(arguments: &[String], out: Stdio, err: Stdio) -> (Option<i32>, String
     let child = command.stdout(out).stderr(err).spawn().unwrap();
     let ran = Ran::of(child.wait_with_output().unwrap());
     (ran.code, ran.stderr)
+}
+
+/// As behind `| head -1`: a run whose reader has gone went well all the same.
+#[test]
+fn a_closed_output_is_no_failure() {
+    let runs = Runs::new();
+    // With a warning, which meets a closed standard error too.
+    let set = ["data.batch_size=300", "budget.steps=1"];
+    let train = runs.arguments(SMOKE, "out", &set);
+    let went_well = (Some(0), String::new());
+    assert_eq!(code_of(&train, closed().into(), closed().into()), went_well);
+    assert_eq!(runs.get("out").summary()["end"], "budget");
+    let run = runs.get("out").path.display().to_string();
+    for command in [&["devices"][..], &["eval", &run], &["--help"]] {
+        let arguments: Vec<String> = command.iter().map(|word| String::from(*word)).collect();
+        let ended = code_of(&arguments, closed().into(), Stdio::piped());
+        assert_eq!(ended, went_well, "{arguments:?}");
+    }
 }
 
 #[cfg(target_os = "linux")]
