@@ -295,7 +295,6 @@ impl TrainError {
             | Self::Bench { .. }
             | Self::OtherRun { .. }
             | Self::RunExists { .. }
-            | Self::InUse { .. }
             | Self::NotARun { .. } => EXIT_USAGE,
             Self::Interrupted => EXIT_INTERRUPTED,
             _ => EXIT_FAILED,
@@ -310,8 +309,10 @@ impl TrainError {
             | Self::NoPorts { source, .. }
             | Self::Data(DataError::Io { source, .. })
             | Self::Link(LinkError::Listen { source, .. }) => passes(source),
-            // The node may end, or others may still come.
-            Self::NodeRuns { .. } | Self::NodesAbsent { seen: None, .. } => true,
+            // The other process may end, or others may still come.
+            Self::InUse { .. } | Self::NodeRuns { .. } | Self::NodesAbsent { seen: None, .. } => {
+                true
+            }
             Self::Link(LinkError::Unresolved { .. }) | Self::Data(DataError::Download { .. }) => {
                 true
             }

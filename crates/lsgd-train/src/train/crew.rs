@@ -244,7 +244,7 @@ mod tests {
         let setup = Arc::new(setup);
         let mut inbox = Inbox::new();
         let (start, requests) = (Start::default(), Arc::default());
-        let crew = Crew::start(&setup, start, Duration::ZERO, &mut inbox, requests).unwrap();
+        let crew = Crew::start(&setup, start, &mut inbox, requests).unwrap();
         crew.resume();
         let failed = loop {
             match inbox.next(Duration::from_secs(60)) {

@@ -179,6 +179,7 @@ impl Run {
     }
 
     /// The events of a run that is going on, without a last one that is half written.
+    #[allow(dead_code, reason = "for tests of several nodes, which share this")]
     pub fn events_so_far(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.join("events.jsonl")).unwrap();
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);

@@ -150,7 +150,7 @@ fn a_folder_that_a_run_writes_to_is_taken() {
         assert!(second.stderr.starts_with(&start), "{}", second.stderr);
         let end = "; wait until it ends, or choose another run.name\n";
         assert!(second.stderr.ends_with(end), "{}", second.stderr);
-        assert_eq!((second.code, second.stderr.lines().count()), (Some(2), 1));
+        assert_eq!((second.code, second.stderr.lines().count()), (Some(75), 1));
     }
     runs.get("mine").eval("mean");
     first.kill();
