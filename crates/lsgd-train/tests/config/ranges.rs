@@ -68,13 +68,22 @@ fn data() {
             "c.toml: data.classes 1 is not in [2, 65536]; give a whole number from 2 to 65536",
         ),
         (
+            "data.classes = 65537",
+            "c.toml: data.classes 65537 is not in [2, 65536]; give a whole number from 2 to 65536",
+        ),
+        (
             "data.shape = [3, 0, 32]",
-            "c.toml: data.shape [3, 0, 32] has 0, which is not in [1, 4096]; \
+            "c.toml: data.shape [3, 0, 32] has 0, which is not in [1, 512]; \
              give channels, height, width",
         ),
         (
-            "data.shape = [3, 32, 4097]",
-            "c.toml: data.shape [3, 32, 4097] has 4097, which is not in [1, 4096]; \
+            "data.shape = [3, 32, 513]",
+            "c.toml: data.shape [3, 32, 513] has 513, which is not in [1, 512]; \
+             give channels, height, width",
+        ),
+        (
+            "data.shape = [257, 32, 32]",
+            "c.toml: data.shape [257, 32, 32] has 257, which is not in [1, 256]; \
              give channels, height, width",
         ),
         (
@@ -84,7 +93,7 @@ fn data() {
         ),
     ]);
     load("[data]\nname = \"folder\"\nfolder = \"imagenet\"\nbatch_size = 65536");
-    load("[data]\nexamples = 1000000\nshape = [1, 1, 1073]\nclasses = 2\nbatch_size = 1");
+    load("[data]\nexamples = 1000000\nshape = [2, 1, 512]\nclasses = 2\nbatch_size = 1");
 }
 
 #[test]

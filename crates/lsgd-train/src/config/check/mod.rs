@@ -6,6 +6,8 @@ mod schedule;
 mod simulate;
 mod sources;
 
+use lsgd_models::{MAX_CHANNELS, MAX_IMAGE_SIDE};
+
 use super::error::{ConfigError, quote_number};
 use super::schema::{MOST_WORKERS, not_in_range};
 use super::types::*;
@@ -97,10 +99,11 @@ fn check_data(data: &DataConfig, sources: &Sources) -> Result<(), ConfigError> {
         }
         _ => {}
     }
-    for size in data.shape {
-        if !(1..=4096).contains(&size) {
+    let most = [MAX_CHANNELS, MAX_IMAGE_SIDE, MAX_IMAGE_SIDE];
+    for (size, most) in data.shape.into_iter().zip(most) {
+        if !(1..=most).contains(&size) {
             let problem =
-                format!("has {size}, which is not in [1, 4096]; give channels, height, width");
+                format!("has {size}, which is not in [1, {most}]; give channels, height, width");
             return Err(sources.refuse("data.shape", format!("{:?}", data.shape), problem));
         }
     }
