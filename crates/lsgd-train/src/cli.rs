@@ -339,11 +339,15 @@ Examples:
   lsgd-train eval runs/slow --logits logits.safetensors    to compare with another program")]
     Eval(Eval),
 
-    /// Write a run's parameters as safetensors, under torchvision's names
+    /// Write a run's parameters as safetensors, a state dict for PyTorch
     #[command(after_help = "\
 Examples:
   lsgd-train export runs/slow                                writes runs/slow/model.safetensors
-  lsgd-train export runs/slow --which mean --output mean.safetensors")]
+  lsgd-train export runs/slow --which mean --output mean.safetensors
+
+resnet18, resnet34 and resnet50 (of three channels) load strictly into torchvision's classes of these
+names. The VGGs here are torchvision's vgg*_bn with a smaller head; they, cnn7 and the CIFAR ResNets load
+into those of scripts/torch_models.py: docs/data.md. The metadata has `format` and `class_names`.")]
     Export(Export),
 }
 
@@ -355,16 +359,43 @@ pub enum DataCommand {
 Examples:
   lsgd-train data fetch cifar10                      to datasets/cifar-10-batches-bin
   lsgd-train data fetch cifar100 --folder /data/c100
-                              then train with --set data.folder=/data/c100")]
-    Fetch {
-        /// Which data set
-        #[arg(value_name = "NAME")]
-        name: FetchName,
-        /// Folder for the files themselves, as data.folder names it [default: the data set's
-        /// default data.folder]
-        #[arg(long, value_name = "DIR", value_parser = path())]
-        folder: Option<PathBuf>,
-    },
+                              then train with --set data.folder=/data/c100
+  lsgd-train data fetch cifar10 --archive cifar-10-binary.tar.gz
+  lsgd-train data fetch cifar10 --mirror https://mirror.example/cifar --ca company.pem
+
+Wherever the archive comes from, its SHA-256 says whether it is the published one.")]
+    Fetch(Fetch),
+}
+
+/// Arguments of `lsgd-train data fetch`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Fetch {
+    /// Which data set
+    #[arg(value_name = "NAME")]
+    pub name: FetchName,
+    /// Folder for the files themselves, as data.folder names it [default: the data set's
+    /// default data.folder]
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    pub folder: Option<PathBuf>,
+    /// Unpack this archive, which was downloaded already; it is left where it is
+    #[arg(long, value_name = "FILE", value_parser = path(), conflicts_with_all = ["mirror", "ca"])]
+    pub archive: Option<PathBuf>,
+    /// Download from here: the URL of the archive, or of the folder that holds it
+    #[arg(long, value_name = "URL", value_parser = mirror)]
+    pub mirror: Option<String>,
+    /// Trust these certificate authorities (PEM) in place of the public ones
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    pub ca: Option<PathBuf>,
+}
+
+/// A URL that `data fetch` can take: what it brings is checked, so HTTP will do.
+fn mirror(url: &str) -> Result<String, String> {
+    match url.starts_with("https://") || url.starts_with("http://") {
+        true => Ok(url.to_owned()),
+        false => Err(String::from(
+            "give a URL that begins with https:// or http://; a file that is here goes to --archive",
+        )),
+    }
 }
 
 /// Data sets that `data fetch` knows how to get.

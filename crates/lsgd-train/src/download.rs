@@ -1,30 +1,36 @@
 //! `lsgd-train data fetch`: a download that a person can watch.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::FetchName;
+use crate::cli::{Fetch, FetchName};
 use crate::config::DataName;
 use crate::data::DataError;
-use crate::data::fetch::{Progress, fetch};
+use crate::data::fetch::{Origin, Progress, fetch};
 
-/// Fetches a data set into `folder`, by default where configs expect it, and says on standard error
-/// how far it is.
+/// Fetches a data set into the folder asked for, by default where configs expect it, and says on
+/// standard error how far it is.
 ///
 /// # Errors
 ///
 /// As [`fetch`].
-pub fn download(name: FetchName, folder: Option<&Path>) -> Result<(), DataError> {
-    let name = match name {
+pub fn download(arguments: &Fetch) -> Result<(), DataError> {
+    let name = match arguments.name {
         FetchName::Cifar10 => DataName::Cifar10,
         FetchName::Cifar100 => DataName::Cifar100,
     };
-    let folder: PathBuf = folder
-        .map(Path::to_owned)
+    let folder: PathBuf = arguments
+        .folder
+        .clone()
         .or_else(|| name.default_folder())
         .unwrap_or_default();
+    let origin = Origin {
+        archive: arguments.archive.clone(),
+        mirror: arguments.mirror.clone(),
+        ca: arguments.ca.clone(),
+    };
     let bar = ProgressBar::no_length();
     // A template that indicatif does not take would show nothing but its default.
     if let Ok(style) = ProgressStyle::with_template(
@@ -38,7 +44,7 @@ pub fn download(name: FetchName, folder: Option<&Path>) -> Result<(), DataError>
         false => bar.println(text),
     };
     let mut begun = false;
-    let result = fetch(name, &folder, &mut |progress| match progress {
+    let result = fetch(name, &folder, &origin, &mut |progress| match progress {
         Progress::Present => say(&format!("{} is complete already", folder.display())),
         Progress::Download { done, total } => {
             if !begun {

@@ -98,8 +98,8 @@ fn run(invocation: Invocation) -> Result<u8, TrainError> {
         }
         Invocation::Command(Command::Init { path, force }) => init(&path, force),
         Invocation::Command(Command::Devices) => devices(),
-        Invocation::Command(Command::Data(DataCommand::Fetch { name, folder })) => {
-            download::download(name, folder.as_deref())?;
+        Invocation::Command(Command::Data(DataCommand::Fetch(arguments))) => {
+            download::download(&arguments)?;
             Ok(EXIT_SUCCESS)
         }
         Invocation::Command(Command::Eval(arguments)) => eval(&arguments),

@@ -69,10 +69,23 @@ fn subcommands() {
     assert_eq!(command("lsgd-train devices"), Command::Devices);
     assert_eq!(
         command("lsgd-train data fetch cifar100 --folder d"),
-        Command::Data(DataCommand::Fetch {
+        Command::Data(DataCommand::Fetch(Fetch {
             name: FetchName::Cifar100,
-            folder: Some("d".into())
-        })
+            folder: Some("d".into()),
+            archive: None,
+            mirror: None,
+            ca: None,
+        }))
+    );
+    assert_eq!(
+        command("lsgd-train data fetch cifar10 --mirror http://m/a --ca c.pem"),
+        Command::Data(DataCommand::Fetch(Fetch {
+            name: FetchName::Cifar10,
+            folder: None,
+            archive: None,
+            mirror: Some("http://m/a".into()),
+            ca: Some("c.pem".into()),
+        }))
     );
     assert_eq!(
         command("lsgd-train eval runs/a --which worker-3 --set data.folder=d --logits l"),

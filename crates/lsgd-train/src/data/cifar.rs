@@ -2,24 +2,33 @@
 //! <https://www.cs.toronto.edu/~kriz/cifar.html>.
 //!
 //! A CIFAR-10 record is a label and 3072 bytes of pixels (red, green and blue plane, each 32 rows
-//! of 32); a CIFAR-100 record has a coarse label, which is not used, before the fine one.
+//! of 32); a CIFAR-100 record has a coarse label, which is not used, before the fine one. The names
+//! of the classes are the published ones, or those of the file of names beside the records, where
+//! there is one: data of one's own can be in this layout.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
 use super::DataError;
-use super::error::{existing_folder, io, remedy, word};
+use super::advice::advice;
+use super::error::{existing_folder, io, word};
 use super::memory::{MEMORY_LIMIT, Raw, Split, table};
 use crate::config::DataName;
 
 const SHAPE: [usize; 3] = [3, 32, 32];
 const PIXELS: usize = 3 * 32 * 32;
 
+/// Most bytes that are read of a file of names.
+const NAMES_LIMIT: u64 = 1 << 16;
+
 /// One of the two data sets.
 struct Layout {
     name: DataName,
-    classes: usize,
+    /// Names of the classes, in the order of their labels.
+    classes: &'static [&'static str],
+    /// The file of these names, one a line.
+    names: &'static str,
     /// Bytes before the pixels; the last of them is the label.
     labels: usize,
     train: &'static [&'static str],
@@ -33,7 +42,19 @@ struct Layout {
 
 const CIFAR10: Layout = Layout {
     name: DataName::Cifar10,
-    classes: 10,
+    classes: &[
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ],
+    names: "batches.meta.txt",
     labels: 1,
     train: &[
         "data_batch_1.bin",
@@ -52,7 +73,109 @@ const CIFAR10: Layout = Layout {
 
 const CIFAR100: Layout = Layout {
     name: DataName::Cifar100,
-    classes: 100,
+    classes: &[
+        "apple",
+        "aquarium_fish",
+        "baby",
+        "bear",
+        "beaver",
+        "bed",
+        "bee",
+        "beetle",
+        "bicycle",
+        "bottle",
+        "bowl",
+        "boy",
+        "bridge",
+        "bus",
+        "butterfly",
+        "camel",
+        "can",
+        "castle",
+        "caterpillar",
+        "cattle",
+        "chair",
+        "chimpanzee",
+        "clock",
+        "cloud",
+        "cockroach",
+        "couch",
+        "crab",
+        "crocodile",
+        "cup",
+        "dinosaur",
+        "dolphin",
+        "elephant",
+        "flatfish",
+        "forest",
+        "fox",
+        "girl",
+        "hamster",
+        "house",
+        "kangaroo",
+        "keyboard",
+        "lamp",
+        "lawn_mower",
+        "leopard",
+        "lion",
+        "lizard",
+        "lobster",
+        "man",
+        "maple_tree",
+        "motorcycle",
+        "mountain",
+        "mouse",
+        "mushroom",
+        "oak_tree",
+        "orange",
+        "orchid",
+        "otter",
+        "palm_tree",
+        "pear",
+        "pickup_truck",
+        "pine_tree",
+        "plain",
+        "plate",
+        "poppy",
+        "porcupine",
+        "possum",
+        "rabbit",
+        "raccoon",
+        "ray",
+        "road",
+        "rocket",
+        "rose",
+        "sea",
+        "seal",
+        "shark",
+        "shrew",
+        "skunk",
+        "skyscraper",
+        "snail",
+        "snake",
+        "spider",
+        "squirrel",
+        "streetcar",
+        "sunflower",
+        "sweet_pepper",
+        "table",
+        "tank",
+        "telephone",
+        "television",
+        "tiger",
+        "tractor",
+        "train",
+        "trout",
+        "tulip",
+        "turtle",
+        "wardrobe",
+        "whale",
+        "willow_tree",
+        "wolf",
+        "woman",
+        "worm",
+    ],
+    names: "fine_label_names.txt",
     labels: 2,
     train: &["train.bin"],
     test: &["test.bin"],
@@ -97,10 +220,32 @@ fn open(layout: &Layout, folder: Option<&Path>) -> Result<Raw, DataError> {
         train,
         test,
         shape: SHAPE,
-        classes: layout.classes,
+        class_names: class_names(layout, folder)?,
         tables,
         identity,
     })
+}
+
+/// The names in the file of names, if there is one; else the published ones.
+fn class_names(layout: &Layout, folder: &Path) -> Result<Vec<String>, DataError> {
+    let file = folder.join(layout.names);
+    if !file.is_file() {
+        return Ok(layout.classes.iter().map(ToString::to_string).collect());
+    }
+    let mut text = String::new();
+    let opened = File::open(&file).map_err(io(&file))?;
+    let limited = &mut opened.take(NAMES_LIMIT);
+    limited.read_to_string(&mut text).map_err(io(&file))?;
+    let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    match names.len() == layout.classes.len() {
+        true => Ok(names),
+        false => Err(DataError::ClassNames {
+            file,
+            found: names.len(),
+            wanted: layout.classes.len(),
+        }),
+    }
 }
 
 fn read_split(
@@ -125,10 +270,9 @@ fn read_file(
     identity: &mut blake3::Hasher,
 ) -> Result<(), DataError> {
     if !file.is_file() {
-        let folder = file.parent();
         return Err(DataError::FileMissing {
             file: file.to_owned(),
-            remedy: remedy(layout.name, folder),
+            remedy: advice(layout.name, file.parent().unwrap_or(file)),
         });
     }
     let opened = File::open(file).map_err(io(file))?;
@@ -158,12 +302,12 @@ fn read_file(
         reader.read_exact(&mut bytes).map_err(io(file))?;
         identity.update(&bytes);
         let label = bytes[layout.labels - 1];
-        if usize::from(label) >= layout.classes {
+        if usize::from(label) >= layout.classes.len() {
             return Err(DataError::Label {
                 file: file.to_owned(),
                 record,
                 label: u32::from(label),
-                classes: layout.classes,
+                classes: layout.classes.len(),
             });
         }
         split.labels.push(i32::from(label));

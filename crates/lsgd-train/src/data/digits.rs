@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 
 use super::DataError;
-use super::error::{existing_folder, io, remedy, word};
+use super::advice::advice;
+use super::error::{existing_folder, io, word};
 use super::memory::{Raw, Split, table};
 use crate::config::DataName;
 
@@ -34,7 +35,7 @@ pub(crate) fn open(folder: Option<&Path>) -> Result<Raw, DataError> {
     };
     let file: PathBuf = existing_folder(DataName::Digits, Some(folder))?.join(NAME);
     if !file.is_file() {
-        let remedy = remedy(DataName::Digits, Some(folder));
+        let remedy = advice(DataName::Digits, folder);
         return Err(DataError::FileMissing { file, remedy });
     }
     read(File::open(&file).map_err(io(&file))?, &file)
@@ -85,7 +86,7 @@ fn read(source: impl Read, file: &Path) -> Result<Raw, DataError> {
         train,
         test,
         shape: SHAPE,
-        classes: CLASSES,
+        class_names: (0..CLASSES).map(|digit| digit.to_string()).collect(),
         tables,
         identity,
     })

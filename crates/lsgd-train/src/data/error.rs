@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::advice::{advice, general};
 use crate::config::DataName;
 
 /// Everything that can go wrong with a data set, its batches and its download. Each text says
@@ -18,10 +19,12 @@ pub enum DataError {
         remedy: String,
     },
     /// `data.folder` is not there.
-    #[error("data.folder {} does not exist; {remedy}", folder.display())]
+    #[error("data.folder {} does not exist{from}; {remedy}", folder.display())]
     FolderMissing {
         /// The folder looked for.
         folder: PathBuf,
+        /// Of a relative one: from where, in words.
+        from: String,
         /// What to do.
         remedy: String,
     },
@@ -61,6 +64,16 @@ pub enum DataError {
         /// The number of classes, at least one.
         classes: usize,
     },
+    /// A file of class names that has more or fewer than there are classes.
+    #[error("{} names {found} classes, and there are {wanted}; mend or remove it", file.display())]
+    ClassNames {
+        /// The file.
+        file: PathBuf,
+        /// Names in it.
+        found: usize,
+        /// Classes of the data set.
+        wanted: usize,
+    },
     /// A line of a CSV file that is not an example.
     #[error("{}: line {line}: {reason}", file.display())]
     Line {
@@ -72,10 +85,32 @@ pub enum DataError {
         reason: String,
     },
     /// A folder that should hold images holds none.
-    #[error("no .jpg, .jpeg or .png images found in {}", folder.display())]
+    #[error("no .jpg, .jpeg or .png images found in {}{found}", folder.display())]
     NoImages {
         /// The folder.
         folder: PathBuf,
+        /// What it holds instead, in words.
+        found: String,
+    },
+    /// An image folder in the layout of Tiny ImageNet.
+    #[error(
+        "{0} is Tiny ImageNet as it was published; move train/CLASS/images/* to train/CLASS, and each \
+         file of val/images to val/CLASS, with the CLASS that val/val_annotations.txt has for it",
+        folder.display()
+    )]
+    TinyImageNet {
+        /// `data.folder`.
+        folder: PathBuf,
+    },
+    /// More classes than a model can have.
+    #[error("{} has {count} class folders; models have at most {limit} classes", folder.display())]
+    TooManyClasses {
+        /// The folder of a split.
+        folder: PathBuf,
+        /// Class folders found.
+        count: usize,
+        /// Most classes.
+        limit: usize,
     },
     /// The class folders of an image folder's two splits are not the same.
     #[error(
@@ -225,7 +260,8 @@ pub enum DataError {
     },
     /// The download failed or broke off.
     #[error(
-        "{url}: {got} of {total} bytes received: {reason}; run the same command again to resume"
+        "{url}: {got} of {total} bytes received: {reason}; run the same command again to resume, or \
+         get the archive from elsewhere with --mirror or --archive"
     )]
     Download {
         /// What was being downloaded.
@@ -260,7 +296,25 @@ pub enum DataError {
         /// SHA-256 found, in hex.
         found: String,
     },
-    /// An entry of the downloaded archive that is not as published.
+    /// An archive that lies here and is not the published one.
+    #[error("{} is not the published {name}: {found}", file.display())]
+    OtherArchive {
+        /// The file.
+        file: PathBuf,
+        /// Name of the published archive.
+        name: String,
+        /// What differs.
+        found: String,
+    },
+    /// Certificates to trust in a download that cannot be read.
+    #[error("{}: {reason}; give the authority's certificate in PEM", file.display())]
+    Authority {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An entry of the archive that is not as published.
     #[error("{}: entry \"{entry}\": {reason}; nothing was unpacked", archive.display())]
     ArchiveEntry {
         /// The archive.
@@ -283,26 +337,6 @@ pub(crate) fn word(name: DataName) -> &'static str {
     }
 }
 
-/// What to do when the files of a data set are not in `folder`.
-pub(crate) fn remedy(name: DataName, folder: Option<&Path>) -> String {
-    let folder = folder.map_or_else(|| "FOLDER".to_owned(), |f| f.display().to_string());
-    match name {
-        DataName::Cifar10 | DataName::Cifar100 => {
-            format!(
-                "get the data with `lsgd-train data fetch {} --folder {folder}`",
-                word(name)
-            )
-        }
-        DataName::Folder => {
-            format!("it holds train/CLASS/*.jpg and val/CLASS/*.jpg (or .png) below {folder}")
-        }
-        DataName::Digits => {
-            "leave data.folder out to use the digits built into the program".to_owned()
-        }
-        DataName::Generated => "generated data needs no folder".to_owned(),
-    }
-}
-
 /// Puts the path to an error of the file system.
 pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> DataError {
     let path = path.to_owned();
@@ -314,13 +348,21 @@ pub(crate) fn existing_folder(name: DataName, folder: Option<&Path>) -> Result<&
     let Some(folder) = folder else {
         return Err(DataError::FolderNotSet {
             name: word(name),
-            remedy: remedy(name, None),
+            remedy: general(name, None),
         });
     };
     if !folder.is_dir() {
+        let from = match folder.is_relative() {
+            true => std::env::current_dir().map_or_else(
+                |_| String::new(),
+                |from| format!(" (looked for in {})", from.display()),
+            ),
+            false => String::new(),
+        };
         return Err(DataError::FolderMissing {
             folder: folder.to_owned(),
-            remedy: remedy(name, Some(folder)),
+            from,
+            remedy: advice(name, folder),
         });
     }
     Ok(folder)

@@ -6,6 +6,7 @@
 //! somewhat stronger than the prototype. Labels go round the classes, so any run of examples is
 //! balanced. Everything is drawn with integers: the same seed gives the same bytes everywhere.
 
+use lsgd_models::MAX_CLASSES;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -30,8 +31,8 @@ pub(crate) fn open(config: &DataConfig, seed: u64) -> Result<Raw, DataError> {
     if config.examples == 0 {
         return refuse("examples", "0".to_owned(), "at least 1");
     }
-    if config.classes == 0 || config.classes > i32::MAX as usize {
-        return refuse("classes", config.classes.to_string(), "from 1 to 2^31 - 1");
+    if !(1..=MAX_CLASSES).contains(&config.classes) {
+        return refuse("classes", config.classes.to_string(), "from 1 to 65536");
     }
     if config.shape.contains(&0) {
         let value = format!("{:?}", config.shape);
@@ -72,7 +73,7 @@ pub(crate) fn open(config: &DataConfig, seed: u64) -> Result<Raw, DataError> {
         train,
         test,
         shape: config.shape,
-        classes: config.classes,
+        class_names: (0..config.classes).map(|class| class.to_string()).collect(),
         tables,
         identity,
     })

@@ -23,7 +23,8 @@ pub(crate) struct Raw {
     pub test: Split,
     /// Channels, height, width.
     pub shape: [usize; 3],
-    pub classes: usize,
+    /// Name of each class, in the order of their numbers.
+    pub class_names: Vec<String>,
     /// For each channel, what a byte becomes.
     pub tables: Vec<[f32; 256]>,
     /// Over everything that says what the data are.

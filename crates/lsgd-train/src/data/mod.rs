@@ -10,13 +10,16 @@
 //! A batch is a function of the data set, the seed and its number alone: neither the threads that
 //! prepare it nor what was asked before change a bit of it.
 
+mod advice;
 mod augment;
 mod cifar;
+mod decode;
 mod digits;
 mod error;
 pub mod fetch;
 mod folder;
 mod generated;
+mod listing;
 mod loader;
 mod memory;
 mod stream;
@@ -61,7 +64,7 @@ pub struct Batch {
 pub struct Dataset {
     source: Source,
     shape: [usize; 3],
-    classes: usize,
+    class_names: Vec<String>,
     digest: String,
 }
 
@@ -78,28 +81,28 @@ impl Dataset {
     /// suit the images.
     pub fn open(config: &DataConfig, seed: u64) -> Result<Self, DataError> {
         let path = config.folder.as_deref();
-        let raw: Raw = match config.name {
+        let mut raw: Raw = match config.name {
             DataName::Cifar10 => cifar::open_cifar10(path)?,
             DataName::Cifar100 => cifar::open_cifar100(path)?,
             DataName::Digits => digits::open(path)?,
             DataName::Generated => generated::open(config, seed)?,
             DataName::Folder => {
-                let (folder, identity) = Folder::open(path, config.augment)?;
+                let (folder, class_names, identity) = Folder::open(path, config.augment)?;
                 let side = folder::SIDE as usize;
                 return Ok(Self {
                     shape: [3, side, side],
-                    classes: folder.classes(),
+                    class_names,
                     source: Source::Folder(folder),
                     digest: identity.finalize().to_hex().to_string(),
                 });
             }
         };
-        let classes = raw.classes;
+        let class_names = std::mem::take(&mut raw.class_names);
         let digest = raw.identity.finalize().to_hex().to_string();
         let memory = Memory::new(raw, config.augment)?;
         Ok(Self {
             shape: memory.shape(),
-            classes,
+            class_names,
             source: Source::Memory(memory),
             digest,
         })
@@ -128,7 +131,13 @@ impl Dataset {
 
     /// Number of classes.
     pub fn classes(&self) -> usize {
-        self.classes
+        self.class_names.len()
+    }
+
+    /// Name of each class, in the order of their numbers: those published of CIFAR (or those of a
+    /// file of names beside the data), of folders, else the numbers.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
     }
 
     /// BLAKE3, in hex, of what the data are: of every label and pixel, or of an image folder's
@@ -261,7 +270,7 @@ impl fmt::Debug for Dataset {
             .field("train", &self.train_len())
             .field("test", &self.test_len())
             .field("shape", &self.shape)
-            .field("classes", &self.classes)
+            .field("classes", &self.classes())
             .field("digest", &self.digest)
             .finish()
     }

@@ -6,6 +6,7 @@ mod checkpoints;
 mod commands;
 mod events;
 mod failures;
+mod fetching;
 mod folder;
 mod inspection;
 mod interruption;

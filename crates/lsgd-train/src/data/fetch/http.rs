@@ -1,43 +1,76 @@
 //! The transport over HTTPS.
 
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use ureq::Agent;
 use ureq::http::{HeaderMap, StatusCode, header};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use super::{Response, Transport};
+use super::{DataError, Response, Transport};
 
 /// Longest wait for a connection, and for each further piece of an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// HTTPS through `ureq`, resuming by range requests. Follows redirects, but never off HTTPS; a
-/// server that falls silent for a minute counts as broken off.
+/// server that falls silent for a minute counts as broken off. A mirror may do without HTTPS: what
+/// comes is checked by its SHA-256.
 pub struct Http {
     agent: Agent,
 }
 
 impl Http {
-    /// A transport without connections yet.
-    pub fn new() -> Self {
+    /// A transport for `url`, without connections yet. `ca` holds the certificates to trust, in PEM,
+    /// in place of the public authorities'.
+    ///
+    /// # Errors
+    /// If `ca` cannot be read or holds no certificate.
+    pub fn new(url: &str, ca: Option<&Path>) -> Result<Self, DataError> {
+        let plain = url.starts_with("http://");
+        let roots = match ca {
+            Some(file) => RootCerts::Specific(Arc::new(authorities(file)?)),
+            None => RootCerts::WebPki,
+        };
         let config = Agent::config_builder()
-            .https_only(true)
+            .https_only(!plain)
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             // The archive's own bytes are wanted, not an encoding of them.
             .accept_encoding("identity")
             .timeout_connect(Some(PATIENCE))
             .timeout_recv_response(Some(PATIENCE))
             .timeout_per_read(Some(PATIENCE))
             .build();
-        Self {
+        Ok(Self {
             agent: config.new_agent(),
-        }
+        })
     }
 }
 
-impl Default for Http {
-    fn default() -> Self {
-        Self::new()
+/// The certificates in a PEM file, each one that can be trusted.
+fn authorities(file: &Path) -> Result<Vec<Certificate<'static>>, DataError> {
+    let wrong = |reason: String| DataError::Authority {
+        file: file.to_owned(),
+        reason,
+    };
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|error| wrong(error.to_string()));
+    let parsed = parsed?;
+    if parsed.is_empty() {
+        return Err(wrong("there is no certificate in it".to_owned()));
     }
+    for certificate in &parsed {
+        // The connection would pass over it without a word.
+        let added = RootCertStore::empty().add(certificate.clone());
+        added.map_err(|error| wrong(error.to_string()))?;
+    }
+    let owned = |certificate: &CertificateDer| Certificate::from_der(certificate).to_owned();
+    Ok(parsed.iter().map(owned).collect())
 }
 
 impl Transport for Http {
@@ -46,13 +79,24 @@ impl Transport for Http {
         if from > 0 {
             request = request.header(header::RANGE, format!("bytes={from}-"));
         }
-        let response = request.call().map_err(io::Error::other)?;
+        let response = request.call().map_err(told)?;
         let (start, total) = extent(response.status(), response.headers())?;
         Ok(Response {
             start,
             total,
             body: Box::new(response.into_body().into_reader()),
         })
+    }
+}
+
+/// What failed; of a certificate that is not trusted, with what to do.
+fn told(error: ureq::Error) -> io::Error {
+    let text = error.to_string();
+    match text.contains("certificate") {
+        true => invalid(format!(
+            "{text} (if this network has a certificate authority of its own, give it with --ca)"
+        )),
+        false => io::Error::other(error),
     }
 }
 
@@ -128,11 +172,9 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_refused_before_any_connection() {
-        let error = Http::new()
-            .open("http://localhost/x.tar.gz", 0)
-            .err()
-            .unwrap();
+    fn https_does_not_become_plain_http() {
+        let mut https = Http::new("https://localhost/x.tar.gz", None).unwrap();
+        let error = https.open("http://localhost/x.tar.gz", 0).err().unwrap();
         assert!(error.to_string().contains("https"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! `data fetch`: downloads a published data set, checks it, and unpacks it into a folder.
+//! `data fetch`: gets a published data set, checks it, and unpacks it into a folder.
 //!
 //! ```text
 //! download   FOLDER/NAME.tar.gz.part, resumed where it broke off, never longer than published
@@ -6,6 +6,9 @@
 //! unpack     the files wanted, by their exact names and sizes, beside the folder's others
 //! rename     each file into place when all are whole; then the archive is removed
 //! ```
+//!
+//! An archive that lies somewhere already is checked and unpacked alike, and left there. Wherever it
+//! comes from, its SHA-256 says whether it is the published one.
 //!
 //! The network is behind [`Transport`], so that all of this is tested without one.
 
@@ -112,6 +115,34 @@ pub trait Transport {
     fn open(&mut self, url: &str, from: u64) -> io::Result<Response>;
 }
 
+/// Where the archive is taken from; by default, from where it is published.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The archive itself, if it is here already.
+    pub archive: Option<PathBuf>,
+    /// Another URL, `https://` or `http://`: of the archive (it ends in `.tar.gz` or `.tgz`), or of
+    /// the folder that holds it under its published name.
+    pub mirror: Option<String>,
+    /// Certificates of the authorities to trust in place of the public ones, in PEM.
+    pub ca: Option<PathBuf>,
+}
+
+/// The archive that is published of `name`.
+///
+/// # Errors
+/// If nothing is.
+pub(super) fn published(name: DataName) -> Result<Archive<'static>, DataError> {
+    let reason = match name {
+        DataName::Cifar10 => return Ok(CIFAR10),
+        DataName::Cifar100 => return Ok(CIFAR100),
+        DataName::Digits => "the digits are built into the program",
+        DataName::Generated => "generated data is drawn from the seed",
+        DataName::Folder => "an image folder is your own",
+    };
+    let name = word(name);
+    Err(DataError::NothingToFetch { name, reason })
+}
+
 /// Puts the files of the published data set `name` into `folder`, which is made if need be.
 /// Nothing is downloaded if they are there already; a download that broke off is resumed.
 ///
@@ -121,22 +152,68 @@ pub trait Transport {
 pub fn fetch(
     name: DataName,
     folder: &Path,
+    origin: &Origin,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), DataError> {
-    let nothing = |reason| {
-        Err(DataError::NothingToFetch {
-            name: word(name),
-            reason,
-        })
+    let archive = published(name)?;
+    if let Some(file) = &origin.archive {
+        return unpack_from(file, &archive, folder, progress);
+    }
+    let mirrored = origin.mirror.as_deref().map(|url| at(url, archive.name));
+    let url = mirrored.as_deref().unwrap_or(archive.url);
+    let mut http = Http::new(url, origin.ca.as_deref())?;
+    fetch_from(&mut http, &Archive { url, ..archive }, folder, progress)
+}
+
+/// The URL of the archive `name` at `mirror`.
+fn at(mirror: &str, name: &str) -> String {
+    let path = mirror.split(['?', '#']).next().unwrap_or(mirror);
+    match path.ends_with(".tar.gz") || path.ends_with(".tgz") {
+        true => mirror.to_owned(),
+        false => format!("{}/{name}", mirror.trim_end_matches('/')),
+    }
+}
+
+/// Whether all files of the archive are in `folder`, by their names and lengths.
+fn is_complete(archive: &Archive, folder: &Path) -> bool {
+    let whole = |(name, bytes): &(&str, u64)| {
+        fs::metadata(folder.join(name)).is_ok_and(|m| m.is_file() && m.len() == *bytes)
     };
-    let archive = match name {
-        DataName::Cifar10 => CIFAR10,
-        DataName::Cifar100 => CIFAR100,
-        DataName::Digits => return nothing("the digits are built into the program"),
-        DataName::Generated => return nothing("generated data is drawn from the seed"),
-        DataName::Folder => return nothing("an image folder is your own"),
+    archive.files.iter().all(whole)
+}
+
+/// [`fetch`] of an archive that lies at `file`, where it stays.
+///
+/// # Errors
+/// As [`fetch`], and if it is not the published archive.
+pub fn unpack_from(
+    file: &Path,
+    archive: &Archive,
+    folder: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), DataError> {
+    if is_complete(archive, folder) {
+        progress(Progress::Present);
+        return Ok(());
+    }
+    let size = fs::metadata(file).map_err(io_error(file))?.len();
+    let other = |found| DataError::OtherArchive {
+        file: file.to_owned(),
+        name: archive.name.to_owned(),
+        found,
     };
-    fetch_from(&mut Http::new(), &archive, folder, progress)
+    if size != archive.bytes {
+        let bytes = archive.bytes;
+        return Err(other(format!("it has {size} bytes, not {bytes}")));
+    }
+    progress(Progress::Check);
+    let found = sha256(file)?;
+    if found != archive.sha256 {
+        let published = archive.sha256;
+        return Err(other(format!("its SHA-256 is {found}, not {published}")));
+    }
+    fs::create_dir_all(folder).map_err(io_error(folder))?;
+    unpack::unpack(file, archive.files, folder, progress)
 }
 
 /// [`fetch`] of any archive through any transport.
@@ -149,10 +226,7 @@ pub fn fetch_from(
     folder: &Path,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), DataError> {
-    let whole = |(name, bytes): &(&str, u64)| {
-        fs::metadata(folder.join(name)).is_ok_and(|m| m.is_file() && m.len() == *bytes)
-    };
-    if archive.files.iter().all(whole) {
+    if is_complete(archive, folder) {
         progress(Progress::Present);
         return Ok(());
     }
@@ -276,7 +350,7 @@ fn size_differs(archive: &Archive, found: u64) -> DataError {
     }
 }
 
-fn sha256(path: &PathBuf) -> Result<String, DataError> {
+fn sha256(path: &Path) -> Result<String, DataError> {
     let mut file = File::open(path).map_err(io_error(path))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; CHUNK];

@@ -92,17 +92,22 @@ fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Fetches the archive whose true contents are `truth`.
-fn run(server: &mut Server, truth: &[u8], folder: &Path) -> Result<Vec<Progress>, DataError> {
-    let sha256 = hex(truth);
-    let archive = Archive {
+/// The archive of these contents, whose SHA-256 is given.
+fn archive<'a>(truth: &[u8], sha256: &'a str) -> Archive<'a> {
+    Archive {
         url: "https://data.example/set.tar.gz",
         name: "set.tar.gz",
         bytes: truth.len() as u64,
-        sha256: &sha256,
+        sha256,
         files: FILES,
-    };
+    }
+}
+
+/// Fetches the archive whose true contents are `truth`.
+fn run(server: &mut Server, truth: &[u8], folder: &Path) -> Result<Vec<Progress>, DataError> {
+    let sha256 = hex(truth);
     let mut seen = Vec::new();
+    let archive = archive(truth, &sha256);
     fetch_from(server, &archive, folder, &mut |p| seen.push(p))?;
     Ok(seen)
 }
@@ -178,7 +183,8 @@ fn a_later_call_resumes_what_an_earlier_one_left() {
         refused(&mut server, &truth, folder.path()),
         format!(
             "https://data.example/set.tar.gz: 300 of {} bytes received: connection reset; \
-             run the same command again to resume",
+             run the same command again to resume, or get the archive from elsewhere with --mirror \
+             or --archive",
             truth.len()
         )
     );
@@ -257,13 +263,7 @@ fn a_file_of_another_length_is_refused() {
         }
     }
     let sha256 = hex(&truth);
-    let archive = Archive {
-        url: "https://data.example/set.tar.gz",
-        name: "set.tar.gz",
-        bytes: truth.len() as u64,
-        sha256: &sha256,
-        files: FILES,
-    };
+    let archive = archive(&truth, &sha256);
     let mut silent = Silent(Server::new(longer));
     let error = fetch_from(&mut silent, &archive, folder.path(), &mut |_| ()).unwrap_err();
     assert!(matches!(error, DataError::DownloadSize { .. }), "{error}");
@@ -369,7 +369,149 @@ fn only_published_data_is_fetched() {
             "nothing is to be fetched for \"folder\": an image folder is your own",
         ),
     ] {
-        let error = fetch(name, Path::new("/nowhere"), &mut |_| ()).unwrap_err();
+        let folder = Path::new("/nowhere");
+        let error = fetch(name, folder, &Origin::default(), &mut |_| ()).unwrap_err();
         assert_eq!(error.to_string(), text);
     }
+}
+
+/// An archive that was downloaded otherwise is checked like any, and stays where it is.
+#[test]
+fn an_archive_that_is_here_is_unpacked() {
+    let here = tempfile::tempdir().unwrap();
+    let target = here.path().join("set");
+    let truth = published();
+    let sha256 = hex(&truth);
+    let archive = archive(&truth, &sha256);
+    let file = here.path().join("mine.tar.gz");
+    let unpack = || {
+        let mut seen = Vec::new();
+        let done = unpack_from(&file, &archive, &target, &mut |p| seen.push(p));
+        done.map(|()| seen).map_err(|error| error.to_string())
+    };
+    let error = unpack().unwrap_err();
+    assert!(
+        error.starts_with(&format!("{}: ", file.display())),
+        "{error}"
+    );
+
+    let at = file.display();
+    fs::write(&file, &truth[1..]).unwrap();
+    let (found, bytes) = (truth.len() - 1, truth.len());
+    assert_eq!(
+        unpack().unwrap_err(),
+        format!("{at} is not the published set.tar.gz: it has {found} bytes, not {bytes}")
+    );
+    let mut wrong = truth.clone();
+    wrong[700] ^= 1;
+    fs::write(&file, &wrong).unwrap();
+    assert_eq!(
+        unpack().unwrap_err(),
+        format!(
+            "{at} is not the published set.tar.gz: its SHA-256 is {}, not {sha256}",
+            hex(&wrong)
+        )
+    );
+    // What is the user's is left alone, and nothing is made of it.
+    assert_eq!(names(here.path()), ["mine.tar.gz"]);
+
+    fs::write(&file, &truth).unwrap();
+    assert_eq!(unpack().unwrap()[0], Progress::Check);
+    assert_whole(&target);
+    assert_eq!(fs::read(&file).unwrap(), truth);
+    assert_eq!(unpack().unwrap(), [Progress::Present]);
+}
+
+#[test]
+fn a_mirror_is_a_folder_or_the_archive_itself() {
+    for (mirror, url) in [
+        ("https://m.example", "https://m.example/set.tar.gz"),
+        (
+            "https://m.example/data/",
+            "https://m.example/data/set.tar.gz",
+        ),
+        (
+            "http://m.example/x/other.tar.gz",
+            "http://m.example/x/other.tar.gz",
+        ),
+        (
+            "https://m.example/a.tgz?token=b",
+            "https://m.example/a.tgz?token=b",
+        ),
+    ] {
+        assert_eq!(at(mirror, "set.tar.gz"), url);
+    }
+}
+
+/// A server of one file on loopback that breaks its first answer off, and honours ranges.
+fn serve(bytes: Vec<u8>) -> (String, std::thread::JoinHandle<Vec<String>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/set.tar.gz", listener.local_addr().unwrap());
+    let answer = move || {
+        let mut asked = Vec::new();
+        for sent in [700, usize::MAX] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
+            let request = String::from_utf8(request).unwrap().to_lowercase();
+            let from = request.split_once("range: bytes=").map_or(0, |(_, rest)| {
+                rest.split('-').next().unwrap().parse().unwrap()
+            });
+            let rest = &bytes[from..];
+            let (status, total) = (if from > 0 { "206 OK" } else { "200 OK" }, bytes.len());
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Range: bytes {from}-{}/{total}\r\n\r\n",
+                rest.len(),
+                total - 1,
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&rest[..rest.len().min(sent)]).unwrap();
+            asked.push(request.lines().next().unwrap().to_owned());
+        }
+        asked
+    };
+    (url, std::thread::spawn(answer))
+}
+
+/// Over HTTP itself, as from a mirror: broken off once, resumed, checked.
+#[test]
+fn a_mirror_may_do_without_https() {
+    let folder = tempfile::tempdir().unwrap();
+    let truth = published();
+    let sha256 = hex(&truth);
+    let (url, server) = serve(truth.clone());
+    let archive = Archive {
+        url: &url,
+        ..archive(&truth, &sha256)
+    };
+    let mut http = Http::new(&url, None).unwrap();
+    fetch_from(&mut http, &archive, folder.path(), &mut |_| ()).unwrap();
+    assert_whole(folder.path());
+    assert_eq!(server.join().unwrap(), ["get /set.tar.gz http/1.1"; 2]);
+}
+
+#[test]
+fn authorities_that_are_none_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    let refused = || {
+        let error = Http::new("https://m.example", Some(&file)).err().unwrap();
+        let (text, end) = (
+            error.to_string(),
+            "; give the authority's certificate in PEM",
+        );
+        let start = format!("{}: ", file.display());
+        let reason = text.strip_prefix(&start).and_then(|t| t.strip_suffix(end));
+        reason.unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    assert!(refused().contains("No such file"), "{}", refused());
+    fs::write(&file, "").unwrap();
+    assert_eq!(refused(), "there is no certificate in it");
+    let nonsense = "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n";
+    fs::write(&file, nonsense).unwrap();
+    assert!(!refused().is_empty());
 }

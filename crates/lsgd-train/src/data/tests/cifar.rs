@@ -167,3 +167,38 @@ fn truncated_files_and_wrong_records_are_named() {
         )
     );
 }
+
+/// The published names, or those of the file that comes with the records.
+#[test]
+fn classes_have_names() {
+    let folder = tempfile::tempdir().unwrap();
+    write_cifar10(folder.path());
+    let config = config(DataName::Cifar10, folder.path(), Augment::None);
+    let names = || Dataset::open(&config, 0).unwrap().class_names().to_vec();
+    let published = [
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ];
+    assert_eq!(names(), published);
+    let file = folder.path().join("batches.meta.txt");
+    fs::write(&file, published.join("\n") + "\n\n").unwrap();
+    assert_eq!(names(), published);
+    fs::write(&file, "a\nb\nc\nd\r\ne\nf\ng\nh\ni\n j \n").unwrap();
+    assert_eq!(names(), ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]);
+    fs::write(&file, "a\nb\n").unwrap();
+    assert_eq!(
+        refusal(&config),
+        format!(
+            "{} names 2 classes, and there are 10; mend or remove it",
+            file.display()
+        )
+    );
+}

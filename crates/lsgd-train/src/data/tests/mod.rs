@@ -1,7 +1,9 @@
 //! Data sets as a whole: from files and config to batches and error texts.
 
+mod advice;
 mod cifar;
 mod folder;
+mod images;
 mod small;
 
 use std::path::Path;

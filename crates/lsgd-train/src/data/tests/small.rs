@@ -181,7 +181,7 @@ fn generated_data_of_nothing_or_too_much_is_refused() {
         ),
         (
             generated(5, 0, [1, 2, 2], Augment::None),
-            "data.classes is 0, but generated data needs from 1 to 2^31 - 1",
+            "data.classes is 0, but generated data needs from 1 to 65536",
         ),
         (
             generated(5, 2, [1, 0, 2], Augment::None),
