@@ -1,5 +1,6 @@
-//! A trained model as PyTorch reads it: safetensors under torchvision's names.
+//! A trained model as PyTorch reads it: safetensors under the names of a state dict.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use lsgd_core::{Entry, Snapshot};
@@ -15,7 +16,7 @@ use crate::run::slices;
 /// Writes the parameters that `arguments` ask for and returns where. Values that are not finite are
 /// written only if that is asked for too.
 ///
-/// The file's bytes depend on parameters and buffers alone.
+/// The file's bytes depend on parameters, buffers and class names alone.
 ///
 /// # Errors
 ///
@@ -32,8 +33,49 @@ pub fn export(arguments: &cli::Export) -> Result<Output, TrainError> {
         true => trained.snapshot(arguments.which)?,
         false => trained.finite(arguments.which)?,
     };
-    output.write(&encode(&path, trained.model.kind, &snapshot)?)?;
+    let file = encode(&path, trained.model.kind, &snapshot)?;
+    let metadata = metadata(&path, &trained.state.class_names)?;
+    output.write(&with_metadata(&path, &file, &metadata)?)?;
     Ok(output)
+}
+
+/// `format`, which `transformers` and others ask for, and `class_names`: a JSON list of the names in
+/// the order of the logits, if the run has them.
+fn metadata(
+    path: &Path,
+    class_names: &[String],
+) -> Result<BTreeMap<&'static str, String>, TrainError> {
+    let mut metadata = BTreeMap::from([("format", String::from("pt"))]);
+    if !class_names.is_empty() {
+        let names = serde_json::to_string(class_names);
+        let names = names.map_err(|error| TrainError::damaged(path, error))?;
+        metadata.insert("class_names", names);
+    }
+    Ok(metadata)
+}
+
+/// Puts metadata into the header of a safetensors file (eight bytes of its length, the header in
+/// JSON, the values). `safetensors` itself writes them in an order that changes from call to call.
+fn with_metadata(
+    path: &Path,
+    file: &[u8],
+    metadata: &BTreeMap<&str, String>,
+) -> Result<Vec<u8>, TrainError> {
+    let damaged = || TrainError::damaged(path, "the header of safetensors is not as expected");
+    let (length, rest) = file.split_first_chunk().ok_or_else(damaged)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| damaged())?;
+    let (header, values) = rest.split_at_checked(length).ok_or_else(damaged)?;
+    let tensors = header.strip_prefix(b"{").ok_or_else(damaged)?;
+    let metadata = serde_json::to_vec(metadata);
+    let metadata = metadata.map_err(|error| TrainError::damaged(path, error))?;
+    let comma: &[u8] = match tensors.starts_with(b"}") {
+        true => b"",
+        false => b",",
+    };
+    let mut header = [b"{\"__metadata__\":", &metadata[..], comma, tensors].concat();
+    // Values begin at a multiple of eight bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok([&(header.len() as u64).to_le_bytes()[..], &header, values].concat())
 }
 
 /// The bytes of the file; `path` is what an error names.
@@ -91,6 +133,28 @@ fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metadata_leaves_the_values_alone() {
+        let path = Path::new("m.safetensors");
+        let values = [1.0f32, -2.0, 3.5];
+        let view = TensorView::new(Dtype::F32, vec![3], bytemuck::cast_slice(&values)).unwrap();
+        let file = safetensors::serialize([("fc.bias", view)], None).unwrap();
+        let names = [String::from("cat"), String::from("a \"dog\", ü")];
+        let metadata = metadata(path, &names).unwrap();
+        let file = with_metadata(path, &file, &metadata).unwrap();
+        let (header, read) = safetensors::SafeTensors::read_metadata(&file).unwrap();
+        assert_eq!(header % 8, 0);
+        let read = read.metadata().as_ref().unwrap();
+        assert_eq!(read.len(), 2);
+        assert_eq!(read["format"], "pt");
+        let found: Vec<String> = serde_json::from_str(&read["class_names"]).unwrap();
+        assert_eq!(found, names);
+        let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+        let found = tensors.tensor("fc.bias").unwrap();
+        assert_eq!(found.data(), bytemuck::cast_slice::<f32, u8>(&values));
+        assert!(with_metadata(path, b"short", &metadata).is_err());
+    }
 
     #[test]
     fn transposing_turns_rows_into_columns() {

@@ -34,6 +34,9 @@ pub struct CheckpointState {
     pub broken_off: bool,
     /// Number of classes.
     pub classes: usize,
+    /// Their names, in the order of their numbers; none in a run of an older version.
+    #[serde(default)]
+    pub class_names: Vec<String>,
     /// Channels, height and width of an image, as the model takes it.
     pub image: [usize; 3],
     /// Digest of the model's layout.

@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 use crate::error::TrainError;
 
 /// Largest record that is read back, in bytes.
-const LARGEST_RECORD: u64 = 16 << 20;
+const LARGEST_RECORD: u64 = 32 << 20;
 
 /// Writes a file whole or not at all: beside its place first, then renamed to it.
 ///

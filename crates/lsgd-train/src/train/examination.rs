@@ -224,6 +224,7 @@ impl Examination<'_> {
                 steps: (0..self.setup.workers()).map(steps_of).collect(),
                 broken_off: false,
                 classes: self.setup.dataset.classes(),
+                class_names: self.setup.dataset.class_names().to_vec(),
                 image: self.setup.dataset.shape(),
                 layout: self.setup.layout.digest().to_string(),
                 evaluation: None,

@@ -8,6 +8,7 @@ mod events;
 mod failures;
 mod fetching;
 mod folder;
+mod images;
 mod inspection;
 mod interruption;
 mod learning;
