@@ -6,7 +6,7 @@ use crate::{ModelError, ModelKind};
 /// Where a tensor is in a PyTorch `state_dict`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TorchName {
-    /// torchvision's name, such as `layer1.0.conv1.weight`.
+    /// PyTorch's name, such as `layer1.0.conv1.weight`.
     pub name: String,
     /// Whether the matrix must be transposed on its way: Burn stores a fully connected
     /// layer's weight as `[in, out]`, PyTorch as `[out, in]`.
@@ -43,8 +43,9 @@ impl ModelKind {
     /// `CifarResNet.layer1.0.bn1.gamma`: the names of fields, indices and enum variants that
     /// a [`ModuleVisitor`](burn::module::ModuleVisitor) enters, joined by dots.
     ///
-    /// ResNet-18/34/50 and VGG's features have torchvision's names; the others follow
-    /// `scripts/torch_models.py`. PyTorch's `num_batches_tracked` has no tensor here.
+    /// ResNet-18/34/50 have torchvision's names, all of them. So do VGG's features, but its head is
+    /// the one usual on CIFAR, with dropout first; the other models follow `scripts/torch_models.py`.
+    /// PyTorch's `num_batches_tracked` has no tensor here.
     ///
     /// ```
     /// use lsgd_models::ModelKind;
@@ -167,7 +168,7 @@ fn resnet(layers: &[&str], blocks: [usize; 4], bottleneck: bool) -> Option<(Stri
 }
 
 /// torchvision numbers convolution, normalisation and ReLU of each layer, and the pool behind
-/// each stage. The head is dropout 0, fc1 1, ReLU 2, dropout 3, fc2 4, ReLU 5, fc3 6.
+/// each stage. The head is not torchvision's: dropout 0, fc1 1, ReLU 2, dropout 3, fc2 4, ReLU 5, fc3 6.
 fn vgg(layers: &[&str], convolutions: [usize; 5]) -> Option<(String, Layer)> {
     match layers {
         ["fc1"] => Some(("classifier.1".to_owned(), Layer::Linear)),

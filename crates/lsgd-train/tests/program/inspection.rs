@@ -66,7 +66,7 @@ fn exports_depend_on_the_parameters_alone() {
 }
 
 #[test]
-fn an_export_has_torchvisions_names_and_shapes() {
+fn an_export_has_pytorchs_names_and_shapes() {
     let runs = Runs::new();
     let file = runs
         .train(SMOKE, "run", &["budget.steps=4"])
