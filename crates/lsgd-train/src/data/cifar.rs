@@ -25,8 +25,9 @@ const NAMES_LIMIT: u64 = 1 << 16;
 /// One of the two data sets.
 struct Layout {
     name: DataName,
-    /// Names of the classes, in the order of their labels.
-    classes: &'static [&'static str],
+    classes: usize,
+    /// Names of the classes in the order of their labels, spaces between them.
+    published_names: &'static str,
     /// The file of these names, one a line.
     names: &'static str,
     /// Bytes before the pixels; the last of them is the label.
@@ -42,18 +43,8 @@ struct Layout {
 
 const CIFAR10: Layout = Layout {
     name: DataName::Cifar10,
-    classes: &[
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ],
+    classes: 10,
+    published_names: "airplane automobile bird cat deer dog frog horse ship truck",
     names: "batches.meta.txt",
     labels: 1,
     train: &[
@@ -73,108 +64,17 @@ const CIFAR10: Layout = Layout {
 
 const CIFAR100: Layout = Layout {
     name: DataName::Cifar100,
-    classes: &[
-        "apple",
-        "aquarium_fish",
-        "baby",
-        "bear",
-        "beaver",
-        "bed",
-        "bee",
-        "beetle",
-        "bicycle",
-        "bottle",
-        "bowl",
-        "boy",
-        "bridge",
-        "bus",
-        "butterfly",
-        "camel",
-        "can",
-        "castle",
-        "caterpillar",
-        "cattle",
-        "chair",
-        "chimpanzee",
-        "clock",
-        "cloud",
-        "cockroach",
-        "couch",
-        "crab",
-        "crocodile",
-        "cup",
-        "dinosaur",
-        "dolphin",
-        "elephant",
-        "flatfish",
-        "forest",
-        "fox",
-        "girl",
-        "hamster",
-        "house",
-        "kangaroo",
-        "keyboard",
-        "lamp",
-        "lawn_mower",
-        "leopard",
-        "lion",
-        "lizard",
-        "lobster",
-        "man",
-        "maple_tree",
-        "motorcycle",
-        "mountain",
-        "mouse",
-        "mushroom",
-        "oak_tree",
-        "orange",
-        "orchid",
-        "otter",
-        "palm_tree",
-        "pear",
-        "pickup_truck",
-        "pine_tree",
-        "plain",
-        "plate",
-        "poppy",
-        "porcupine",
-        "possum",
-        "rabbit",
-        "raccoon",
-        "ray",
-        "road",
-        "rocket",
-        "rose",
-        "sea",
-        "seal",
-        "shark",
-        "shrew",
-        "skunk",
-        "skyscraper",
-        "snail",
-        "snake",
-        "spider",
-        "squirrel",
-        "streetcar",
-        "sunflower",
-        "sweet_pepper",
-        "table",
-        "tank",
-        "telephone",
-        "television",
-        "tiger",
-        "tractor",
-        "train",
-        "trout",
-        "tulip",
-        "turtle",
-        "wardrobe",
-        "whale",
-        "willow_tree",
-        "wolf",
-        "woman",
-        "worm",
-    ],
+    classes: 100,
+    published_names: "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy \
+              bridge bus butterfly camel can castle caterpillar cattle chair chimpanzee clock \
+              cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish \
+              forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion \
+              lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange \
+              orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine \
+              possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper \
+              snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone \
+              television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf \
+              woman worm",
     names: "fine_label_names.txt",
     labels: 2,
     train: &["train.bin"],
@@ -230,7 +130,8 @@ fn open(layout: &Layout, folder: Option<&Path>) -> Result<Raw, DataError> {
 fn class_names(layout: &Layout, folder: &Path) -> Result<Vec<String>, DataError> {
     let file = folder.join(layout.names);
     if !file.is_file() {
-        return Ok(layout.classes.iter().map(ToString::to_string).collect());
+        let names = layout.published_names.split(' ');
+        return Ok(names.map(str::to_owned).collect());
     }
     let mut text = String::new();
     let opened = File::open(&file).map_err(io(&file))?;
@@ -238,12 +139,12 @@ fn class_names(layout: &Layout, folder: &Path) -> Result<Vec<String>, DataError>
     limited.read_to_string(&mut text).map_err(io(&file))?;
     let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
     let names: Vec<String> = names.map(str::to_owned).collect();
-    match names.len() == layout.classes.len() {
+    match names.len() == layout.classes {
         true => Ok(names),
         false => Err(DataError::ClassNames {
             file,
             found: names.len(),
-            wanted: layout.classes.len(),
+            wanted: layout.classes,
         }),
     }
 }
@@ -302,12 +203,12 @@ fn read_file(
         reader.read_exact(&mut bytes).map_err(io(file))?;
         identity.update(&bytes);
         let label = bytes[layout.labels - 1];
-        if usize::from(label) >= layout.classes.len() {
+        if usize::from(label) >= layout.classes {
             return Err(DataError::Label {
                 file: file.to_owned(),
                 record,
                 label: u32::from(label),
-                classes: layout.classes.len(),
+                classes: layout.classes,
             });
         }
         split.labels.push(i32::from(label));

@@ -92,6 +92,11 @@ fn cifar100_takes_the_fine_label() {
         (dataset.train_len(), dataset.test_len(), dataset.classes()),
         (2, 1, 100)
     );
+    let names = dataset.class_names();
+    assert_eq!(
+        (names.len(), &*names[0], &*names[99]),
+        (100, "apple", "worm")
+    );
     let test = dataset.test_batch(0..1).unwrap();
     assert_eq!(test.labels, [63]);
     assert_eq!(test.images[3071], (1.0 - 0.4408) / 0.2761);
