@@ -6,6 +6,7 @@ mod ending;
 mod faults;
 #[path = "../../examples/coordination/network/mod.rs"]
 mod network;
+mod rounding;
 mod rounds;
 mod scripted;
 mod setting;
