@@ -101,7 +101,7 @@ impl Invocation {
     }
 }
 
-/// Adds what was probably meant by a config or a command that stands where none is taken.
+/// Adds what was probably meant by a config or a command where none is taken.
 fn advise(mut error: clap::Error) -> clap::Error {
     let given = match error.kind() {
         ErrorKind::InvalidSubcommand => error.get(ContextKind::InvalidSubcommand),
@@ -236,8 +236,9 @@ struct Cli {
 
     /// Override a key of the config, such as data.batch_size=64; may be repeated
     ///
-    /// The key says what the value is: a string is what is typed, a list of strings may be cpu,cpu, and
-    /// anything else is TOML, such as 64, 1e-4, true or '[1, 8, 8]'. Of keys that exclude each other
+    /// The key decides how the value is read: a string is taken as typed, a list of strings may be
+    /// written cpu,cpu, and anything else is TOML, such as 64, 1e-4, true or '[1, 8, 8]'. A ~/ that
+    /// begins a path is the home folder. Of keys that exclude each other
     /// (budget.epochs, budget.steps, budget.minutes) the one set here takes the other's place.
     #[arg(long, short, value_name = "KEY=VALUE", requires = "config")]
     set: Vec<String>,

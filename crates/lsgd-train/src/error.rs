@@ -14,6 +14,7 @@ use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::open_files;
 use crate::train::BatchError;
+use crate::words::count;
 
 /// What to do about nodes that did not come.
 const START_THEM: &str = "start them with the same config and cluster.connect, or wait longer with \
@@ -196,7 +197,8 @@ pub enum TrainError {
     },
     /// Somebody is to die who is not there.
     #[error(
-        "simulate.deaths[{index}].worker {worker} is none of the {workers} workers; count them from 0"
+        "simulate.deaths[{index}].worker {worker} is not among the {}, counted from 0",
+        count(workers, "worker")
     )]
     NobodyDies {
         /// Which entry.
@@ -237,7 +239,7 @@ pub enum TrainError {
         seen: Option<String>,
     },
     /// There are not so many free ports.
-    #[error("cannot find ports for {nodes} nodes: {source}")]
+    #[error("cannot find ports for {}: {source}", count(nodes, "node"))]
     NoPorts {
         /// How many were looked for.
         nodes: u32,

@@ -1,4 +1,4 @@
-//! `~` in paths: most of what is typed after `=` no shell expands.
+//! `~` in paths: shells leave it alone after `=`, and nothing expands it in files.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 pub enum HomeError {
     /// `~name`, the home folder of somebody else.
     #[error(
-        "begins with ~, which stands for your home folder only before a /; write the path out, or ./~ for a name that begins so"
+        "begins with ~ but not with ~/, the home folder; write the whole path, \
+         or ./~ for a name that begins so"
     )]
     OfAnother,
     /// Nothing says where the home folder is.
-    #[error("begins with ~, and no home folder is known; set HOME, or write the path out")]
+    #[error("begins with ~, and no home folder is known; set HOME, or write the whole path")]
     Unknown,
 }
 

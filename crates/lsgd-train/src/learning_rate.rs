@@ -41,9 +41,9 @@ enum Shape {
 impl LearningRate {
     /// The learning rate that a checked `schedule` asks for.
     ///
-    /// `total_steps` are the steps of one worker in the whole run. Only a cosine reads it, and a checked config has no cosine without one
-    /// (`budget.minutes` is refused with it); a cosine without it has no end to fall to and is
-    /// constant.
+    /// `total_steps` are the steps of one worker in the whole run. Only a cosine reads it, and a
+    /// checked config has no cosine without one (`budget.minutes` is refused with it); a cosine
+    /// without it has no end to fall to and is constant.
     pub fn new(schedule: &ScheduleConfig, epoch: Epoch, total_steps: Option<u64>) -> Self {
         let first_step = |epochs: Option<f64>, steps: Option<u64>| match (steps, epochs) {
             (Some(steps), _) => steps,

@@ -9,6 +9,7 @@ use plotters::prelude::*;
 use super::group::{ERRORS, Group, points};
 use super::plan::{How, Plan};
 use crate::error::TrainError;
+use crate::words::count;
 
 const PANEL: (u32, u32) = (420, 300);
 /// Length of a dash.
@@ -81,7 +82,8 @@ fn panels<'a>(
         let (second, rest) = rest.split_horizontally(PANEL.0);
         let (third, legend) = rest.split_horizontally(PANEL.0);
         let of = ERRORS[which].replace('_', " ");
-        let title = format!("{workers} workers, period {period}: test error (%), {of}");
+        let workers = count(workers, "worker");
+        let title = format!("{workers}, period {period}: test error (%), {of}");
         panel(&first, &groups, which, &title, "samples", |p| p.samples)?;
         panel(&second, &groups, which, "", "megabytes", |p| p.bytes / 1e6)?;
         panel(&third, &groups, which, "", seconds, |p| p.seconds)?;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::config::Config;
 use crate::error::TrainError;
 use crate::home;
+use crate::words::count;
 
 /// Largest file that is read, in bytes.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -188,8 +189,9 @@ impl Plan {
             for workers in &self.workers {
                 if *nodes == 0 || !workers.is_multiple_of(*nodes) {
                     return Err(format!(
-                        "{workers} workers cannot be spread over the {nodes} nodes of {label:?}; \
-                         give a multiple"
+                        "{} cannot be spread over the {} of {label:?}; give a multiple",
+                        count(workers, "worker"),
+                        count(nodes, "node"),
                     ));
                 }
             }

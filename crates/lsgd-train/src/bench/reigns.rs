@@ -9,6 +9,7 @@ use super::leading::Reign;
 use super::picture::{color, drawn};
 use super::plan::Plan;
 use crate::error::TrainError;
+use crate::words::count;
 
 const WIDTH: u32 = 900;
 /// Height of a worker's row, and of what is around the rows of a run.
@@ -65,8 +66,10 @@ fn panel<'a>(
     let last = all.map(|reign| reign.to).max().unwrap_or(1);
     let case = &group.case;
     let title = format!(
-        "{}, {} workers, period {}: who leads",
-        case.label, case.workers, case.period
+        "{}, {}, period {}: who leads",
+        case.label,
+        count(case.workers, "worker"),
+        case.period
     );
     let mut chart = ChartBuilder::on(area)
         .margin(8)

@@ -88,14 +88,19 @@ impl Override {
         if text.is_empty() {
             return Err(refuse(format!("has no value; {form}")));
         }
+        let invalid = |value, problem| ConfigError::Invalid {
+            source_name: Source::Set,
+            key: path.to_string(),
+            value,
+            problem,
+        };
         let value = read(kind, text).map_err(|problem| match problem {
             Problem::NotToml(reason) => refuse(format!("the value is not TOML: {reason}")),
-            Problem::Unfit(problem) => ConfigError::Invalid {
-                source_name: Source::Set,
-                key: path.to_string(),
-                value: quote(&Value::from(text)),
-                problem,
-            },
+            Problem::Beyond(range) => invalid(shorten(text), range),
+            Problem::Unfit => {
+                let problem = format!("is not {}", kind.expected());
+                invalid(quote(&Value::from(text)), problem)
+            }
         })?;
         Ok(Override {
             table: table.to_string(),
@@ -109,8 +114,10 @@ impl Override {
 enum Problem {
     /// It begins as TOML and does not go on so.
     NotToml(String),
+    /// It is a whole number beyond all that TOML has; what range is allowed.
+    Beyond(String),
     /// It is of no type that the kind takes.
-    Unfit(String),
+    Unfit,
 }
 
 /// The value that `text` stands for where one of this kind is wanted.
@@ -120,7 +127,6 @@ enum Problem {
 /// is TOML.
 fn read(kind: Kind, text: &str) -> Result<Value, Problem> {
     let not_toml = |error: toml::de::Error| Problem::NotToml(shorten(error.message()));
-    let unfit = || Problem::Unfit(format!("is not {}", kind.expected()));
     let quoted = text.starts_with(['"', '\'']);
     match (kind, text.parse::<Value>()) {
         (Kind::Text | Kind::Path | Kind::Word(_), parsed) if quoted => parsed.map_err(not_toml),
@@ -139,11 +145,11 @@ fn read(kind: Kind, text: &str) -> Result<Value, Problem> {
             // With zeros before it, which TOML does not take.
             Ok(number) => Ok(Value::Integer(number)),
             Err(error) if BEYOND.contains(error.kind()) => {
-                Err(Problem::Unfit(schema::not_in_range(least, most)))
+                Err(Problem::Beyond(schema::not_in_range(least, most)))
             }
-            Err(_) => Err(unfit()),
+            Err(_) => Err(Problem::Unfit),
         },
-        _ => Err(unfit()),
+        _ => Err(Problem::Unfit),
     }
 }
 

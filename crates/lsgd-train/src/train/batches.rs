@@ -1,5 +1,5 @@
-//! Whether a model can learn from batches of some size: refused where it cannot, warned of where it
-//! hardly can.
+//! Whether a model can learn from batches of a given size: refused where it cannot, a warning where
+//! it hardly can.
 
 use lsgd_models::{ModelConfig, ModelKind};
 
@@ -20,10 +20,10 @@ pub enum BatchError {
         /// Training examples, without those held out.
         examples: u64,
     },
-    /// BatchNorm would see one value of a channel at a time, of which it leaves nothing.
+    /// BatchNorm would normalise one value at a time, and give its bias whatever that is.
     #[error(
-        "data.batch_size 1 gives the BatchNorm of {model} single values to normalise, since images of \
-         {height} x {width} come down to one pixel; give 2 at the very least"
+        "data.batch_size 1 leaves BatchNorm in {model} one value a channel to normalise, since images \
+         of {height} x {width} shrink to one pixel; give at least 2"
     )]
     SingleValues {
         /// The model.
@@ -35,8 +35,7 @@ pub enum BatchError {
     },
 }
 
-/// Refuses a batch size with which `model` cannot train at all, and returns what a person should know
-/// of any other.
+/// Refuses a batch size with which `model` cannot train at all; returns warnings about any other.
 ///
 /// # Errors
 ///
@@ -67,8 +66,8 @@ pub fn check(
         }
         // Of two values BatchNorm leaves plus and minus one.
         Some(values) if values == 2 || batch_size == 1 => warnings.push(format!(
-            "data.batch_size {batch_size}: the BatchNorm of {} has the statistics of {} to go by, from \
-             which it hardly learns; give more",
+            "data.batch_size {batch_size}: BatchNorm in {} has {} a batch to take statistics from, and \
+             will hardly learn; use larger batches",
             model.kind,
             count(batch_size, "image"),
         )),
@@ -76,8 +75,8 @@ pub fn check(
     }
     if examples_per_step > examples {
         warnings.push(format!(
-            "a step of all {} takes {examples_per_step} examples, and there are {examples}: it is more \
-             than an epoch; give a smaller data.batch_size or fewer workers",
+            "one step of all {} takes {examples_per_step} examples, more than the {examples} there are; \
+             use a smaller data.batch_size or fewer workers",
             count(examples_per_step / batch_size.max(1) as u64, "worker"),
         ));
     }
@@ -115,8 +114,8 @@ mod tests {
         assert_eq!(told(ModelKind::Cnn7, 32, 128, 4), "");
         assert_eq!(
             told(ModelKind::Cnn7, 32, 128, 5),
-            "a step of all 5 workers takes 640 examples, and there are 512: it is more than an epoch; \
-             give a smaller data.batch_size or fewer workers"
+            "one step of all 5 workers takes 640 examples, more than the 512 there are; use a smaller \
+             data.batch_size or fewer workers"
         );
     }
 
@@ -125,21 +124,18 @@ mod tests {
     fn batch_norm_needs_more_than_single_values() {
         assert_eq!(
             told(ModelKind::ResNet8, 4, 1, 1),
-            "refused: data.batch_size 1 gives the BatchNorm of resnet8 single values to normalise, \
-             since images of 4 x 4 come down to one pixel; give 2 at the very least"
+            "refused: data.batch_size 1 leaves BatchNorm in resnet8 one value a channel to normalise, \
+             since images of 4 x 4 shrink to one pixel; give at least 2"
         );
         assert!(told(ModelKind::ResNet18, 32, 1, 1).starts_with("refused: "));
-        let hardly = "data.batch_size 2: the BatchNorm of resnet8 has the statistics of 2 images to go \
-                      by, from which it hardly learns; give more";
+        let hardly = "data.batch_size 2: BatchNorm in resnet8 has 2 images a batch to take statistics \
+                      from, and will hardly learn; use larger batches";
         assert_eq!(told(ModelKind::ResNet8, 4, 2, 1), hardly);
         assert_eq!(told(ModelKind::ResNet8, 4, 3, 1), "");
         assert_eq!(told(ModelKind::ResNet8, 8, 2, 1), "");
         for kind in [ModelKind::ResNet8, ModelKind::Vgg11] {
             let told = told(kind, 32, 1, 1);
-            assert!(
-                told.contains("the statistics of 1 image to go by"),
-                "{told}"
-            );
+            assert!(told.contains(" has 1 image a batch "), "{told}");
         }
         assert_eq!(told(ModelKind::Cnn7, 32, 1, 1), "");
     }

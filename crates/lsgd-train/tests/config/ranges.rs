@@ -4,7 +4,7 @@ use super::{assert_refused, assert_set_refused, load, load_with, refusal};
 
 #[test]
 fn run() {
-    let advice = "give the name of one folder, such as \"first\" (where it is made is run.folder)";
+    let advice = "give one folder name, such as \"first\"; the folder above it is run.folder";
     let cases = [
         ("\"\"", "\"\" is empty"),
         ("\".\"", "\".\" is a path"),
@@ -262,8 +262,8 @@ fn method() {
         ),
         (
             "method.name = \"downpour\"",
-            "c.toml: method.name \"downpour\" has workers that never meet, and in run.mode \"sync\" \
-             all do; set run.mode to \"async\"",
+            "c.toml: method.name \"downpour\" has workers that never meet, as all must in run.mode \
+             \"sync\"; set run.mode to \"async\"",
         ),
         (
             "run.mode = \"async\"\nmethod = { name = \"easgd\", batch_norm = \"mean\" }",

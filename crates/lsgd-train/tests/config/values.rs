@@ -93,16 +93,16 @@ fn numbers_that_are_not_whole_or_too_large() {
         ),
         (
             "data.batch_size=99999999999999999999",
-            "--set: data.batch_size \"99999999999999999999\" is not in [1, 65536]; \
+            "--set: data.batch_size 99999999999999999999 is not in [1, 65536]; \
              give a whole number from 1 to 65536",
         ),
         (
             "run.seed=9223372036854775808",
-            &format!("--set: run.seed \"9223372036854775808\" {range}"),
+            &format!("--set: run.seed 9223372036854775808 {range}"),
         ),
         (
             "run.seed=1e18",
-            "--set: run.seed 1e18 is too large to be exact so; write all of its digits",
+            "--set: run.seed 1e18 is too large for a float to hold exactly; write all its digits",
         ),
         ("run.seed=1e19", &format!("--set: run.seed 1e19 {range}")),
         (
@@ -200,8 +200,8 @@ fn a_tilde_is_the_home_folder_in_every_path() {
     }
     // No path, and so no home folder.
     assert_eq!(load("run.name = \"~\"").run.name, "~");
-    let text = "begins with ~, which stands for your home folder only before a /; \
-                write the path out, or ./~ for a name that begins so";
+    let text = "begins with ~ but not with ~/, the home folder; write the whole path, \
+                or ./~ for a name that begins so";
     assert_refused(&[(
         "cluster.tls = { ca = \"~you/ca\", certificate = \"c\", key = \"k\" }",
         &format!("c.toml: cluster.tls.ca \"~you/ca\" {text}"),

@@ -129,8 +129,8 @@ fn batches_from_which_nothing_can_be_learned() {
     refused(
         &["data.batch_size=1", "data.shape=[3, 4, 4]"],
         2,
-        "data.batch_size 1 gives the BatchNorm of resnet8 single values to normalise, since images of \
-         4 x 4 come down to one pixel; give 2 at the very least",
+        "data.batch_size 1 leaves BatchNorm in resnet8 one value a channel to normalise, since images of \
+         4 x 4 shrink to one pixel; give at least 2",
     );
 }
 
@@ -139,8 +139,8 @@ fn batches_from_which_nothing_can_be_learned() {
 fn batches_from_which_little_can_be_learned_are_warned_of() {
     let runs = Runs::new();
     let set = ["data.batch_size=1", "budget.steps=1"];
-    let warning = "WARN data.batch_size 1: the BatchNorm of resnet8 has the statistics of 1 image to \
-                   go by, from which it hardly learns; give more";
+    let warning = "WARN data.batch_size 1: BatchNorm in resnet8 has 1 image a batch to take statistics \
+                   from, and will hardly learn; use larger batches";
     for command in [None, Some("simulate")] {
         let arguments = runs.arguments(SMOKE, command.unwrap_or("train"), &set);
         let quiet = [String::from("--quiet")];
@@ -154,8 +154,8 @@ fn batches_from_which_little_can_be_learned_are_warned_of() {
     }
     let set = ["data.batch_size=300", "budget.steps=1"];
     let ran = runs.start(SMOKE, "step", &set);
-    let warning = "WARN a step of all 2 workers takes 600 examples, and there are 512: it is more than \
-                   an epoch; give a smaller data.batch_size or fewer workers";
+    let warning = "WARN one step of all 2 workers takes 600 examples, more than the 512 there are; use a \
+                   smaller data.batch_size or fewer workers";
     assert_eq!(ran.stderr.lines().next().map(str::trim), Some(warning));
     assert_eq!(ran.stderr.matches("WARN").count(), 1);
     ran.well();
@@ -313,8 +313,8 @@ fn command_lines() {
     first_line(&["evaluate"], "error: unrecognized subcommand 'evaluate'");
     first_line(
         &["--config", "~you/a.toml"],
-        "error: invalid value '~you/a.toml' for '--config <FILE>': begins with ~, which stands for \
-         your home folder only before a /; write the path out, or ./~ for a name that begins so",
+        "error: invalid value '~you/a.toml' for '--config <FILE>': begins with ~ but not with ~/, the \
+         home folder; write the whole path, or ./~ for a name that begins so",
     );
     first_line(
         &["eval", "runs/x", "--which", "best"],

@@ -207,7 +207,7 @@ fn what_cannot_be_simulated_is_refused() {
     )
     .failed(
         2,
-        "simulate.deaths[0].worker 2 is none of the 2 workers; count them from 0",
+        "simulate.deaths[0].worker 2 is not among the 2 workers, counted from 0",
     );
 }
 

@@ -44,7 +44,7 @@ pub(super) fn check(config: &Config, sources: &Sources) -> Result<(), ConfigErro
              set run.mode to \"sync\"",
         ),
         Mode::Sync if method.name == MethodName::Downpour => Some(
-            "has workers that never meet, and in run.mode \"sync\" all do; \
+            "has workers that never meet, as all must in run.mode \"sync\"; \
              set run.mode to \"async\"",
         ),
         _ => None,

@@ -71,7 +71,7 @@ fn check_run(run: &RunConfig, sources: &Sources) -> Result<(), ConfigError> {
     };
     if let Some(problem) = problem {
         let problem = format!(
-            "{problem}; give the name of one folder, such as \"first\" (where it is made is run.folder)"
+            "{problem}; give one folder name, such as \"first\"; the folder above it is run.folder"
         );
         return Err(sources.refuse("run.name", format!("{name:?}"), problem));
     }

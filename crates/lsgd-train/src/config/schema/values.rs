@@ -79,7 +79,7 @@ pub(in crate::config) fn convert(
                 }
                 false => refuse(
                     &value,
-                    String::from("is too large to be exact so; write all of its digits"),
+                    String::from("is too large for a float to hold exactly; write all its digits"),
                 ),
             }
         }
