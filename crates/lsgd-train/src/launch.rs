@@ -73,7 +73,7 @@ fn wait(mut nodes: Vec<Node>, events: &Receiver<Event>) -> u8 {
                 Some(code) => {
                     match code {
                         EXIT_INTERRUPTED => stopped = true,
-                        _ => drop(failed.get_or_insert(code)),
+                        _ => failed = failed.or(Some(code)),
                     }
                     nodes.iter_mut().for_each(Node::say_that_it_waits_in_vain);
                 }

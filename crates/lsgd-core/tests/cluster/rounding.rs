@@ -54,6 +54,7 @@ fn other(sequence: u64, phase: Phase, offer: Option<Offer>) -> Status {
         progress: sequence,
         rounds: 0,
         steps: 0,
+        trained: 0,
         workers: 1,
         offers: [offer, None],
         delivered: None,

@@ -1,7 +1,7 @@
 //! Where in Zenoh's key space what is.
 
 /// Version of everything that nodes say to each other. Nodes of different versions do not meet.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The keys of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +99,8 @@ mod tests {
         let (other, key) = (Keys::of_run("b"), Keys::of_run("b").token(1, 2));
         assert_eq!(keys.parse_other_token(&key), Some((other, 1, 2)));
         assert_eq!(keys.parse_other_token(&keys.token(1, 2)), None);
-        assert_eq!(keys.parse_other_token("lsgd/1/b/node/01/2"), None);
+        let padded = format!("lsgd/{VERSION}/b/node/01/2");
+        assert_eq!(keys.parse_other_token(&padded), None);
         for key in [
             key,
             format!("{prefix}/node/01/2"),

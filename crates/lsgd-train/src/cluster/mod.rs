@@ -4,7 +4,7 @@
 //! fetches vectors by digest. It decides nothing: the driver of the global leader listens to what
 //! comes [in](Incoming) and says what goes out.
 //!
-//! Everything lies below `lsgd/1/<run>/`, where `<run>` is a hash of the run's name:
+//! Everything lies below `lsgd/2/<run>/`, where `<run>` is a hash of the run's name:
 //!
 //! | key | what | priority |
 //! |---|---|---|

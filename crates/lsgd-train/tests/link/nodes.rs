@@ -235,5 +235,5 @@ pub fn foreign_session(endpoint: &str) -> zenoh::Session {
 
 /// Where the keys of a run begin.
 pub fn prefix(run: &str) -> String {
-    format!("lsgd/1/{}", &blake3::hash(run.as_bytes()).to_hex()[..16])
+    format!("lsgd/2/{}", &blake3::hash(run.as_bytes()).to_hex()[..16])
 }
