@@ -234,9 +234,9 @@ impl Node {
         }
     }
 
-    /// The clock is the run's: it goes on where the others are, or where this node's own records or
-    /// workers before were, whichever is more. Of that the present life has counted so far until
-    /// `counted`.
+    /// Workers that begin as `start` says. The clock is the run's: it goes on where the others are,
+    /// or where this node is `known` to have been, whichever is more. The present life has counted
+    /// what is `counted` of it.
     fn crew(
         &mut self,
         mut start: Start,
