@@ -104,7 +104,10 @@ impl Invocation {
 /// Adds what was probably meant by a config or a command where none is taken.
 fn advise(mut error: clap::Error) -> clap::Error {
     let given = match error.kind() {
-        ErrorKind::InvalidSubcommand => error.get(ContextKind::InvalidSubcommand),
+        // A conflict: other arguments stand before it.
+        ErrorKind::InvalidSubcommand | ErrorKind::ArgumentConflict => {
+            error.get(ContextKind::InvalidSubcommand)
+        }
         ErrorKind::UnknownArgument => error.get(ContextKind::InvalidArg),
         _ => None,
     };

@@ -40,7 +40,7 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
 /// ```
 /// use lsgd_train::words::nearest;
 ///
-/// assert_eq!(nearest("LDGS", ["sgd", "lsgd"]), Some("lsgd"));
+/// assert_eq!(nearest("LSDG", ["sgd", "lsgd"]), Some("lsgd"));
 /// assert_eq!(nearest("adagrad", ["sgd", "lsgd"]), None);
 /// ```
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

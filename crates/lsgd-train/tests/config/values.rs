@@ -134,7 +134,7 @@ fn numbers_that_are_not_whole_or_too_large() {
         ),
         (
             "run.seed = 9223372036854775808",
-            "c.toml:1:12: integer number overflowed",
+            "c.toml:1:12: u64 value was too large",
         ),
     ]);
 }

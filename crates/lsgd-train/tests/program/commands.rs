@@ -179,7 +179,11 @@ fn a_closed_output_is_no_failure() {
     assert_eq!(code_of(&train, closed().into(), closed().into()), went_well);
     assert_eq!(runs.get("out").summary()["end"], "budget");
     let run = runs.get("out").path.display().to_string();
-    for command in [&["devices"][..], &["eval", &run], &["--help"]] {
+    for command in [
+        &["devices"][..],
+        &["eval", &run, "--which", "mean"],
+        &["--help"],
+    ] {
         let arguments: Vec<String> = command.iter().map(|word| String::from(*word)).collect();
         let ended = code_of(&arguments, closed().into(), Stdio::piped());
         assert_eq!(ended, went_well, "{arguments:?}");
