@@ -11,5 +11,6 @@ mod rounds;
 mod scripted;
 mod setting;
 mod statuses;
+mod telling;
 #[path = "../../examples/coordination/trainer.rs"]
 mod trainer;

@@ -11,7 +11,7 @@ use lsgd_core::{
 
 use crate::setting::{PERIODS, local_sgd, lsgd, setting};
 
-const NOW: Duration = Duration::from_secs(1);
+pub const NOW: Duration = Duration::from_secs(1);
 /// From 1 to 2 numbers of bf16 are 1/128 apart.
 const STEP: f32 = 1.0 / 128.0;
 
@@ -27,7 +27,7 @@ fn vector(node: u32, source: Option<Source>, values: [f32; 3]) -> Arc<Snapshot> 
 }
 
 /// Node 0 of two that have begun together.
-fn node(wire: Wire, method: Method) -> GlobalLeader {
+pub fn node(wire: Wire, method: Method) -> GlobalLeader {
     let membership = Membership {
         node: 0,
         nodes: 2,
@@ -45,7 +45,7 @@ fn node(wire: Wire, method: Method) -> GlobalLeader {
 }
 
 /// What the other node says.
-fn other(sequence: u64, phase: Phase, offer: Option<Offer>) -> Status {
+pub fn other(sequence: u64, phase: Phase, offer: Option<Offer>) -> Status {
     Status {
         node: 1,
         life: 1,
@@ -71,7 +71,7 @@ fn offered(kind: Vector, vector: &Snapshot, loss: f64) -> Offered {
     }
 }
 
-fn actions(leader: &mut GlobalLeader) -> Vec<Action> {
+pub fn actions(leader: &mut GlobalLeader) -> Vec<Action> {
     std::iter::from_fn(|| leader.next_action()).collect()
 }
 

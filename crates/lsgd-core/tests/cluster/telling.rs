@@ -1,0 +1,147 @@
+//! One node of two in `sync`, by hand: what it says of itself, what it records, and when time alone
+//! leads to something.
+
+use std::time::Duration;
+
+use lsgd_core::{Action, Bid, Event, GlobalLeader, Lost, Phase, Status, Wire};
+
+use crate::rounding::{NOW, actions, node, other};
+use crate::setting::{PERIODS, lsgd};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// As the node is set.
+const LIMIT: Duration = Duration::from_secs(5);
+
+fn told(leader: &mut GlobalLeader) -> Vec<Status> {
+    let status = |action| match action {
+        Action::Tell { status, .. } => Some(status),
+        _ => None,
+    };
+    actions(leader).into_iter().filter_map(status).collect()
+}
+
+fn recorded(leader: &mut GlobalLeader) -> Vec<Event> {
+    let event = |action| match action {
+        Action::Record(event) => Some(event),
+        _ => None,
+    };
+    actions(leader).into_iter().filter_map(event).collect()
+}
+
+fn bid_nothing(leader: &mut GlobalLeader) {
+    let bid = Bid {
+        step: PERIODS.global,
+        taken: PERIODS.global,
+        workers: 1,
+        leader: None,
+        sum: None,
+    };
+    leader.bid(bid, NOW);
+}
+
+/// Others take a node that gets on with nothing for dead: what it gets on with is in its heartbeats.
+#[test]
+fn a_heartbeat_says_that_a_node_gets_on() {
+    let mut leader = node(Wire::F32, lsgd());
+    leader.tick(NOW + SECOND);
+    let before = told(&mut leader)[0].progress;
+    (0..3).for_each(|_| leader.progress());
+    leader.tick(NOW + 2 * SECOND);
+    let status = &told(&mut leader)[0];
+    assert_eq!(status.progress, before + 3);
+    assert_eq!(status.phase, Phase::Training);
+}
+
+/// A heartbeat comes every second, and what may happen by time alone is known before.
+#[test]
+fn a_deadline_is_that_of_what_is_waited_for() {
+    let mut leader = node(Wire::F32, lsgd());
+    assert_eq!(leader.deadline(), NOW + SECOND, "its heartbeat");
+    bid_nothing(&mut leader);
+    // Told at once, and the other has yet to offer.
+    let beats = |leader: &mut GlobalLeader, until: Duration| {
+        let mut at = NOW;
+        while leader.deadline() < until {
+            at = leader.deadline();
+            assert!(at <= until);
+            leader.tick(at);
+        }
+        at
+    };
+    beats(&mut leader, NOW + LIMIT);
+    assert_eq!(leader.deadline(), NOW + LIMIT, "its patience");
+    actions(&mut leader);
+    leader.tick(NOW + LIMIT);
+    let lost = recorded(&mut leader)
+        .into_iter()
+        .find_map(|event| match event {
+            Event::NodeLost { node, why, .. } => Some((node, why)),
+            _ => None,
+        });
+    assert_eq!(lost, Some((1, Lost::Silent { seconds: 5.0 })));
+}
+
+#[test]
+fn who_comes_and_goes_is_on_record_once() {
+    let mut leader = node(Wire::F32, lsgd());
+    leader.vanished(1, 1, NOW);
+    leader.vanished(1, 1, NOW);
+    leader.appeared(1, 2, NOW);
+    // Neither itself nor one that the run has not.
+    leader.appeared(0, 2, NOW);
+    leader.appeared(2, 2, NOW);
+    let expected = [
+        Event::NodeLost {
+            step: 0,
+            node: 1,
+            why: Lost::Vanished,
+        },
+        Event::NodeAppeared { step: 0, node: 1 },
+    ];
+    assert_eq!(recorded(&mut leader), expected);
+}
+
+/// The node of the lowest number is needed until it has evaluated all.
+#[test]
+fn a_node_is_needed_while_others_train() {
+    let mut leader = node(Wire::F32, lsgd());
+    leader.receive(other(2, Phase::Training, None), NOW);
+    assert!(!leader.others_are_done());
+    leader.receive(other(3, Phase::Done, None), NOW);
+    assert!(
+        leader.others_are_done(),
+        "it does not evaluate: this one does"
+    );
+    leader.receive(other(4, Phase::Closed, None), NOW);
+    assert!(leader.others_are_done());
+    actions(&mut leader);
+    leader.close(NOW);
+    let phases: Vec<Phase> = told(&mut leader)
+        .iter()
+        .map(|status| status.phase)
+        .collect();
+    assert_eq!(phases, [Phase::Closed], "and tells the others");
+}
+
+/// At the end it waits for those that still train, at most for the limit, and then evaluates what there is.
+#[test]
+fn the_end_is_waited_for_at_most_for_the_limit() {
+    let concluded = |leader: &mut GlobalLeader| {
+        let done = |action: &Action| matches!(action, Action::Conclude(_));
+        actions(leader).iter().any(done)
+    };
+    let mut leader = node(Wire::F32, lsgd());
+    leader.receive(other(2, Phase::Training, None), NOW);
+    leader.finish(None, NOW);
+    leader.tick(NOW + LIMIT - SECOND / 2);
+    assert!(!concluded(&mut leader));
+    assert_eq!(leader.deadline(), NOW + LIMIT);
+    leader.tick(NOW + LIMIT);
+    assert!(concluded(&mut leader));
+
+    let mut leader = node(Wire::F32, lsgd());
+    leader.receive(other(2, Phase::Training, None), NOW);
+    leader.finish(None, NOW);
+    leader.receive(other(3, Phase::Done, None), NOW);
+    assert!(concluded(&mut leader), "nobody trains");
+}
