@@ -274,3 +274,30 @@ fn window_of_any_size_can_be_made() {
     };
     assert_eq!(window.loss(), filling);
 }
+
+/// Half of 2 is a loss lower by the margin, and leads; of -2 it would have to be -3.
+#[test]
+fn a_margin_checked_by_hand() {
+    let of = |worker, loss| Candidate {
+        report: Report {
+            rank: Rank::new(0, worker),
+            step: 5,
+            loss: WindowLoss::Mean(loss),
+            joined: true,
+        },
+        age: 0,
+    };
+    for (led, other, leader) in [
+        (2.0, 1.0, 1),
+        (2.0, 1.001, 0),
+        (-2.0, -3.0, 1),
+        (-2.0, -2.999, 0),
+    ] {
+        let incumbent = Incumbent {
+            rank: Rank::new(0, 0),
+            margin: 0.5,
+        };
+        let election = elect_or_keep(&[of(0, led), of(1, other)], 0, Some(incumbent));
+        assert_eq!(election.leader, Some(Rank::new(0, leader)), "{led} {other}");
+    }
+}

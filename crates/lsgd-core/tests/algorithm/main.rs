@@ -15,6 +15,7 @@ mod method;
 mod methods;
 mod probe;
 mod reference;
+mod rules;
 mod setting;
 mod snapshots;
 mod stored;

@@ -222,6 +222,22 @@ fn buffers_are_known_by_name() {
     assert!(!is_buffer("running_mean.weight") && !is_buffer("norm.gamma"));
 }
 
+/// As they stand in logs, ranks from 0 as in the records.
+#[test]
+fn sources_say_whose_values_they_are() {
+    let rank = Rank::new(1, 2);
+    let workers = 3;
+    for (source, text) in [
+        (Source::Worker { rank, step: 7 }, "worker 1.2 at step 7"),
+        (Source::Mean { workers }, "the mean of 3 workers"),
+        (Source::Sum { workers }, "the sum of 3 workers"),
+        (Source::Final { workers }, "the sum of 3 workers at the end"),
+        (Source::Centre { version: 4 }, "the centre, version 4"),
+    ] {
+        assert_eq!(source.to_string(), text);
+    }
+}
+
 #[test]
 fn bytes_are_four_a_value() {
     assert_eq!(snapshot(0, 1, &[0.0; 5]).bytes(), 20);
