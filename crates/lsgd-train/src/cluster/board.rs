@@ -68,3 +68,74 @@ fn put(board: &Mutex<VecDeque<Held>>, digest: SnapshotDigest, snapshot: Arc<Snap
     });
     held.truncate(MOST);
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::module::{Module, Param};
+    use burn::tensor::{Device, Tensor};
+    use lsgd_core::{Layout, Rank, Source};
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Point {
+        x: Param<Tensor<1>>,
+    }
+
+    /// Vectors that differ.
+    fn vectors(count: usize) -> Vec<(SnapshotDigest, Arc<Snapshot>)> {
+        let device = Device::flex().autodiff();
+        let layout = Layout::of(&Point {
+            x: Param::from_data([0.0], &device),
+        });
+        let source = Source::Worker {
+            rank: Rank::new(0, 0),
+            step: 1,
+        };
+        let vector = |index: usize| {
+            let made = Snapshot::new(layout.clone(), source, vec![index as f32], vec![]);
+            let made = Arc::new(made.unwrap());
+            (made.digest(), made)
+        };
+        (0..count).map(vector).collect()
+    }
+
+    fn kept(board: &Board, vectors: &[(SnapshotDigest, Arc<Snapshot>)]) -> Vec<usize> {
+        let kept = |index: &usize| board.get(&vectors[*index].0).is_some();
+        (0..vectors.len()).filter(kept).collect()
+    }
+
+    #[test]
+    fn the_newest_three_are_kept_of_own_and_of_fetched() {
+        let (board, vectors) = (Board::default(), vectors(10));
+        for (digest, vector) in &vectors[..5] {
+            board.publish(*digest, vector.clone());
+        }
+        for (digest, vector) in &vectors[5..] {
+            board.hand_on(*digest, vector.clone());
+        }
+        assert_eq!(kept(&board, &vectors), [2, 3, 4, 7, 8, 9]);
+    }
+
+    /// One that is published again is the newest again.
+    #[test]
+    fn a_vector_has_one_place() {
+        let (board, vectors) = (Board::default(), vectors(4));
+        for index in [0, 1, 0, 2, 3] {
+            let (digest, vector) = &vectors[index];
+            board.publish(*digest, vector.clone());
+        }
+        assert_eq!(kept(&board, &vectors), [0, 2, 3]);
+    }
+
+    /// What is being fetched stays while others come, up to eight.
+    #[test]
+    fn what_is_asked_for_is_kept_longer() {
+        let (board, vectors) = (Board::default(), vectors(12));
+        for (digest, vector) in &vectors {
+            board.publish(*digest, vector.clone());
+            assert!(board.get(digest).is_some());
+        }
+        assert_eq!(kept(&board, &vectors), [4, 5, 6, 7, 8, 9, 10, 11]);
+    }
+}

@@ -122,3 +122,117 @@ fn read_bf16(values: &mut [f32], bytes: &mut impl Read) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use burn::module::{Module, Param};
+    use burn::tensor::{Device, Tensor};
+    use lsgd_core::{Rank, Source};
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Normed {
+        x: Param<Tensor<1>>,
+        running_mean: Param<Tensor<1>>,
+    }
+
+    /// Two parameters, one running statistic and one weight, all of which bf16 can hold.
+    fn vector() -> Snapshot {
+        let device = Device::flex().autodiff();
+        let layout = Layout::of(&Normed {
+            x: Param::from_data([0.0, 0.0], &device),
+            running_mean: Param::from_data([0.0], &device),
+        });
+        let source = Source::Worker {
+            rank: Rank::new(0, 0),
+            step: 1,
+        };
+        let made = Snapshot::new(layout, source, vec![1.0, -2.0], vec![0.5]).unwrap();
+        made.with_weights(vec![3.0]).unwrap()
+    }
+
+    fn arriving(wire: Wire) -> Arriving {
+        let layout: Arc<Layout> = vector().layout().clone();
+        Arriving::new(wire, &layout, 1)
+    }
+
+    /// Little endian, parameters first: as a node of another make would write it.
+    #[test]
+    fn bytes_are_those_of_the_protocol() {
+        let f32s = [1.0_f32, -2.0, 0.5, 3.0].map(f32::to_le_bytes).concat();
+        assert_eq!(encode(Wire::F32, &vector(), 0..4), Some(f32s));
+        let bf16s = vec![0x80, 0x3f, 0x00, 0xc0, 0x00, 0x3f, 0x40, 0x40];
+        assert_eq!(encode(Wire::Bf16, &vector(), 0..4), Some(bf16s));
+    }
+
+    #[test]
+    fn a_vector_arrives_in_any_parts() {
+        for wire in [Wire::F32, Wire::Bf16] {
+            for parts in [
+                &[0..4][..],
+                &[2..4, 0..2],
+                &[3..4, 1..3, 0..1],
+                &[0..3, 3..4],
+            ] {
+                let mut vector_of = arriving(wire);
+                assert_eq!(vector_of.values(), 4);
+                for part in parts {
+                    let bytes = encode(wire, &vector(), part.clone()).unwrap();
+                    assert_eq!(bytes.len(), part.len() * wire.width());
+                    vector_of.take(part, &bytes[..]).unwrap();
+                }
+                assert_eq!(vector_of.parameters, [1.0, -2.0], "{wire:?} {parts:?}");
+                assert_eq!(vector_of.buffers, [0.5], "{wire:?} {parts:?}");
+                assert_eq!(vector_of.weights, [3.0], "{wire:?} {parts:?}");
+            }
+        }
+    }
+
+    #[test]
+    #[allow(clippy::reversed_empty_ranges, reason = "what a stranger may ask for")]
+    fn what_is_beyond_the_vector_is_neither_sent_nor_taken() {
+        assert_eq!(encode(Wire::F32, &vector(), 4..4), Some(Vec::new()));
+        for beyond in [0..5, 4..5, 5..5, 3..2] {
+            assert_eq!(encode(Wire::F32, &vector(), beyond.clone()), None);
+            let taken = arriving(Wire::F32).take(&beyond, &[0; 64][..]);
+            assert!(taken.is_err(), "{beyond:?}");
+        }
+        assert!(arriving(Wire::F32).take(&(4..4), &[][..]).is_ok());
+    }
+
+    #[test]
+    fn too_few_bytes_are_no_values() {
+        for wire in [Wire::F32, Wire::Bf16] {
+            let bytes = encode(wire, &vector(), 0..4).unwrap();
+            let short = &bytes[..bytes.len() - 1];
+            assert!(arriving(wire).take(&(0..4), short).is_err(), "{wire:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_found_in_every_part() {
+        assert_eq!(arriving(Wire::F32).first_not_finite(), None);
+        for index in 0..4 {
+            let mut spoilt = arriving(Wire::F32);
+            let nan = f32::NAN.to_le_bytes();
+            spoilt.take(&(index..index + 1), &nan[..]).unwrap();
+            assert_eq!(spoilt.first_not_finite(), Some(index));
+        }
+    }
+
+    /// More of them than fit in the buffer through which they are read.
+    #[test]
+    fn many_rounded_values_are_read_in_order() {
+        let expected: Vec<f32> = (0..5000).map(|n| (n % 256) as f32).collect();
+        let bytes = expected
+            .iter()
+            .flat_map(|&value| bf16::from_f32(value).to_le_bytes());
+        let bytes: Vec<u8> = bytes.collect();
+        let mut values = vec![0.0; expected.len()];
+        read_bf16(&mut values, &mut &bytes[..]).unwrap();
+        assert_eq!(values, expected);
+    }
+}

@@ -92,6 +92,19 @@ mod tests {
         }
     }
 
+    /// Nodes of one version meet at these: another text is another version.
+    #[test]
+    fn keys_are_those_of_the_protocol() {
+        let keys = Keys::of_run("a");
+        let run = "lsgd/1/17762fddd969a453";
+        assert_eq!(keys.token(3, 7), format!("{run}/node/3/7"));
+        assert_eq!(keys.tokens(), format!("{run}/node/*/*"));
+        assert_eq!(keys.hello(3, 7), format!("{run}/hello/3/7"));
+        assert_eq!(keys.status(3), format!("{run}/status/3"));
+        assert_eq!(keys.statuses(), format!("{run}/status/*"));
+        assert_eq!(keys.vector(3, 7), format!("{run}/vector/3/7"));
+    }
+
     #[test]
     fn other_keys_are_nobodys() {
         let keys = Keys::of_run("a");
@@ -112,6 +125,9 @@ mod tests {
         ] {
             assert_eq!(keys.parse_token(&key), None, "{key}");
         }
+        let other = Keys::of_run("b").status(1);
+        assert_eq!(keys.parse_status(&other), None);
+        assert_eq!(keys.parse_status(&format!("{prefix}/status/01")), None);
         assert_eq!(keys.parse_status(&format!("{prefix}/status/x")), None);
         assert_eq!(keys.parse_status(&format!("{prefix}/status/1/2")), None);
     }

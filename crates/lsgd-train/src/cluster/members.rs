@@ -323,6 +323,121 @@ mod tests {
         assert_eq!(line(&members.tick(start + REFUSAL_PATIENCE)), "");
     }
 
+    /// Nobody can make a node remember tokens without end, and nobody keeps the run's own nodes out.
+    #[test]
+    fn tokens_beyond_reason_are_refused() {
+        let (mut members, start) = (Members::new(hello(0, 1)), Instant::now());
+        for node in [0, 1] {
+            for life in 100..100 + MOST_LIVES as u64 {
+                assert!(members.token(node, life, start).is_ok());
+            }
+            let why = members.token(node, 200, start).unwrap_err();
+            assert_eq!(why, format!("too many lives of node {node}"));
+            members.gone(node, 100, start);
+            assert!(
+                members.token(node, 200, start).is_ok(),
+                "there is room again"
+            );
+        }
+        // The run has nodes 0 to 2.
+        for odd in 3..3 + MOST_ODD_NODES as u32 {
+            assert!(members.token(odd, 1, start).is_ok());
+        }
+        let why = members.token(1000, 1, start).unwrap_err();
+        assert_eq!(why, "too many nodes beyond the run's 3");
+        assert!(members.token(3, 2, start).is_ok(), "one that is known");
+        assert!(members.token(2, 1, start).is_ok(), "one of the run");
+        members.gone(4, 1, start);
+        assert!(members.token(1000, 1, start).is_ok(), "there is room again");
+    }
+
+    #[test]
+    fn a_token_that_comes_twice_is_one_life() {
+        let (mut members, start) = (Members::new(hello(0, 1)), Instant::now());
+        assert_eq!(line(&members.token(1, 5, start).unwrap()), "ask 1/5");
+        assert_eq!(line(&members.token(1, 5, start).unwrap()), "");
+        assert_eq!(
+            line(&members.hello(&hello(1, 5), start)),
+            "1/5 appeared, greet"
+        );
+        assert_eq!(line(&members.hello(&hello(1, 5), start)), "");
+        assert_eq!(
+            line(&members.tick(start + ASK_AGAIN)),
+            "",
+            "it has answered"
+        );
+        assert_eq!(line(&members.gone(1, 6, start)), "", "that was never there");
+        assert_eq!(line(&members.gone(1, 5, start)), "1/5 vanished");
+        assert_eq!(line(&members.gone(1, 5, start)), "");
+        assert_eq!(members.present(), BTreeMap::new());
+    }
+
+    /// A status that comes before its node's hello waits for it, the newest of several.
+    #[test]
+    fn an_early_status_is_heard_after_the_hello() {
+        let told = |life, sequence| Told {
+            telling: crate::cluster::Telling::Report,
+            status: lsgd_core::Status {
+                node: 1,
+                life,
+                sequence,
+                phase: lsgd_core::Phase::Training,
+                progress: 0,
+                rounds: 0,
+                steps: 0,
+                workers: 1,
+                offers: [None, None],
+                delivered: None,
+                result: None,
+            },
+        };
+        let (mut members, start) = (Members::new(hello(0, 1)), Instant::now());
+        assert_eq!(members.told(told(5, 1)), None, "nobody is there");
+        members.token(1, 5, start).unwrap();
+        for sequence in [3, 7, 6] {
+            assert_eq!(members.told(told(5, sequence)), None);
+        }
+        let acts = members.hello(&hello(1, 5), start);
+        let heard = acts.into_iter().find_map(|act| match act {
+            Act::Say(Incoming::Status(status)) => Some(status.sequence),
+            _ => None,
+        });
+        assert_eq!(heard, Some(7));
+        assert_eq!(members.told(told(5, 8)), Some(told(5, 8)));
+        assert_eq!(members.told(told(4, 9)), None, "another life");
+
+        // One that does not fit is not heard, neither early nor later.
+        let (mut members, other) = (
+            Members::new(hello(0, 1)),
+            Hello {
+                nodes: 4,
+                ..hello(1, 5)
+            },
+        );
+        members.token(1, 5, start).unwrap();
+        assert_eq!(members.told(told(5, 1)), None);
+        assert_eq!(line(&members.hello(&other, start)), "");
+        assert_eq!(members.told(told(5, 2)), None);
+        assert_eq!(line(&members.tick(start + REFUSAL_PATIENCE)), "1 refused");
+    }
+
+    /// After a cut all come anew.
+    #[test]
+    fn whoever_is_forgotten_has_vanished() {
+        let (mut members, start) = (Members::new(hello(0, 1)), Instant::now());
+        for node in [1, 2] {
+            members.token(node, 5, start).unwrap();
+        }
+        members.hello(&hello(1, 5), start);
+        assert_eq!(
+            line(&members.forget()),
+            "1/5 vanished",
+            "2 has not appeared"
+        );
+        assert_eq!(members.present(), BTreeMap::new());
+        assert_eq!(line(&members.token(1, 5, start).unwrap()), "ask 1/5");
+    }
+
     #[test]
     fn what_a_dead_process_left_is_no_twin() {
         let (mut members, start) = (Members::new(hello(0, 9)), Instant::now());

@@ -138,3 +138,60 @@ fn nothing_longer_than_allowed_is_decoded() {
     bytes.extend([0xff; 4]);
     assert!(Hello::decode(&bytes).is_err());
 }
+
+/// Of a vector of 40,000 values.
+#[test]
+fn a_request_is_for_one_answer_within_the_vector() {
+    let most = ChunkRequest::MOST_VALUES as u32;
+    assert_eq!(most, 16_384);
+    let range = |first, count| {
+        let request = ChunkRequest {
+            asker: 1,
+            digest: SnapshotDigest([0; 32]),
+            first,
+            count,
+        };
+        request.range(40_000)
+    };
+    assert_eq!(range(0, 1), Ok(0..1));
+    assert_eq!(range(23_616, most), Ok(23_616..40_000));
+    for (first, count) in [(0, 0), (0, most + 1), (0, u32::MAX)] {
+        let why = format!("{count} values asked for; an answer has 1 to 16384");
+        assert_eq!(range(first, count), Err(why));
+    }
+    for (first, count) in [(23_617, most), (40_000, 1), (u64::MAX, 1)] {
+        let why = format!("{count} values from {first} on asked for; the vector has 40000");
+        assert_eq!(range(first, count), Err(why));
+    }
+}
+
+/// What is refused is said with what it is and what it should be.
+#[test]
+fn refusals_of_bytes_say_why() {
+    let status = Told::decode(&[]).unwrap_err();
+    assert_eq!(status, "no bytes where a status should be");
+    let status = Told::decode(&[2, 0]).unwrap_err();
+    assert_eq!(status, "a status of kind 2");
+    let status = Told::decode(&vec![0; Told::LONGEST + 1]).unwrap_err();
+    assert_eq!(status, "513 bytes where a status has at most 512");
+    for length in [ChunkRequest::LENGTH - 1, ChunkRequest::LENGTH + 1] {
+        let why = format!("{length} bytes where a request has 48");
+        assert_eq!(ChunkRequest::decode(&vec![0; length]), Err(why));
+    }
+}
+
+/// The longest that a node sends is read by another; one byte more is not.
+#[test]
+fn a_hello_may_have_64_kilobytes() {
+    let hello = |filler: usize| Hello {
+        node: 0,
+        life: 1,
+        nodes: 2,
+        description: BTreeMap::from([(String::from("key"), "x".repeat(filler))]),
+    };
+    let rest = hello(0).encode().len();
+    let longest = hello(Hello::LONGEST - rest);
+    assert_eq!(longest.encode().len(), 65_536);
+    assert_eq!(Hello::decode(&longest.encode()), Ok(longest));
+    assert!(Hello::decode(&hello(Hello::LONGEST - rest + 1).encode()).is_err());
+}
