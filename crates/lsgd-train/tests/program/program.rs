@@ -178,17 +178,6 @@ impl Run {
             .collect()
     }
 
-    /// The events of a run that is going on, without a last one that is half written.
-    #[allow(dead_code, reason = "for tests of several nodes, which share this")]
-    pub fn events_so_far(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.join("events.jsonl")).unwrap();
-        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        whole
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-
     /// The lines of `events.jsonl` with this `event`.
     pub fn events(&self, event: &str) -> Vec<Value> {
         let mut lines = self.lines("events.jsonl");
