@@ -96,9 +96,9 @@ mod tests {
     #[test]
     fn keys_are_those_of_the_protocol() {
         let keys = Keys::of_run("a");
-        let run = "lsgd/1/17762fddd969a453";
+        let run = "lsgd/2/17762fddd969a453";
         assert_eq!(keys.token(3, 7), format!("{run}/node/3/7"));
-        assert_eq!(keys.tokens(), format!("{run}/node/*/*"));
+        assert_eq!(Keys::tokens(), "lsgd/2/*/node/*/*");
         assert_eq!(keys.hello(3, 7), format!("{run}/hello/3/7"));
         assert_eq!(keys.status(3), format!("{run}/status/3"));
         assert_eq!(keys.statuses(), format!("{run}/status/*"));

@@ -385,6 +385,7 @@ mod tests {
                 progress: 0,
                 rounds: 0,
                 steps: 0,
+                trained: 0,
                 workers: 1,
                 offers: [None, None],
                 delivered: None,
