@@ -89,8 +89,8 @@ fn score(logits: &[f32], labels: &[i32], classes: usize) -> (f64, f64) {
 fn the_logits_are_those_of_the_images_that_are_scored() {
     let folder = tempfile::tempdir().unwrap();
     let run = trained(folder.path());
-    let path = folder.path().join("logits.safetensors");
     for which in ["leader", "mean", "worker-1"] {
+        let path = folder.path().join(format!("{which}.safetensors"));
         let mut eval = lsgd_train();
         eval.arg("eval").arg(&run).args(["--which", which]);
         let output = eval.arg("--logits").arg(&path).assert().success();

@@ -123,6 +123,7 @@ fn runs_of_other_names_do_not_meet() {
     let known = configs[0].listen.clone();
     let mut third = config("one name", 1, 2);
     third.connect = known;
+    third.description.clone_from(&configs[0].description);
     let stranger = Node::open(configs.pop().unwrap()).unwrap();
     let node = Node::open(configs.pop().unwrap()).unwrap();
     let third = Node::open(third).unwrap();
