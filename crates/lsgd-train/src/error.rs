@@ -315,9 +315,7 @@ impl TrainError {
             Self::InUse { .. } | Self::NodeRuns { .. } | Self::NodesAbsent { seen: None, .. } => {
                 true
             }
-            Self::Link(LinkError::Unresolved { .. }) | Self::Data(DataError::Download { .. }) => {
-                true
-            }
+            Self::Link(LinkError::Unresolved { .. }) => true,
             _ => false,
         }
     }

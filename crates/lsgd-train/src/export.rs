@@ -29,9 +29,13 @@ pub fn export(arguments: &cli::Export) -> Result<Output, TrainError> {
         None => trained.folder.join("model.safetensors"),
     };
     let output = Output::new(&path, arguments.force)?;
-    let snapshot = match arguments.force {
-        true => trained.snapshot(arguments.which)?,
-        false => trained.finite(arguments.which)?,
+    let snapshot = match trained.finite(arguments.which) {
+        Err(error) if arguments.force => {
+            let snapshot = trained.snapshot(arguments.which)?;
+            tracing::warn!("{error}; written as they are");
+            snapshot
+        }
+        finite => finite?,
     };
     let file = encode(&path, trained.model.kind, &snapshot)?;
     let metadata = metadata(&path, &trained.state.class_names)?;

@@ -113,6 +113,17 @@ impl Trained {
     }
 }
 
+/// What came of an evaluation.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// The score.
+    pub score: Score,
+    /// Test examples that were scored.
+    pub examples: usize,
+    /// Where images and logits were written, if that was asked for.
+    pub logits: Option<Output>,
+}
+
 /// Scores a run's parameters on the whole test set, and says how many examples that were; writes
 /// images and logits where `arguments` ask for them.
 ///
@@ -120,7 +131,7 @@ impl Trained {
 ///
 /// [`TrainError`] if the run or its data is not there or is damaged, or the logits cannot be
 /// written.
-pub fn eval(arguments: &cli::Eval) -> Result<(Score, usize), TrainError> {
+pub fn eval(arguments: &cli::Eval) -> Result<Evaluated, TrainError> {
     let trained = Trained::open(&arguments.run, &arguments.set)?;
     // First, so that a path that cannot be written is told of before minutes of listing and scoring.
     let output = arguments.logits.as_ref();
@@ -153,7 +164,11 @@ pub fn eval(arguments: &cli::Eval) -> Result<(Score, usize), TrainError> {
     let batches = test_batches(dataset.test_len(), SCORING_BATCH);
     let scores = scratch.score(&snapshot, &dataset, &batches)?;
     let score = Score::of(scores).ok_or_else(empty)?;
-    Ok((score, dataset.test_len()))
+    Ok(Evaluated {
+        score,
+        examples: dataset.test_len(),
+        logits: output,
+    })
 }
 
 /// Why data of these classes cannot test a run that was trained on those. A run of an older version

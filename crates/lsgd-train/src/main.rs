@@ -10,10 +10,12 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use lsgd_train::cli::{
-    Command, DataCommand, EXIT_INTERRUPTED, EXIT_SUCCESS, Eval, Export, Invocation, Train,
+    Command, DataCommand, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SUCCESS, Eval, Export, Invocation,
+    Train,
 };
 use lsgd_train::config::{Config, TEMPLATE};
 use lsgd_train::error::TrainError;
+use lsgd_train::inspect::Evaluated;
 use lsgd_train::output::Output;
 use lsgd_train::progress::Progress;
 use lsgd_train::train::{Asked, End, Outcome, Requests};
@@ -58,8 +60,6 @@ fn main() -> ExitCode {
 fn log_to_stderr() {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
-        // It would say so on standard error, which may be what is closed, and panic.
-        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .without_time()
@@ -190,8 +190,9 @@ fn tell(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, TrainError> {
         ))?;
     }
     Ok(match summary.end {
-        End::Budget | End::Diverged => EXIT_SUCCESS,
+        End::Budget => EXIT_SUCCESS,
         End::Interrupted => EXIT_INTERRUPTED,
+        End::Diverged => EXIT_FAILED,
     })
 }
 
@@ -353,17 +354,27 @@ fn devices() -> Result<u8, TrainError> {
 }
 
 fn eval(arguments: &Eval) -> Result<u8, TrainError> {
-    let (score, examples) = inspect::eval(arguments)?;
-    say(format_args!(
+    let Evaluated {
+        score,
+        examples,
+        logits,
+    } = inspect::eval(arguments)?;
+    let line = format!(
         "{} {}: error {:.2} %, loss {:.4}, {}",
         arguments.run.display(),
         arguments.which,
         score.error,
         score.loss,
         count(examples, "test example"),
-    ))?;
-    if let Some(path) = &arguments.logits {
-        say(format_args!("wrote {}", path.display()))?;
+    );
+    match logits {
+        // Who reads them from standard output wants nothing behind them.
+        Some(output) if output.is_stream() => drop(writeln!(io::stderr(), "{line}")),
+        Some(output) => {
+            let path = output.path().display();
+            say(format_args!("{line}\nwrote {path}"))?;
+        }
+        None => say(format_args!("{line}"))?,
     }
     Ok(EXIT_SUCCESS)
 }

@@ -67,14 +67,18 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Of a new run. The last `keep` checkpoints and the best are kept.
-    pub fn new(run: &RunFolder, keep: usize) -> Self {
+    /// Of a run that is new, or that goes on and had its best evaluation at step `best`. The last `keep`
+    /// checkpoints and the best are kept.
+    pub fn new(run: &RunFolder, keep: usize, best: Option<u64>) -> Self {
+        let folder = run.join("checkpoints");
+        let mut last = steps_in(&folder);
+        last.sort_unstable();
         Self {
             run: run.clone(),
-            folder: run.join("checkpoints"),
+            folder,
             keep: keep.max(1),
-            last: Vec::new(),
-            best: None,
+            last,
+            best,
         }
     }
 
@@ -167,6 +171,16 @@ impl Checkpoints {
     }
 }
 
+/// The steps of the checkpoints that are in a folder, in no order; none if it is not there.
+fn steps_in(folder: &Path) -> Vec<u64> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let steps = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        name.strip_prefix("step-")?.parse().ok()
+    });
+    steps.collect()
+}
+
 /// Writes all files of a checkpoint into `folder`.
 fn write_all(folder: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
     for (worker, snapshot) in &checkpoint.workers {
@@ -196,12 +210,8 @@ impl CheckpointState {
             path: run.path().to_owned(),
             why: String::from("it has no checkpoint; is it at its beginning, or did it end there?"),
         };
-        let entries = fs::read_dir(&folder).map_err(|_| absent())?;
-        let steps = entries.flatten().filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            name.strip_prefix("step-")?.parse::<u64>().ok()
-        });
-        let newest = steps.max().ok_or_else(absent)?;
+        let steps = steps_in(&folder);
+        let newest = steps.into_iter().max().ok_or_else(absent)?;
         let path = folder.join(format!("step-{newest}"));
         let state = read_json(&path.join("state.json"))?;
         Ok((path, state))

@@ -105,6 +105,11 @@ impl Crew {
         self.stopwatch.diverged();
     }
 
+    /// Takes that back: something is finite after all.
+    pub fn recovered(&self) {
+        self.stopwatch.recovered();
+    }
+
     /// Whether an evaluation is to begin, or go on. Once it is not, scores and statistics may lack
     /// batches.
     pub fn evaluates(&self) -> bool {

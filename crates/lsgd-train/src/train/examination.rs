@@ -323,6 +323,11 @@ impl Examination<'_> {
 pub struct Best(Option<(f64, u64)>);
 
 impl Best {
+    /// The step of that evaluation, if there was one.
+    pub fn step(&self) -> Option<u64> {
+        self.0.map(|(_, step)| step)
+    }
+
     /// Whether no evaluation so far was better; if so, remembers this one.
     pub fn improves(&mut self, evaluation: &Evaluation) -> bool {
         let leader = evaluation.leader.as_ref().and_then(|leader| leader.test);

@@ -107,12 +107,17 @@ impl Inbox {
         (std::mem::take(&mut self.left), heard)
     }
 
-    /// Forgets what workers have sent that are gone.
-    pub fn forget_workers(&mut self) {
+    /// What workers have sent that are gone, and nobody has heard yet. What other nodes have sent stays.
+    pub fn rest_of_workers(&mut self) -> Vec<FromWorker> {
         let (_, heard) = self.last_words();
-        self.aside.extend(heard);
-        self.aside
-            .retain(|message| matches!(message, ToMain::Nodes(_)));
+        let mut rest = Vec::new();
+        for message in heard {
+            match message {
+                ToMain::Worker(news) => rest.push(news),
+                nodes => self.aside.push_back(nodes),
+            }
+        }
+        rest
     }
 
     fn receive(&mut self, patience: Duration) -> Result<Option<ToMain>, TrainError> {

@@ -33,7 +33,15 @@ pub fn save(
     Ok(line)
 }
 
-/// The line for whoever watches, if there is one.
-pub fn told(saved: Result<Option<String>, TrainError>) -> Option<String> {
-    saved.unwrap_or_else(|why| Some(format!("what was trained last is not saved: {why}")))
+/// The line for whoever watches, if there is one. What `error`, which ended the run, says is not said
+/// twice.
+pub fn told(
+    saved: Result<Option<String>, TrainError>,
+    error: Option<&TrainError>,
+) -> Option<String> {
+    saved.unwrap_or_else(|why| {
+        let why = why.to_string();
+        let is_known = error.is_some_and(|error| error.to_string() == why);
+        (!is_known).then(|| format!("what was trained last is not saved: {why}"))
+    })
 }

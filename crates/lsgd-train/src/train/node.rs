@@ -77,7 +77,7 @@ pub fn train(
     let totals = Totals::read(&folder)?;
     let mut node = Node {
         recorder,
-        checkpoints: Checkpoints::new(&folder, setup.config.checkpoint.keep),
+        checkpoints: Checkpoints::new(&folder, setup.config.checkpoint.keep, totals.best.step()),
         intervals: Intervals::of_node(setup.node, setup.workers()),
         life: Life {
             steps_before: totals.steps,
@@ -220,13 +220,15 @@ impl Node {
                 Ok(Stop::LeftBehind(start)) => {
                     let trained = crew.elapsed();
                     drop(crew);
-                    self.inbox.forget_workers();
+                    for news in self.inbox.rest_of_workers() {
+                        self.hear(news, trained.as_secs_f64())?;
+                    }
                     self.end_intervals(trained.as_secs_f64())?;
                     self.divergence = self.setup.divergence();
                     crew = self.crew(start, trained, trained)?;
                 }
                 Err(error) => {
-                    self.break_off(crew);
+                    self.break_off(crew, &error);
                     self.requests.set_unsaved(false);
                     return Err(error);
                 }
@@ -292,10 +294,16 @@ impl Node {
             paused.sort_by_key(|paused| paused.worker);
             let pause = paused.first().map(|first| first.pause).unwrap_or_default();
             let diverged = self.diverged(crew, &paused);
-            let pause = Pause {
-                end: pause.end.map(|end| diverged.map_or(end, |_| End::Diverged)),
-                ..pause
+            let end = match (pause.end, diverged) {
+                (Some(_), Some(_)) => Some(End::Diverged),
+                (Some(End::Diverged), None) => {
+                    // What came meanwhile from others has mended a worker.
+                    crew.recovered();
+                    None
+                }
+                (end, _) => end,
             };
+            let pause = Pause { end, ..pause };
             if let (Some(nodes), Some(_)) = (&self.nodes, pause.end) {
                 let sum = Snapshot::sum(paused.iter().map(|p| p.snapshot.as_ref()));
                 nodes.finish(sum.ok().flatten());

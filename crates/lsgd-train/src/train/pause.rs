@@ -95,7 +95,7 @@ impl Node {
     }
 
     /// The run ends with an error: saves what its workers have, as far as it can be read.
-    pub(super) fn break_off(&mut self, crew: Crew) {
+    pub(super) fn break_off(&mut self, crew: Crew, error: &TrainError) {
         let seconds = crew.seconds();
         let (left, heard) = crew.break_off(&mut self.inbox);
         let setup = self.setup.clone();
@@ -110,7 +110,7 @@ impl Node {
                 let left = self.examination(&setup, &left, seconds);
                 leaving::save(left, &self.checkpoints, &mut self.recorder)
             });
-        if let Some(line) = leaving::told(saved) {
+        if let Some(line) = leaving::told(saved, Some(error)) {
             self.progress.warn(&line);
         }
     }

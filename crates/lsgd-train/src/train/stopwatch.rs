@@ -90,6 +90,12 @@ impl Stopwatch {
         self.lock().diverged = true;
     }
 
+    /// Something is finite after all: the run goes on.
+    pub fn recovered(&self) {
+        let mut state = self.lock();
+        (state.diverged, state.ends) = (false, false);
+    }
+
     /// Nobody takes another step; what was said first holds.
     pub fn leave(&self, how: Leave) {
         self.lock().leaves.get_or_insert(how);

@@ -58,7 +58,7 @@ fn one_node_that_cannot_start_ends_all_with_its_reason() {
     assert_eq!(errors.len(), 1, "{}", ran.stderr);
     assert!(errors[0].starts_with("node 2 | error: "), "{}", ran.stderr);
     for line in [
-        "node 1 | stopped before training began",
+        "node 1 | stopped before the end",
         "node 2 failed: exit status: 2",
         "node 1 was stopped",
     ] {

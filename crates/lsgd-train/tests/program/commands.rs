@@ -64,6 +64,8 @@ Exit codes:
   0    success
   1    the run or the command failed; what a run had trained is saved if it can be
   2    wrong usage or config; nothing was started
+  75   a busy port, a name that does not resolve, a full disk, nodes that did not come: the same
+       command may work later
   130  stopped by a signal; what was trained is kept
 ";
     assert!(help.ends_with(codes), "{help}");
@@ -196,7 +198,7 @@ fn an_output_on_a_full_disk_is_a_failure() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let ended = code_of(&[String::from("devices")], full.into(), Stdio::piped());
     let text = "error: cannot write standard output: No space left on device (os error 28)\n";
-    assert_eq!(ended, (Some(1), String::from(text)));
+    assert_eq!(ended, (Some(75), String::from(text)));
 }
 
 /// Where a shell leaves `~` alone: behind `=`, in values, in files.

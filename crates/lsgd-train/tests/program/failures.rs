@@ -25,7 +25,7 @@ fn folder_set(folder: &Path, mode: &str) -> [String; 6] {
 
 fn cannot_be_decoded(path: &Path) -> String {
     format!(
-        "{} cannot be decoded as an image: Format error decoding Png: Invalid PNG signature.",
+        "{} cannot be decoded as an image: by its contents it is neither JPEG nor PNG",
         path.display()
     )
 }

@@ -113,8 +113,7 @@ fn what_a_run_does_not_have_is_said() {
         run([command, path]).failed(
             1,
             &format!(
-                "{checkpoint}: nobody led at step 3: no worker had a finite loss over a full loss \
-                 window; \
+                "{checkpoint}: nobody led at step 3: no worker's loss window was full; \
                  give --which mean or --which worker-K"
             ),
         );

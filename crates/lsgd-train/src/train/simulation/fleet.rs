@@ -68,7 +68,7 @@ impl Workers {
             threads: Threads::start(setup, per_node)?,
             durations: Durations::new(&config.simulate, count, config.run.seed),
             recorder: Recorder::open(folder)?,
-            checkpoints: Checkpoints::new(folder, config.checkpoint.keep),
+            checkpoints: Checkpoints::new(folder, config.checkpoint.keep, None),
             intervals: Intervals::new((0..count).map(|place| rank(place, per_node))),
             exchange: ExchangeSummary::default(),
             best: Best::default(),
@@ -185,6 +185,12 @@ impl Workers {
         let setup = self.setup.clone();
         let examination = self.examination(&setup, &paused, seconds);
         examination.diverged(&mut self.divergence);
+        let mut checkpoint = examination.checkpoint();
+        let saves = at == AT_END && examination.is_sound();
+        if saves {
+            self.checkpoints.write(&checkpoint)?;
+            self.recorder.checkpoint(checkpoint.state.step, seconds)?;
+        }
         let mut scorers = &self.threads;
         let mean = examination.mean(&mut scorers)?;
         let evaluation = examination.evaluate(&mut scorers, mean.as_ref())?;
@@ -192,13 +198,14 @@ impl Workers {
         self.progress.evaluated(&evaluation);
         self.recorder
             .metric(&Metric::Evaluation(evaluation.clone()))?;
-        if better || (at == AT_END && examination.is_sound()) {
-            let mut checkpoint = examination.checkpoint();
+        checkpoint.state.evaluation = Some(evaluation.clone());
+        if better && !saves {
             self.checkpoints.write(&checkpoint)?;
-            checkpoint.state.evaluation = Some(evaluation.clone());
+            self.recorder.checkpoint(checkpoint.state.step, seconds)?;
+        }
+        if better || saves {
             let state = &checkpoint.state;
             self.checkpoints.complete(state, mean.as_deref(), better)?;
-            self.recorder.checkpoint(state.step, seconds)?;
         }
         if at == AT_END {
             self.last = Some((paused, evaluation));
@@ -268,7 +275,7 @@ impl Fleet for Workers {
         let setup = self.setup.clone();
         let left = self.examination(&setup, &left, at.as_secs_f64());
         let saved = leaving::save(left, &self.checkpoints, &mut self.recorder);
-        if let Some(line) = leaving::told(saved) {
+        if let Some(line) = leaving::told(saved, None) {
             self.progress.warn(&line);
         }
     }

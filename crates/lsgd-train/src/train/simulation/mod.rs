@@ -55,9 +55,15 @@ pub fn simulate(
     let topology = topology(&setup, &simulated, per_node);
     let (mut summary, traffic) = match simulated.training {
         true => {
-            let workers = Workers::start(&setup, per_node, &folder, progress, requests)?;
-            let (workers, _, traffic) = Simulation::new(&topology, workers)?.run()?;
-            (workers.finish(began.elapsed())?, traffic)
+            let workers = Workers::start(&setup, per_node, &folder, progress, requests.clone())?;
+            // A second signal waits until what was trained is saved.
+            requests.set_unsaved(true);
+            let trained = Simulation::new(&topology, workers)
+                .map_err(TrainError::from)
+                .and_then(Simulation::run)
+                .and_then(|(workers, _, traffic)| Ok((workers.finish(began.elapsed())?, traffic)));
+            requests.set_unsaved(false);
+            trained?
         }
         false => {
             let workers = Costs::start(&setup, per_node, &folder, progress, requests)?;
