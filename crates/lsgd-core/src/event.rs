@@ -126,7 +126,7 @@ pub enum Event {
 pub enum Lost {
     /// Its connection is gone: it died, froze or was cut off.
     Vanished,
-    /// It is connected but gets on with nothing.
+    /// It is connected but makes no progress.
     Silent {
         /// For so long.
         seconds: f64,

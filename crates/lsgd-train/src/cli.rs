@@ -47,8 +47,8 @@ Exit codes:
   0    success
   1    the run or the command failed; what a run had trained is saved if it can be
   2    wrong usage or config; nothing was started
-  75   a busy port, a name that does not resolve, a full disk, nodes that did not come: the same
-       command may work later
+  75   a busy port, a name that does not resolve, a full disk, nodes that did not come, a run or node
+       that another process is: the same command may work later
   130  stopped by a signal; what was trained is kept";
 
 const NO_CONFIG: &str = "\

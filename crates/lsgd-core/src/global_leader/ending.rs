@@ -9,7 +9,7 @@ use crate::{Offered, Phase, Snapshot, Source, Status, Vector};
 impl GlobalLeader {
     /// The node has trained to its end; `sum` is that of its workers' values, if they are finite.
     /// An [`Action::Conclude`] follows once the mean of all is to be evaluated here, or is evaluated
-    /// elsewhere: the others train to their end before, unless they get on with nothing for the limit.
+    /// elsewhere: the others train to their end before, unless they make no progress for the limit.
     pub fn finish(&mut self, sum: Option<Snapshot>, now: Duration) {
         let result = sum.and_then(|sum| {
             let workers = self.workers as usize;
@@ -49,7 +49,7 @@ impl GlobalLeader {
         others.all(|(_, status)| status.phase == Phase::Closed)
     }
 
-    /// Once all others have trained to their end, or get on with nothing: the node of the lowest
+    /// Once all others have trained to their end, or make no progress: the node of the lowest
     /// number that is there fetches what they have come to. If it goes before it is done, the next
     /// does.
     pub(super) fn try_to_conclude(&mut self, now: Duration) {

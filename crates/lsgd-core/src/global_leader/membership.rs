@@ -21,7 +21,7 @@ pub struct Membership {
     pub wire: Wire,
     /// How long it waits for the others at the start.
     pub wait: Duration,
-    /// `sync`: how long it waits for a node that gets on with nothing.
+    /// `sync`: how long it waits for a node that makes no progress.
     pub limit: Duration,
 }
 

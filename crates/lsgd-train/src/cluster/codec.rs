@@ -171,11 +171,7 @@ mod tests {
     #[test]
     fn a_vector_arrives_in_any_parts() {
         for wire in [Wire::F32, Wire::Bf16] {
-            for parts in [
-                &[2..4, 0..2][..],
-                &[3..4, 1..3, 0..1],
-                &[0..3, 3..4],
-            ] {
+            for parts in [&[2..4, 0..2][..], &[3..4, 1..3, 0..1], &[0..3, 3..4]] {
                 let mut vector_of = arriving(wire);
                 assert_eq!(vector_of.values(), 4);
                 for part in parts {

@@ -3,6 +3,7 @@
 use super::examination::Examination;
 use crate::error::TrainError;
 use crate::run::{Checkpoints, Recorder};
+use crate::words::count;
 
 /// Writes a checkpoint of those workers that could be read, unless they have nothing to save or it is
 /// there already. Returns a line that says so.
@@ -23,9 +24,9 @@ pub fn save(
         if let Some(path) = checkpoints.add(&checkpoint)? {
             recorder.checkpoint(checkpoint.state.step, left.seconds)?;
             line = Some(format!(
-                "saved what {} of {} workers have trained: {}",
+                "saved what {} of {} had trained: {}",
                 left.workers.len(),
-                left.setup.workers(),
+                count(left.setup.workers(), "worker"),
                 path.display()
             ));
         }

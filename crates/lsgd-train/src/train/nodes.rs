@@ -264,7 +264,7 @@ impl Driver {
             Incoming::Appeared { node, life } => self.leader.appeared(node, life, now),
             Incoming::Vanished { node, life } => self.leader.vanished(node, life, now),
             Incoming::Status(status) => self.leader.receive(status, now),
-            // On a slow link a vector takes longer than others wait for who gets on with nothing.
+            // On a slow link a vector takes longer than others wait for who makes no progress.
             Incoming::Arrived => self.leader.progress(),
             Incoming::Fetched { digest, outcome } => {
                 let own = self.setup.node;

@@ -172,7 +172,7 @@ fn a_node_that_fails_keeps_what_it_trained_and_the_others_go_on() {
     assert_eq!(two.end(), Some(1), "{}", two.said());
     let said = two.said();
     assert!(
-        said.contains("saved what 1 of 1 workers have trained: "),
+        said.contains("saved what 1 of 1 worker had trained: "),
         "{said}"
     );
     assert!(

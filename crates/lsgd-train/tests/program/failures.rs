@@ -52,7 +52,7 @@ fn an_image_that_cannot_be_decoded_ends_the_run() {
         let set = set.each_ref().map(String::as_str);
         let ran = runs.start(SMOKE, mode, &set);
         ran.failed_late(1, &cannot_be_decoded(&bad));
-        let saved = "saved what 2 of 2 workers have trained: ";
+        let saved = "saved what 2 of 2 workers had trained: ";
         assert!(ran.stderr.contains(saved), "{}", ran.stderr);
         let run = runs.get(mode);
         assert!(!run.join("summary.json").exists());

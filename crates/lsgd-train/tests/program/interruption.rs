@@ -342,7 +342,7 @@ fn an_interrupted_simulation_keeps_what_was_trained() {
     assert!(
         going
             .said
-            .contains("saved what 4 of 4 workers have trained: ")
+            .contains("saved what 4 of 4 workers had trained: ")
     );
     let step = *going.checkpoints().last().unwrap();
     assert!(step >= 10);

@@ -1,4 +1,5 @@
-//! Relations between keys, and the ranges of what is no whole number: those the schema has.
+//! Relations between keys, and the ranges of numbers that are not whole; the schema has those of whole
+//! numbers.
 
 mod cluster;
 mod method;
