@@ -127,11 +127,16 @@ fn packed_cifar(name: DataName, folder: &Path) -> Option<String> {
     let archive = published(name).ok()?;
     let places = [folder, parent(folder)].map(|place| place.join(archive.name));
     let packed = places.into_iter().find(|place| place.is_file())?;
+    // The archive itself was given: what is in it goes beside it.
+    let (to, then) = match folder.is_file() {
+        true => (parent(folder), ", and leave its name out of data.folder"),
+        false => (folder, ""),
+    };
     Some(format!(
-        "{} is still packed: unpack it with `lsgd-train data fetch {} --folder {} --archive {}`",
+        "{} is still packed: unpack it with `lsgd-train data fetch {} --folder {} --archive {}`{then}",
         archive.name,
         word(name),
-        folder.display(),
+        to.display(),
         packed.display(),
     ))
 }

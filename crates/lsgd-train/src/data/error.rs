@@ -28,6 +28,14 @@ pub enum DataError {
         /// What to do.
         remedy: String,
     },
+    /// `data.folder` is no folder.
+    #[error("data.folder {} is a file, not a folder; {remedy}", folder.display())]
+    FolderIsFile {
+        /// The file.
+        folder: PathBuf,
+        /// What to do.
+        remedy: String,
+    },
     /// `data.folder` is there, but one of the files is not.
     #[error("{} is missing; {remedy}", file.display())]
     FileMissing {
@@ -351,6 +359,12 @@ pub(crate) fn existing_folder(name: DataName, folder: Option<&Path>) -> Result<&
             remedy: general(name, None),
         });
     };
+    if folder.is_file() {
+        return Err(DataError::FolderIsFile {
+            folder: folder.to_owned(),
+            remedy: advice(name, folder),
+        });
+    }
     if !folder.is_dir() {
         let from = match folder.is_relative() {
             true => std::env::current_dir().map_or_else(

@@ -75,6 +75,13 @@ fn records_in_another_form() {
          --folder {at} --archive {at}/cifar-10-binary.tar.gz`"
     );
     advised(DataName::Cifar10, folder.path(), &packed);
+    let archive = folder.path().join("cifar-10-binary.tar.gz");
+    let refused = refusal(&config(DataName::Cifar10, &archive, Augment::None));
+    let expected = format!(
+        "data.folder {} is a file, not a folder; {packed}, and leave its name out of data.folder",
+        archive.display()
+    );
+    assert_eq!(refused, expected);
     // Beside a folder that is to be made.
     let packed = packed.replace(&format!("--folder {at}"), &format!("--folder {at}/new"));
     advised(DataName::Cifar10, &folder.path().join("new"), &packed);
