@@ -71,8 +71,7 @@ pub enum TrainError {
     },
     /// The folder of a run, or a file in it, is no longer there while the run writes to it.
     #[error(
-        "{} was removed, moved or replaced while the run was writing to it; what it trained since its \
-         last checkpoint is lost",
+        "{} was removed, moved or replaced while the run was writing to it",
         path.display()
     )]
     Gone {

@@ -192,7 +192,8 @@ fn a_run_is_saved_when_asked_and_goes_on() {
         let first = going.checkpoint(1);
         going.signal("USR2");
         let second = going.checkpoint(2);
-        assert!(first < second);
+        // In async a pause can follow another before anybody has taken a step.
+        assert!(first < second || (mode == "async" && first == second));
         going.signal("INT");
         assert_eq!(going.end(), Some(130), "{}", going.said);
         // Those two and the end.
