@@ -1,4 +1,4 @@
-//! Two workers of Leader SGD as threads, and who led them.
+//! Two workers of Leader SGD as threads, and their leaders.
 //!
 //!     cargo run --release -p lsgd-core --example two_workers
 //!
@@ -17,7 +17,7 @@ use lsgd_core::{
 
 const STEPS: usize = 80;
 
-/// What a worker has come to: its report's loss, weight and bias.
+/// The result of a worker: its report's loss, weight and bias.
 struct Outcome {
     loss: WindowLoss,
     weight: f32,
@@ -60,7 +60,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let leader = LocalLeader::new(0, 2, method.clone(), Mode::Sync)?;
     let (_group, members) = Group::form(leader, |event| match event {
         Event::Election { step, election, .. } => match election.leader {
-            Some(rank) => println!("step {step:3}  worker {rank} leads: {:?}", election.reason),
+            Some(id) => println!("step {step:3}  worker {id} leads: {:?}", election.reason),
             None => println!("step {step:3}  nobody leads: {:?}", election.excluded),
         },
         Event::Refused { worker, why, .. } => println!("worker {worker} is refused: {why}"),

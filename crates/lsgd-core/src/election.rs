@@ -1,17 +1,18 @@
-//! Who leads: a pure decision over reports.
+//! Electing the leader: a pure function of reports.
 //!
 //! The leader is the worker with the lowest mean training loss over its last `loss_window` batches
-//! (arXiv 1905.10395, section 3: "the best performing worker"), or with the lowest loss on a probe. An election touches no tensor, no
-//! clock and no network: the same candidates always give the same leader and the same reason.
+//! (arXiv 1905.10395, section 3: "the best performing worker"), or with the lowest probe loss. An
+//! election touches no tensor, clock or network: the same candidates always give the same leader
+//! and the same reason.
 
 use std::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
-/// A worker's place in the run: worker (j, i) of the paper.
+/// Identifies a worker in the run: worker (j, i) of the paper.
 ///
-/// Ranks are ordered by node, then by worker; the lowest wins a tie.
+/// Ids are ordered by node, then by worker; the lowest wins a tie.
 #[derive(
     Debug,
     Clone,
@@ -27,27 +28,28 @@ use serde::{Deserialize, Serialize};
     BorshSerialize,
     BorshDeserialize,
 )]
-pub struct Rank {
+pub struct WorkerId {
     /// The node (the paper's group), from 0.
     pub node: u32,
     /// The worker on its node, from 0.
     pub worker: u32,
 }
 
-impl Rank {
+impl WorkerId {
     /// Worker `worker` of node `node`.
     pub fn new(node: u32, worker: u32) -> Self {
         Self { node, worker }
     }
 }
 
-impl fmt::Display for Rank {
+impl fmt::Display for WorkerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.node, self.worker)
     }
 }
 
-/// What a worker's loss window holds; of a probe, `Filling` one of 1 until it was looked at.
+/// The mean over a worker's loss window. For a probe loss that has not been measured yet, `Filling`
+/// a window of 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowLoss {
@@ -62,29 +64,29 @@ pub enum WindowLoss {
     Mean(f64),
 }
 
-/// What a worker says of itself at a step boundary.
+/// A worker's state at a step boundary, as it reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Who reports.
-    pub rank: Rank,
+    pub id: WorkerId,
     /// Steps it has taken.
     pub step: u64,
-    /// What ranks it: its mean training loss, or its loss on the probe.
+    /// The loss that ranks it: its mean training loss, or its probe loss.
     pub loss: WindowLoss,
-    /// Whether it has received the run's parameters. One that has not never leads.
+    /// Whether it has received the run's parameters. A worker that has not never leads.
     pub joined: bool,
 }
 
-/// A report, as old as it is for whoever elects.
+/// A report and its age at the node that holds the election.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
     /// The report.
     pub report: Report,
-    /// The elector's own steps since the report came.
+    /// Steps that the electing node has taken since the report arrived.
     pub age: u64,
 }
 
-/// Why a candidate cannot lead.
+/// Why a candidate is not eligible.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exclusion {
@@ -101,12 +103,12 @@ pub enum Exclusion {
     LossNotFinite,
     /// Its report is older than `max_staleness`.
     Stale {
-        /// The elector's own steps since the report came.
+        /// Steps that the electing node has taken since the report arrived.
         age: u64,
     },
 }
 
-/// Why the leader leads, or why nobody does.
+/// Why the leader was elected, or why none was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -117,39 +119,39 @@ pub enum Reason {
         /// The next best mean loss.
         next: f64,
     },
-    /// Others have the same loss; it has the lowest rank among them.
-    LowestRankOfTie {
+    /// Others have the same loss; it has the lowest id among them.
+    LowestIdOfTie {
         /// The loss they share.
         loss: f64,
     },
-    /// It led before, and no loss is lower than its own by the margin.
+    /// It was the leader, and no other loss is lower than its own by the margin.
     Stays {
         /// The leader's mean loss.
         loss: f64,
         /// The lowest mean loss.
         lowest: f64,
     },
-    /// No other candidate may lead.
+    /// It is the only eligible candidate.
     OnlyEligible {
         /// The leader's mean loss.
         loss: f64,
     },
-    /// No candidate may lead: there is no pull.
-    NobodyEligible,
+    /// No candidate is eligible: there is no pull.
+    NoneEligible,
 }
 
 /// The outcome of an election.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Election {
-    /// The leader, if anybody may lead.
-    pub leader: Option<Rank>,
+    /// The leader, if any candidate was eligible.
+    pub leader: Option<WorkerId>,
     /// Why.
     pub reason: Reason,
-    /// Those that could not lead, and why.
-    pub excluded: Vec<(Rank, Exclusion)>,
+    /// The candidates that were not eligible, and why.
+    pub excluded: Vec<(WorkerId, Exclusion)>,
 }
 
-/// Elects the candidate with the lowest mean loss; ties go to the lowest rank.
+/// Elects the candidate with the lowest mean loss; ties go to the lowest id.
 ///
 /// A candidate is excluded when it has not received the run's parameters, its window is not full,
 /// its loss is not finite, or its report is older than `max_staleness`. The order of `candidates`
@@ -158,17 +160,17 @@ pub fn elect(candidates: &[Candidate], max_staleness: u64) -> Election {
     elect_or_keep(candidates, max_staleness, None)
 }
 
-/// Who led before, and by how much a loss has to be lower than its own for another to lead.
+/// The previous leader, and the margin by which a loss must be lower to replace it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Incumbent {
     /// Who led.
-    pub rank: Rank,
-    /// The margin, as a share of its loss, in [0, 1).
+    pub id: WorkerId,
+    /// The margin, as a fraction of its loss, in [0, 1).
     pub margin: f64,
 }
 
-/// As [`elect`], but an incumbent that may lead does so while no loss is lower than its own by the
-/// margin: noise in the losses then changes leaders less often.
+/// Like [`elect`], but an eligible incumbent stays leader unless some loss is lower than its own by
+/// the margin. This keeps noise in the losses from changing the leader often.
 pub fn elect_or_keep(
     candidates: &[Candidate],
     max_staleness: u64,
@@ -178,28 +180,28 @@ pub fn elect_or_keep(
     let mut eligible = Vec::new();
     for candidate in candidates {
         match eligibility(candidate, max_staleness) {
-            Ok(loss) => eligible.push((loss, candidate.report.rank)),
-            Err(why) => excluded.push((candidate.report.rank, why)),
+            Ok(loss) => eligible.push((loss, candidate.report.id)),
+            Err(why) => excluded.push((candidate.report.id, why)),
         }
     }
-    excluded.sort_by_key(|(rank, _)| *rank);
+    excluded.sort_by_key(|(id, _)| *id);
     eligible.sort_by(|(a, first), (b, second)| a.total_cmp(b).then(first.cmp(second)));
 
-    let kept = incumbent.and_then(|Incumbent { rank, margin }| {
+    let kept = incumbent.and_then(|Incumbent { id, margin }| {
         let (lowest, first) = *eligible.first()?;
-        let (loss, _) = *eligible.iter().find(|(_, eligible)| *eligible == rank)?;
-        let stays = first != rank && lowest > loss - margin * loss.abs();
-        stays.then_some((rank, loss, lowest))
+        let (loss, _) = *eligible.iter().find(|(_, eligible)| *eligible == id)?;
+        let stays = first != id && lowest > loss - margin * loss.abs();
+        stays.then_some((id, loss, lowest))
     });
     let (leader, reason) = match eligible.as_slice() {
-        _ if let Some((rank, loss, lowest)) = kept => (Some(rank), Reason::Stays { loss, lowest }),
-        [] => (None, Reason::NobodyEligible),
-        [(loss, rank)] => (Some(*rank), Reason::OnlyEligible { loss: *loss }),
-        [(loss, rank), (next, _), ..] if loss == next => {
-            (Some(*rank), Reason::LowestRankOfTie { loss: *loss })
+        _ if let Some((id, loss, lowest)) = kept => (Some(id), Reason::Stays { loss, lowest }),
+        [] => (None, Reason::NoneEligible),
+        [(loss, id)] => (Some(*id), Reason::OnlyEligible { loss: *loss }),
+        [(loss, id), (next, _), ..] if loss == next => {
+            (Some(*id), Reason::LowestIdOfTie { loss: *loss })
         }
-        [(loss, rank), (next, _), ..] => (
-            Some(*rank),
+        [(loss, id), (next, _), ..] => (
+            Some(*id),
             Reason::LowestLoss {
                 loss: *loss,
                 next: *next,
@@ -213,7 +215,7 @@ pub fn elect_or_keep(
     }
 }
 
-/// The candidate's loss if it may lead.
+/// The candidate's loss, if it is eligible.
 fn eligibility(candidate: &Candidate, max_staleness: u64) -> Result<f64, Exclusion> {
     if !candidate.report.joined {
         return Err(Exclusion::NotJoined);
@@ -228,6 +230,6 @@ fn eligibility(candidate: &Candidate, max_staleness: u64) -> Result<f64, Exclusi
     if candidate.age > max_staleness {
         return Err(Exclusion::Stale { age: candidate.age });
     }
-    // Adding nought turns -0.0 into 0.0, which `total_cmp` would otherwise rank apart.
+    // Adding zero turns -0.0 into 0.0, which `total_cmp` would otherwise order differently.
     Ok(loss + 0.0)
 }

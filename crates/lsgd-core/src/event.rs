@@ -1,11 +1,11 @@
-//! What happened, for the record.
+//! Events for the run's record.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Election, Rank, Refusal, Scope, Source, Vector};
+use crate::{Election, Scope, SnapshotError, Source, VectorKind, WorkerId};
 
-/// Something the local leader decided or learned. `step` is the step of the worker concerned, or
-/// the furthest step any live worker has reported.
+/// An event recorded by a leader. `step` is the step of the worker concerned, or the furthest step
+/// that any live worker has reported.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -28,107 +28,114 @@ pub enum Event {
         /// Within the node or over all nodes.
         scope: Scope,
         /// What kind of vector.
-        vector: Vector,
+        vector: VectorKind,
         /// Where it came from.
         source: Source,
-        /// Workers it was delivered to.
+        /// Number of workers that received it.
         workers: usize,
-        /// Within a node, the payload published for it; over all nodes, the payload that came from
-        /// other nodes for it, without what was here already. In bytes.
+        /// Bytes. Within a node, the payload that was published for it; over all nodes, the payload
+        /// fetched from other nodes, without vectors that this node already had.
         bytes: u64,
-        /// Over all nodes in `async`: this node's own steps, per worker, since the report of the
-        /// one that leads came.
+        /// Over all nodes in `async`: steps per worker that this node has taken since the leader's
+        /// report arrived.
         staleness: u64,
     },
-    /// A worker moved toward what an exchange delivered.
+    /// A worker was pulled toward a vector that an exchange delivered.
     Adoption {
         /// The worker's step.
         step: u64,
         /// The worker.
-        worker: Rank,
+        worker: WorkerId,
         /// Which leader.
         scope: Scope,
         /// Whose parameters.
         source: Source,
         /// How strongly.
         strength: f64,
-        /// The worker's own steps since the vector was published.
+        /// Steps that the worker has taken since the vector was published.
         staleness: u64,
     },
-    /// A published vector was not used; there is no pull.
+    /// A published vector was rejected; there is no pull.
     Refused {
-        /// The furthest step reported, or that of the worker that could not adopt it.
+        /// The furthest step reported, or the step of the worker that rejected the vector.
         step: u64,
-        /// Who published it, or who could not adopt it; for a mean whose parts overflow, the
-        /// lowest rank in it.
-        worker: Rank,
-        /// Why it was refused.
-        why: Refusal,
+        /// The worker that published the vector or rejected it; for a mean that overflows, the
+        /// lowest id in it.
+        worker: WorkerId,
+        /// Why it was rejected.
+        why: SnapshotError,
     },
-    /// The node brought a vector to a global exchange.
-    Offered {
+    /// The node proposed a vector for a global exchange.
+    Proposed {
         /// The furthest step reported.
         step: u64,
         /// Which exchange.
         round: u64,
-        /// Whose vector; nothing when no worker of the node may lead.
+        /// Where the vector comes from; `None` when no worker of the node is eligible.
         source: Option<Source>,
-        /// What rounding it for the wire changed, relative to its norm; nothing if it is not
-        /// rounded.
+        /// Relative error of rounding it for the wire; `None` if it is not rounded.
         rounding: Option<f64>,
     },
-    /// Another node is there, and trains the same run.
-    NodeAppeared {
+    /// Another node of the run has connected.
+    NodeConnected {
         /// This node's furthest step.
         step: u64,
         /// The node.
         node: u32,
     },
-    /// Another node is not waited for, and not followed, any more.
+    /// This node no longer waits for another node, nor follows it.
     NodeLost {
         /// This node's furthest step.
         step: u64,
         /// The node.
         node: u32,
         /// Why.
-        why: Lost,
+        why: NodeLoss,
     },
-    /// The node begins to train.
+    /// The node starts training.
     Joined {
-        /// The step its workers begin at.
+        /// The step its workers start at.
         step: u64,
-        /// Whose parameters they begin with; nothing for the initial weights.
+        /// Where their parameters come from; `None` for the initial weights.
         source: Option<Source>,
-        /// Bytes of parameters that came from other nodes for it, those that were too old included.
+        /// Bytes of parameters fetched from other nodes for it, including those that were outdated
+        /// when they arrived.
         bytes: u64,
     },
-    /// A vector could not be had from any node.
+    /// A vector could not be fetched from any node.
     NotFetched {
         /// This node's furthest step.
         step: u64,
         /// Whose vector.
         source: Source,
-        /// What each node that was asked said.
+        /// The answer of each node that was asked.
         why: String,
     },
-    /// A worker takes part no longer: it has finished or failed.
+    /// A worker has failed, and starts again from what was delivered last.
+    Restarted {
+        /// The step that it starts at.
+        step: u64,
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A worker has left: it finished or failed.
     Left {
         /// Its last reported step.
         step: u64,
         /// The worker.
-        worker: Rank,
+        worker: WorkerId,
     },
 }
 
-/// Why a node is not waited for any more.
+/// Why this node no longer waits for another.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Lost {
-    /// Its connection is gone: it died, froze or was cut off.
-    Vanished,
+pub enum NodeLoss {
+    /// The connection was lost: the node died, froze or was cut off.
+    Disconnected,
     /// It is connected but makes no progress.
-    Silent {
-        /// For so long.
+    Stalled {
+        /// How long it has made none.
         seconds: f64,
     },
 }

@@ -1,24 +1,24 @@
-//! How a worker sees its peers: one small trait and the messages that pass through it.
+//! A worker's connection to its peers: one small trait and the messages that pass through it.
 
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
-use crate::{Rank, Refusal, Report, Snapshot, Source};
+use crate::{Report, Snapshot, SnapshotError, Source, WorkerId};
 
 /// Whether workers wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Every worker takes exactly tau steps, then all meet. Same seed, same bits.
+    /// Every worker takes exactly tau steps, then all exchange. Same seed, same bits.
     Sync,
-    /// The total number of steps triggers an exchange; nobody waits for anybody (Algorithm 1 of
-    /// arXiv 1905.10395).
+    /// The total number of steps triggers an exchange; workers never block (Algorithm 1 of arXiv
+    /// 1905.10395).
     Async,
 }
 
-/// The kinds of vector an exchange carries, counted apart.
+/// The kinds of vector that an exchange carries.
 #[derive(
     Debug,
     Clone,
@@ -33,18 +33,18 @@ pub enum Mode {
     BorshDeserialize,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum Vector {
-    /// One worker's parameters, to all.
-    Snapshot,
-    /// The mean of all workers' parameters, summed in rank order.
+pub enum VectorKind {
+    /// One worker's parameters.
+    Parameters,
+    /// The mean of all workers' parameters, summed in order of worker id.
     Mean,
     /// The centre variable of asynchronous EASGD and DOWNPOUR, to which workers add.
     Centre,
-    /// The mean of all workers' gradients, summed in rank order.
+    /// The mean of all workers' gradients, summed in order of worker id.
     Gradient,
 }
 
-/// Which leader: the node's own, or that of all nodes.
+/// Within a node or over all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -57,30 +57,30 @@ pub enum Scope {
 /// From a worker to its local leader.
 #[derive(Debug, Clone)]
 pub enum Message {
-    /// The worker is at a step boundary. In `sync` sent where an exchange is due, and the worker
-    /// then waits; in `async` sent after every step.
+    /// The worker is at a step boundary. In `sync` it sends this when an exchange is due and then
+    /// waits; in `async` after every step.
     Report {
-        /// How it does.
+        /// The worker's state.
         report: Report,
-        /// Its BatchNorm running statistics, where an exchange averages them.
+        /// Its BatchNorm running statistics, if exchanges average them.
         buffers: Option<Arc<[f32]>>,
     },
-    /// A vector: the snapshot the worker was asked to publish, its part of a mean, or what it adds
-    /// to the centre; or why it could not be read.
-    Publish(Vector, Result<Arc<Snapshot>, Refusal>),
-    /// The parameters that the worker begins with, where the method has a centre: the first worker's
-    /// are where that begins.
+    /// A vector: the snapshot that the worker was told to publish, its part of a mean, or what it
+    /// adds to the centre. An error if it could not be read.
+    Publish(VectorKind, Result<Arc<Snapshot>, SnapshotError>),
+    /// The parameters that the worker starts from, if the method has a centre: the centre starts
+    /// from the first worker's.
     Begin(Arc<Snapshot>),
-    /// Asks for the centre as it is.
+    /// Requests the current centre.
     WantCentre,
-    /// The worker did not move toward what an exchange delivered.
+    /// The worker rejected a vector that an exchange delivered.
     Refused {
         /// Its step.
         step: u64,
-        /// Why it cannot take it.
-        why: Refusal,
+        /// Why it rejected it.
+        why: SnapshotError,
     },
-    /// The worker has moved toward what an exchange delivered.
+    /// The worker was pulled toward a vector that an exchange delivered.
     Adopted {
         /// Its step.
         step: u64,
@@ -95,39 +95,39 @@ pub enum Message {
 
 /// From the local leader to a worker.
 #[derive(Debug, Clone)]
-pub enum Order {
-    /// The worker is elected: publish a snapshot, now that it is at a step boundary.
+pub enum Command {
+    /// The worker is elected and at a step boundary: publish a snapshot.
     Publish,
-    /// The exchange is over: move toward what it delivered and go on.
-    Adopt(Adoption),
-    /// The centre, as asked for.
+    /// The exchange is over: apply what it delivered and continue.
+    Adopt(Delivery),
+    /// The centre, as requested.
     Centre(Arc<Snapshot>),
-    /// The run is over for everybody: stop.
+    /// The run is over for all workers: stop.
     Close,
 }
 
-/// What exchanges deliver. All empty when nobody could lead: the worker goes on as it is.
+/// What exchanges deliver. Empty if no worker was eligible: the worker then continues unchanged.
 #[derive(Debug, Clone, Default)]
-pub struct Adoption {
-    /// Of the node's own workers.
-    pub local: Delivered,
-    /// Of all nodes' workers; what it leads to comes after what the local one leads to.
-    pub global: Delivered,
-    /// BatchNorm running statistics to take over as they are.
+pub struct Delivery {
+    /// From the exchange within the node.
+    pub local: ExchangeOutcome,
+    /// From the exchange over all nodes; applied after the local one.
+    pub global: ExchangeOutcome,
+    /// BatchNorm running statistics to copy.
     pub buffers: Option<Arc<[f32]>>,
 }
 
-/// What one exchange delivers, of what its method asks for.
+/// The vectors that one exchange delivers; which of them depends on the method.
 #[derive(Debug, Clone, Default)]
-pub struct Delivered {
+pub struct ExchangeOutcome {
     /// The leader's parameters.
     pub leader: Option<Arc<Snapshot>>,
-    /// The mean of all parameters, or of all gradients.
+    /// The mean of all parameters or gradients.
     pub mean: Option<Arc<Snapshot>>,
 }
 
-impl Delivered {
-    /// A leader's parameters alone.
+impl ExchangeOutcome {
+    /// Only a leader's parameters.
     pub fn leader(leader: Arc<Snapshot>) -> Self {
         Self {
             leader: Some(leader),
@@ -135,7 +135,7 @@ impl Delivered {
         }
     }
 
-    /// A mean alone.
+    /// Only a mean.
     pub fn mean(mean: Arc<Snapshot>) -> Self {
         Self {
             leader: None,
@@ -143,17 +143,17 @@ impl Delivered {
         }
     }
 
-    /// Whether there is nothing.
+    /// Whether it holds no vector.
     pub fn is_empty(&self) -> bool {
         self.leader.is_none() && self.mean.is_none()
     }
 
-    /// All there is.
+    /// All vectors in it.
     pub fn vectors(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
         self.leader.iter().chain(&self.mean)
     }
 
-    /// This, with what it lacks from `older`.
+    /// `self`, or `older` if `self` is empty.
     pub(crate) fn or(self, older: Self) -> Self {
         match self.is_empty() {
             true => older,
@@ -164,19 +164,20 @@ impl Delivered {
 
 /// A worker's connection to its peers.
 ///
-/// An implementation may block in [`receive`](Exchange::receive) when the worker says it waits (as
-/// [`Member`](crate::Member) does for threads) or answer `None` and leave the waiting to whoever
-/// drives the worker (as a simulator does).
+/// An implementation may block in [`receive`](Exchange::receive) while the worker waits, as
+/// [`Member`](crate::Member) does for threads, or return `None` and let the caller that drives the
+/// worker wait, as a simulator does.
 pub trait Exchange: Send {
-    /// Whose connection this is.
-    fn rank(&self) -> Rank;
+    /// The worker that this connection belongs to.
+    fn id(&self) -> WorkerId;
 
     /// Whether workers wait for each other.
     fn mode(&self) -> Mode;
 
-    /// Tells the local leader something.
+    /// Sends a message to the local leader.
     fn send(&mut self, message: Message);
 
-    /// The next order, if there is one. `waiting` says that the worker cannot go on without.
-    fn receive(&mut self, waiting: bool) -> Option<Order>;
+    /// The next command, if there is one. `waiting` means that the worker cannot continue without
+    /// one.
+    fn receive(&mut self, waiting: bool) -> Option<Command>;
 }

@@ -1,4 +1,4 @@
-//! What a module's flat vectors hold: names, shapes, order.
+//! The contents of a module's flat vectors: names, shapes, order.
 
 use std::fmt;
 use std::ops::Range;
@@ -28,11 +28,12 @@ impl Entry {
     }
 }
 
-/// The order of a module's trainable parameters and, apart from them, of its BatchNorm running
-/// statistics (the buffers), in flat vectors.
+/// The order of a module's trainable parameters, and separately of its BatchNorm running statistics
+/// (the buffers), in flat vectors.
 ///
-/// Frozen parameters are in neither: they never change, so nobody needs to be told of them. Two
-/// modules whose layouts have the same [digest](Layout::digest) can exchange [`Snapshot`]s.
+/// Frozen parameters are in neither: they never change, so they are not exchanged; see
+/// [`Frozen`](crate::Frozen). Two modules whose layouts have the same [digest](Layout::digest) can
+/// exchange [`Snapshot`]s.
 ///
 /// [`Snapshot`]: crate::Snapshot
 #[derive(Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl fmt::Debug for LayoutDigest {
 }
 
 impl Layout {
-    /// The layout of a module in training (what requires a gradient is trainable).
+    /// The layout of a module in training (parameters that require a gradient are trainable).
     pub fn of<M: Module>(module: &M) -> Arc<Self> {
         let mut collector = Collector::default();
         module.visit(&mut collector);
@@ -101,8 +102,8 @@ impl Layout {
         self.buffers.iter().map(Entry::len).sum()
     }
 
-    /// The layers: where the parameters of each are among all. Tensors that follow each other and
-    /// are fields of one module, such as a weight and its bias, are of one layer.
+    /// The layers, as ranges of the parameters. Consecutive tensors that are fields of one module,
+    /// such as a weight and its bias, form a layer.
     pub fn layers(&self) -> Vec<Range<usize>> {
         let mut layers: Vec<(&str, Range<usize>)> = Vec::new();
         let mut end = 0;
@@ -118,21 +119,20 @@ impl Layout {
         layers.into_iter().map(|(_, layer)| layer).collect()
     }
 
-    /// Each weight with the parameters that it is for: one for all, or one for each layer.
+    /// Each weight with the range of parameters that it applies to: all of them, or one layer.
     pub(crate) fn weighted<'a>(
         &self,
         weights: &'a [f32],
     ) -> impl Iterator<Item = (Range<usize>, f32)> + use<'a> {
         let all = 0..self.parameter_len();
-        let parts = match weights.len() {
-            0 => Vec::new(),
-            1 => vec![all],
+        let parts = match weights {
+            [_] => vec![all],
             _ => self.layers(),
         };
         parts.into_iter().zip(weights.iter().copied())
     }
 
-    /// What identifies this layout.
+    /// The digest that identifies this layout.
     pub fn digest(&self) -> LayoutDigest {
         self.digest
     }
@@ -140,8 +140,8 @@ impl Layout {
 
 /// Whether the tensor at `path` is a BatchNorm running statistic.
 ///
-/// Burn visits running statistics as it visits parameters, and outside training neither requires a
-/// gradient, so only the name tells them apart.
+/// Burn visits running statistics like parameters, and outside training neither requires a
+/// gradient, so only the name distinguishes them.
 pub fn is_buffer(path: &str) -> bool {
     matches!(
         path.rsplit('.').next(),

@@ -3,7 +3,7 @@
 //!
 //! # From a plain training loop to Leader SGD
 //!
-//! Lines that are new or different are marked.
+//! New or changed lines are marked.
 //!
 //! ```
 //! use burn::module::Module;
@@ -49,25 +49,37 @@
 //! # }
 //! ```
 //!
+//! # This crate or another
+//!
+//! - This crate, for a training loop of your own, in one process.
+//! - `lsgd-learner`, if you train with burn-train's `Learner`.
+//! - `lsgd-run`, for a whole run of any module: data threads, several nodes, evaluation, records,
+//!   checkpoints, a command line.
+//! - `lsgd-train`, the program, to classify images with the networks of `lsgd-models`.
+//!
 //! # Where things are
 //!
 //! | what | where |
 //! |---|---|
 //! | a worker's step, around any Burn optimizer | [`LeaderSgd`] |
+//! | a worker's step, around gradient steps of your own | [`InnerOptimizer`] |
 //! | the methods, each with its update equation | [`Method`], [`Rule`], [`LeaderConfig`] |
-//! | who leads, and why | [`elect`] |
+//! | the leader, and why it was elected | [`elect`] |
 //! | when an exchange is due | [`Periods`], [`Trigger`] |
-//! | a module's values, flat | [`Layout`], [`Snapshot`], [`read`], [`write()`] |
-//! | one batch, one gradient step, the pulls due | [`Worker`] |
-//! | the node's side of an exchange, as a state machine | [`LocalLeader`] |
-//! | how a worker sees its peers | [`Exchange`]; [`Group`] and [`Member`] for threads |
+//! | a module's values as flat vectors | [`Layout`], [`Snapshot`], [`read`], [`write()`] |
+//! | a module's frozen parameters | [`Frozen`] |
+//! | what a checkpoint has to hold beside them | [`WorkerState`], [`LocalLeaderState`], [`encode_optimizer`] |
+//! | one batch, one gradient step, the pulls that are due | [`Worker`] |
+//! | the exchange within a node, as a state machine | [`LocalLeader`] |
+//! | a worker's connection to its peers | [`Exchange`]; [`Group`] and [`Member`] for threads |
 //! | a whole run under a virtual clock | [`Simulation`] |
 //!
-//! Nothing here opens a socket or a file, reads a clock or draws a random number.
+//! This crate opens no socket or file, reads no clock and draws no random number.
 
 mod election;
 mod event;
 mod exchange;
+mod frozen;
 mod global_leader;
 mod group;
 mod layout;
@@ -76,33 +88,47 @@ mod local_leader;
 mod loss_window;
 mod method;
 mod module;
-mod refusal;
+mod optimizer_state;
 mod schedule;
 mod simulation;
 mod snapshot;
+mod snapshot_error;
+mod state;
 mod status;
+mod values;
 mod worker;
 
 pub use election::{
-    Candidate, Election, Exclusion, Incumbent, Rank, Reason, Report, WindowLoss, elect,
+    Candidate, Election, Exclusion, Incumbent, Reason, Report, WindowLoss, WorkerId, elect,
     elect_or_keep,
 };
-pub use event::{Event, Lost};
-pub use exchange::{Adoption, Delivered, Exchange, Message, Mode, Order, Scope, Vector};
-pub use global_leader::{Action, Fetched, GlobalLeader, Membership, Wire};
+pub use event::{Event, NodeLoss};
+pub use exchange::{
+    Command, Delivery, Exchange, ExchangeOutcome, Message, Mode, Scope, VectorKind,
+};
+pub use frozen::{Frozen, FrozenDigest, FrozenTensor};
+pub use global_leader::{Action, Fetched, GlobalLeader, NodeConfig, WireFormat};
 pub use group::{Group, Member};
 pub use layout::{Entry, Layout, LayoutDigest, is_buffer};
-pub use leader_sgd::{LeaderSgd, Next};
-pub use local_leader::{Bid, LocalLeader};
+pub use leader_sgd::{InnerOptimizer, LeaderSgd, Next};
+pub use local_leader::{LocalLeader, NodeUpdate, RestartPoint};
 pub use loss_window::LossWindow;
 pub use method::{
-    BatchNorm, FinalPull, LeaderConfig, Meeting, MeetingConfig, Method, MethodError, Move,
-    OuterStep, Own, Rule, Told, Visit, WeightPer,
+    BatchNorm, CentreReply, CentreRequest, ExchangeAt, ExchangeConfig, FinalPull, LeaderConfig,
+    Method, MethodError, OuterStep, Pull, ReadParameters, Rule, WeightPer,
 };
-pub use module::{read, sum_of_squares, write};
-pub use refusal::{Refusal, ShortDigest};
+pub use module::{read, read_buffers, sum_of_squares, write};
+pub use optimizer_state::{OptimizerStateError, decode_optimizer, encode_optimizer};
 pub use schedule::{Due, Periods, Trigger};
-pub use simulation::{Fleet, SimulatedLink, SimulatedTraffic, Simulation, SimulationConfig, Turn};
-pub use snapshot::{Snapshot, SnapshotDigest, Source};
-pub use status::{Basis, Offer, Offered, Phase, Status};
-pub use worker::{Objective, Worker};
+pub use simulation::{
+    SimDriver, SimulatedLink, SimulatedTraffic, Simulation, SimulationConfig, WorkerTurn,
+};
+pub use snapshot::{Snapshot, Source};
+pub use snapshot_error::{ShortDigest, SnapshotError};
+pub use state::{
+    GlobalLeaderCounters, GlobalLeaderState, LocalLeaderCounters, LocalLeaderState, MemberCounters,
+    RuleState, StateError, WorkerState,
+};
+pub use status::{JoinPoint, NodePhase, Proposal, Status, VectorRef};
+pub use values::SnapshotDigest;
+pub use worker::{GradientStep, Objective, Worker};

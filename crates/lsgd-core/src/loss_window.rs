@@ -1,4 +1,4 @@
-//! The last training losses of a worker.
+//! A worker's last training losses.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use crate::WindowLoss;
 
 /// The mean training losses of a worker's last `size` batches.
 ///
-/// A pull leaves the window alone: the losses before it still tell how well the worker does.
+/// A pull does not clear the window: earlier losses still tell how well the worker does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LossWindow {
     size: usize,
@@ -14,7 +14,7 @@ pub struct LossWindow {
 }
 
 impl LossWindow {
-    /// An empty window of `size` batches; a size of nought is taken as one.
+    /// An empty window of `size` batches, at least 1.
     pub fn new(size: usize) -> Self {
         let size = size.max(1);
         Self {
@@ -36,8 +36,8 @@ impl LossWindow {
         self.losses.clear();
     }
 
-    /// The mean if the window is full. Summed from the oldest on, so that equal windows give equal
-    /// bits whatever went before.
+    /// The mean, if the window is full. Summed from the oldest on, so that equal windows give equal
+    /// bits.
     pub fn loss(&self) -> WindowLoss {
         if self.losses.len() < self.size {
             return WindowLoss::Filling {

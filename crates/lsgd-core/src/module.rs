@@ -1,8 +1,8 @@
 //! Between a Burn module and flat vectors: read, write, pull.
 //!
-//! Burn's traps, all met here: running statistics are visited like parameters; the update of the
-//! last training forward is pending until [`Module::valid`] flushes it, and would overwrite what is
-//! written before; a mapped parameter must come back to autodiff as it left.
+//! Burn's pitfalls, all handled here: running statistics are visited like parameters; the update of
+//! the last training forward is pending until [`Module::valid`] flushes it, and would overwrite
+//! values written before; a mapped parameter must return to autodiff in the state it left.
 
 use std::sync::Arc;
 
@@ -12,36 +12,57 @@ use burn::optim::GradientsParams;
 use burn::tensor::TensorData;
 
 use crate::layout::{Entry, Path};
-use crate::{Layout, Refusal, Snapshot, Source};
+use crate::{Layout, Snapshot, SnapshotError, Source};
 
 /// Reads a module's parameters and buffers in the order of `layout`.
 ///
 /// # Errors
 ///
-/// [`Refusal::Length`] when the module does not have the tensors of `layout`.
+/// [`SnapshotError::Length`] when the module does not have the tensors of `layout`.
 pub fn read<M: Module>(
     module: &M,
     layout: &Arc<Layout>,
     source: Source,
-) -> Result<Snapshot, Refusal> {
+) -> Result<Snapshot, SnapshotError> {
     let mut reader = Reader {
         walk: Walk::new(layout),
-        parameters: Vec::with_capacity(layout.parameter_len()),
+        parameters: Some(Vec::with_capacity(layout.parameter_len())),
         buffers: Vec::with_capacity(layout.buffer_len()),
     };
     // `valid` flushes the running statistics' pending updates.
     module.valid().visit(&mut reader);
-    Snapshot::new(layout.clone(), source, reader.parameters, reader.buffers)
+    let parameters = reader.parameters.unwrap_or_default();
+    Snapshot::new(layout.clone(), source, parameters, reader.buffers)
+}
+
+/// Reads a module's buffers alone, in the order of `layout`: no parameter is read from the device.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_buffers<M: Module>(module: &M, layout: &Layout) -> Result<Vec<f32>, SnapshotError> {
+    let mut reader = Reader {
+        walk: Walk::new(layout),
+        parameters: None,
+        buffers: Vec::with_capacity(layout.buffer_len()),
+    };
+    module.valid().visit(&mut reader);
+    reader.walk.complete(layout)?;
+    Ok(reader.buffers)
 }
 
 /// Writes a snapshot's parameters and buffers into a module of the same layout.
 ///
 /// # Errors
 ///
-/// [`Refusal`] when the module's `layout` is not the snapshot's, a value is not finite, or the
-/// module does not have the tensors of `layout`. The module is then lost to the caller unless it
-/// was cloned.
-pub fn write<M: Module>(module: M, layout: &Layout, snapshot: &Snapshot) -> Result<M, Refusal> {
+/// [`SnapshotError`] when the module's `layout` is not the snapshot's, a value is not finite, or
+/// the module does not have the tensors of `layout`. The module is then lost to the caller unless
+/// it was cloned.
+pub fn write<M: Module>(
+    module: M,
+    layout: &Layout,
+    snapshot: &Snapshot,
+) -> Result<M, SnapshotError> {
     snapshot.check(layout)?;
     let change = Change {
         parameters: Some((snapshot.parameters(), 1.0)),
@@ -53,7 +74,7 @@ pub fn write<M: Module>(module: M, layout: &Layout, snapshot: &Snapshot) -> Resu
 }
 
 /// Reads the gradients of a module's parameters, and its buffers, in the order of `layout`. A
-/// parameter that has none counts as one of noughts.
+/// parameter without a gradient counts as zero.
 ///
 /// # Errors
 ///
@@ -63,22 +84,19 @@ pub(crate) fn read_gradients<M: Module>(
     layout: &Arc<Layout>,
     source: Source,
     gradients: &GradientsParams,
-) -> Result<Snapshot, Refusal> {
+) -> Result<Snapshot, SnapshotError> {
     let mut reader = GradientReader {
         walk: Walk::new(layout),
         gradients,
         values: Vec::with_capacity(layout.parameter_len()),
     };
     module.visit(&mut reader);
-    let values = reader.values;
-    let (expected, found) = (layout.parameter_len(), values.len());
-    match expected == found {
-        true => Ok(read(module, layout, source)?.with_parameters(values)),
-        false => Err(Refusal::Length { expected, found }),
-    }
+    let gradients = reader.values;
+    let buffers = read_buffers(module, layout)?;
+    Snapshot::new(layout.clone(), source, gradients, buffers)
 }
 
-/// The squared norm of each layer's gradient; nought for those that have none.
+/// The squared norm of each layer's gradient; zero if it has none.
 pub(crate) fn gradient_squares<M: Module>(
     module: &M,
     layout: &Layout,
@@ -92,7 +110,7 @@ pub(crate) fn gradient_squares<M: Module>(
     };
     module.visit(&mut squares);
     let Squares { ends, sums, .. } = squares;
-    // All are read at once: on a GPU every read waits for all that is under way.
+    // All are read at once: on a GPU every read waits for all pending work.
     let sums: Vec<f32> = match sums.is_empty() {
         true => Vec::new(),
         false => Tensor::cat(sums, 0).into_data().iter::<f32>().collect(),
@@ -105,8 +123,8 @@ pub(crate) fn gradient_squares<M: Module>(
     layout.layers().into_iter().map(of_layer).collect()
 }
 
-/// The sum of a tensor's squares, as a tensor of one value on its device. Summed row by row: sums of
-/// millions of values at once would be in the order of threads.
+/// The sum of a tensor's squares, as a tensor of one value on its device. Summed row by row: one
+/// sum over millions of values would depend on the order of threads.
 pub fn sum_of_squares<const D: usize>(tensor: &Tensor<D>) -> Tensor<1> {
     let squares = tensor.clone().square();
     let rows = squares.dims().first().copied().unwrap_or(1).max(1);
@@ -114,7 +132,7 @@ pub fn sum_of_squares<const D: usize>(tensor: &Tensor<D>) -> Tensor<1> {
     squares.reshape([rows, columns]).sum_dim(1).sum()
 }
 
-/// Puts other values in place of the gradients of a module's parameters, those that there are.
+/// Replaces those gradients of a module's parameters that exist.
 pub(crate) fn replace_gradients<M: Module>(
     module: &M,
     layout: &Layout,
@@ -145,14 +163,19 @@ pub(crate) struct Change<'a> {
 impl<'a> Change<'a> {
     /// Changes `module`, whose layout and the targets' lengths the caller has checked.
     pub(crate) fn apply<M: Module>(self, module: M, layout: &Layout) -> M {
-        let moves = |part: Option<(&[f32], f64)>| part.is_some_and(|(_, strength)| strength != 0.0);
-        if !moves(self.parameters) && !moves(self.buffers) {
-            return module;
+        match self.moves() {
+            true => self.walk(module, layout).0,
+            false => module,
         }
-        self.walk(module, layout).0
     }
 
-    /// Changes `module` and says how far along `layout` that came.
+    /// Whether it changes anything.
+    pub(crate) fn moves(&self) -> bool {
+        let moves = |part: Option<(&[f32], f64)>| part.is_some_and(|(_, strength)| strength != 0.0);
+        moves(self.parameters) || moves(self.buffers)
+    }
+
+    /// Changes `module`; also returns how far along `layout` that got.
     fn walk<M: Module>(self, module: M, layout: &'a Layout) -> (M, Walk<'a>) {
         if self.buffers.is_some() {
             // Flushes pending updates, which would replace what is written below.
@@ -173,7 +196,7 @@ enum Place {
     Buffer(std::ops::Range<usize>),
 }
 
-/// Goes along a layout while a visitor or mapper goes along a module.
+/// Walks along a layout while a visitor or mapper walks along a module.
 struct Walk<'a> {
     path: Path,
     parameters: Cursor<'a>,
@@ -211,21 +234,21 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Where the tensor at the current path belongs; a frozen parameter belongs nowhere.
+    /// Where the tensor at the current path belongs; `None` for a frozen parameter.
     fn place(&mut self, shape: &[usize]) -> Option<Place> {
         let path = self.path.joined();
         let parameter = self.parameters.take(&path, shape).map(Place::Parameter);
         parameter.or_else(|| self.buffers.take(&path, shape).map(Place::Buffer))
     }
 
-    /// Whether every tensor of the layout has been met.
-    fn complete(&self, layout: &Layout) -> Result<(), Refusal> {
+    /// Whether every tensor of the layout was visited.
+    fn complete(&self, layout: &Layout) -> Result<(), SnapshotError> {
         for (expected, found) in [
             (layout.parameter_len(), self.parameters.offset),
             (layout.buffer_len(), self.buffers.offset),
         ] {
             if expected != found {
-                return Err(Refusal::Length { expected, found });
+                return Err(SnapshotError::Length { expected, found });
             }
         }
         Ok(())
@@ -234,7 +257,8 @@ impl<'a> Walk<'a> {
 
 struct Reader<'a> {
     walk: Walk<'a>,
-    parameters: Vec<f32>,
+    /// `None` where parameters are passed over.
+    parameters: Option<Vec<f32>>,
     buffers: Vec<f32>,
 }
 
@@ -249,9 +273,12 @@ impl ModuleVisitor for Reader<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let vector = match self.walk.place(param.lazy_shape().as_slice()) {
-            Some(Place::Parameter(_)) => &mut self.parameters,
-            Some(Place::Buffer(_)) => &mut self.buffers,
-            None => return,
+            Some(Place::Parameter(_)) => self.parameters.as_mut(),
+            Some(Place::Buffer(_)) => Some(&mut self.buffers),
+            None => None,
+        };
+        let Some(vector) = vector else {
+            return;
         };
         let data = param.base().into_data();
         match data.as_slice::<f32>() {
@@ -373,8 +400,7 @@ impl ModuleMapper for Writer<'_> {
     }
 }
 
-/// Pulls one parameter off the tape and puts it back as it was: gradient requirement and
-/// gradient-checkpointing strategy included.
+/// Pulls one parameter.
 fn pull_param<const D: usize>(
     param: Param<Tensor<D>>,
     target: &[f32],
@@ -383,25 +409,34 @@ fn pull_param<const D: usize>(
     if strength == 0.0 {
         return param;
     }
+    replace(param, |value| {
+        let data = TensorData::new(target.to_vec(), value.shape());
+        let target = Tensor::<D>::from_data(data, (&value.device(), value.dtype()));
+        match strength == 1.0 {
+            true => target,
+            false => value.clone() - (value - target).mul_scalar(strength),
+        }
+    })
+}
+
+/// Takes one parameter off the tape, changes its value, and puts it back as it was: gradient
+/// requirement and gradient-checkpointing strategy included.
+pub(crate) fn replace<const D: usize>(
+    param: Param<Tensor<D>>,
+    change: impl FnOnce(Tensor<D>) -> Tensor<D>,
+) -> Param<Tensor<D>> {
     let (id, tensor, mapper) = param.consume();
     let autodiff = tensor.is_autodiff();
     let require_grad = tensor.is_require_grad();
     let checkpointing = tensor.gradient_checkpointing_strategy();
 
-    let value = tensor.without_autodiff();
-    let data = TensorData::new(target.to_vec(), value.shape());
-    let target = Tensor::<D>::from_data(data, (&value.device(), value.dtype()));
-    let mut moved = if strength == 1.0 {
-        target
-    } else {
-        value.clone() - (value - target).mul_scalar(strength)
-    };
+    let mut changed = change(tensor.without_autodiff());
     if autodiff {
-        moved = moved.autodiff();
+        changed = changed.autodiff();
         if let Some(strategy) = checkpointing {
-            moved = moved.with_gradient_checkpointing_strategy(strategy);
+            changed = changed.with_gradient_checkpointing_strategy(strategy);
         }
-        moved = moved.set_require_grad(require_grad);
+        changed = changed.set_require_grad(require_grad);
     }
-    Param::from_mapped_value(id, moved, mapper)
+    Param::from_mapped_value(id, changed, mapper)
 }

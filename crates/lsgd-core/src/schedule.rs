@@ -1,9 +1,8 @@
 //! When an exchange is due: pure arithmetic on step counts.
 //!
 //! Algorithm 1 of arXiv 1905.10395 pulls toward the local leader when `n l tau` divides the total
-//! number of steps and toward the global leader when `n l tau_G` divides it. Where all workers keep
-//! step (`sync`), that is every `tau` and `tau_G` steps of each; where they do not (`async`), steps
-//! are counted as they come.
+//! number of steps and toward the global leader when `n l tau_G` divides it. In `sync` that is
+//! every `tau` and `tau_G` steps of each worker; in `async` steps are counted as they arrive.
 
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +42,7 @@ impl Periods {
     }
 }
 
-/// Counts steps as they come and says when a period is full (`async`).
+/// Counts steps as they arrive and fires when a period is full (`async`).
 ///
 /// Only increments count: a worker that dies or returns never moves the trigger back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,19 +51,29 @@ pub struct Trigger {
 }
 
 impl Trigger {
-    /// So many more steps, of any workers.
+    /// A trigger that has counted this many steps since the last exchange.
+    pub fn after(since: u64) -> Self {
+        Self { since }
+    }
+
+    /// Steps counted since the last exchange.
+    pub fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// Counts this many more steps, of any workers.
     pub fn count(&mut self, steps: u64) {
         self.since = self.since.saturating_add(steps);
     }
 
-    /// Whether `live * period` steps came since the last exchange; if so, a new period begins and
-    /// what came beyond it counts toward that.
+    /// Whether `live * period` steps have arrived since the last exchange. If so, a new period
+    /// starts, and surplus steps count toward it.
     pub fn fire(&mut self, live: usize, period: u64) -> bool {
         let needed = (live.max(1) as u64).saturating_mul(period.max(1));
         let full = self.since >= needed;
         if full {
-            // More than a whole period can have come while an exchange was under way; exchanges
-            // that were missed are not made up for one after another.
+            // More than a whole period may have passed during an exchange; missed exchanges are
+            // skipped.
             self.since %= needed;
         }
         full

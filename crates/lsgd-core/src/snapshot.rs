@@ -1,4 +1,4 @@
-//! One module's values at one moment, flat.
+//! A module's values at one moment, as flat vectors.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,9 +8,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use half::bf16;
 use serde::{Deserialize, Serialize};
 
-use crate::{Layout, Rank, Refusal};
+use crate::values::{SnapshotDigest, Values};
+use crate::{Layout, SnapshotError, WorkerId};
 
-/// Where a vector comes from.
+/// The origin of a vector.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, BorshSerialize, BorshDeserialize,
 )]
@@ -19,7 +20,7 @@ pub enum Source {
     /// A worker's own parameters after `step` steps.
     Worker {
         /// The worker.
-        rank: Rank,
+        id: WorkerId,
         /// Steps it had taken.
         step: u64,
     },
@@ -28,19 +29,19 @@ pub enum Source {
         /// How many.
         workers: usize,
     },
-    /// The sum of the vectors of several workers of a node, which is yet to be divided.
+    /// The sum of the vectors of several workers of a node, not yet divided.
     Sum {
         /// How many.
         workers: usize,
     },
-    /// Such a sum at the end of a run, from which the mean of all nodes' workers is evaluated.
+    /// A node's sum at the end of a run, from which the mean over all workers is evaluated.
     Final {
         /// How many.
         workers: usize,
     },
     /// The centre variable of asynchronous EASGD and DOWNPOUR.
     Centre {
-        /// How often it has moved.
+        /// Number of updates so far.
         version: u64,
     },
 }
@@ -48,7 +49,7 @@ pub enum Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Worker { rank, step } => write!(f, "worker {rank} at step {step}"),
+            Self::Worker { id, step } => write!(f, "worker {id} at step {step}"),
             Self::Mean { workers } => write!(f, "the mean of {workers} workers"),
             Self::Sum { workers } => write!(f, "the sum of {workers} workers"),
             Self::Final { workers } => write!(f, "the sum of {workers} workers at the end"),
@@ -57,33 +58,16 @@ impl fmt::Display for Source {
     }
 }
 
-/// The trainable parameters of a module and, apart from them, its BatchNorm running statistics, in
-/// the order of their [`Layout`]. The values of a snapshot never change once it is made, so
-/// workers of a process share it by reference.
+/// A module's trainable parameters and, separately, its BatchNorm running statistics, in the order
+/// of their [`Layout`]. The values of a snapshot never change, so workers of a process share it by
+/// reference; a clone shares the values too.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     layout: Arc<Layout>,
     source: Source,
-    parameters: Vec<f32>,
-    buffers: Vec<f32>,
-    /// By what the parameters are multiplied: none, one for all of them, or one for each layer.
-    weights: Vec<f32>,
-}
-
-/// Identifies the values of a [`Snapshot`]: a hash of them and of their layout.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
-pub struct SnapshotDigest(pub [u8; 32]);
-
-impl fmt::Display for SnapshotDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
-    }
-}
-
-impl fmt::Debug for SnapshotDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SnapshotDigest({self})")
-    }
+    /// Parameters, buffers, and the weights that the parameters have been multiplied by: none, one
+    /// for all, or one per layer.
+    values: Arc<Values>,
 }
 
 impl Snapshot {
@@ -91,86 +75,87 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Length`] when a vector is not as long as the layout says.
+    /// [`SnapshotError::Length`] when a vector is not as long as the layout says.
     pub fn new(
         layout: Arc<Layout>,
         source: Source,
         parameters: Vec<f32>,
         buffers: Vec<f32>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, SnapshotError> {
         for (expected, found) in [
             (layout.parameter_len(), parameters.len()),
             (layout.buffer_len(), buffers.len()),
         ] {
             if expected != found {
-                return Err(Refusal::Length { expected, found });
+                return Err(SnapshotError::Length { expected, found });
             }
         }
         Ok(Self {
             layout,
             source,
-            parameters,
-            buffers,
-            weights: Vec::new(),
+            values: Arc::new(Values::new(parameters, buffers, Vec::new())),
         })
     }
 
-    /// The same, with parameters that have been multiplied by these weights: none, one for all, or
-    /// one for each [layer](Layout::layers).
+    /// The same snapshot, whose parameters have been multiplied by these weights: none, one for
+    /// all, or one per [layer](Layout::layers).
     ///
     /// # Errors
     ///
-    /// [`Refusal::Length`] for any other number of weights.
-    pub fn with_weights(mut self, weights: Vec<f32>) -> Result<Self, Refusal> {
+    /// [`SnapshotError::Length`] for any other number of weights.
+    pub fn with_weights(mut self, weights: Vec<f32>) -> Result<Self, SnapshotError> {
         let layers = self.layout.layers().len();
         let found = weights.len();
         match found > 1 && found != layers {
-            true => Err(Refusal::Length {
+            true => Err(SnapshotError::Length {
                 expected: layers,
                 found,
             }),
             false => {
-                self.weights = weights;
+                if weights != self.values.weights {
+                    Values::edit(&mut self.values).weights = weights;
+                }
                 Ok(self)
             }
         }
     }
 
-    /// This, its parameters multiplied by weights as in [`with_weights`](Self::with_weights); as it
-    /// is if there are as many as make no sense.
+    /// The snapshot with its parameters multiplied by weights as in
+    /// [`with_weights`](Self::with_weights); unchanged if their number is invalid.
     pub(crate) fn weighted(&self, weights: Vec<f32>) -> Self {
         let layout = self.layout.clone();
         let Ok(mut weighted) = self.clone().with_weights(weights) else {
             return self.clone();
         };
-        let weights = layout.weighted(&weighted.weights);
-        change(&mut weighted.parameters, weights, |value, weight| {
+        let values = Values::edit(&mut weighted.values);
+        let weights = layout.weighted(&values.weights);
+        change(&mut values.parameters, weights, |value, weight| {
             value * weight
         });
         weighted
     }
 
-    /// What the vectors hold.
+    /// The order of the values.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
-    /// Where the values come from.
+    /// The origin of the values.
     pub fn source(&self) -> Source {
         self.source
     }
 
     /// The trainable parameters, in the layout's order.
     pub fn parameters(&self) -> &[f32] {
-        &self.parameters
+        &self.values.parameters
     }
 
     /// The BatchNorm running statistics, in the layout's order.
     pub fn buffers(&self) -> &[f32] {
-        &self.buffers
+        &self.values.buffers
     }
 
-    /// The values of `this`, from `source`: the same ones, if they already are.
+    /// The values of `this`, with origin `source`: the same `Arc`, if it has that origin already.
     pub(crate) fn of(this: &Arc<Self>, source: Source) -> Arc<Self> {
         match this.source == source {
             true => this.clone(),
@@ -178,46 +163,48 @@ impl Snapshot {
         }
     }
 
-    /// The same values from elsewhere.
+    /// The same values with another origin.
     pub fn with_source(mut self, source: Source) -> Self {
         self.source = source;
         self
     }
 
-    /// By what the parameters are multiplied: nothing, all by one weight, or each
-    /// [layer](Layout::layers) by one. A [mean](Self::mean) divides by their sum.
+    /// The weights that the parameters have been multiplied by: none, one for all, or one per
+    /// [layer](Layout::layers). A [mean](Self::mean) divides by their sum.
     pub fn weights(&self) -> &[f32] {
-        &self.weights
+        &self.values.weights
     }
 
     /// The same parameters with other buffers.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Length`] when there are more or fewer buffers than the layout has.
-    pub fn with_buffers(&self, buffers: Vec<f32>) -> Result<Self, Refusal> {
+    /// [`SnapshotError::Length`] when there are more or fewer buffers than the layout has.
+    pub fn with_buffers(&self, buffers: Vec<f32>) -> Result<Self, SnapshotError> {
         Self::new(
             self.layout.clone(),
             self.source,
-            self.parameters.clone(),
+            self.parameters().to_vec(),
             buffers,
         )
     }
 
-    /// The same buffers with other parameters, as many as there were.
+    /// The same buffers with other parameters, of the same number.
     pub(crate) fn with_parameters(&self, parameters: Vec<f32>) -> Self {
         Self {
             layout: self.layout.clone(),
             source: self.source,
-            parameters,
-            buffers: self.buffers.clone(),
-            weights: self.weights.clone(),
+            values: Arc::new(Values::new(
+                parameters,
+                self.buffers().to_vec(),
+                self.weights().to_vec(),
+            )),
         }
     }
 
-    /// The point `from + share (to - from)` of two snapshots of one layout: exactly `from` where
-    /// `share` is 0, exactly `to` where it is 1. It counts as from where `to` is.
-    pub(crate) fn between(from: &Arc<Self>, to: &Arc<Self>, share: f64) -> Arc<Self> {
+    /// The point `from + share (to - from)` of two snapshots of one layout: exactly `from` if
+    /// `share` is 0, exactly `to` if it is 1. Its origin is that of `to`.
+    pub(crate) fn interpolate(from: &Arc<Self>, to: &Arc<Self>, share: f64) -> Arc<Self> {
         if share == 0.0 {
             return from.clone();
         }
@@ -235,22 +222,24 @@ impl Snapshot {
         Arc::new(Self {
             layout: to.layout.clone(),
             source: to.source,
-            parameters: point(&from.parameters, &to.parameters),
-            buffers: point(&from.buffers, &to.buffers),
-            weights: Vec::new(),
+            values: Arc::new(Values::new(
+                point(from.parameters(), to.parameters()),
+                point(from.buffers(), to.buffers()),
+                Vec::new(),
+            )),
         })
     }
 
-    /// This, each parameter made of it and of `other`'s, in `f64`.
+    /// Combines each parameter with that of `other`, in `f64`.
     pub(crate) fn combined(&self, other: &Self, made: impl Fn(f64, f64) -> f64) -> Self {
-        let pairs = self.parameters.iter().zip(&other.parameters);
+        let pairs = self.parameters().iter().zip(other.parameters());
         let made = pairs.map(|(own, other)| made(f64::from(*own), f64::from(*other)) as f32);
         self.with_parameters(made.collect())
     }
 
     /// Number of values: parameters, buffers and weights.
     pub fn values(&self) -> usize {
-        self.parameters.len() + self.buffers.len() + self.weights.len()
+        self.parameters().len() + self.buffers().len() + self.weights().len()
     }
 
     /// Size of the values in bytes, 4 each.
@@ -258,66 +247,55 @@ impl Snapshot {
         4 * self.values() as u64
     }
 
-    /// A hash of the values and the layout: equal digests mean equal bits.
+    /// A hash of the values and the layout: equal digests mean equal bits. Computed when it is first
+    /// asked for, by whichever clone.
     pub fn digest(&self) -> SnapshotDigest {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.layout.digest().0);
-        hasher.update(bytemuck::cast_slice(&self.parameters));
-        hasher.update(bytemuck::cast_slice(&self.buffers));
-        hasher.update(bytemuck::cast_slice(&self.weights));
-        SnapshotDigest(*hasher.finalize().as_bytes())
+        self.values.digest(self.layout.digest())
     }
 
-    /// Whether a module of `layout` may take these values.
+    /// Checks that a module of `layout` may take these values, which are looked through only once.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Layout`] for another layout, [`Refusal::NotFinite`] for a NaN or infinity,
-    /// [`Refusal::Weight`] for a weight that is no finite number above 0.
-    pub fn check(&self, layout: &Layout) -> Result<(), Refusal> {
+    /// [`SnapshotError::Layout`] for another layout, [`SnapshotError::NotFinite`] for a NaN or
+    /// infinity, [`SnapshotError::Weight`] for a weight that is no finite number above 0.
+    pub fn check(&self, layout: &Layout) -> Result<(), SnapshotError> {
         if self.layout.digest() != layout.digest() {
-            return Err(Refusal::Layout {
+            return Err(SnapshotError::Layout {
                 expected: layout.digest().into(),
                 found: self.layout.digest().into(),
             });
         }
-        let values = self.parameters.iter().chain(&self.buffers);
-        if let Some((index, _)) = values.enumerate().find(|(_, value)| !value.is_finite()) {
-            return Err(Refusal::NotFinite { index });
-        }
-        let unfit = |weight: &f32| !(weight.is_finite() && *weight > 0.0);
-        match self.weights.iter().position(unfit) {
-            Some(index) => Err(Refusal::Weight { index }),
-            None => Ok(()),
-        }
+        self.values.check()
     }
 
     /// The mean of several snapshots of one layout, parameters and buffers, summed in the order
     /// given and then divided: the same order gives the same bits. `None` for no snapshots.
     ///
-    /// A [sum](Source::Sum) counts as the workers in it. So a mean over nodes, of each node's sum in
-    /// node order, has the same bits wherever the nodes are. Snapshots with
-    /// [weights](Self::weights) give the weighted mean of their parameters.
+    /// A [sum](Source::Sum) counts as the workers in it. So a mean over nodes, of each node's sum
+    /// in node order, has the same bits on all nodes. Snapshots with [weights](Self::weights) give
+    /// the weighted mean of their parameters.
     ///
     /// # Errors
     ///
-    /// [`Refusal`] when one does not fit the first, is not finite, or their sum is not.
+    /// [`SnapshotError`] if one does not match the first or is not finite, or their sum overflows.
     pub fn mean<'a>(
         snapshots: impl IntoIterator<Item = &'a Snapshot>,
-    ) -> Result<Option<Self>, Refusal> {
+    ) -> Result<Option<Self>, SnapshotError> {
         Ok(Self::sum(snapshots)?.map(Self::divided))
     }
 
-    /// The mean whose sum this is.
+    /// The mean, if this is a sum.
     pub(crate) fn divided(mut self) -> Self {
         if let Source::Sum { workers } = self.source {
-            divide(&mut self.buffers, workers);
-            let weights = std::mem::take(&mut self.weights);
+            let values = Values::edit(&mut self.values);
+            divide(&mut values.buffers, workers);
+            let weights = std::mem::take(&mut values.weights);
             match weights.is_empty() {
-                true => divide(&mut self.parameters, workers),
+                true => divide(&mut values.parameters, workers),
                 false => {
                     let weights = self.layout.weighted(&weights);
-                    change(&mut self.parameters, weights, |value, weight| {
+                    change(&mut values.parameters, weights, |value, weight| {
                         value / weight
                     });
                 }
@@ -327,14 +305,14 @@ impl Snapshot {
         self
     }
 
-    /// The sum of several snapshots, as in [`mean`](Self::mean), not divided.
+    /// The sum of several snapshots, as in [`mean`](Self::mean) before the division.
     ///
     /// # Errors
     ///
-    /// As [`mean`](Self::mean), and [`Refusal::Length`] for other numbers of weights.
+    /// As [`mean`](Self::mean), and [`SnapshotError::Length`] if the numbers of weights differ.
     pub fn sum<'a>(
         snapshots: impl IntoIterator<Item = &'a Snapshot>,
-    ) -> Result<Option<Self>, Refusal> {
+    ) -> Result<Option<Self>, SnapshotError> {
         let mut snapshots = snapshots.into_iter();
         let Some(first) = snapshots.next() else {
             return Ok(None);
@@ -344,13 +322,14 @@ impl Snapshot {
         let mut workers = first.workers();
         for snapshot in snapshots {
             snapshot.check(&first.layout)?;
-            let (expected, found) = (first.weights.len(), snapshot.weights.len());
+            let (expected, found) = (first.weights().len(), snapshot.weights().len());
             if expected != found {
-                return Err(Refusal::Length { expected, found });
+                return Err(SnapshotError::Length { expected, found });
             }
-            add(&mut sum.parameters, &snapshot.parameters);
-            add(&mut sum.buffers, &snapshot.buffers);
-            add(&mut sum.weights, &snapshot.weights);
+            let values = Values::edit(&mut sum.values);
+            add(&mut values.parameters, snapshot.parameters());
+            add(&mut values.buffers, snapshot.buffers());
+            add(&mut values.weights, snapshot.weights());
             workers = workers.saturating_add(snapshot.workers());
         }
         sum.source = Source::Sum { workers };
@@ -358,7 +337,7 @@ impl Snapshot {
         Ok(Some(sum))
     }
 
-    /// How many workers' vectors it counts as in a sum.
+    /// The number of workers that it counts as in a sum.
     fn workers(&self) -> usize {
         match self.source {
             Source::Sum { workers } | Source::Final { workers } => workers,
@@ -366,24 +345,25 @@ impl Snapshot {
         }
     }
 
-    /// The values rounded to the nearest bf16 (ties to even), and by how much they moved: the norm
-    /// of the difference over the norm of the values, parameters and buffers together. Where there
-    /// are weights the parameters are first multiplied by what their weight is rounded by, so that
-    /// the quotient of the two keeps its scale.
+    /// The values rounded to the nearest bf16 (ties to even), and the relative error: the norm of
+    /// the difference over the norm of the values, parameters and buffers together. If there are
+    /// weights, the parameters are first scaled by the rounding of their weight, so that their
+    /// quotient keeps its scale.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFinite`] for a value too large for a finite bf16.
-    pub fn rounded_to_bf16(&self) -> Result<(Self, f64), Refusal> {
+    /// [`SnapshotError::NotFinite`] for a value too large for a finite bf16.
+    pub fn rounded_to_bf16(&self) -> Result<(Self, f64), SnapshotError> {
         let mut rounded = self.clone();
-        for weight in &mut rounded.weights {
+        let values = Values::edit(&mut rounded.values);
+        for weight in &mut values.weights {
             *weight = bf16::from_f32(*weight).to_f32();
         }
-        let before = self.layout.weighted(&self.weights).zip(&rounded.weights);
+        let before = self.layout.weighted(self.weights()).zip(&values.weights);
         let moves = before.map(|((layer, from), to)| (layer, to / from));
-        change(&mut rounded.parameters, moves, |value, by| value * by);
+        change(&mut values.parameters, moves, |value, by| value * by);
         let (mut moved, mut length) = (0.0, 0.0);
-        let values = rounded.parameters.iter_mut().chain(&mut rounded.buffers);
+        let values = values.parameters.iter_mut().chain(&mut values.buffers);
         for value in values {
             let nearest = bf16::from_f32(*value).to_f32();
             moved += f64::from(nearest - *value).powi(2);
@@ -400,7 +380,7 @@ impl Snapshot {
     }
 }
 
-/// Changes the values of each layer by what is given for it.
+/// Applies `by` to the values of each layer, with the number given for it.
 fn change(
     values: &mut [f32],
     layers: impl Iterator<Item = (Range<usize>, f32)>,

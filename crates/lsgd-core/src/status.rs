@@ -1,93 +1,100 @@
-//! What nodes tell each other.
+//! The statuses that nodes send each other.
 //!
 //! A node's [`Status`] is its whole state as others need to know it, and the newest replaces all
-//! before: one that is lost, late, doubled or out of order does no harm. Vectors are named by the
-//! hash of their values, so any node that has one can hand it on.
+//! earlier ones: lost, late, duplicate or reordered statuses do no harm. Vectors are named by the
+//! hash of their values, so any node that has one can serve it.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::{Rank, SnapshotDigest, Source, Vector};
+use crate::{SnapshotDigest, Source, VectorKind, WorkerId};
 
-/// What a node tells all others of itself.
+/// A node's state, as it broadcasts it.
 #[derive(Debug, Clone, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Status {
     /// The node, from 0.
     pub node: u32,
-    /// Which life of the node: a process that is started again has another.
-    pub life: u64,
-    /// Grows with every status of a life.
+    /// The node's incarnation: a restarted process has a new one.
+    pub incarnation: u64,
+    /// Increases with every status of an incarnation.
     pub sequence: u64,
-    /// Where the node is in the run.
-    pub phase: Phase,
-    /// Grows whenever the node gets on with something: a step, or a part of an evaluation.
+    /// Whether it only shows that the node is alive and makes progress: nothing of an exchange has
+    /// changed.
+    pub heartbeat: bool,
+    /// The node's phase in the run.
+    pub phase: NodePhase,
+    /// Increases whenever the node makes progress: a step, or part of an evaluation.
     pub progress: u64,
     /// Global exchanges that it has completed; in `sync` the number of the last one.
     pub rounds: u64,
-    /// Steps of its workers together, those before it joined included.
+    /// Steps of all its workers, including those before it joined.
     pub steps: u64,
     /// How long the run has been trained, as far as the node knows, in milliseconds.
     pub trained: u64,
     /// Its live workers.
     pub workers: u32,
-    /// Its last two offers, the newest first.
-    pub offers: [Option<Offer>; 2],
-    /// What its last global exchange delivered: the parameters that a node which joins starts from.
-    pub delivered: Option<Basis>,
+    /// Its last two proposals, newest first.
+    pub proposals: [Option<Proposal>; 2],
+    /// The outcome of its last global exchange: the parameters that a joining node starts from.
+    pub join_point: Option<JoinPoint>,
     /// Once it is done, the sum over its workers.
-    pub result: Option<Offered>,
+    pub result: Option<VectorRef>,
+    /// Until it begins: the steps of its last checkpoints, at most
+    /// [`MAX_CHECKPOINTS`](Self::MAX_CHECKPOINTS), if it is to continue a run.
+    pub checkpoints: Vec<u64>,
 }
 
-/// Where a node is in the run.
+/// A node's phase in the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum Phase {
-    /// It has not begun to train, or waits for the run's parameters.
+pub enum NodePhase {
+    /// It has not started training, or waits for the run's parameters.
     Joining,
     /// It trains.
     Training,
     /// It has trained to the end of its budget.
     Done,
-    /// It needs nothing more of the others: the mean of all is evaluated, here or elsewhere.
+    /// It needs nothing more from the others: the mean over all workers has been evaluated, here or
+    /// elsewhere.
     Closed,
 }
 
-/// What a node brings to a global exchange.
+/// What a node proposes for a global exchange.
 #[derive(Debug, Clone, Copy, PartialEq, BorshSerialize, BorshDeserialize)]
-pub struct Offer {
-    /// Which exchange: in `sync` the round, from 1; in `async` the node's own count of offers.
+pub struct Proposal {
+    /// Which exchange: in `sync` the round, from 1; in `async` the node's own count of proposals.
     pub round: u64,
-    /// Its local leader's parameters, or its centre; `None` when the method has neither, no worker of
-    /// the node may lead, or its vector was refused.
-    pub leader: Option<Offered>,
-    /// The sum over its workers; `None` when the method has no mean, or a vector was refused.
-    pub sum: Option<Offered>,
-    /// Who led the last global exchange, if somebody did and the node has what it delivered.
-    pub followed: Option<Rank>,
+    /// Its local leader's parameters, or its centre; `None` when the method has neither, no worker
+    /// of the node is eligible, or its vector was rejected.
+    pub leader: Option<VectorRef>,
+    /// The sum over its workers; `None` when the method has no mean, or a vector was rejected.
+    pub sum: Option<VectorRef>,
+    /// The leader of the last global exchange, if there was one and the node has what it delivered.
+    pub followed: Option<WorkerId>,
 }
 
-impl Offer {
-    /// All that is offered.
-    pub fn vectors(&self) -> impl Iterator<Item = Offered> + use<> {
+impl Proposal {
+    /// All proposed vectors.
+    pub fn vectors(&self) -> impl Iterator<Item = VectorRef> + use<> {
         self.leader.into_iter().chain(self.sum)
     }
 }
 
-/// What a global exchange has delivered, for nodes that join to begin with.
+/// The outcome of a global exchange, from which a joining node can start.
 #[derive(Debug, Clone, Copy, PartialEq, BorshSerialize, BorshDeserialize)]
-pub struct Basis {
+pub struct JoinPoint {
     /// Which exchange.
     pub round: u64,
     /// Parameters.
-    pub vector: Offered,
+    pub vector: VectorRef,
 }
 
-/// A vector that nodes can fetch.
+/// A reference to a vector that nodes can fetch.
 #[derive(Debug, Clone, Copy, PartialEq, BorshSerialize, BorshDeserialize)]
-pub struct Offered {
+pub struct VectorRef {
     /// What kind of vector.
-    pub kind: Vector,
-    /// Whose it is: a worker's, the sum over the workers of a node, or a node's centre.
+    pub kind: VectorKind,
+    /// Where it comes from: a worker, the sum over the workers of a node, or a node's centre.
     pub source: Source,
-    /// What the worker was elected for, its loss in nats; 0 for a mean and a centre.
+    /// The loss that the worker was elected for, in nats; 0 for a mean or a centre.
     pub loss: f64,
     /// Its name.
     pub digest: SnapshotDigest,
@@ -95,33 +102,40 @@ pub struct Offered {
 
 impl Status {
     /// Longest encoded status, in bytes. Nothing longer is decoded.
-    pub const LONGEST: usize = 512;
-    /// Greatest number of steps, rounds, statuses and milliseconds that is decoded: 2^53, a run of
+    pub const MAX_LEN: usize = 512;
+    /// Greatest number of steps, rounds, statuses and milliseconds that is accepted: 2^53, a run of
     /// hundreds of thousands of years, so that sums of them do not overflow.
-    pub const GREATEST_COUNT: u64 = 1 << 53;
+    pub const MAX_COUNT: u64 = 1 << 53;
 
-    /// The status as bytes. Its length depends only on which of its optional parts are there.
+    /// Most checkpoints that a status names.
+    pub const MAX_CHECKPOINTS: usize = 8;
+
+    /// Encodes the status. The length depends only on which optional parts are present.
     pub fn encode(&self) -> Vec<u8> {
         borsh::to_vec(self).expect("memory can be written")
     }
 
-    /// A status from bytes that came from anywhere.
+    /// Decodes a status from untrusted bytes.
     ///
     /// # Errors
     ///
-    /// A line that says what is wrong with them.
+    /// A line that says what is wrong with the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        if bytes.len() > Self::LONGEST {
-            let (found, most) = (bytes.len(), Self::LONGEST);
+        if bytes.len() > Self::MAX_LEN {
+            let (found, most) = (bytes.len(), Self::MAX_LEN);
             return Err(format!("{found} bytes where a status has at most {most}"));
         }
         let status: Self = borsh::from_slice(bytes).map_err(|error| error.to_string())?;
-        let own = |vector: Offered| match vector.source {
-            Source::Worker { rank, .. } => rank.node == status.node,
+        let own = |vector: VectorRef| match vector.source {
+            Source::Worker { id, .. } => id.node == status.node,
             _ => true,
         };
-        if !status.offered().all(own) {
+        if !status.proposed_vectors().all(own) {
             return Err(format!("node {} offers another's vector", status.node));
+        }
+        if status.checkpoints.len() > Self::MAX_CHECKPOINTS {
+            let (node, found) = (status.node, status.checkpoints.len());
+            return Err(format!("node {node} names {found} checkpoints"));
         }
         if !status.losses().all(f64::is_finite) {
             return Err(format!(
@@ -129,12 +143,14 @@ impl Status {
                 status.node
             ));
         }
-        let sources = status.offered().chain(status.basis_and_result());
+        let sources = status
+            .proposed_vectors()
+            .chain(status.join_point_and_result());
         let counts = sources.map(|vector| count_of(vector.source));
         if status
             .counts()
             .chain(counts)
-            .any(|count| count > Self::GREATEST_COUNT)
+            .any(|count| count > Self::MAX_COUNT)
         {
             return Err(format!(
                 "node {} counts beyond what any run comes to",
@@ -144,25 +160,29 @@ impl Status {
         Ok(status)
     }
 
-    /// All vectors that it offers.
-    fn offered(&self) -> impl Iterator<Item = Offered> {
-        self.offers.iter().flatten().flat_map(Offer::vectors)
+    /// All vectors in its proposals.
+    fn proposed_vectors(&self) -> impl Iterator<Item = VectorRef> {
+        self.proposals.iter().flatten().flat_map(Proposal::vectors)
     }
 
     /// The other vectors that it names.
-    fn basis_and_result(&self) -> impl Iterator<Item = Offered> {
-        let delivered = self.delivered.map(|basis| basis.vector);
-        delivered.into_iter().chain(self.result)
+    fn join_point_and_result(&self) -> impl Iterator<Item = VectorRef> {
+        let start = self.join_point.map(|join_point| join_point.vector);
+        start.into_iter().chain(self.result)
     }
 
     fn losses(&self) -> impl Iterator<Item = f64> {
-        let vectors = self.offered().chain(self.basis_and_result());
+        let vectors = self.proposed_vectors().chain(self.join_point_and_result());
         vectors.map(|vector| vector.loss)
     }
 
     fn counts(&self) -> impl Iterator<Item = u64> {
-        let offers = self.offers.iter().flatten().map(|offer| offer.round);
-        let rounds = offers.chain(self.delivered.map(|basis| basis.round));
+        let proposals = self
+            .proposals
+            .iter()
+            .flatten()
+            .map(|proposal| proposal.round);
+        let rounds = proposals.chain(self.join_point.map(|join_point| join_point.round));
         let own = [
             self.sequence,
             self.progress,
@@ -170,11 +190,13 @@ impl Status {
             self.steps,
             self.trained,
         ];
-        own.into_iter().chain(rounds)
+        own.into_iter()
+            .chain(rounds)
+            .chain(self.checkpoints.iter().copied())
     }
 }
 
-/// The number in a source: of workers, steps or additions.
+/// The count in a source: of workers, steps or updates.
 fn count_of(source: Source) -> u64 {
     match source {
         Source::Worker { step, .. } => step,

@@ -7,25 +7,25 @@ use crate::{LeaderSgd, Next};
 
 /// What a worker minimizes, and on which batches.
 ///
-/// Where to put data, loss and schedule: everything about training that is not the method.
+/// Supplies data, loss and schedule: everything about training that is not the method.
 pub trait Objective<M> {
-    /// Why a batch could not be had.
+    /// Why a batch could not be loaded.
     type Error;
 
     /// The mean loss of the worker's batch number `step` (from 0) and the gradients of `module`.
     ///
     /// # Errors
     ///
-    /// Whatever keeps a batch from being had; the step is then not taken.
+    /// Whatever prevents the batch; the step is then not taken.
     fn gradients(&mut self, module: &M, step: u64) -> Result<(f32, GradientsParams), Self::Error>;
 
-    /// The loss of `module` on the probe: examples that all workers of a run have in common and none
-    /// trains on, by which [`Method::ranked_by_probe`](crate::Method::ranked_by_probe) ranks them.
-    /// `None`, as by default, where there are none: the worker then never leads.
+    /// The loss of `module` on the probe: examples shared by all workers of a run on which none
+    /// trains, by which [`Method::ranked_by_probe`](crate::Method::ranked_by_probe) ranks them.
+    /// `None`, the default, if there are none: the worker then never leads.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the examples from being had.
+    /// Whatever prevents the evaluation.
     fn probe(&mut self, _module: &M) -> Result<Option<f64>, Self::Error> {
         Ok(None)
     }
@@ -34,11 +34,20 @@ pub trait Objective<M> {
     fn learning_rate(&self, step: u64) -> f64;
 }
 
+/// A gradient step that was taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GradientStep {
+    /// The batch's mean loss, before the step.
+    pub loss: f32,
+    /// The learning rate of the step.
+    pub learning_rate: f64,
+}
+
 /// A worker as a state machine: worker (j, i) of arXiv 1905.10395, Algorithm 1.
 ///
 /// It starts no thread and reads no clock. [`step`](Self::step) blocks only if the
-/// [`Exchange`](crate::Exchange) of its optimizer does; with one that does not, it returns
-/// [`Next::Wait`] and whoever drives it calls [`exchange`](Self::exchange) once there is an order.
+/// [`Exchange`](crate::Exchange) of its optimizer does; otherwise it returns [`Next::Wait`], and
+/// the driver calls [`exchange`](Self::exchange) once there is a command.
 pub struct Worker<M, O> {
     /// Absent only while the optimizer has it.
     module: Option<M>,
@@ -56,40 +65,45 @@ impl<M: Module, O: Objective<M>> Worker<M, O> {
         }
     }
 
-    /// One batch, one gradient step, the pulls due.
+    /// One batch, one gradient step, the pulls that are due.
     ///
     /// # Errors
     ///
-    /// What [`Objective::gradients`] returns; the worker is then as it was.
+    /// The error of [`Objective::gradients`]; the worker is then unchanged.
     pub fn step(&mut self) -> Result<Next, O::Error> {
         self.gradient_step()?;
         Ok(self.exchange())
     }
 
     /// The first half of [`step`](Self::step): one batch, one gradient step, the proximal pulls.
-    /// Returns the batch's mean loss.
     ///
     /// # Errors
     ///
-    /// What [`Objective::gradients`] returns; the worker is then as it was. What
-    /// [`Objective::probe`] returns; the step is then taken, and its exchange is still to come.
-    pub fn gradient_step(&mut self) -> Result<f32, O::Error> {
+    /// The error of [`Objective::gradients`]; the worker is then unchanged. The error of
+    /// [`Objective::probe`]; the step is then taken, and its exchange has yet to come.
+    pub fn gradient_step(&mut self) -> Result<GradientStep, O::Error> {
         let step = self.optimizer.steps();
         let (loss, gradients) = self.objective.gradients(present(&self.module), step)?;
-        let rate = self.objective.learning_rate(step);
+        let learning_rate = self.objective.learning_rate(step);
         self.optimizer.observe(loss);
         if let Some(module) = self.module.take() {
-            self.module = Some(self.optimizer.gradient_step(rate, module, gradients));
+            self.module = Some(
+                self.optimizer
+                    .gradient_step(learning_rate, module, gradients),
+            );
         }
         if self.optimizer.wants_probe()
             && let Some(loss) = self.objective.probe(present(&self.module))?
         {
             self.optimizer.observe_probe(loss);
         }
-        Ok(loss)
+        Ok(GradientStep {
+            loss,
+            learning_rate,
+        })
     }
 
-    /// The second half of [`step`](Self::step): tells the peers and does what they order.
+    /// The second half of [`step`](Self::step): reports to the peers and handles their commands.
     pub fn exchange(&mut self) -> Next {
         let Some(module) = self.module.take() else {
             return Next::Stop;
@@ -99,17 +113,17 @@ impl<M: Module, O: Objective<M>> Worker<M, O> {
         next
     }
 
-    /// Whether it has its module: the optimizer takes that with it if it panics.
+    /// Whether it still has its module: a panic of the optimizer loses it.
     pub fn is_whole(&self) -> bool {
         self.module.is_some()
     }
 
-    /// The module as it is.
+    /// The current module.
     pub fn module(&self) -> &M {
         present(&self.module)
     }
 
-    /// The optimizer, which knows the worker's steps, loss and rank.
+    /// The optimizer, which knows the worker's steps, loss and id.
     pub fn optimizer(&self) -> &LeaderSgd {
         &self.optimizer
     }

@@ -25,16 +25,16 @@ pub struct Statistics {
     pub variance: Vec<f32>,
 }
 
-/// What the gradient of an output comes to.
+/// The gradients of a batch normalisation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gradients {
     /// By the input.
     pub input: Vec<f32>,
-    /// By the scale of each channel.
+    /// With respect to the scale of each channel.
     pub scale: Vec<f32>,
-    /// By the shift of each channel.
+    /// With respect to the shift of each channel.
     pub shift: Vec<f32>,
-    /// By the residual, where there was one.
+    /// With respect to the residual, if there was one.
     pub residual: Option<Vec<f32>>,
 }
 
@@ -43,12 +43,12 @@ impl Images {
         self.batch * self.channels * self.pixels
     }
 
-    /// Statistics of a batch: of each channel of each image, then combined in their order (Chan et
-    /// al., 1983), so that no sum loses what is small beside it.
+    /// Statistics of a batch: those of each channel of each image, then combined in order (Chan et
+    /// al., 1983), so that no sum loses small terms to rounding.
     ///
     /// # Panics
     ///
-    /// When a slice is not as long as the shape says; so do the other functions here.
+    /// When a slice does not have the length that the shape gives; so do the other functions here.
     pub fn statistics(&self, input: &[f32]) -> Statistics {
         assert_eq!(input.len(), self.len());
         let (pixels, channels) = (self.pixels, self.channels);
@@ -74,8 +74,8 @@ impl Images {
         Statistics { mean, variance }
     }
 
-    /// `scale (input - mean) / sqrt(variance + epsilon) + shift`, with `residual` added and negative
-    /// values set to nought where asked for.
+    /// `scale (input - mean) / sqrt(variance + epsilon) + shift`, with `residual` added and
+    /// negative values set to zero on request.
     pub fn normalise(
         &self,
         input: &[f32],
@@ -133,8 +133,8 @@ impl Images {
         output
     }
 
-    /// What `gradient`, by the output of [`normalise`](Self::normalise), comes to. `output` says
-    /// where the ReLU let it through; without one there was no ReLU.
+    /// The gradients, from `gradient` with respect to the output of [`normalise`](Self::normalise).
+    /// `output` says where the ReLU let it through; without one there was no ReLU.
     pub fn gradients(
         &self,
         input: &[f32],
@@ -250,13 +250,13 @@ impl Affine<'_> {
     }
 }
 
-/// The larger of two; what is not a number stays so.
+/// The larger of two; NaN stays NaN.
 #[inline(always)]
 fn at_least(value: f32, floor: f32) -> f32 {
     if value < floor { floor } else { value }
 }
 
-/// The sums of `g` and of `g (x - mean)`, in lanes of fixed number.
+/// The sums of `g` and of `g (x - mean)`, in a fixed number of lanes.
 #[inline(always)]
 fn sum_and_product(x: &[f32], g: &[f32], mean: f32) -> [f32; 2] {
     const LANES: usize = 32;

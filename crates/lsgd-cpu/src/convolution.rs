@@ -1,9 +1,9 @@
 //! Two-dimensional convolution and its gradients.
 //!
-//! All three run the inner loops of [`taps`](crate::taps) over images as [`Layout`] puts them, a group of
-//! images at a time: what is laid out stays in the cache, and nothing is unfolded whole. A group's
-//! results depend on it alone, and gradients of weights are summed in the order of groups: the bits are
-//! the same for every number of threads.
+//! All three run the inner loops of [`taps`](crate::taps) over images arranged by [`Layout`], a
+//! group of images at a time: the arranged group stays in the cache, and the input is never
+//! unfolded whole. A group's results depend on it alone, and gradients of weights are summed in the
+//! order of groups: the bits are the same for every number of threads.
 
 use rayon::prelude::*;
 
@@ -22,7 +22,8 @@ impl Convolution {
     ///
     /// # Panics
     ///
-    /// When a slice is not as long as the shapes say, or there is no [`output`](Self::output).
+    /// When a slice does not have the length that the shapes give, or there is no
+    /// [`output`](Self::output).
     pub fn forward(&self, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
         let output = self.output().expect("the kernel fits the padded input");
         let [inputs, outputs] = self.sizes(output);
@@ -51,7 +52,7 @@ impl Convolution {
         result
     }
 
-    /// The gradient by the input, of the gradient by the output.
+    /// The gradient with respect to the input, given that of the output.
     ///
     /// # Panics
     ///
@@ -79,7 +80,7 @@ impl Convolution {
         result
     }
 
-    /// The gradient by the weights, of the gradient by the output.
+    /// The gradient with respect to the weights, given that of the output.
     ///
     /// # Panics
     ///
@@ -113,7 +114,7 @@ impl Convolution {
         result
     }
 
-    /// The gradient by the bias, of the gradient by the output.
+    /// The gradient with respect to the bias, given that of the output.
     pub fn bias_gradient(&self, gradient: &[f32]) -> Vec<f32> {
         let [_, channels] = self.channels;
         let pixels = self.output().map_or(0, |[rows, columns]| rows * columns);

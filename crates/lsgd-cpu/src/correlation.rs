@@ -8,15 +8,15 @@ use crate::layout::Layout;
 use crate::shapes::Convolution;
 use crate::taps::{Correlate, TILE, Vector};
 
-/// Values of planes that are correlated at a time: they stay in a core's first cache.
+/// Plane values that are correlated at a time: they stay in a core's first-level cache.
 const PLANES: usize = 4096;
 
-/// What the gradient of weights takes of planes.
+/// What the gradient of the weights reads from planes.
 pub(crate) struct Correlation {
-    /// For every place of the kernel: the taps, one a channel, and the vectors that read it within the
-    /// image.
+    /// For every place of the kernel: the taps, one per channel, and the vectors that read it
+    /// within the image.
     places: Vec<(Vec<u32>, Vec<Vector>)>,
-    /// Channels that are correlated at a time: their planes stay in a core's first cache.
+    /// Channels that are correlated at a time: their planes stay in a core's first-level cache.
     blocks: Vec<Range<usize>>,
 }
 
@@ -34,7 +34,7 @@ impl Correlation {
         }
     }
 
-    /// Adds to a tile's rows of weights, `[rows][channels][places]`, what its gradients come to.
+    /// Adds a tile's gradients to its rows of weights, `[rows][channels][places]`.
     pub fn add(&self, planes: &[f32], gradients: &[f32], rows: &mut [f32]) {
         let most = self.blocks.iter().map(ExactSizeIterator::len).max();
         let mut products = vec![[0.0; TILE]; most.unwrap_or(0)];
@@ -60,7 +60,8 @@ impl Correlation {
     }
 }
 
-/// Blocks of so many, the last of one more where it would be alone: single ones are slow.
+/// Blocks of this size, the last one larger by one where a single one would remain: singles are
+/// slow.
 fn blocks(count: usize, block: usize) -> Vec<Range<usize>> {
     let mut blocks: Vec<Range<usize>> = Vec::new();
     for first in (0..count).step_by(block) {

@@ -1,35 +1,35 @@
-//! How images are laid out for the inner loops.
+//! How images are arranged for the inner loops.
 
 use std::ops::Range;
 
 use crate::taps::{TILE, Vector};
 use crate::window::Window;
 
-/// Vectors that a group of images should have: then what a tile of the inner loops begins and ends with
-/// costs little beside what it does.
+/// Vectors that a group of images should have, so that the overhead of the inner loops per tile is
+/// small beside their work.
 const VECTORS: usize = 64;
 
-/// What is side by side in a vector.
+/// What the lanes of a vector hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lanes {
-    /// Neighbouring columns of one image. Columns that a stride leaves apart are put together.
+    /// Neighbouring columns of one image. Columns that are a stride apart are put together.
     Columns,
-    /// The same pixel of several images: for images too narrow for the other.
+    /// The same pixel of several images: for images too narrow for columns.
     Images,
 }
 
-/// Where the values of a group of images stand in planes, and those of its outputs in vectors.
+/// The positions of a group's values in planes, and of its outputs in vectors.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     window: Window,
     kind: Lanes,
     lanes: usize,
-    /// Images that are laid out together.
+    /// Images that are arranged together.
     pub group: usize,
     /// Vectors side by side: those of a row, or those of a pixel.
     across: usize,
-    /// In values: from one row of a plane to the next, from one plane (a channel) to the next, from one
-    /// image to the next, and from one of the columns that a stride leaves apart to the next.
+    /// Distances in values: from one row of a plane to the next, from one plane (a channel) to the
+    /// next, from one image to the next, and between columns that are a stride apart.
     row: usize,
     plane: usize,
     image: usize,
@@ -49,9 +49,9 @@ impl Layout {
         let channels = window.channels;
         let padded_rows = (rows.max(1) - 1) * rows_apart + window.extent[0];
         let padded_rows = padded_rows.max(border_rows + height);
-        // Images are as many as there are, or the other lanes are idle as well.
+        // With fewer images than lanes, the other lanes would be idle as well.
         let image_share = batch as f64 / (batch.div_ceil(lanes) * lanes).max(1) as f64;
-        // Turning images over takes time as well.
+        // Transposing images takes time as well.
         let kind = match window.column_share(lanes) >= 0.7 * image_share {
             true => Lanes::Columns,
             false => Lanes::Images,
@@ -59,7 +59,7 @@ impl Layout {
         match kind {
             Lanes::Columns => {
                 let across = columns.div_ceil(lanes);
-                // Columns of one remainder by the stride stand together.
+                // Columns with the same remainder by the stride are together.
                 let column = across * lanes + extent.div_ceil(stride) - 1;
                 let column = column.max((border + width).div_ceil(stride));
                 let row = column * stride;
@@ -82,13 +82,13 @@ impl Layout {
             Lanes::Images => {
                 let pixels = (rows * columns).max(1);
                 let most = batch.div_ceil(lanes).max(1);
-                // Two at least: single vectors are slow.
+                // At least two: single vectors are slow.
                 let across = VECTORS.div_ceil(pixels).max(2).min(most);
                 let column = across * lanes;
                 let padded = (columns.max(1) - 1) * stride + extent;
                 let row = padded.max(border + width) * column;
-                // Of an odd number of columns, so that the same place of neighbouring channels does not
-                // fall into the same set of the cache.
+                // An odd number of columns, so that the same place in neighbouring channels does
+                // not fall into the same set of the cache.
                 let plane = ((row / column * padded_rows) | 1) * column;
                 Self {
                     window,
@@ -111,7 +111,7 @@ impl Layout {
         self.window.channels
     }
 
-    /// Vectors of outputs, a channel and group.
+    /// Vectors of outputs per channel and group.
     fn vectors(&self) -> usize {
         let [rows, columns] = self.window.outputs;
         match self.kind {
@@ -120,7 +120,7 @@ impl Layout {
         }
     }
 
-    /// Values of the outputs of a channel and group.
+    /// Output values per channel and group.
     pub fn outputs(&self) -> usize {
         self.vectors() * self.lanes
     }
@@ -130,8 +130,8 @@ impl Layout {
         self.length / self.window.channels.max(1)
     }
 
-    /// Whether outputs of `length` values, as the inner loop leaves them, are already what
-    /// [`collect`](Self::collect) would make of them in images of `result` values.
+    /// Whether outputs of `length` values, as the inner loop leaves them, already have the
+    /// arrangement that [`collect`](Self::collect) would give them in images of `result` values.
     pub fn puts_in_place(&self, grid: &Grid, result: usize, length: usize) -> bool {
         let whole = grid.image == self.window.outputs && result == length;
         whole && self.kind == Lanes::Columns && self.group == 1 && !self.has_idle_lanes()
@@ -142,12 +142,12 @@ impl Layout {
         self.kind == Lanes::Columns && self.window.outputs[1] != self.across * self.lanes
     }
 
-    /// Where the value of a channel at a place stands, for the first output.
+    /// The position of a channel's value at a place, for the first output.
     pub fn tap(&self, channel: usize, [row, column]: [usize; 2]) -> u32 {
         (channel * self.plane + row * self.row + self.along(column)) as u32
     }
 
-    /// Where a column stands in its row.
+    /// The position of a column in its row.
     fn along(&self, column: usize) -> usize {
         let [_, stride] = self.window.stride;
         match self.kind {
@@ -156,8 +156,8 @@ impl Layout {
         }
     }
 
-    /// The vectors of outputs in `rows` and, where lanes are images, in `columns`: others than those
-    /// read zeros only.
+    /// The vectors of outputs in `rows` and, where lanes are images, in `columns`: all others would
+    /// read only zeros.
     fn vectors_in(&self, rows: Range<usize>, columns: Range<usize>) -> Vec<Vector> {
         let [all_rows, all_columns] = self.window.outputs;
         let [down, right] = self.window.stride;
@@ -218,7 +218,7 @@ impl Layout {
         cells
     }
 
-    /// Lays out images, `[images][channels][height][width]`: at most a group.
+    /// Arranges images, `[images][channels][height][width]`: at most a group.
     pub fn arrange(&self, images: &[f32], planes: &mut [f32]) {
         let [height, width] = self.window.image;
         let [top, left] = self.window.border;
@@ -261,7 +261,7 @@ impl Layout {
             Lanes::Images => {
                 for channel in 0..channels {
                     let plane = &mut planes[channel * self.plane..][..self.plane];
-                    // Few images at a time: theirs is all that has to stay in the cache.
+                    // Few images at a time: only theirs has to stay in the cache.
                     for (block, images) in images.chunks(size * self.lanes).enumerate() {
                         for row in 0..height {
                             for column in 0..width {
@@ -278,8 +278,8 @@ impl Layout {
         }
     }
 
-    /// Lays out what belongs to outputs, `[images][channels][rows][columns]`, at most a group, by tiles
-    /// of channels: `[tiles][vectors][TILE][lanes]`, zero where there is no output.
+    /// Arranges values that belong to outputs, `[images][channels][rows][columns]`, at most a
+    /// group, by tiles of channels: `[tiles][vectors][TILE][lanes]`, zero where there is no output.
     pub fn arrange_outputs(&self, channels: usize, images: &[f32], tiles: &mut [f32]) {
         let [rows, columns] = self.window.outputs;
         let size = channels * rows * columns;
@@ -323,7 +323,7 @@ impl Layout {
         }
     }
 
-    /// Puts outputs, `[channels][vectors][lanes]`, where they belong in images,
+    /// Writes outputs, `[channels][vectors][lanes]`, to their places in images,
     /// `[images][channels][height][width]`: at most a group.
     pub fn collect(&self, channels: usize, vectors: &[f32], images: &mut [f32], grid: &Grid) {
         let [rows, columns] = self.window.outputs;
@@ -363,7 +363,7 @@ impl Layout {
     }
 }
 
-/// Copies a vector, or a part of one: for so few values a call takes longer than the copy.
+/// Copies a vector or part of one: for so few values the call takes longer than the copy.
 fn copy(from: &[f32], to: &mut [f32]) {
     match (from.as_array::<8>(), to.as_mut_array::<8>()) {
         (Some(from), Some(to)) => *to = *from,
@@ -371,13 +371,13 @@ fn copy(from: &[f32], to: &mut [f32]) {
     }
 }
 
-/// The pixels of an image that outputs are.
+/// The pixels of an image that are outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grid {
     /// Height and width of the image.
     pub image: [usize; 2],
-    /// Where the first output is.
+    /// The first output.
     pub first: [usize; 2],
-    /// How many pixels further the next one is.
+    /// The distance to the next one, in pixels.
     pub step: [usize; 2],
 }

@@ -1,15 +1,16 @@
 //! Convolution, batch normalisation and max pooling for training on CPUs, as operations of Burn's `flex`
 //! backend with gradients of their own.
 //!
-//! [`conv2d`], [`batch_norm_train`] and [`max_pool2d`] compute what Burn's operations of the same name do, to rounding.
-//! On `flex` (crate feature `flex`), in single precision, kernels of this crate do it: convolution over
-//! blocks that stay in the cache, without unfolding the input ([`Convolution`]), and batch normalisation
-//! with the residual sum and the ReLU that follow it in the same passes ([`Images`]). On any other
-//! backend, and for any other type of number, they are Burn's own operations.
+//! [`conv2d`], [`batch_norm_train`] and [`max_pool2d`] compute the same as Burn's operations of
+//! that name, up to rounding. On `flex` (crate feature `flex`), in single precision, they use
+//! kernels of this crate: convolution over blocks that stay in the cache, without unfolding the
+//! input ([`Convolution`]), and batch normalisation with the residual sum and the ReLU that follow
+//! it in the same passes ([`Images`]). On any other backend, and for any other number type, they
+//! are Burn's own operations.
 //!
-//! They run on the threads of the rayon pool they are called from. The bits do not depend on how many
-//! those are, only on the processor's vectors: those are chosen when the program runs (by [`pulp`]).
-//! There is no `unsafe` in this crate.
+//! They run on the threads of the rayon pool they are called from. The bits do not depend on the
+//! number of threads, only on the processor's vector instructions, which are chosen at run time (by
+//! [`pulp`]). There is no `unsafe` in this crate.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor, Tolerance, module, ops::ConvOptions};
@@ -51,11 +52,12 @@ pub use shapes::Convolution;
 /// - `x`: `[batch, in, height, width]`
 /// - `weight`: `[out, in, kernel height, kernel width]`
 /// - `bias`: `[out]`
-/// - result: `[batch, out, h, w]`, `h = (height + 2 padding - kernel height) / stride + 1`, `w` alike
+/// - result: `[batch, out, h, w]`, `h = (height + 2 padding - kernel height) / stride + 1`, `w`
+///   likewise
 ///
 /// # Panics
 ///
-/// As Burn's operation: when shapes do not fit each other.
+/// Like Burn's operation: when shapes do not match.
 pub fn conv2d(
     x: Tensor<4>,
     weight: Tensor<4>,
@@ -76,13 +78,13 @@ pub fn conv2d(
 /// # Shapes
 ///
 /// - `x`: `[batch, channels, height, width]`
-/// - result: `[batch, channels, h, w]`, `h = (height + 2 padding - kernel height) / stride + 1`, `w`
-///   alike
+/// - result: `[batch, channels, h, w]`, `h = (height + 2 padding - kernel height) / stride + 1`,
+///   `w` likewise
 ///
 /// # Panics
 ///
-/// As Burn's operation: when the window does not fit the padded image, or the padding is more than half
-/// of the window.
+/// Like Burn's operation: when the window does not fit the padded image, or the padding is more
+/// than half of the window.
 pub fn max_pool2d(
     x: Tensor<4>,
     kernel: [usize; 2],
@@ -119,8 +121,9 @@ pub enum Then {
     AddRelu(Tensor<4>),
 }
 
-/// Batch normalisation in training (arXiv 1502.03167): `scale (x - mean) / sqrt(variance + epsilon) +
-/// shift`, mean and variance those of each channel over the batch, and what follows it.
+/// Batch normalisation in training (arXiv 1502.03167), with the mean and variance of each channel
+/// over the batch: `scale (x - mean) / sqrt(variance + epsilon) + shift`, and the operation that
+/// follows it.
 ///
 /// # Shapes
 ///
@@ -129,7 +132,7 @@ pub enum Then {
 ///
 /// # Panics
 ///
-/// As Burn's operation: when shapes do not fit each other.
+/// Like Burn's operation: when shapes do not match.
 pub fn batch_norm_train(
     x: Tensor<4>,
     scale: Tensor<1>,

@@ -13,14 +13,14 @@ pub struct MaxPool {
     pub kernel: [usize; 2],
     /// Rows and columns from one window to the next, at least 1.
     pub stride: [usize; 2],
-    /// Rows above and below, columns left and right of the image that windows may reach into, at most
-    /// half the window: they are less than any value.
+    /// Rows above and below, columns left and right of the image that windows may reach into, at
+    /// most half the window; they count as less than any value.
     pub padding: [usize; 2],
 }
 
 impl MaxPool {
-    /// Height and width of the output; `None` when the window is larger than the padded image, reaches
-    /// too far into the padding, or is nought, or the stride is.
+    /// Height and width of the output; `None` when the window is larger than the padded image,
+    /// reaches too far into the padding, or the window or stride is zero.
     pub fn output(&self) -> Option<[usize; 2]> {
         let along = |axis: usize| {
             let (kernel, padding) = (self.kernel[axis], self.padding[axis]);
@@ -31,12 +31,13 @@ impl MaxPool {
         Some([along(0)?, along(1)?])
     }
 
-    /// The largest value of each window, `[planes][rows][columns]`, and where in its plane the first of
-    /// those is. What is not a number counts as the largest.
+    /// The largest value of each window, `[planes][rows][columns]`, and the place in its plane of
+    /// the first one. NaN counts as the largest.
     ///
     /// # Panics
     ///
-    /// When `input` is not as long as the shapes say, or there is no [`output`](Self::output).
+    /// When `input` does not have the length that the shapes give, or there is no
+    /// [`output`](Self::output).
     pub fn forward(&self, input: &[f32]) -> (Vec<f32>, Vec<u32>) {
         let [rows, columns] = self.output().expect("the window fits the padded image");
         let [height, width] = self.image;
@@ -77,7 +78,7 @@ impl MaxPool {
         (values, places)
     }
 
-    /// The gradient by the input, of the gradient by the output; `places` are those of
+    /// The gradient with respect to the input, given that of the output; `places` are those of
     /// [`forward`](Self::forward).
     ///
     /// # Panics
@@ -100,7 +101,7 @@ impl MaxPool {
         result
     }
 
-    /// What a window reads of the image, along an axis.
+    /// The part of the image that a window reads along an axis.
     fn reads(&self, axis: usize, output: usize) -> std::ops::Range<usize> {
         let first = output * self.stride[axis];
         let padding = self.padding[axis];
@@ -109,7 +110,8 @@ impl MaxPool {
     }
 }
 
-/// The largest of each square of two by two: the models' pool, without the bounds of the general one.
+/// The largest of each two by two square: the models' pool, without the bounds checks of the
+/// general one.
 fn halve<'a>(
     input: &[f32],
     [rows, columns]: [usize; 2],

@@ -6,7 +6,7 @@ use crate::shapes::Convolution;
 use crate::weights::Weights;
 use crate::window::Window;
 
-/// Inputs that lie apart by the stride read the same places of the kernel: each phase of them is a
+/// Inputs that are a stride apart read the same places of the kernel: each phase of them is a
 /// convolution of the output's gradient at stride one, whose results lie on a grid.
 pub(crate) fn phases<'a>(
     convolution: &'a Convolution,
@@ -21,7 +21,7 @@ pub(crate) fn phases<'a>(
 
 /// What all phases have in common.
 struct Phases {
-    /// By axis: how far the furthest output lies before its input.
+    /// By axis: how far the furthest output is before its input.
     before: [usize; 2],
     output: [usize; 2],
 }
@@ -43,7 +43,7 @@ impl Phases {
         }
     }
 
-    /// The phase that begins at this input; nothing if it has none or none of them is read.
+    /// The phase that begins at this input; `None` if it is empty or none of its inputs is read.
     fn one(
         &self,
         convolution: &Convolution,
@@ -94,8 +94,9 @@ impl Phases {
     }
 }
 
-/// Of the inputs `phase`, `phase + stride`, ... along an axis, the first one reads these outputs (so
-/// many before or behind the first) through these places of the kernel; the others alike.
+/// For the inputs `phase`, `phase + stride`, ... along an axis: the outputs that the first one
+/// reads (relative to the first output), and the places of the kernel it reads them through; the
+/// others are alike.
 fn reads(
     convolution: &Convolution,
     axis: usize,

@@ -1,4 +1,4 @@
-//! The shapes of a convolution: what its kernels and the parts of them agree on.
+//! The shapes of a convolution, shared by its kernels and their parts.
 
 use crate::window::Window;
 

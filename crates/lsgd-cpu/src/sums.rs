@@ -1,8 +1,8 @@
-//! Passes over a channel of an image, vectorised for the processor at hand.
+//! Passes over a channel of an image, vectorised for the processor in use.
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Vectors that are added side by side, so that no addition waits for the one before.
+/// Vectors that are summed in parallel, so that no addition waits for the previous one.
 const ABREAST: usize = 4;
 
 /// The sum of all values.
@@ -73,7 +73,7 @@ impl WithSimd for Sum<'_> {
     }
 }
 
-/// A loop over slices that is compiled for the processor at hand.
+/// A loop over slices that is compiled for the processor in use.
 pub(crate) struct Each<F>(pub F);
 
 impl<F: FnOnce()> WithSimd for Each<F> {

@@ -1,12 +1,12 @@
 //! The two inner loops of convolution, in registers.
 //!
-//! Both read *planes*: one slice in which the values that a tap (a place in the kernel, of one input
-//! channel) needs for a vector of outputs stand side by side. Tap `k` of a vector reads the lanes that
-//! begin at `taps[k] + vector.base`. Which values are side by side, [`Layout`](crate::layout::Layout)
-//! decides; the loops are the same for all of its arrangements.
+//! Both read *planes*: one slice in which the values that a tap (a place in the kernel, of one
+//! input channel) needs for a vector of outputs are side by side. Tap `k` of a vector reads the
+//! lanes that begin at `taps[k] + vector.base`. [`Layout`](crate::layout::Layout) decides which
+//! values are side by side; the loops are the same for all of its arrangements.
 //!
-//! Everything here is inlined into one function that is compiled for the processor at hand: what is not
-//! inlined would be compiled for the oldest one.
+//! Everything here is inlined into one function that is compiled for the processor in use: a
+//! function that is not inlined would be compiled for the oldest one.
 
 use std::ops::Range;
 
@@ -18,9 +18,9 @@ pub(crate) const TILE: usize = 4;
 /// A vector of outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Vector {
-    /// Which one it is.
+    /// Its index.
     pub index: u32,
-    /// Where in the planes the value stands that the first tap reads for its first lane.
+    /// The position in the planes of the value that the first tap reads for its first lane.
     pub base: u32,
 }
 
@@ -33,19 +33,19 @@ pub(crate) struct Cell {
     pub vectors: Vec<Vector>,
 }
 
-/// Sets `sums`, `[rows][vectors][lanes]`, to the sum over the taps of weight times value, added to what
-/// they begin with.
+/// Sets `sums`, `[rows][vectors][lanes]`, to the sum over the taps of weight times value, added to
+/// their initial values.
 ///
-/// Tiles of six rows (output channels) are the fastest: with two vectors each they are twelve sums, which
-/// keep both units of a core busy and leave registers for what they are made of. Tiles of four are for
-/// the rows that are left.
+/// Tiles of six rows (output channels) are the fastest: with two vectors each they make twelve
+/// sums, which keep both arithmetic units of a core busy and leave registers for the operands.
+/// Tiles of four take the remaining rows.
 pub(crate) struct Multiply<'a, const R: usize> {
-    /// For each tile of rows, its weights of each tap.
+    /// The weights of each tap, for each tile of rows.
     pub weights: &'a [[f32; R]],
     pub planes: &'a [f32],
     pub taps: &'a [u32],
     pub cells: &'a [Cell],
-    /// For each tile of rows; nothing to begin with what is there.
+    /// Initial values, for each tile of rows; `None` to add to the current contents.
     pub begin: Option<&'a [[f32; R]]>,
     pub sums: &'a mut [f32],
 }
@@ -99,7 +99,7 @@ impl<const R: usize> WithSimd for Multiply<'_, R> {
     }
 }
 
-/// Triples, and what pairs are made of: a single one would keep the units waiting.
+/// Triples, and pairs for the rest: a single one would keep the units waiting.
 #[inline(always)]
 fn split<T>(all: &[T]) -> (&[[T; 3]], &[T]) {
     let triples = match all.len() % 3 {
@@ -160,7 +160,7 @@ fn tile_of<S: Simd, const R: usize, const V: usize>(
     }
 }
 
-/// Adds to `products`, one row of `TILE` for each channel, the sum over the vectors of gradient times
+/// Adds to `products`, one row of `TILE` per channel, the sum over the vectors of gradient times
 /// value.
 pub(crate) struct Correlate<'a> {
     /// Of a tile of rows: `[vectors][rows][lanes]`.

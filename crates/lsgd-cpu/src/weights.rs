@@ -1,4 +1,4 @@
-//! Weights as the inner loop reads them, and what they make of a group of images.
+//! Weights in the inner loop's order, and their application to a group of images.
 
 use std::ops::Range;
 
@@ -8,8 +8,8 @@ use crate::layout::{Grid, Layout};
 use crate::scratch::with_scratch;
 use crate::taps::{Cell, Multiply, Vector};
 
-/// Taps whose weights are multiplied at a time: with the rows of a tile they stay in a core's first
-/// cache.
+/// Taps whose weights are multiplied at a time: with the rows of a tile they stay in a core's
+/// first-level cache.
 const TAPS: usize = 576;
 /// Channels whose taps follow each other place by place.
 const CHANNELS: usize = 8;
@@ -18,25 +18,25 @@ const CHANNELS: usize = 8;
 pub(crate) struct Weights {
     /// Blocks of taps.
     blocks: Vec<Block>,
-    /// What the sums begin with.
+    /// The initial values of the sums.
     begin: Tiles,
 }
 
 struct Block {
     taps: Vec<u32>,
-    /// For each tile of rows, its weights of each tap.
+    /// The weights of each tap, for each tile of rows.
     weights: Tiles,
     cells: Vec<Cell>,
 }
 
-/// Something for every row, by tiles of six rows and then of four.
+/// A value for every row, by tiles of six rows and then of four.
 struct Tiles {
     six: Vec<[f32; 6]>,
     four: Vec<[f32; 4]>,
 }
 
 impl Tiles {
-    /// How many tiles of six and of four hold so many rows, and few more.
+    /// How many tiles of six and of four hold this many rows with little to spare.
     fn count(rows: usize) -> [usize; 2] {
         let even = rows.next_multiple_of(2);
         match (even / 6, even % 6) {
@@ -47,7 +47,7 @@ impl Tiles {
         }
     }
 
-    /// `value(row, tap)` for each tile and tap, nought for rows that are none.
+    /// `value(row, tap)` for each tile and tap, zero for padding rows.
     fn new(rows: usize, taps: usize, value: impl Fn(usize, usize) -> f32) -> Self {
         let [sixes, fours] = Self::count(rows);
         let at = |row: usize, tap: usize| if row < rows { value(row, tap) } else { 0.0 };
@@ -107,12 +107,13 @@ impl Weights {
         }
     }
 
-    /// Rows of sums, with those that fill the last tile.
+    /// Rows of sums, including those that fill the last tile.
     fn rows(&self) -> usize {
         6 * self.begin.six.len() + 4 * self.begin.four.len()
     }
 
-    /// Computes what a group of images comes to, and puts it where the grid says in `result`.
+    /// Computes the result for a group of images, and writes it to `result` at the places of the
+    /// grid.
     pub fn apply(
         &self,
         layout: &Layout,
@@ -176,7 +177,7 @@ impl Block {
     }
 }
 
-/// From where to where `inside` holds.
+/// The range in which `inside` holds.
 fn runs(inside: impl Iterator<Item = bool>) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for (at, _) in inside.enumerate().filter(|(_, inside)| *inside) {

@@ -1,9 +1,10 @@
-//! What a convolution reads of an image.
+//! The part of an image that a convolution reads.
 
 use std::ops::Range;
 
-/// Places in an image that a convolution reads, for outputs on a grid. The output in row `r` and column
-/// `c` reads, through the place `(k, l)`, the value at `(r stride + k - border, c stride + l - border)`.
+/// Places in an image that a convolution reads, for outputs on a grid. The output in row `r` and
+/// column `c` reads, for the place `(k, l)` of the kernel, the value at `(r stride + k - border, c
+/// stride + l - border)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Window {
     /// Channels of the image.
@@ -12,9 +13,10 @@ pub(crate) struct Window {
     pub image: [usize; 2],
     /// Rows above it and columns left of it that are read as zeros.
     pub border: [usize; 2],
-    /// From one output to the next, the window moves by so many rows and columns of the image.
+    /// The number of rows and columns of the image by which the window moves from one output to the
+    /// next.
     pub stride: [usize; 2],
-    /// Height and width of the window: what one output reads of a channel.
+    /// Height and width of the window: the part of a channel that one output reads.
     pub extent: [usize; 2],
     /// Rows and columns of outputs.
     pub outputs: [usize; 2],
@@ -29,7 +31,7 @@ impl Window {
         first..behind.div_ceil(stride).min(self.outputs[axis]).max(first)
     }
 
-    /// Share of the lanes that do something when neighbouring columns are side by side.
+    /// Share of useful lanes when neighbouring columns are side by side.
     pub fn column_share(&self, lanes: usize) -> f64 {
         let [_, columns] = self.outputs;
         let across = columns.div_ceil(lanes) * lanes;

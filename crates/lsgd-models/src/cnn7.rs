@@ -5,14 +5,12 @@ use burn::nn::Linear;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor};
 
+use crate::config::ModelConfig;
 use crate::dropout::dropout;
+use crate::forward_mode::ForwardMode;
 use crate::layers::{self, Kernels};
-use crate::{ModelConfig, Phase};
 
-/// One pixel must be left: `(((24 - 4) / 2) - 4) / 2 - 2 = 1`.
-pub(crate) const LEAST_SIDE: usize = 24;
-
-/// Height or width behind the convolutions and pools.
+/// Height or width after the convolutions and pools.
 const fn side(image: usize) -> usize {
     ((image - 4) / 2 - 4) / 2 - 2
 }
@@ -54,8 +52,8 @@ impl Cnn7 {
     /// # Shapes
     ///
     /// `[batch, channels, height, width]` to `[batch, classes]`.
-    pub fn forward(&self, images: Tensor<4>, mut phase: Phase<'_>) -> Tensor<2> {
-        // ReLU and pool can change places, and a pool leaves a quarter of the values.
+    pub fn forward(&self, images: Tensor<4>, mut phase: ForwardMode<'_>) -> Tensor<2> {
+        // ReLU and pool commute, and a pool leaves a quarter of the values.
         let x = self.kernels.halve(self.kernels.conv(&self.conv1, images));
         let x = layers::relu(x);
         let x = self.kernels.halve(self.kernels.conv(&self.conv2, x));

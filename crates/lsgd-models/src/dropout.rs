@@ -4,17 +4,17 @@ use burn::tensor::{Tensor, TensorData};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::Phase;
+use crate::forward_mode::ForwardMode;
 
 /// Inverted dropout: in training each element is zeroed with probability `rate` and the
 /// others are divided by `1 - rate`; in evaluation nothing happens.
 ///
-/// The mask is drawn on the host, one 32-bit word an element in row-major order, so it
-/// depends on the generator alone and not on the device or on Burn's process-wide seed. A
-/// rate of nought draws nothing.
-pub(crate) fn dropout(x: Tensor<2>, rate: f64, phase: &mut Phase<'_>) -> Tensor<2> {
+/// The mask is drawn on the host, one 32-bit word per element in row-major order, so it depends on
+/// the generator alone and not on the device or on Burn's process-wide seed. A rate of zero draws
+/// nothing.
+pub(crate) fn dropout(x: Tensor<2>, rate: f64, phase: &mut ForwardMode<'_>) -> Tensor<2> {
     match phase {
-        Phase::Train(generator) if rate > 0.0 => {
+        ForwardMode::Train(generator) if rate > 0.0 => {
             let [batch, units] = x.dims();
             let mask = mask(batch * units, rate, generator);
             let data = TensorData::new(mask, [batch, units]);
@@ -27,7 +27,7 @@ pub(crate) fn dropout(x: Tensor<2>, rate: f64, phase: &mut Phase<'_>) -> Tensor<
 
 /// `count` factors, each 0 with probability `rate`, else `1 / (1 - rate)`.
 fn mask(count: usize, rate: f64, generator: &mut ChaCha8Rng) -> Vec<f32> {
-    // A word below the threshold drops its element; `rate` < 1 keeps it within 32 bits.
+    // A word below the threshold drops its element; `rate` < 1 keeps the threshold within 32 bits.
     let threshold = (rate * 4_294_967_296.0) as u32;
     let kept = (1.0 / (1.0 - rate)) as f32;
     (0..count)
@@ -50,7 +50,7 @@ mod tests {
     fn drop(rate: f64, seed: u64) -> Vec<f32> {
         let x = Tensor::<2>::ones([64, 256], &Device::flex());
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
-        values(dropout(x, rate, &mut Phase::Train(&mut generator)))
+        values(dropout(x, rate, &mut ForwardMode::Train(&mut generator)))
     }
 
     fn values(x: Tensor<2>) -> Vec<f32> {
@@ -81,15 +81,15 @@ mod tests {
     }
 
     #[test]
-    fn evaluation_and_rate_nought_leave_the_tensor_and_the_generator_alone() {
+    fn evaluation_and_rate_zero_leave_the_tensor_and_the_generator_alone() {
         let x = Tensor::<2>::from_floats([[1.0, -2.0], [3.0, 0.5]], &Device::flex());
         assert_eq!(
-            values(dropout(x.clone(), 0.5, &mut Phase::Evaluate)),
+            values(dropout(x.clone(), 0.5, &mut ForwardMode::Evaluate)),
             [1.0, -2.0, 3.0, 0.5]
         );
         let mut generator = ChaCha8Rng::seed_from_u64(4);
         let untouched = generator.clone();
-        let kept = dropout(x, 0.0, &mut Phase::Train(&mut generator));
+        let kept = dropout(x, 0.0, &mut ForwardMode::Train(&mut generator));
         assert_eq!(values(kept), [1.0, -2.0, 3.0, 0.5]);
         assert_eq!(generator, untouched);
     }
@@ -99,7 +99,7 @@ mod tests {
         let device = Device::flex().autodiff();
         let x = Tensor::<2>::ones([8, 8], &device).require_grad();
         let mut generator = ChaCha8Rng::seed_from_u64(5);
-        let y = dropout(x.clone(), 0.25, &mut Phase::Train(&mut generator));
+        let y = dropout(x.clone(), 0.25, &mut ForwardMode::Train(&mut generator));
         let gradients = y.clone().sum().backward();
         let gradient = x
             .grad(&gradients)

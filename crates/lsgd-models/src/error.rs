@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::ModelKind;
+use crate::kind::ModelKind;
 
 /// Why a model cannot be built or a tensor cannot be named.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -14,7 +14,7 @@ pub enum ModelError {
         /// The name as given.
         name: String,
     },
-    /// A size is nought or beyond what a model may ask memory for.
+    /// A size is zero or larger than the memory limit of a model allows.
     #[error("{kind}: {field} {value} is not in {least}..={most}")]
     OutOfRange {
         /// The model.

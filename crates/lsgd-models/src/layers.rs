@@ -1,7 +1,7 @@
-//! Every operation that the models compute, one function each.
+//! Every operation of the models, one function each.
 //!
-//! The parameters are Burn's own layers; only the arithmetic goes through here, so that a
-//! faster kernel for an operation has one place to go.
+//! The parameters are Burn's own layers; only the arithmetic goes through here, so that a faster
+//! kernel for an operation is called from a single place.
 
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Initializer, Linear, LinearConfig, PaddingConfig2d};
@@ -37,26 +37,26 @@ pub(crate) fn he_conv(
         .init(device)
 }
 
-/// [`he_conv`] with a bias that starts at nought.
+/// [`he_conv`] with a bias that starts at zero.
 pub(crate) fn he_conv_biased(channels: [usize; 2], kernel: usize, device: &Device) -> Conv2d {
     let mut conv = he_conv(channels, kernel, 1, device);
     conv.bias = Some(Initializer::Zeros.init([channels[1]], device));
     conv
 }
 
-/// A biased convolution without padding at PyTorch's default: weights and bias uniform in
-/// plus or minus 1 / sqrt(fan-in).
+/// A biased convolution without padding, with PyTorch's default weights: weights and bias uniform
+/// in plus or minus 1 / sqrt(fan-in).
 pub(crate) fn plain_conv(channels: [usize; 2], kernel: usize, device: &Device) -> Conv2d {
     Conv2dConfig::new(channels, [kernel, kernel]).init(device)
 }
 
-/// A biased fully connected layer at PyTorch's default: weights and bias uniform in plus or
-/// minus 1 / sqrt(inputs).
+/// A biased fully connected layer with PyTorch's default weights: weights and bias uniform in plus
+/// or minus 1 / sqrt(inputs).
 pub(crate) fn plain_linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
     LinearConfig::new(inputs, outputs).init(device)
 }
 
-/// Batch normalisation starting as the identity: scale one, shift nought.
+/// Batch normalisation starting as the identity: scale one, shift zero.
 pub(crate) fn batch_norm(channels: usize, momentum: f64, device: &Device) -> BatchNorm {
     BatchNormConfig::new(channels)
         .with_epsilon(BATCH_NORM_EPSILON)
@@ -90,17 +90,18 @@ impl Kernels {
         lsgd_cpu::conv2d(x, layer.weight.val(), bias, layer.stride, padding)
     }
 
-    /// Normalisation per channel; the shape stays.
+    /// Normalisation per channel; the shape does not change.
     pub fn norm(self, layer: &BatchNorm, x: Tensor<4>) -> Tensor<4> {
         self.norm_then(layer, x, Then::Nothing)
     }
 
-    /// Normalisation and ReLU; the shape stays.
+    /// Normalisation and ReLU; the shape does not change.
     pub fn norm_relu(self, layer: &BatchNorm, x: Tensor<4>) -> Tensor<4> {
         self.norm_then(layer, x, Then::Relu)
     }
 
-    /// Normalisation, residual added, ReLU; `x` and `residual` have one shape, which stays.
+    /// Normalisation, residual added, ReLU; `x` and `residual` have the same shape, which does not
+    /// change.
     pub fn norm_add_relu(self, layer: &BatchNorm, x: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
         self.norm_then(layer, x, Then::AddRelu(residual))
     }
@@ -150,7 +151,7 @@ impl Kernels {
     }
 }
 
-/// `max(x, 0)`; the shape stays.
+/// `max(x, 0)`; the shape does not change.
 pub(crate) fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     activation::relu(x)
 }
@@ -160,8 +161,8 @@ pub(crate) fn global_average(x: Tensor<4>) -> Tensor<2> {
     adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3)
 }
 
-/// Shortcut without parameters (option A of arXiv 1512.03385): every `stride`-th pixel, and
-/// zero channels on both sides up to `channels` (the odd one behind).
+/// Shortcut without parameters (option A of arXiv 1512.03385): every `stride`-th pixel, and zero
+/// channels on both sides up to `channels` (an odd one at the end).
 pub(crate) fn subsample_pad(x: Tensor<4>, stride: usize, channels: usize) -> Tensor<4> {
     let [_, inputs, _, _] = x.dims();
     let x = match stride {

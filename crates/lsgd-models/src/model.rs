@@ -1,24 +1,16 @@
 //! One type for all models.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
-use rand_chacha::ChaCha8Rng;
+use burn::tensor::{Device, Tensor};
 
-use crate::{CifarResNet, Cnn7, ResNet, Vgg};
-
-/// Whether a forward pass is part of training.
-///
-/// It governs dropout alone. BatchNorm goes by the device, as everywhere in Burn: on an
-/// autodiff device it uses and remembers the batch's statistics, on a plain one it uses the
-/// remembered. So train with `Train` on an autodiff device, and evaluate `model.valid()`
-/// with `Evaluate`.
-#[derive(Debug)]
-pub enum Phase<'a> {
-    /// Training; dropout draws its masks from this generator.
-    Train(&'a mut ChaCha8Rng),
-    /// Evaluation: no dropout.
-    Evaluate,
-}
+use crate::cnn7::Cnn7;
+use crate::config::ModelConfig;
+use crate::error::ModelError;
+use crate::forward_mode::ForwardMode;
+use crate::kind::Family;
+use crate::resnet::ResNet;
+use crate::resnet_cifar::CifarResNet;
+use crate::vgg::Vgg;
 
 /// Any model of this crate; made by [`ModelConfig::init`](crate::ModelConfig::init).
 #[derive(Module, Debug)]
@@ -46,8 +38,8 @@ impl Model {
     ///
     /// # Panics
     ///
-    /// Burn panics if the images are on another device or of another shape than the model's.
-    pub fn forward(&self, images: Tensor<4>, phase: Phase<'_>) -> Tensor<2> {
+    /// Burn panics if the images are on another device than the model or have an unexpected shape.
+    pub fn forward(&self, images: Tensor<4>, phase: ForwardMode<'_>) -> Tensor<2> {
         match self {
             Self::Cnn7(model) => model.forward(images, phase),
             Self::CifarResNet(model) => model.forward(images),
@@ -56,8 +48,8 @@ impl Model {
         }
     }
 
-    /// Number of trainable parameters. Burn's `num_params` adds BatchNorm's running
-    /// statistics to them.
+    /// Number of trainable parameters. Burn's `num_params` also counts BatchNorm's running
+    /// statistics.
     pub fn num_trainable(&self) -> usize {
         let mut count = Count::default();
         self.visit(&mut count);
@@ -65,8 +57,46 @@ impl Model {
     }
 }
 
-/// Whether the tensor at a module path is one of BatchNorm's running statistics, which are
-/// no parameters. Only the path tells: outside training nothing else sets them apart.
+impl ModelConfig {
+    /// Builds the model on `device` and draws its initial weights immediately.
+    ///
+    /// The weights come from the device's own generator: call `device.seed(seed)` just before for
+    /// reproducible weights. That generator is shared by the whole process, so draw before other
+    /// threads use it. For training give an autodiff device.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`check`](Self::check); nothing is allocated then.
+    pub fn init(&self, device: &Device) -> Result<Model, ModelError> {
+        self.check()?;
+        let model = match self.kind.family() {
+            Family::Cnn7 => Model::Cnn7(Cnn7::new(self, device)),
+            Family::CifarResNet { blocks } => {
+                Model::CifarResNet(CifarResNet::new(self, blocks, device))
+            }
+            Family::ResNet { blocks, bottleneck } => {
+                Model::ResNet(ResNet::new(self, blocks, bottleneck, device))
+            }
+            Family::Vgg { convolutions } => Model::Vgg(Vgg::new(self, convolutions, device)),
+        };
+        // Burn draws a weight when it is first used; in another order, or on another thread, the
+        // same seed would give other weights.
+        model.visit(&mut Draw);
+        Ok(model)
+    }
+}
+
+/// Draws every weight in the order of the module tree.
+struct Draw;
+
+impl ModuleVisitor for Draw {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let _ = param.val();
+    }
+}
+
+/// Whether the tensor at a module path is one of BatchNorm's running statistics, which are no
+/// parameters. Only the path tells: outside training nothing else distinguishes them.
 pub fn is_running_statistic(path: &str) -> bool {
     matches!(
         path.rsplit('.').next(),

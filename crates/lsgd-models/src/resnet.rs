@@ -5,16 +5,13 @@ use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
-use crate::ModelConfig;
+use crate::config::ModelConfig;
 use crate::layers::{self, Kernels};
-
-/// The image is halved five times.
-pub(crate) const LEAST_SIDE: usize = 32;
 
 /// Channels inside the blocks of the four stages.
 const CHANNELS: [usize; 4] = [64, 128, 256, 512];
 
-/// A bottleneck block puts out this many times its inner channels.
+/// The output channels of a bottleneck block are this many times its inner channels.
 const EXPANSION: usize = 4;
 
 /// Shapes of one block.
@@ -179,7 +176,7 @@ impl ResNet {
         let stage = |stage: usize| {
             let inner = CHANNELS[stage];
             let outputs = expansion * inner;
-            // The stem puts out 64 channels, each stage hands its outputs to the next.
+            // The stem outputs 64 channels, and each stage feeds the next.
             let before = match stage {
                 0 => 64,
                 _ => expansion * CHANNELS[stage - 1],
@@ -211,7 +208,7 @@ impl ResNet {
         }
     }
 
-    /// Logits of a batch of images of any height and width from 32.
+    /// Logits of a batch of images with any height and width of at least 32.
     ///
     /// # Shapes
     ///

@@ -5,11 +5,8 @@ use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
-use crate::ModelConfig;
+use crate::config::ModelConfig;
 use crate::layers::{self, Kernels};
-
-/// Two halvings leave one pixel.
-pub(crate) const LEAST_SIDE: usize = 4;
 
 /// Two 3 x 3 convolutions with a shortcut that has no parameters (option A).
 #[derive(Module, Debug)]
@@ -82,7 +79,7 @@ impl CifarResNet {
         }
     }
 
-    /// Logits of a batch of images of any height and width from 4.
+    /// Logits of a batch of images with any height and width of at least 4.
     ///
     /// # Shapes
     ///

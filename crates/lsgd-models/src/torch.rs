@@ -1,19 +1,19 @@
 //! Names of the tensors in PyTorch.
 
-use crate::config::Family;
-use crate::{ModelError, ModelKind};
+use crate::error::ModelError;
+use crate::kind::{Family, ModelKind};
 
-/// Where a tensor is in a PyTorch `state_dict`.
+/// The place of a tensor in a PyTorch `state_dict`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TorchName {
     /// PyTorch's name, such as `layer1.0.conv1.weight`.
     pub name: String,
-    /// Whether the matrix must be transposed on its way: Burn stores a fully connected
-    /// layer's weight as `[in, out]`, PyTorch as `[out, in]`.
+    /// Whether the matrix must be transposed in conversion: Burn stores a fully connected layer's
+    /// weight as `[in, out]`, PyTorch as `[out, in]`.
     pub transpose: bool,
 }
 
-/// What kind of layer a tensor belongs to: it decides how the tensor's last name translates.
+/// The kind of layer that a tensor belongs to, which decides how the tensor's last name translates.
 #[derive(Clone, Copy)]
 enum Layer {
     Conv { biased: bool },
@@ -43,9 +43,9 @@ impl ModelKind {
     /// `CifarResNet.layer1.0.bn1.gamma`: the names of fields, indices and enum variants that
     /// a [`ModuleVisitor`](burn::module::ModuleVisitor) enters, joined by dots.
     ///
-    /// ResNet-18/34/50 have torchvision's names, all of them. So do VGG's features, but its head is
-    /// the one usual on CIFAR, with dropout first; the other models follow `scripts/torch_models.py`.
-    /// PyTorch's `num_batches_tracked` has no tensor here.
+    /// ResNet-18/34/50 have torchvision's names, all of them. So have VGG's features, but its head
+    /// is the one usual on CIFAR, with dropout first; the other models follow
+    /// `scripts/torch_models.py`. PyTorch's `num_batches_tracked` has no counterpart here.
     ///
     /// ```
     /// use lsgd_models::ModelKind;
@@ -96,7 +96,7 @@ fn cnn7(layers: &[&str]) -> Option<(String, Layer)> {
     }
 }
 
-/// The layers outside the stages, alike in both ResNets.
+/// The layers outside the stages, the same in both ResNets.
 fn stem_or_head(layers: &[&str]) -> Option<(String, Layer)> {
     let layer = match layers {
         ["conv1"] => Layer::Conv { biased: false },
@@ -119,7 +119,7 @@ fn block_layer(name: &str, count: usize) -> Option<Layer> {
         .map(|_| layer)
 }
 
-/// The index in its one spelling: no sign, no leading nought.
+/// The index in its canonical spelling: no sign, no leading zero.
 fn index(text: &str) -> Option<usize> {
     text.parse().ok().filter(|k: &usize| k.to_string() == text)
 }
@@ -167,8 +167,9 @@ fn resnet(layers: &[&str], blocks: [usize; 4], bottleneck: bool) -> Option<(Stri
     Some((format!("{stage_name}.{block}.{name}"), layer))
 }
 
-/// torchvision numbers convolution, normalisation and ReLU of each layer, and the pool behind
-/// each stage. The head is not torchvision's: dropout 0, fc1 1, ReLU 2, dropout 3, fc2 4, ReLU 5, fc3 6.
+/// torchvision numbers the convolution, normalisation and ReLU of each layer, and the pool after
+/// each stage. The head is not torchvision's: dropout 0, fc1 1, ReLU 2, dropout 3, fc2 4, ReLU 5,
+/// fc3 6.
 fn vgg(layers: &[&str], convolutions: [usize; 5]) -> Option<(String, Layer)> {
     match layers {
         ["fc1"] => Some(("classifier.1".to_owned(), Layer::Linear)),

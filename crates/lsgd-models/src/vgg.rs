@@ -5,9 +5,10 @@ use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
+use crate::config::ModelConfig;
 use crate::dropout::dropout;
+use crate::forward_mode::ForwardMode;
 use crate::layers::{self, Kernels};
-use crate::{ModelConfig, Phase};
 
 /// Channels of the five stages.
 const CHANNELS: [usize; 5] = [64, 128, 256, 512, 512];
@@ -22,14 +23,14 @@ pub struct ConvNorm {
     bn: BatchNorm,
 }
 
-/// Five stages of 3 x 3 convolutions, each normalised and through a ReLU, a pool behind each
-/// stage; then dropout, 512, ReLU, dropout, 512, ReLU, classes.
+/// Five stages of 3 x 3 convolutions, each normalised and followed by a ReLU, with a pool after
+/// each stage; then dropout, 512, ReLU, dropout, 512, ReLU, classes.
 ///
-/// Source: arXiv 1409.1556, table 1 (A, B, D, E), with the BatchNorm of torchvision's
-/// `vgg*_bn`. VGG-16 on 32 x 32 images with three channels and ten classes has 15,253,578
-/// parameters. Convolutions start from He's normal distribution over the fan-out with biases
-/// at nought, the head from PyTorch's default (torchvision's normal of 0.01 is for a head
-/// eight times as wide: here it would all but cut the gradient off).
+/// Source: arXiv 1409.1556, table 1 (A, B, D, E), with the BatchNorm of torchvision's `vgg*_bn`.
+/// VGG-16 on 32 x 32 images with three channels and ten classes has 15,253,578 parameters.
+/// Convolutions start from He's normal distribution over the fan-out with zero biases, the head
+/// from PyTorch's default (torchvision's normal of 0.01 is for a head eight times as wide: here
+/// gradients would almost vanish).
 #[derive(Module, Debug)]
 pub struct Vgg {
     features: Vec<ConvNorm>,
@@ -72,7 +73,7 @@ impl Vgg {
     /// # Shapes
     ///
     /// `[batch, channels, height, width]` to `[batch, classes]`.
-    pub fn forward(&self, images: Tensor<4>, mut phase: Phase<'_>) -> Tensor<2> {
+    pub fn forward(&self, images: Tensor<4>, mut phase: ForwardMode<'_>) -> Tensor<2> {
         let mut x = images;
         let mut remaining = self.features.iter();
         for count in self.convolutions {

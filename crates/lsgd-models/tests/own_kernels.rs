@@ -4,7 +4,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use lsgd_models::{ModelConfig, ModelKind, Phase};
+use lsgd_models::{ForwardMode, ModelConfig, ModelKind};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -48,15 +48,15 @@ fn own_kernels_compute_what_burns_do() {
             let model = model(cpu_kernels).load_record(weights.clone().into_record());
             let x = images([6, 3, side, side], &device).require_grad();
             let mut generator = ChaCha8Rng::seed_from_u64(1);
-            let logits = model.forward(x.clone(), Phase::Train(&mut generator));
+            let logits = model.forward(x.clone(), ForwardMode::Train(&mut generator));
             let gradients = logits.clone().powi_scalar(2).sum().backward();
             let plain = images([6, 3, side, side], &Device::flex());
-            let evaluated = model.valid().forward(plain, Phase::Evaluate);
+            let evaluated = model.valid().forward(plain, ForwardMode::Evaluate);
             let of_images = x.grad(&gradients).expect("a gradient");
             [numbers(logits), numbers(of_images), numbers(evaluated)]
         };
         // A rounding can change which value of a window is the largest, or whether one is above
-        // nought, and with it where a gradient goes; fifty layers of normalisation over six values
+        // zero, and with it where a gradient goes; fifty layers of normalisation over six values
         // enlarge that. The kernels themselves are held to 1e-4 (crates/lsgd-cpu/tests).
         let allowed = [("logits", 1e-3), ("gradients", 5e-2), ("evaluation", 1e-3)];
         for ((own, burn), (what, most)) in run(true).iter().zip(&run(false)).zip(allowed) {

@@ -4,8 +4,8 @@
 //! another thread meanwhile.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use lsgd_train::config::{Augment, DataConfig, DataName};
 use lsgd_train::data::{Dataset, Stream};
+use lsgd_train::image_config::{Augment, DataConfig, DataName};
 
 const BATCH_SIZE: usize = 128;
 const EXAMPLES: usize = 4096;

@@ -1,7 +1,7 @@
 //! What an exchange is made of, on ResNet-20 (269,722 parameters): reading a snapshot, a pull
 //! toward it, an election.
 //!
-//! How much of a run's time exchanges take is another question: `scripts/bench_exchange.py`.
+//! `scripts/bench_exchange.py` measures how much of a run's time exchanges take.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Device;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use lsgd_core::{
-    Adoption, Candidate, Delivered, Exchange, Layout, LeaderConfig, LeaderSgd, Message, Method,
-    Mode, Order, Rank, Report, Snapshot, Source, WindowLoss, elect, read,
+    Candidate, Command, Delivery, Exchange, ExchangeOutcome, Layout, LeaderConfig, LeaderSgd,
+    Message, Method, Mode, Report, Snapshot, Source, WindowLoss, WorkerId, elect, read,
 };
 use lsgd_models::{Model, ModelConfig, ModelKind};
 
@@ -24,7 +24,7 @@ fn model() -> Model {
 
 fn worker(worker: u32) -> Source {
     Source::Worker {
-        rank: Rank::new(0, worker),
+        id: WorkerId::new(0, worker),
         step: 16,
     }
 }
@@ -40,16 +40,15 @@ fn snapshot(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Every other time it is asked, an order to move toward the leader; between them nothing, which
-/// ends the worker's exchange.
+/// Alternately an order to move toward the leader and the end of the worker's exchange.
 struct Leader {
     snapshot: Arc<Snapshot>,
     ordered: bool,
 }
 
 impl Exchange for Leader {
-    fn rank(&self) -> Rank {
-        Rank::new(0, 0)
+    fn id(&self) -> WorkerId {
+        WorkerId::new(0, 0)
     }
 
     fn mode(&self) -> Mode {
@@ -58,12 +57,12 @@ impl Exchange for Leader {
 
     fn send(&mut self, _message: Message) {}
 
-    fn receive(&mut self, _waiting: bool) -> Option<Order> {
+    fn receive(&mut self, _waiting: bool) -> Option<Command> {
         self.ordered = !self.ordered;
         self.ordered.then(|| {
-            Order::Adopt(Adoption {
-                local: Delivered::leader(self.snapshot.clone()),
-                ..Adoption::default()
+            Command::Adopt(Delivery {
+                local: ExchangeOutcome::leader(self.snapshot.clone()),
+                ..Delivery::default()
             })
         })
     }
@@ -79,7 +78,7 @@ fn pull(criterion: &mut Criterion) {
         ordered: false,
     };
     let mut optimizer = LeaderSgd::new(SgdConfig::new().init(), method, exchange);
-    // Only a worker that has stepped exchanges; without gradients the step changes nothing.
+    // Only a worker that has taken a step exchanges; without gradients the step changes nothing.
     let mut model = Some(optimizer.gradient_step(0.1, model, GradientsParams::new()));
 
     let mut group = criterion.benchmark_group("resnet20");
@@ -96,9 +95,9 @@ fn election(criterion: &mut Criterion) {
         let candidates: Vec<Candidate> = (0..workers)
             .map(|worker| Candidate {
                 report: Report {
-                    rank: Rank::new(0, worker),
+                    id: WorkerId::new(0, worker),
                     step: 16,
-                    // Scattered, so that they are not in order already.
+                    // Scattered, so that they are not already sorted.
                     loss: WindowLoss::Mean(f64::from(worker * 37 % 101)),
                     joined: true,
                 },

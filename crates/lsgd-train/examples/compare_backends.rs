@@ -10,12 +10,13 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Device;
 use lsgd_core::{Layout, Snapshot, Source, read, write};
-use lsgd_models::{Model, ModelConfig, ModelKind, Phase};
-use lsgd_train::config::{Augment, DataConfig, DataName};
+use lsgd_models::{ForwardMode, Model, ModelConfig, ModelKind};
+use lsgd_run::RunError;
+use lsgd_run::device::{WorkerDevice, available};
 use lsgd_train::data::{Dataset, Stream};
-use lsgd_train::device::{WorkerDevice, available};
 use lsgd_train::error::TrainError;
-use lsgd_train::train::tensors;
+use lsgd_train::image_config::{Augment, DataConfig, DataName};
+use lsgd_train::image_task::tensors;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -53,7 +54,7 @@ fn compare() -> Result<bool, TrainError> {
     flex.seed(1);
     let model = config.init(&flex.clone().autodiff())?;
     let layout = Layout::of(&model);
-    let unread = |why| TrainError::Unfit { why };
+    let unread = |why| RunError::Unfit { why };
     let start = read(&model, &layout, START).map_err(unread)?;
     let expected = trace(&config, &start, &layout, &flex, &dataset, &stream)?;
 
@@ -93,13 +94,13 @@ fn trace(
 ) -> Result<Vec<Step>, TrainError> {
     let device = device.clone().autodiff();
     let model = config.init(&device)?;
-    let mut model = write(model, layout, start).map_err(|why| TrainError::Unfit { why })?;
+    let mut model = write(model, layout, start).map_err(|why| RunError::Unfit { why })?;
     let mut optimizer = SgdConfig::new().init();
     let mut steps = Vec::new();
     for step in 0..STEPS {
         let (images, labels) = tensors(dataset.train_batch(stream, step)?, &device);
         let mut dropout = ChaCha8Rng::seed_from_u64(0);
-        let logits = model.forward(images, Phase::Train(&mut dropout));
+        let logits = model.forward(images, ForwardMode::Train(&mut dropout));
         let loss = CrossEntropyLossConfig::new()
             .init(&device)
             .forward(logits, labels);

@@ -4,9 +4,9 @@
 //!     cargo run --release -p lsgd-train --example step_speed -- resnet20 2 10 own
 //!     cargo run --release -p lsgd-train --example step_speed -- matmul
 //!
-//! Words: model; workers, one thread each; steps that are timed, after one that is not; whose kernels,
-//! `own` (lsgd-cpu) or `burn`. Batches are 128 images of 32 x 32 (28 x 28 for cnn7). `matmul` times the
-//! matrix product instead, on one thread. Prints one line of JSON.
+//! Arguments: model; workers, one thread each; timed steps, after one that is not timed; kernels,
+//! `own` (lsgd-cpu) or `burn`. Batches are 128 images of 32 x 32 (28 x 28 for cnn7). `matmul` times
+//! the matrix product instead, on one thread. Prints one line of JSON.
 
 use std::error::Error;
 use std::sync::Barrier;
@@ -16,8 +16,8 @@ use std::time::Instant;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use lsgd_models::{Model, ModelConfig, ModelKind, Phase};
-use lsgd_train::config::{OptimizerConfig, OptimizerName};
+use lsgd_models::{ForwardMode, Model, ModelConfig, ModelKind};
+use lsgd_train::image_config::{OptimizerConfig, OptimizerName};
 use lsgd_train::optimizer;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -55,7 +55,8 @@ fn train(kind: ModelKind, workers: usize, steps: usize, own: bool) -> Result<f64
     };
     let device = Device::flex().autodiff();
     device.seed(1);
-    // Initial weights are drawn one model after another: the generator is the process's.
+    // Initial weights are drawn one model after another: the random generator is shared by the
+    // process.
     let models: Result<Vec<Model>, _> = (0..workers).map(|_| config.init(&device)).collect();
     let start = Barrier::new(workers);
     let times = thread::scope(|scope| {
@@ -88,7 +89,7 @@ fn work(
         name: OptimizerName::Sgd,
         momentum: 0.9,
         nesterov: false,
-        trust: 0.001,
+        trust_coefficient: 0.001,
         weight_decay: 5e-4,
     });
     let mut generator = ChaCha8Rng::seed_from_u64(1);
@@ -99,7 +100,7 @@ fn work(
         let images = Tensor::<4>::from_data(images, device);
         let labels: Vec<i64> = (0..BATCH as i64).map(|i| i % 10).collect();
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [BATCH]), device);
-        let logits = model.forward(images, Phase::Train(&mut generator));
+        let logits = model.forward(images, ForwardMode::Train(&mut generator));
         let loss = CrossEntropyLossConfig::new()
             .init(device)
             .forward(logits, labels);
@@ -133,7 +134,7 @@ fn matmul() -> Result<f64, Box<dyn Error>> {
     Ok(2.0 * (SIDE * SIDE * SIDE) as f64 / seconds)
 }
 
-/// Where Linux tells.
+/// Only Linux reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! `lsgd-train data fetch`: a download that a person can watch.
+//! `lsgd-train data fetch`: a download with a progress bar.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::{Fetch, FetchName};
-use crate::config::DataName;
 use crate::data::DataError;
 use crate::data::fetch::{Origin, Progress, fetch};
+use crate::image_config::DataName;
 
-/// Fetches a data set into the folder asked for, by default where configs expect it, and says on
-/// standard error how far it is.
+/// Fetches a data set into the folder asked for, or by default where configs expect it, and shows
+/// progress on standard error.
 ///
 /// # Errors
 ///
@@ -32,14 +32,14 @@ pub fn download(arguments: &Fetch) -> Result<(), DataError> {
         ca: arguments.ca.clone(),
     };
     let bar = ProgressBar::no_length();
-    // A template that indicatif does not take would show nothing but its default.
+    // With an invalid template indicatif would use its default.
     if let Ok(style) = ProgressStyle::with_template(
         "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
     ) {
         bar.set_style(style);
     }
     let say = |text: &str| match bar.is_hidden() {
-        // That nobody reads it is no reason to break off.
+        // A closed standard error is no reason to stop.
         true => drop(writeln!(std::io::stderr(), "{text}")),
         false => bar.println(text),
     };
@@ -53,7 +53,7 @@ pub fn download(arguments: &Fetch) -> Result<(), DataError> {
                     "downloading {total} bytes, {done} of them here already"
                 ));
                 bar.set_length(total);
-                // The rate is that of this call.
+                // The rate counts only this call.
                 bar.set_position(done);
                 bar.reset_eta();
             }

@@ -1,4 +1,4 @@
-//! A trained model as PyTorch reads it: safetensors under the names of a state dict.
+//! Writes a trained model for PyTorch: safetensors with the names of a state dict.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,21 +9,22 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use crate::cli;
 use crate::error::TrainError;
-use crate::inspect::Trained;
-use crate::output::Output;
-use crate::run::slices;
+use crate::trained::Trained;
+use crate::transpose::transposed;
+use lsgd_run::output::Output;
+use lsgd_run::storage::slices;
 
-/// Writes the parameters that `arguments` ask for and returns where. Values that are not finite are
-/// written only if that is asked for too.
+/// Writes the parameters that `arguments` select and returns the path. Values that are not finite
+/// are written only on request.
 ///
-/// The file's bytes depend on parameters, buffers and class names alone.
+/// The file's bytes depend on parameters, buffers and class names only.
 ///
 /// # Errors
 ///
 /// [`TrainError`] if the run is not there, is damaged or lacks what is asked for, or the file
 /// cannot be written.
 pub fn export(arguments: &cli::Export) -> Result<Output, TrainError> {
-    let trained = Trained::open(&arguments.run, &[])?;
+    let trained = Trained::open(&arguments.run, arguments.checkpoint, &[])?;
     let path = match &arguments.output {
         Some(path) => path.clone(),
         None => trained.folder.join("model.safetensors"),
@@ -38,7 +39,7 @@ pub fn export(arguments: &cli::Export) -> Result<Output, TrainError> {
         finite => finite?,
     };
     let file = encode(&path, trained.model.kind, &snapshot)?;
-    let metadata = metadata(&path, &trained.state.class_names)?;
+    let metadata = metadata(&path, &trained.notes.class_names)?;
     output.write(&with_metadata(&path, &file, &metadata)?)?;
     Ok(output)
 }
@@ -82,7 +83,7 @@ fn with_metadata(
     Ok([&(header.len() as u64).to_le_bytes()[..], &header, values].concat())
 }
 
-/// The bytes of the file; `path` is what an error names.
+/// The bytes of the file; `path` is for errors.
 fn encode(path: &Path, kind: ModelKind, snapshot: &Snapshot) -> Result<Vec<u8>, TrainError> {
     let layout = snapshot.layout();
     let tensors = slices(layout.parameters(), snapshot.parameters())
@@ -125,13 +126,6 @@ impl Named {
         };
         Ok(named)
     }
-}
-
-fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    (0..columns)
-        .flat_map(|column| (0..rows).map(move |row| row * columns + column))
-        .filter_map(|index| values.get(index).copied())
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,27 +1,34 @@
-//! Training with Leader SGD, on one node or several: `lsgd-train --config FILE`.
+//! Training CNNs with Leader SGD, on one node or several: `lsgd-train --config FILE`.
 //!
-//! Data flows one way: [`config`], [`data`], model, worker loop ([`train`](mod@train)), exchange
-//! (between nodes over [`cluster`]), [`run`].
+//! The engine is [`lsgd_run`]; this crate is its task of classifying images ([`ImageTask`]), with
+//! [data sets](data), [config](image_config), export and a command line.
+//!
+//! ```no_run
+//! use lsgd_train::image_config::Config;
+//!
+//! let set = [String::from("run.name=mine"), String::from("workers.count=2")];
+//! let config = Config::load("configs/quickstart.toml".as_ref(), &set)?;
+//! let outcome = lsgd_run::train(config, Box::new(()), Default::default())?;
+//! println!("test error of the leader: {:?} %", outcome.leader("error"));
+//! # Ok::<(), lsgd_train::error::TrainError>(())
+//! ```
+//!
+//! For a model or data of your own use [`lsgd_run`]; in burn-train's `Learner`, `lsgd-learner`; in a
+//! training loop of your own, [`lsgd_core`].
 
-pub mod bench;
+pub mod batches;
 pub mod cli;
-pub mod cluster;
-pub mod config;
 pub mod data;
-pub mod device;
 pub mod download;
-pub mod epoch;
 pub mod error;
 pub mod export;
-pub mod home;
+pub mod image_config;
+pub mod image_model;
+pub mod image_task;
+mod initial_weights;
 pub mod inspect;
-pub mod launch;
-pub mod launcher;
-pub mod learning_rate;
-pub mod open_files;
 pub mod optimizer;
-pub mod output;
-pub mod progress;
-pub mod run;
-pub mod train;
-pub mod words;
+pub mod trained;
+mod transpose;
+
+pub use image_task::ImageTask;

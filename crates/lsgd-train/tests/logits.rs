@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin;
-use lsgd_train::config::Config;
 use lsgd_train::data::{Batch, Dataset};
+use lsgd_train::image_config::Config;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
@@ -52,7 +52,7 @@ fn trained(folder: &Path) -> PathBuf {
 /// The test examples of `run`, its data changed as `set` says.
 fn test_examples(run: &Path, set: &[String]) -> Batch {
     let config = Config::load(&run.join("config.toml"), set).unwrap();
-    let dataset = Dataset::open(&config.data, config.run.seed).unwrap();
+    let dataset = Dataset::open(&config.task.data, config.settings.run.seed).unwrap();
     dataset.test_batch(0..dataset.test_len()).unwrap()
 }
 

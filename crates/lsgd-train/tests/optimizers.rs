@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use lsgd_train::config::{OptimizerConfig, OptimizerName};
+use lsgd_train::image_config::{OptimizerConfig, OptimizerName};
 use lsgd_train::optimizer::inner;
 
 #[derive(serde::Deserialize)]
@@ -38,7 +38,7 @@ fn config(
         momentum,
         nesterov,
         weight_decay,
-        trust: 0.001,
+        trust_coefficient: 0.001,
     }
 }
 

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lsgd_core::{Bid, Delivered, Layout, Mode, Rank, Snapshot, Source};
+use lsgd_core::{ExchangeOutcome, Layout, Mode, NodeUpdate, Snapshot, Source, WorkerId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -24,20 +24,20 @@ pub struct Trainer {
     averages: bool,
     period: u64,
     step: u64,
-    /// Grows whenever workers begin anew.
-    crew: u64,
-    /// Bids since then.
-    bids: u64,
+    /// Grows whenever workers start again.
+    generation: u64,
+    /// Updates since then.
+    updates: u64,
     values: Vec<f32>,
-    /// `sync`: since when they wait for what their bid comes to.
+    /// `sync`: since when they have waited for the result of their update.
     waits: Option<Duration>,
     settled: bool,
     stands_still: bool,
     over: bool,
     /// How long the run had been trained when they began.
     pub began_at: Duration,
-    /// At the end of the run, the workers in the mean of all that was to be evaluated here; 0 if none
-    /// was.
+    /// At the end of the run, the workers in the mean of all that was to be evaluated here; 0 if
+    /// none was.
     pub concluded: Option<usize>,
 }
 
@@ -59,8 +59,8 @@ impl Trainer {
                 Mode::Async => periods.local,
             },
             step: 0,
-            crew: 0,
-            bids: 0,
+            generation: 0,
+            updates: 0,
             values: vec![0.0; setting.layout.parameter_len()],
             waits: None,
             settled: false,
@@ -71,13 +71,13 @@ impl Trainer {
         }
     }
 
-    /// Steps between two bids.
+    /// Steps between two updates.
     pub fn period(&self) -> u64 {
         self.period
     }
 
-    pub fn crew(&self) -> u64 {
-        self.crew
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub fn is_over(&self) -> bool {
@@ -101,8 +101,8 @@ impl Trainer {
 
     /// Workers begin at `step`.
     pub fn begin(&mut self, step: u64, parameters: Option<&Snapshot>) {
-        self.crew += 1;
-        self.bids = 0;
+        self.generation += 1;
+        self.updates = 0;
         self.step = step;
         self.waits = None;
         if let Some(parameters) = parameters {
@@ -110,15 +110,15 @@ impl Trainer {
         }
     }
 
-    /// The workers have come to the end of a period.
-    pub fn bid(&mut self, now: Duration, draws: &mut ChaCha8Rng) -> Bid {
+    /// The workers have reached the end of a period.
+    pub fn update(&mut self, now: Duration, draws: &mut ChaCha8Rng) -> NodeUpdate {
         self.step += self.period;
-        self.bids += 1;
+        self.updates += 1;
         self.waits = Some(now);
         for value in self.values.iter_mut().filter(|_| !self.stands_still) {
             *value += draws.random_range(-1.0..1.0);
         }
-        let rank = Rank::new(self.node, draws.random_range(0..Self::WORKERS));
+        let id = WorkerId::new(self.node, draws.random_range(0..Self::WORKERS));
         let loss = match self.settled {
             true => Self::settled_loss(self.node, self.seed),
             false => draws.random_range(0.1..3.0),
@@ -126,26 +126,31 @@ impl Trainer {
         // At first no loss window is full. Later one may be broken by a loss that overflows; a sum
         // that does leaves all nodes without a mean, so it is rarer.
         let broken = if self.averages { 0.002 } else { 0.1 };
-        let nobody = self.bids == 1 || !self.settled && draws.random_bool(broken);
+        let nobody = self.updates == 1 || !self.settled && draws.random_bool(broken);
         let vector = |source| {
             let values = self.values.clone();
             let vector = Snapshot::new(self.layout.clone(), source, values, vec![]);
             Arc::new(vector.expect("as long as its layout"))
         };
-        Bid {
+        NodeUpdate {
             step: self.step,
             taken: self.period * u64::from(Self::WORKERS),
             workers: Self::WORKERS,
             leader: match self.has_centre {
-                true => Some((vector(Source::Centre { version: self.bids }), 0.0)),
-                false => (self.elects && !nobody).then(|| (vector(self.of(rank)), loss)),
+                true => Some((
+                    vector(Source::Centre {
+                        version: self.updates,
+                    }),
+                    0.0,
+                )),
+                false => (self.elects && !nobody).then(|| (vector(self.of(id)), loss)),
             },
             sum: (self.averages && !nobody).then(|| vector(self.sum())),
         }
     }
 
-    /// What the exchange came to; how long the workers waited for it.
-    pub fn deliver(&mut self, delivered: &Delivered, now: Duration) -> Option<Duration> {
+    /// The result of the exchange; how long the workers waited for it.
+    pub fn deliver(&mut self, delivered: &ExchangeOutcome, now: Duration) -> Option<Duration> {
         for vector in delivered.vectors() {
             assert!(vector.check(&self.layout).is_ok(), "{vector:?} is followed");
             for (value, target) in self.values.iter_mut().zip(vector.parameters()) {
@@ -160,17 +165,17 @@ impl Trainer {
         self.waits = self.waits.and(Some(now));
     }
 
-    /// The workers have come to their end.
+    /// The workers have finished.
     pub fn stop(&mut self) -> Snapshot {
-        self.crew += 1;
+        self.generation += 1;
         self.over = true;
         let sum = self.values.clone();
         Snapshot::new(self.layout.clone(), self.sum(), sum, vec![]).expect("as before")
     }
 
-    fn of(&self, rank: Rank) -> Source {
+    fn of(&self, id: WorkerId) -> Source {
         let step = self.step;
-        Source::Worker { rank, step }
+        Source::Worker { id, step }
     }
 
     fn sum(&self) -> Source {

@@ -35,8 +35,8 @@ pub struct Trace {
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     pub at: [[f64; 2]; WORKERS],
-    /// Who leads from here: the worker elected, or in EAGD, where nobody is followed, and at the
-    /// end the one with the lowest f.
+    /// The leader from here on: the worker elected, or in EAGD, where no worker is followed, and at
+    /// the end the one with the lowest f.
     pub leader: usize,
 }
 
@@ -69,9 +69,9 @@ pub fn leader() -> Result<Trace, Box<dyn Error>> {
         ..LeaderConfig::default()
     })?;
     let leader = LocalLeader::new(0, WORKERS as u32, method.clone(), Mode::Sync)?;
-    let mut node = Node::new(leader, |line| {
-        let number = lsgd_core::Exchange::rank(&line).worker as usize;
-        let optimizer = LeaderSgd::new(SgdConfig::new().init(), method.clone(), line);
+    let mut node = Node::new(leader, |exchange| {
+        let number = lsgd_core::Exchange::id(&exchange).worker as usize;
+        let optimizer = LeaderSgd::new(SgdConfig::new().init(), method.clone(), exchange);
         let point = Point::at(STARTS[number], &device);
         Worker::new(point, optimizer, Landscape)
     });

@@ -125,7 +125,7 @@ fn draw_values(area: &Area, trace: &Trace) -> Drawn {
         .x_desc("iteration")
         .y_desc("f")
         .y_labels(5)
-        // Adding nought turns -0.0 into 0.0.
+        // Adding zero turns -0.0 into 0.0.
         .y_label_formatter(&|f: &f64| format!("{:.1}", (f * 10.0).round() / 10.0 + 0.0))
         .draw()?;
     for (worker, colour) in COLOURS.into_iter().enumerate() {
@@ -136,7 +136,7 @@ fn draw_values(area: &Area, trace: &Trace) -> Drawn {
     Ok(())
 }
 
-/// Which worker has the lowest f: in LGD the leader, in EAGD one that nobody follows.
+/// The worker with the lowest f: in LGD the leader, in EAGD one that no worker follows.
 fn draw_leaders(area: &Area, trace: &Trace) -> Drawn {
     let mut chart = ChartBuilder::on(area)
         .margin(MARGIN)

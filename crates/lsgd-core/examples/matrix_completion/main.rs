@@ -3,8 +3,8 @@
 //!     cargo run --release -p lsgd-core --example matrix_completion [FOLDER]
 //!
 //! Writes `matrix-completion.svg` and `matrix-completion.csv` to FOLDER, by default
-//! `docs/experiments`, and prints what each method comes to. About two minutes on one core; of one
-//! seed, so that the same numbers come out every time.
+//! `docs/experiments`, and prints the result of each method. Takes about two minutes on one core;
+//! the seed is fixed, so the output is the same every time.
 
 mod completion;
 mod methods;

@@ -2,9 +2,9 @@
 //!
 //!     cargo run --release -p lsgd-core --example simulated
 //!
-//! They fit `y = sin(3 x)` with a small network, each on its own batches, until one of them is
-//! good enough. One dies on the way and nobody notices. No thread, no clock, one seed: the same
-//! lines come out every time.
+//! They fit `y = sin(3 x)` with a small network, each on its own batches, until one of them is good
+//! enough. One dies on the way without disturbing the others. There are no threads, no clock and
+//! one seed: the output is the same every time.
 
 mod memory;
 
@@ -81,12 +81,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     device.seed(7);
     let method = Method::lsgd(&LeaderConfig::default())?;
     let leader = LocalLeader::new(0, WORKERS, method.clone(), Mode::Sync)?;
-    let mut node = Node::new(leader, |line| {
+    let mut node = Node::new(leader, |exchange| {
         let objective = Sine {
-            worker: u64::from(lsgd_core::Exchange::rank(&line).worker),
+            worker: u64::from(lsgd_core::Exchange::id(&exchange).worker),
             device: device.clone(),
         };
-        let optimizer = LeaderSgd::new(SgdConfig::new().init(), method.clone(), line);
+        let optimizer = LeaderSgd::new(SgdConfig::new().init(), method.clone(), exchange);
         Worker::new(Net::new(&device), optimizer, objective)
     });
 
@@ -117,9 +117,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for worker in node.workers() {
         let report = worker.optimizer().report();
-        let (rank, step) = (report.rank, report.step);
-        let said = node.next(rank.worker as usize);
-        println!("worker {rank}  step {step}  {:?}  {said:?}", report.loss);
+        let (id, step) = (report.id, report.step);
+        let said = node.next(id.worker as usize);
+        println!("worker {id}  step {step}  {:?}  {said:?}", report.loss);
     }
     Ok(())
 }

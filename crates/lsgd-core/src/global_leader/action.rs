@@ -1,54 +1,53 @@
-//! What a node does for the exchange between nodes.
+//! What the state machine of the exchange between nodes asks its driver to do.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Delivered, Event, Offered, Snapshot, Status};
+use crate::{Event, ExchangeOutcome, Snapshot, Status, VectorRef};
 
-/// What is to be done for the exchange between nodes.
+/// Something for the driver to do.
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// Tell all other nodes. Those marked as heartbeat say nothing that another would not.
-    Tell {
-        /// What.
-        status: Status,
-        /// Whether it says only that the node is there and gets on.
-        heartbeat: bool,
-    },
-    /// Let others fetch this vector.
+    /// Send this status to all other nodes.
+    Broadcast(Status),
+    /// Make this vector available to other nodes.
     Publish(Arc<Snapshot>),
-    /// Get a vector from one of the nodes that have it, and answer with
+    /// Fetch a vector from one of the nodes that hold it, and report the outcome with
     /// [`fetched`](crate::GlobalLeader::fetched).
     Fetch {
         /// Which.
-        vector: Offered,
+        vector: VectorRef,
         /// Nodes to ask, in this order.
         holders: Vec<u32>,
     },
-    /// Hand this to [`LocalLeader::adopt_global`](crate::LocalLeader::adopt_global).
-    Deliver(Delivered),
-    /// Begin to train at this step, from these parameters or else the initial weights. If the
-    /// node's workers train already, they are stopped first: others have gone on without them.
+    /// Pass this to [`LocalLeader::adopt_global`](crate::LocalLeader::adopt_global).
+    Deliver(ExchangeOutcome),
+    /// Start training at this step, from these parameters or else the initial weights. If the
+    /// node's workers are training already, stop them first: the other nodes have moved on without
+    /// this one.
     Begin {
         /// The step.
         step: u64,
         /// The parameters.
         parameters: Option<Arc<Snapshot>>,
-        /// How long the run has been trained by now, as far as is known.
+        /// How long the run has been trained so far, as far as is known.
         trained: Duration,
+        /// Whether to continue from this node's own checkpoint of that step, and with the
+        /// [state](crate::GlobalLeader::resume) that it has of the exchange.
+        resumes: bool,
     },
-    /// The node waits for these to come; empty when it waits no longer.
+    /// The node is waiting for these nodes to connect; empty once it no longer waits.
     Await(BTreeSet<u32>),
-    /// The mean of all nodes' workers at the end of the run, for this node to evaluate, after which
-    /// it is to [`close`](crate::GlobalLeader::close); nothing when another node has evaluated it, or
-    /// it cannot be had.
+    /// Evaluate the mean over all nodes' workers at the end of the run, then
+    /// [`close`](crate::GlobalLeader::close). `None` when another node has evaluated it, or it
+    /// cannot be fetched.
     Conclude(Option<Arc<Snapshot>>),
-    /// The nodes waited for did not come in time: there is no run.
+    /// These nodes did not connect in time: the run cannot start.
     GiveUp(BTreeSet<u32>),
-    /// Others train already, and what their method exchanges is nothing to begin with: this node
-    /// cannot take part.
+    /// The other nodes are training already, and their method exchanges nothing that a node could
+    /// start from: this node cannot take part.
     CannotJoin,
-    /// For the record.
+    /// Record this event.
     Record(Event),
 }

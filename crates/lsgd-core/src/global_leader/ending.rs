@@ -1,27 +1,29 @@
-//! The end of a run: one node evaluates the mean of all, and none leaves while it is needed.
+//! The end of a run: one node evaluates the mean over all workers, and no node leaves while another
+//! needs it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Action, Fetching, GlobalLeader, Stage};
-use crate::{Offered, Phase, Snapshot, Source, Status, Vector};
+use crate::{NodePhase, Snapshot, Source, Status, VectorKind, VectorRef};
 
 impl GlobalLeader {
-    /// The node has trained to its end; `sum` is that of its workers' values, if they are finite.
-    /// An [`Action::Conclude`] follows once the mean of all is to be evaluated here, or is evaluated
-    /// elsewhere: the others train to their end before, unless they make no progress for the limit.
+    /// The node has trained to its end; `sum` is the sum of its workers' values, if they are
+    /// finite. An [`Action::Conclude`] follows once the mean over all workers is to be evaluated
+    /// here or has been evaluated elsewhere. Until then the node waits for the others to finish,
+    /// unless they make no progress for the limit.
     pub fn finish(&mut self, sum: Option<Snapshot>, now: Duration) {
         let result = sum.and_then(|sum| {
             let workers = self.workers as usize;
             let sum = Arc::new(sum.with_source(Source::Final { workers }));
             let (sum, _) = self.round_for_wire(sum).ok()?;
-            let offered = Offered {
-                kind: Vector::Mean,
+            let vector = VectorRef {
+                kind: VectorKind::Mean,
                 source: sum.source(),
                 loss: 0.0,
                 digest: sum.digest(),
             };
-            Some((offered, sum))
+            Some((vector, sum))
         });
         if let Some((_, sum)) = &result {
             self.actions.push_back(Action::Publish(sum.clone()));
@@ -31,39 +33,38 @@ impl GlobalLeader {
             since: now,
             settled: now,
         };
-        self.enter(Phase::Done, now);
+        self.enter(NodePhase::Done, now);
         self.advance(now);
     }
 
-    /// The node has done what [`Action::Conclude`] asked for, and needs nothing more of the others.
-    /// One that leaves before that does not call this: then another does it.
+    /// The node has done what [`Action::Conclude`] asked for, and needs nothing more from the
+    /// others. A node that leaves earlier must not call this; another then takes over.
     pub fn close(&mut self, now: Duration) {
         self.stage = Stage::Idle;
-        self.enter(Phase::Closed, now);
+        self.enter(NodePhase::Closed, now);
     }
 
-    /// Whether no other node needs anything more of this one: all that are connected know that the
-    /// mean of all is evaluated.
+    /// Whether no other node needs this one any more: all connected nodes know that the mean has
+    /// been evaluated.
     pub fn others_are_done(&self) -> bool {
         let mut others = self.peers.up();
-        others.all(|(_, status)| status.phase == Phase::Closed)
+        others.all(|(_, status)| status.phase == NodePhase::Closed)
     }
 
-    /// Once all others have trained to their end, or make no progress: the node of the lowest
-    /// number that is there fetches what they have come to. If it goes before it is done, the next
-    /// does.
+    /// Once all others have finished or stalled, the connected node with the lowest number fetches
+    /// their results. If it leaves before it is done, the next one takes over.
     pub(super) fn try_to_conclude(&mut self, now: Duration) {
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Ending { since, settled } => {
                 if self.is_concluded() {
                     self.actions.push_back(Action::Conclude(None));
                 } else if self.is_anyone(since, now, |s| {
-                    matches!(s.phase, Phase::Joining | Phase::Training)
+                    matches!(s.phase, NodePhase::Joining | NodePhase::Training)
                 }) {
                     let settled = now;
                     self.stage = Stage::Ending { since, settled };
                 } else if self.is_anyone(settled, now, |s| {
-                    s.phase == Phase::Done && s.node < self.membership.node
+                    s.phase == NodePhase::Done && s.node < self.config.node
                 }) {
                     self.stage = Stage::Ending { since, settled };
                 } else {
@@ -75,42 +76,42 @@ impl GlobalLeader {
         }
     }
 
-    /// Whether another node says that the mean of all is evaluated.
+    /// Whether another node reports that the mean has been evaluated.
     fn is_concluded(&self) -> bool {
         let mut others = self.peers.up();
-        others.any(|(_, status)| status.phase == Phase::Closed)
+        others.any(|(_, status)| status.phase == NodePhase::Closed)
     }
 
-    /// Whether there is another node of which `is` is true, and which has got on with something
-    /// within the limit, or else this one waits for it no longer than that, since `since`.
+    /// Whether another node satisfies `is` and has made progress within the limit, counted from
+    /// `since` at the earliest.
     fn is_anyone(&self, since: Duration, now: Duration, is: impl Fn(&Status) -> bool) -> bool {
-        let limit = self.membership.limit;
+        let limit = self.config.limit;
         let mut others = self.peers.up();
         others.any(|(peer, status)| is(status) && now < peer.progress_at.max(since) + limit)
     }
 
     fn fetch_results(&mut self) {
         let theirs = self.peers.running().filter_map(|(_, status)| {
-            let of_end = |v: &Offered| matches!(v.source, Source::Final { workers: 1.. });
+            let of_end = |v: &VectorRef| matches!(v.source, Source::Final { workers: 1.. });
             Some((status.node, status.result.filter(of_end)?))
         });
-        let theirs: Vec<(u32, Offered)> = theirs.collect();
+        let theirs: Vec<(u32, VectorRef)> = theirs.collect();
         let mut fetching = Fetching::default();
         for (node, vector) in theirs {
-            fetching.want(node, vector);
+            fetching.request(node, vector);
             self.fetch(node, vector);
         }
         self.conclude(fetching);
     }
 
-    /// The mean of all that could be had, in node order; this node's is the first.
+    /// Evaluates the mean of all sums that could be fetched, in node order after this node's own.
     fn conclude(&mut self, fetching: Fetching) {
         if fetching.waits() {
             self.stage = Stage::Concluding(fetching);
             return;
         }
         let own = self.result.iter().map(|(_, sum)| sum);
-        let theirs = fetching.wanted.values().filter_map(|w| w.got.as_ref());
+        let theirs = fetching.pending.values().filter_map(|w| w.got.as_ref());
         let mean = Snapshot::mean(own.chain(theirs).map(AsRef::as_ref));
         let mean = mean.ok().flatten().map(Arc::new);
         self.actions.push_back(Action::Conclude(mean));

@@ -1,60 +1,60 @@
-//! Vectors of other nodes on their way to this one.
+//! Vectors that this node is fetching from others.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::offering::offered;
-use crate::{Offer, Offered, Rank, Snapshot, SnapshotDigest, Source, Vector};
+use super::proposing::vector_of;
+use crate::{Proposal, Snapshot, SnapshotDigest, Source, VectorKind, VectorRef, WorkerId};
 
-/// Vectors on their way.
+/// Vectors being fetched.
 #[derive(Debug, Default)]
 pub(super) struct Fetching {
-    /// The offers of the round (`sync`), in node order.
-    pub offers: Vec<(u32, Offer)>,
-    /// By the node that offered each, and its kind.
-    pub wanted: BTreeMap<(u32, Vector), Wanted>,
-    /// Whose vectors could not be had.
-    pub failed: BTreeSet<(u32, Vector)>,
-    /// Whom the election held meanwhile came to, once there was one.
-    pub elected: Option<Option<Rank>>,
-    /// This node's steps per worker since the report of the one that leads came.
+    /// The proposals of the round (`sync`), in node order.
+    pub proposals: Vec<(u32, Proposal)>,
+    /// By the node that proposed each vector, and its kind.
+    pub pending: BTreeMap<(u32, VectorKind), PendingVector>,
+    /// Vectors that could not be fetched.
+    pub failed: BTreeSet<(u32, VectorKind)>,
+    /// The outcome of the election held while fetching, if there was one.
+    pub elected: Option<Option<WorkerId>>,
+    /// Steps per worker that this node has taken since the leader's report arrived.
     pub staleness: u64,
 }
 
 /// A vector of another node.
 #[derive(Debug)]
-pub(super) struct Wanted {
-    pub vector: Offered,
-    /// It, once it is there.
+pub(super) struct PendingVector {
+    pub vector: VectorRef,
+    /// The vector, once it has arrived.
     pub got: Option<Arc<Snapshot>>,
-    /// Whether it came from another node, and was not here already.
+    /// Whether it came from another node, rather than being here already.
     pub crossed: bool,
 }
 
 impl Fetching {
-    /// For a round in which this has been offered, by node.
-    pub fn of(offers: Vec<(u32, Offer)>) -> Self {
+    /// For a round with these proposals, by node.
+    pub fn of(proposals: Vec<(u32, Proposal)>) -> Self {
         Self {
-            offers,
+            proposals,
             ..Self::default()
         }
     }
 
-    /// What the round's offers have of a kind.
-    pub fn offered(&self, kind: Vector) -> Vec<(u32, Option<Offered>)> {
-        let offers = self.offers.iter();
-        offers
-            .map(|(node, offer)| (*node, offered(offer, kind)))
+    /// The vectors of one kind in the round's proposals.
+    pub fn vectors(&self, kind: VectorKind) -> Vec<(u32, Option<VectorRef>)> {
+        let proposals = self.proposals.iter();
+        proposals
+            .map(|(node, proposal)| (*node, vector_of(proposal, kind)))
             .collect()
     }
 
-    /// Wants a vector that node `node` offers. Says whether that is new.
-    pub fn want(&mut self, node: u32, vector: Offered) -> bool {
-        match self.wanted.entry((node, vector.kind)) {
+    /// Requests a vector that node `node` proposed. Returns whether it was not requested before.
+    pub fn request(&mut self, node: u32, vector: VectorRef) -> bool {
+        match self.pending.entry((node, vector.kind)) {
             Entry::Occupied(_) => false,
             Entry::Vacant(place) => {
-                place.insert(Wanted {
+                place.insert(PendingVector {
                     vector,
                     got: None,
                     crossed: false,
@@ -64,20 +64,22 @@ impl Fetching {
         }
     }
 
-    /// Whether something is still on its way.
+    /// Whether a vector is still being fetched.
     pub fn waits(&self) -> bool {
-        let waits =
-            |(key, wanted): (_, &Wanted)| wanted.got.is_none() && !self.failed.contains(key);
-        self.wanted.iter().any(waits)
+        let waits = |(key, pending): (_, &PendingVector)| {
+            pending.got.is_none() && !self.failed.contains(key)
+        };
+        self.pending.iter().any(waits)
     }
 
-    /// A vector of node `node` that is there.
-    pub fn got(&self, node: u32, kind: Vector) -> Option<Arc<Snapshot>> {
-        self.wanted.get(&(node, kind))?.got.clone()
+    /// A vector of node `node`, if it has arrived.
+    pub fn got(&self, node: u32, kind: VectorKind) -> Option<Arc<Snapshot>> {
+        self.pending.get(&(node, kind))?.got.clone()
     }
 
-    /// Puts a vector where it is wanted, which is at several nodes if their values are the same (as
-    /// sums are right after all have moved to one mean). Returns whose could not be had.
+    /// Stores a vector for every request with its digest. Several nodes propose the same digest
+    /// when their values are equal, as their sums are right after all workers have moved to one
+    /// mean. Returns the sources that could not be fetched.
     pub fn take(
         &mut self,
         digest: SnapshotDigest,
@@ -85,19 +87,19 @@ impl Fetching {
     ) -> Vec<Source> {
         let mut failed = Vec::new();
         let mut crosses = outcome.as_ref().is_ok_and(|fetched| fetched.crossed);
-        for (&key, wanted) in &mut self.wanted {
-            if wanted.vector.digest != digest {
+        for (&key, pending) in &mut self.pending {
+            if pending.vector.digest != digest {
                 continue;
             }
             match outcome {
                 Ok(Fetched { snapshot, .. }) => {
-                    wanted.got = Some(Snapshot::of(snapshot, wanted.vector.source));
-                    // It came once.
-                    wanted.crossed = std::mem::take(&mut crosses);
+                    pending.got = Some(Snapshot::of(snapshot, pending.vector.source));
+                    // It was transferred once.
+                    pending.crossed = std::mem::take(&mut crosses);
                 }
                 Err(_) => {
                     self.failed.insert(key);
-                    failed.push(wanted.vector.source);
+                    failed.push(pending.vector.source);
                 }
             }
         }
@@ -110,6 +112,6 @@ impl Fetching {
 pub struct Fetched {
     /// It.
     pub snapshot: Arc<Snapshot>,
-    /// Whether it came from another node, and was not here already.
+    /// Whether it came from another node, rather than being here already.
     pub crossed: bool,
 }

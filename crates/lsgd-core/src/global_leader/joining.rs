@@ -1,57 +1,66 @@
-//! Beginning: with all others at the start, or with what those that train have come to.
+//! Starting: together with all nodes, or from the parameters of those that are training already.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::resuming::Common;
 use super::{Action, Fetched, GlobalLeader, Stage};
-use crate::{Basis, Event, Mode, Phase, Snapshot, SnapshotDigest, Source, Status};
+use crate::{Event, JoinPoint, Mode, NodePhase, Snapshot, SnapshotDigest, Source, Status};
 
-/// Parameters to begin with.
+/// Parameters to start from.
 #[derive(Debug, Clone)]
-pub(super) struct Parameters {
+pub(super) struct JoinParameters {
     /// The exchange that delivered them.
-    basis: Basis,
+    join_point: JoinPoint,
     snapshot: Arc<Snapshot>,
-    /// Bytes that came from other nodes until they were there.
+    /// Bytes transferred from other nodes to get them.
     bytes: u64,
 }
 
-/// A fetch of parameters to begin with.
+/// A fetch of parameters to start from.
 #[derive(Debug, Clone)]
-pub(super) struct Catching {
-    basis: Basis,
-    /// The round and the step that the others were at when it was asked for.
+pub(super) struct CatchUp {
+    join_point: JoinPoint,
+    /// The round and step of the other nodes when it was requested.
     round: u64,
     step: u64,
-    /// What was fetched before, while the others went on.
-    before: Option<Parameters>,
+    /// What was fetched before, while the others moved on.
+    before: Option<JoinParameters>,
 }
 
-impl Catching {
-    /// Whether it is for this vector.
+impl CatchUp {
+    /// Whether it is waiting for this vector.
     pub(super) fn wants(&self, digest: SnapshotDigest) -> bool {
-        self.basis.vector.digest == digest
+        self.join_point.vector.digest == digest
     }
 }
 
 impl GlobalLeader {
-    /// Begins once it can.
+    /// Starts as soon as it can.
     pub(super) fn try_to_begin(&mut self, now: Duration) {
-        if matches!(self.stage, Stage::Catching(_)) {
+        if matches!(self.stage, Stage::CatchingUp(_)) {
             return;
         }
         if self.peers.latest_round().is_some() {
-            return self.catch_up(None, now);
+            return match self.checkpoint_among_running() {
+                Some(step) => self.begin_again(step, now),
+                None => self.catch_up(None, now),
+            };
         }
         let absent = self.peers.absent();
         if absent.is_empty() {
-            return self.begin(0, 0, None, now);
+            return match self.common_checkpoint() {
+                Common::None => self.begin(0, 0, None, now),
+                Common::Own(step) => self.begin_again(step, now),
+                // It joins them once they train.
+                Common::OfOthers => {}
+            };
         }
-        if now >= self.began_waiting + self.membership.wait {
+        if now >= self.began_waiting + self.config.wait {
             self.actions.push_back(Action::GiveUp(absent.clone()));
-            // Said once; whoever drives it ends the run.
-            self.phase = Phase::Closed;
+            // Reported once; the driver then ends the run.
+            self.phase = NodePhase::Closed;
             return;
         }
         if self.awaited != *absent {
@@ -59,52 +68,55 @@ impl GlobalLeader {
         }
     }
 
-    /// Fetches what was delivered last to the others: in `sync` the newest, in `async` that of the lowest
-    /// loss. If nothing has been delivered yet, begins with what was fetched `before`, or else with the
-    /// initial weights.
-    pub(super) fn catch_up(&mut self, before: Option<Parameters>, now: Duration) {
+    /// Fetches the parameters that the others received last: in `sync` the newest, in `async` those
+    /// with the lowest loss. If none have been delivered yet, starts from what was fetched
+    /// `before`, or else from the initial weights.
+    pub(super) fn catch_up(&mut self, before: Option<JoinParameters>, now: Duration) {
         let round = self.peers.latest_round().unwrap_or(0);
         if round > 0 && self.method.shares_gradients() {
             self.actions.push_back(Action::CannotJoin);
-            // Said once; whoever drives it ends the run.
-            self.phase = Phase::Closed;
+            // Reported once; the driver then ends the run.
+            self.phase = NodePhase::Closed;
             return;
         }
-        let Some((basis, status)) = self.newest_basis() else {
+        let Some((join_point, status)) = self.newest_join_point() else {
             let step = self.step_of_round(round);
             return self.begin(round, step, before, now);
         };
-        // In `sync` a round names its step, also if nobody could lead in it, and what was delivered
-        // before it is all there is.
+        // In `sync` a round implies its step, even if it had no leader; the newest parameters are
+        // then those of an earlier round.
         let (round, step) = match self.mode {
             Mode::Sync => (round, self.step_of_round(round)),
-            Mode::Async => (basis.round, status.steps / u64::from(status.workers.max(1))),
+            Mode::Async => (
+                join_point.round,
+                status.steps / u64::from(status.workers.max(1)),
+            ),
         };
         let node = status.node;
-        self.stage = Stage::Catching(Catching {
-            basis,
+        self.stage = Stage::CatchingUp(CatchUp {
+            join_point,
             round,
             step,
             before,
         });
-        self.fetch(node, basis.vector);
+        self.fetch(node, join_point.vector);
     }
 
-    /// What a node that begins fetches, and the status that names it: in `sync` the newest, as some may
-    /// have begun with an older one, then that of the lowest loss.
-    fn newest_basis(&self) -> Option<(Basis, &Status)> {
-        // A sum, say, is nothing to begin with, whoever claims it.
-        let begins = |basis: &Basis| {
+    /// The join point to fetch, and the status that names it: in `sync` the newest, since some
+    /// nodes may have started from an older one, then the one with the lowest loss.
+    fn newest_join_point(&self) -> Option<(JoinPoint, &Status)> {
+        // A sum, for example, is no set of parameters, whatever a node claims.
+        let begins = |join_point: &JoinPoint| {
             use Source::{Centre, Mean, Worker};
             matches!(
-                basis.vector.source,
+                join_point.vector.source,
                 Worker { .. } | Mean { .. } | Centre { .. }
             )
         };
         let named = self
             .peers
             .running()
-            .filter_map(|(_, status)| Some((status.delivered.filter(begins)?, status)));
+            .filter_map(|(_, status)| Some((status.join_point.filter(begins)?, status)));
         named.min_by(|(a, first), (b, second)| {
             let newest = match self.mode {
                 Mode::Sync => b.round.cmp(&a.round),
@@ -116,48 +128,48 @@ impl GlobalLeader {
         })
     }
 
-    /// The parameters to begin with are there, or cannot be had; then whatever there is by now is
-    /// tried.
+    /// The parameters to start from have arrived, or cannot be fetched; in that case it retries
+    /// with the current join point.
     ///
-    /// In `sync` the others may have gone on meanwhile. What they have come to since is fetched
-    /// then, once: a node whose fetches take longer than a round begins in the latest one with the
-    /// parameters that it has, or it never would.
-    pub(super) fn caught(
+    /// In `sync` the others may have moved on meanwhile. Their newer parameters are then fetched,
+    /// once: a node whose fetches take longer than a round starts in the latest round with the
+    /// parameters that it has, as it would otherwise never start.
+    pub(super) fn on_caught_up(
         &mut self,
-        catching: Catching,
+        catch_up: CatchUp,
         outcome: Result<Fetched, String>,
         now: Duration,
     ) {
-        let Catching {
-            basis,
+        let CatchUp {
+            join_point,
             round,
             step,
             before,
-        } = catching;
+        } = catch_up;
         self.stage = Stage::Idle;
         let fetched = match outcome {
             Ok(Fetched { snapshot, crossed }) => {
                 let of_this = match crossed {
-                    true => self.membership.wire.bytes_of(&snapshot),
+                    true => self.config.wire.bytes_of(&snapshot),
                     false => 0,
                 };
                 let of_before = before.as_ref().map_or(0, |before| before.bytes);
-                Some(Parameters {
-                    basis,
-                    snapshot: Snapshot::of(&snapshot, basis.vector.source),
+                Some(JoinParameters {
+                    join_point,
+                    snapshot: Snapshot::of(&snapshot, join_point.vector.source),
                     bytes: of_before + of_this,
                 })
             }
             Err(why) => {
-                self.record_unfetched(basis.vector.source, why);
+                self.record_unfetched(join_point.vector.source, why);
                 None
             }
         };
         let first = before.is_none();
         let Some(parameters) = fetched.or(before) else {
-            // A node that has offered waits for its round as before.
-            if self.phase == Phase::Training && self.has_offered() {
-                self.meet(now);
+            // A node that has proposed keeps waiting for its round.
+            if self.phase == NodePhase::Training && self.has_proposed() {
+                self.await_proposals(now);
             }
             return;
         };
@@ -174,22 +186,11 @@ impl GlobalLeader {
         }
     }
 
-    fn begin(&mut self, round: u64, step: u64, parameters: Option<Parameters>, now: Duration) {
-        self.await_nodes(Default::default());
-        self.stage = Stage::Idle;
-        self.rounds = round;
-        self.step = step;
-        self.workers = self.membership.workers;
-        self.steps = step.saturating_mul(u64::from(self.workers));
-        self.own.clear();
-        // Offers of a life before are no offers of this one; in `async` their count goes on.
-        self.offers = [None, None];
-        self.phase = Phase::Training;
+    fn begin(&mut self, round: u64, step: u64, parameters: Option<JoinParameters>, now: Duration) {
+        self.start(round, step);
         let bytes = parameters.as_ref().map_or(0, |given| given.bytes);
         let parameters = parameters.map(|given| {
-            self.actions
-                .push_back(Action::Publish(given.snapshot.clone()));
-            self.delivered = Some(given.basis);
+            self.set_join_point(given.join_point, given.snapshot.clone());
             given.snapshot
         });
         self.record(Event::Joined {
@@ -201,8 +202,36 @@ impl GlobalLeader {
             step,
             parameters,
             trained: self.trained,
+            resumes: false,
         });
-        self.tell(now, false);
+        self.broadcast(now, false);
+    }
+
+    /// Continues from its own checkpoint of this step.
+    fn begin_again(&mut self, step: u64, now: Duration) {
+        self.start(self.round_of(step), step);
+        self.actions.push_back(Action::Begin {
+            step,
+            parameters: None,
+            trained: self.trained,
+            resumes: true,
+        });
+        self.broadcast(now, false);
+    }
+
+    fn start(&mut self, round: u64, step: u64) {
+        self.await_nodes(Default::default());
+        self.stage = Stage::Idle;
+        self.rounds = round;
+        self.step = step;
+        self.workers = self.config.workers;
+        self.steps = step.saturating_mul(u64::from(self.workers));
+        self.own.clear();
+        // Proposals of an earlier incarnation are dropped; in `async` their count continues.
+        self.proposals = [None, None];
+        self.phase = NodePhase::Training;
+        // From now on it is the others' state that it begins from.
+        self.checkpoints.clear();
     }
 
     fn step_of_round(&self, round: u64) -> u64 {

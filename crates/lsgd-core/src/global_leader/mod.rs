@@ -1,23 +1,24 @@
-//! The exchange between nodes, as a state machine: bids and statuses in, actions out.
+//! The exchange between nodes, as a state machine: updates and statuses in, actions out.
 //!
-//! Every node runs the same one over the statuses it has: there is no coordinator. In `sync` the
-//! nodes meet: each offers its vector for a round, and goes on once all that train have offered, or
-//! are gone, or have got on with nothing for a limit. In `async` each takes the freshest offers it
-//! has whenever its trigger fires (arXiv 1905.10395, Algorithm 1). A node that joins, or that others
-//! have gone on without, starts from what was delivered to them last, or shortly before.
+//! Every node runs the same state machine on the statuses that it has: there is no coordinator. In
+//! `sync` each node proposes a vector for every round and waits until all training nodes have
+//! proposed, disconnected, or made no progress for the limit. In `async` each node takes the
+//! freshest proposals that it has whenever its trigger fires (arXiv 1905.10395, Algorithm 1). A
+//! node that joins, or that was left behind, starts from a recent join point of the others.
 //!
-//! It knows no socket, thread or clock: the time is an argument, and whoever drives it does what
-//! [`Action`]s say.
+//! It uses no socket, thread or clock: the time is an argument, and the driver carries out its
+//! [`Action`]s.
 
 mod action;
 mod ending;
 mod fetching;
 mod following;
 mod joining;
-mod meeting;
-mod membership;
-mod offering;
+mod node_config;
 mod peers;
+mod proposing;
+mod resuming;
+mod round;
 mod visiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,101 +26,103 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Basis, Delivered, Event, Lost, Method, MethodError, Mode, Offer, Offered, Phase, Scope,
-    Snapshot, SnapshotDigest, Source, Status, Trigger, Vector,
+    Event, ExchangeOutcome, JoinPoint, Method, MethodError, Mode, NodeLoss, NodePhase, Proposal,
+    Scope, Snapshot, SnapshotDigest, Source, Status, Trigger, VectorKind, VectorRef,
 };
 pub use action::Action;
 pub use fetching::Fetched;
-use fetching::{Fetching, Wanted};
-use joining::Catching;
-pub use membership::{Membership, Wire};
+use fetching::{Fetching, PendingVector};
+use joining::CatchUp;
+pub use node_config::{NodeConfig, WireFormat};
 use peers::Peers;
 
-/// Within so long a node that has appeared is told what was said before. Where many appear, one
-/// status is for all of them: with one for each, the start of 512 nodes would take 10^8 messages.
+/// Delay before a newly connected node is sent this node's status. Where many connect at once, one
+/// broadcast serves all of them: with one for each, the start of 512 nodes would take 10^8
+/// messages.
 const GREETING: Duration = Duration::from_millis(50);
 
-/// The state of the exchange between nodes, at one of them.
+/// One node's state in the exchange between nodes.
 #[derive(Debug)]
 pub struct GlobalLeader {
-    membership: Membership,
+    config: NodeConfig,
     method: Method,
     mode: Mode,
-    phase: Phase,
+    phase: NodePhase,
     stage: Stage,
     peers: Peers,
     trigger: Trigger,
-    /// What a status says besides.
+    /// Other fields of its status.
     sequence: u64,
     progress: u64,
     rounds: u64,
     steps: u64,
     trained: Duration,
-    offers: [Option<Offer>; 2],
-    delivered: Option<Basis>,
-    /// The own sum at the end of the run.
-    result: Option<(Offered, Arc<Snapshot>)>,
-    /// The own vectors that were offered last.
-    own: BTreeMap<Vector, Arc<Snapshot>>,
-    /// This node's steps per worker when they were offered.
+    proposals: [Option<Proposal>; 2],
+    /// Where nodes join, and the parameters that they start from.
+    join_point: Option<(JoinPoint, Arc<Snapshot>)>,
+    /// This node's sum at the end of the run.
+    result: Option<(VectorRef, Arc<Snapshot>)>,
+    /// This node's vectors in its last proposal.
+    own: BTreeMap<VectorKind, Arc<Snapshot>>,
+    /// Steps per worker that this node had taken when it proposed them.
     own_at: u64,
-    /// The node whose centre was visited last, and which centre of each was.
+    /// The node whose centre was fetched last, and the centre last fetched from each node.
     visited: (Option<u32>, BTreeMap<u32, SnapshotDigest>),
-    /// The furthest step of its workers at its last bid.
+    /// The furthest step of its workers at its last update.
     step: u64,
     workers: u32,
-    /// Since when it has waited to begin.
+    /// Steps of the checkpoints that it can continue from, if it is to continue a run.
+    checkpoints: Vec<u64>,
+    /// When it started waiting to begin.
     began_waiting: Duration,
     awaited: BTreeSet<u32>,
-    told_at: Duration,
-    /// When it repeats its status to those that have appeared since it was told.
-    greets_at: Option<Duration>,
+    broadcast_at: Duration,
+    /// When it next broadcasts its status to nodes that have connected since the last broadcast.
+    greeting_at: Option<Duration>,
     actions: VecDeque<Action>,
 }
 
-/// What the node is doing about the next exchange.
+/// The state of the next exchange.
 #[derive(Debug)]
 enum Stage {
-    /// Nothing: its workers train, or it waits to begin.
+    /// None: its workers are training, or it is waiting to begin.
     Idle,
-    /// `sync`: it has offered, and waits for others since. Until then nobody can have been silent
-    /// for too long.
-    Meeting {
-        since: Duration,
-        patient_until: Duration,
-    },
-    /// It fetches what the exchange delivers.
+    /// `sync`: it has proposed, and waits for the others since then. No node can have stalled for
+    /// too long before the deadline.
+    AwaitingProposals { since: Duration, deadline: Duration },
+    /// It is fetching the vectors that the exchange delivers.
     Fetching(Fetching),
-    /// It fetches the parameters that it begins with.
-    Catching(Catching),
-    /// It has trained to its end, and waits since for the others to come to theirs. All have since
-    /// they were `settled`, as far as they get on.
+    /// It is fetching the parameters that it starts from.
+    CatchingUp(CatchUp),
+    /// It has trained to its end, and waits since then for the others. All of them that make
+    /// progress had finished by `settled`.
     Ending { since: Duration, settled: Duration },
-    /// It fetches what the others have come to.
+    /// It is fetching the others' results.
     Concluding(Fetching),
 }
 
 impl GlobalLeader {
-    /// A node that has not met any other. It begins when all are there, or when one of them trains
-    /// already.
+    /// A node that has not connected to any other. It starts once all are connected, or when one of
+    /// them is training already.
     ///
     /// # Errors
     ///
     /// [`MethodError`] when `method` cannot run in `mode`.
     pub fn new(
-        membership: Membership,
+        config: NodeConfig,
         method: Method,
         mode: Mode,
         now: Duration,
     ) -> Result<Self, MethodError> {
         method.check_mode(mode)?;
-        let peers = Peers::new(membership.nodes, membership.node);
+        let peers = Peers::new(config.nodes, config.node);
         let mut leader = Self {
-            workers: membership.workers,
-            membership,
+            workers: config.workers,
+            checkpoints: Vec::new(),
+            config,
             method,
             mode,
-            phase: Phase::Joining,
+            phase: NodePhase::Joining,
             stage: Stage::Idle,
             peers,
             trigger: Trigger::default(),
@@ -128,8 +131,8 @@ impl GlobalLeader {
             rounds: 0,
             steps: 0,
             trained: Duration::ZERO,
-            offers: [None, None],
-            delivered: None,
+            proposals: [None, None],
+            join_point: None,
             result: None,
             own: BTreeMap::new(),
             own_at: 0,
@@ -137,63 +140,66 @@ impl GlobalLeader {
             step: 0,
             began_waiting: now,
             awaited: BTreeSet::new(),
-            told_at: now,
-            greets_at: None,
+            broadcast_at: now,
+            greeting_at: None,
             actions: VecDeque::new(),
         };
-        leader.tell(now, false);
+        leader.broadcast(now, false);
         leader.advance(now);
         Ok(leader)
     }
 
-    /// A node is connected, and trains the same run.
-    pub fn appeared(&mut self, node: u32, life: u64, now: Duration) {
-        if node == self.membership.node || node >= self.membership.nodes {
+    /// A node of the same run has connected.
+    pub fn connected(&mut self, node: u32, incarnation: u64, now: Duration) {
+        if node == self.config.node || node >= self.config.nodes {
             return;
         }
-        self.peers.appeared(node, life, now);
+        self.peers.connected(node, incarnation, now);
         let step = self.step;
-        self.record(Event::NodeAppeared { step, node });
-        // It may have missed what was said before; others may appear in the same moment.
-        self.greets_at.get_or_insert(now + GREETING);
+        self.record(Event::NodeConnected { step, node });
+        // It may have missed earlier statuses; others may connect at the same moment.
+        self.greeting_at.get_or_insert(now + GREETING);
         self.advance(now);
     }
 
-    /// A node is connected no longer.
-    pub fn vanished(&mut self, node: u32, life: u64, now: Duration) {
-        if self.peers.vanished(node, life) {
-            self.record_loss(node, Lost::Vanished);
+    /// A node has disconnected.
+    pub fn disconnected(&mut self, node: u32, incarnation: u64, now: Duration) {
+        if self.peers.disconnected(node, incarnation) {
+            // A node that needs nothing more of the others loses none: they leave as it does.
+            if self.phase != NodePhase::Closed {
+                self.record_loss(node, NodeLoss::Disconnected);
+            }
             self.advance(now);
         }
     }
 
-    /// A node has said something.
+    /// A status has arrived.
     pub fn receive(&mut self, status: Status, now: Duration) {
         let (node, trained) = (status.node, status.trained);
-        let Some(news) = self.peers.receive(status, self.own_steps(), now) else {
+        let Some(change) = self.peers.receive(status, self.own_steps(), now) else {
             return;
         };
-        if news.back {
+        if change.back {
             let step = self.step;
-            self.record(Event::NodeAppeared { step, node });
+            self.record(Event::NodeConnected { step, node });
         }
-        self.trigger.count(news.steps);
+        self.trigger.count(change.steps);
         self.trained(Duration::from_millis(trained));
         self.advance(now);
     }
 
-    /// The run has been trained for so long. A node that begins later begins there.
+    /// How long the run has been trained. A node that starts later starts from there.
     pub fn trained(&mut self, time: Duration) {
         self.trained = self.trained.max(time);
     }
 
-    /// The node got on with something: its workers took a step or were evaluated, or part of a vector
-    /// came.
+    /// The node has made progress: its workers took a step or were evaluated, or part of a vector
+    /// arrived.
     pub fn progress(&mut self) {
         self.progress += 1;
     }
 
-    /// What came of an [`Action::Fetch`]; the error says what each node that was asked said.
+    /// The outcome of an [`Action::Fetch`]; an error holds the answer of each node that was asked.
     pub fn fetched(
         &mut self,
         digest: SnapshotDigest,
@@ -208,9 +214,9 @@ impl GlobalLeader {
                     self.record_unfetched(source, why);
                 }
             }
-            Stage::Catching(catching) if catching.wants(digest) => {
-                let catching = catching.clone();
-                self.caught(catching, outcome, now);
+            Stage::CatchingUp(catch_up) if catch_up.wants(digest) => {
+                let catch_up = catch_up.clone();
+                self.on_caught_up(catch_up, outcome, now);
             }
             _ => return,
         }
@@ -219,129 +225,128 @@ impl GlobalLeader {
 
     /// Time has passed. Call it at [`deadline`](Self::deadline) or more often.
     pub fn tick(&mut self, now: Duration) {
-        if now >= self.tells_at() {
-            self.tell(now, true);
+        if now >= self.next_broadcast() {
+            self.broadcast(now, true);
         }
         self.advance(now);
     }
 
-    /// When the passing of time alone may lead to something.
+    /// When to call [`tick`](Self::tick) next if nothing else happens.
     pub fn deadline(&self) -> Duration {
-        let beat = self.tells_at();
+        let beat = self.next_broadcast();
         let other = match self.stage {
-            Stage::Meeting { patient_until, .. } => Some(patient_until),
-            _ if !self.awaited.is_empty() => Some(self.began_waiting + self.membership.wait),
+            Stage::AwaitingProposals { deadline, .. } => Some(deadline),
+            _ if !self.awaited.is_empty() => Some(self.began_waiting + self.config.wait),
             _ => None,
         };
         other.map_or(beat, |other| other.min(beat))
     }
 
-    /// The next thing to do.
+    /// The next action for the driver.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// Does whatever the state of things allows.
+    /// Advances as far as the current state allows.
     fn advance(&mut self, now: Duration) {
         match (self.phase, self.mode) {
-            (Phase::Joining, _) => self.try_to_begin(now),
-            (Phase::Training, _) if !self.method.exchanges() => {}
-            (Phase::Training, Mode::Sync) => self.try_to_meet(now),
-            (Phase::Training, Mode::Async) => self.try_to_follow(),
-            (Phase::Done, _) => self.try_to_conclude(now),
-            (Phase::Closed, _) => {}
+            (NodePhase::Joining, _) => self.try_to_begin(now),
+            (NodePhase::Training, _) if !self.method.exchanges() => {}
+            (NodePhase::Training, Mode::Sync) => self.try_to_complete_round(now),
+            (NodePhase::Training, Mode::Async) => self.try_to_follow(),
+            (NodePhase::Done, _) => self.try_to_conclude(now),
+            (NodePhase::Closed, _) => {}
         }
     }
 
-    fn enter(&mut self, phase: Phase, now: Duration) {
+    fn enter(&mut self, phase: NodePhase, now: Duration) {
         if self.phase != phase {
             self.phase = phase;
-            self.tell(now, false);
+            self.broadcast(now, false);
         }
     }
 
-    /// Ends an exchange: the node's workers get what it came to.
+    /// Ends an exchange: its outcome goes to the node's workers.
     fn deliver(
         &mut self,
         round: u64,
-        leader: Option<(Offered, Arc<Snapshot>)>,
-        mean: Option<(Offered, Arc<Snapshot>)>,
+        leader: Option<(VectorRef, Arc<Snapshot>)>,
+        mean: Option<(VectorRef, Arc<Snapshot>)>,
         fetching: Fetching,
     ) {
         self.stage = Stage::Idle;
         self.rounds = round;
-        for (offered, snapshot) in leader.iter().chain(&mean) {
-            let of_kind = |w: &&Wanted| w.vector.kind == offered.kind && w.crossed;
-            let crossed = fetching.wanted.values().filter(of_kind);
-            let vectors = crossed.filter_map(|wanted| wanted.got.as_ref());
-            let wire = self.membership.wire;
+        for (vector, snapshot) in leader.iter().chain(&mean) {
+            let of_kind = |w: &&PendingVector| w.vector.kind == vector.kind && w.crossed;
+            let crossed = fetching.pending.values().filter(of_kind);
+            let vectors = crossed.filter_map(|pending| pending.got.as_ref());
+            let wire = self.config.wire;
             let bytes = vectors.map(|vector| wire.bytes_of(vector)).sum();
             self.record(Event::Exchange {
                 step: self.step,
                 exchange: round,
                 scope: Scope::Global,
-                vector: offered.kind,
+                vector: vector.kind,
                 source: snapshot.source(),
                 workers: self.workers as usize,
                 bytes,
                 staleness: fetching.staleness,
             });
         }
-        // Of the two a leader's, which is what somebody trained. A gradient is no place to begin at.
-        let basis = leader.as_ref().or(mean.as_ref());
+        // Of the two the leader's, since a worker trained it. A gradient is not a starting point.
+        let join_point = leader.as_ref().or(mean.as_ref());
         let begins = !self.method.shares_gradients() && !self.method.has_centre();
-        if let Some((vector, snapshot)) = basis.filter(|_| begins) {
-            self.actions.push_back(Action::Publish(snapshot.clone()));
-            self.delivered = Some(Basis {
-                round,
-                vector: *vector,
-            });
+        if let Some((vector, snapshot)) = join_point.filter(|_| begins) {
+            let vector = *vector;
+            self.set_join_point(JoinPoint { round, vector }, snapshot.clone());
         }
-        self.actions.push_back(Action::Deliver(Delivered {
+        self.actions.push_back(Action::Deliver(ExchangeOutcome {
             leader: leader.map(|(_, leader)| leader),
             mean: mean.map(|(_, mean)| mean),
         }));
     }
 
-    /// Asks for vectors; `holders` besides the node that offered each are all that are connected.
-    fn fetch(&mut self, offerer: u32, vector: Offered) {
+    /// Requests a vector; `holders` are the node that proposed it, then all other connected nodes.
+    fn fetch(&mut self, proposer: u32, vector: VectorRef) {
         let others = self.peers.running().map(|(_, status)| status.node);
-        let mut holders = vec![offerer];
-        holders.extend(others.filter(|node| *node != offerer));
+        let mut holders = vec![proposer];
+        holders.extend(others.filter(|node| *node != proposer));
         self.actions.push_back(Action::Fetch { vector, holders });
     }
 
-    fn tell(&mut self, now: Duration, heartbeat: bool) {
+    fn broadcast(&mut self, now: Duration, heartbeat: bool) {
         self.sequence += 1;
-        self.told_at = now;
-        self.greets_at = None;
+        self.broadcast_at = now;
+        self.greeting_at = None;
         let status = Status {
-            node: self.membership.node,
-            life: self.membership.life,
+            node: self.config.node,
+            incarnation: self.config.incarnation,
             sequence: self.sequence,
+            heartbeat,
             phase: self.phase,
             progress: self.progress,
             rounds: self.rounds,
             steps: self.steps,
             trained: u64::try_from(self.trained.as_millis()).unwrap_or(u64::MAX),
             workers: self.workers,
-            offers: self.offers,
-            delivered: self.delivered,
-            result: self.result.as_ref().map(|(offered, _)| *offered),
+            proposals: self.proposals,
+            join_point: self.join_point.as_ref().map(|(join_point, _)| *join_point),
+            result: self.result.as_ref().map(|(vector, _)| *vector),
+            checkpoints: self.checkpoints.clone(),
         };
-        self.actions.push_back(Action::Tell { status, heartbeat });
+        self.actions.push_back(Action::Broadcast(status));
     }
 
-    /// When it tells its status even if nothing happens.
-    fn tells_at(&self) -> Duration {
-        let beat = self.told_at + self.heartbeat();
-        self.greets_at.map_or(beat, |at| at.min(beat))
+    /// When it broadcasts its status if nothing else happens.
+    fn next_broadcast(&self) -> Duration {
+        let beat = self.broadcast_at + self.heartbeat();
+        self.greeting_at.map_or(beat, |at| at.min(beat))
     }
 
-    /// Often enough that a status that is lost costs the others a second, and that a node that gets
-    /// on is not taken for one that stands still.
+    /// Often enough that a lost status delays the others by at most a second, and that a node which
+    /// makes progress is not taken for stalled.
     fn heartbeat(&self) -> Duration {
-        (self.membership.limit / 4).min(Duration::from_secs(1))
+        (self.config.limit / 4).min(Duration::from_secs(1))
     }
 
     /// Steps per worker that this node has taken.
@@ -353,7 +358,7 @@ impl GlobalLeader {
         self.actions.push_back(Action::Record(event));
     }
 
-    fn record_loss(&mut self, node: u32, why: Lost) {
+    fn record_loss(&mut self, node: u32, why: NodeLoss) {
         let step = self.step;
         self.record(Event::NodeLost { step, node, why });
     }

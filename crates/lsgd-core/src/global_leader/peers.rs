@@ -1,30 +1,30 @@
-//! What a node knows of the others, and what it may conclude from it.
+//! What a node knows about the others.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
-use crate::{Offer, Phase, Status};
+use crate::{NodePhase, Proposal, Status};
 
-/// The other nodes of a run, as one of them knows them. A status costs the same however many they
-/// are: what each changes is kept as a tally, and who was missing is looked at first.
+/// The other nodes of a run, as one of them sees them. The cost of a status does not depend on
+/// their number: changes are tallied, and the node that was missing last is checked first.
 #[derive(Debug)]
 pub(super) struct Peers {
     known: BTreeMap<u32, Peer>,
-    /// Those that are not there yet, or no longer.
+    /// Nodes that are not connected.
     absent: BTreeSet<u32>,
     tally: Tally,
-    /// Who was found missing last.
+    /// The node found missing last.
     last_missing: Option<u32>,
 }
 
-/// What the connected others come to together.
+/// Totals over the connected nodes.
 #[derive(Debug, Default)]
 struct Tally {
-    /// Workers of those that train.
+    /// Workers of the nodes that are training.
     workers: u64,
-    /// How many of those that train, or have trained, are at each round.
+    /// For each round, how many nodes that train or have trained are in it.
     rounds: BTreeMap<u64, u32>,
 }
 
@@ -51,53 +51,53 @@ impl Tally {
     }
 }
 
-/// What is known of one other node.
+/// What is known about one other node.
 #[derive(Debug)]
 pub(super) struct Peer {
-    /// Which life of the node it is.
-    pub life: u64,
+    /// Its incarnation.
+    pub incarnation: u64,
     /// Whether there is a connection to it.
     pub up: bool,
-    /// What it said last.
+    /// Its last status.
     pub status: Option<Status>,
-    /// When it last got on with something, as far as is known.
+    /// When it last made progress, as far as is known.
     pub progress_at: Duration,
-    /// This node's own steps per worker when its newest offer came.
-    pub offered_at: u64,
-    /// The round in which others stopped waiting for it.
+    /// Steps per worker that this node had taken when its newest proposal arrived.
+    pub proposed_at: u64,
+    /// The round in which the others stopped waiting for it.
     pub given_up: Option<u64>,
 }
 
-/// What is new in a status.
+/// How a status differs from the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct News {
-    /// Steps that its workers have taken since the one before.
+pub(super) struct StatusChange {
+    /// Steps that its workers have taken in between.
     pub steps: u64,
-    /// Whether it is back after others had stopped waiting for it.
+    /// Whether it is back after the others had stopped waiting for it.
     pub back: bool,
 }
 
 impl Peer {
-    fn new(life: u64, now: Duration) -> Self {
+    fn new(incarnation: u64, now: Duration) -> Self {
         Self {
-            life,
+            incarnation,
             up: true,
             status: None,
             progress_at: now,
-            offered_at: 0,
+            proposed_at: 0,
             given_up: None,
         }
     }
 
-    /// What it said last, if it is connected and trains, or has trained.
+    /// Its last status, if it is connected and trains or has trained.
     fn running(&self) -> Option<&Status> {
         let status = self.status.as_ref().filter(|_| self.up)?;
-        (status.phase != Phase::Joining).then_some(status)
+        (status.phase != NodePhase::Joining).then_some(status)
     }
 
-    /// Takes a status of its present life; `None` when it is not the newest.
-    fn receive(&mut self, status: Status, own_steps: u64, now: Duration) -> Option<News> {
-        let mut news = News {
+    /// Takes a status of the current incarnation; `None` if a newer one has arrived already.
+    fn receive(&mut self, status: Status, own_steps: u64, now: Duration) -> Option<StatusChange> {
+        let mut change = StatusChange {
             steps: 0,
             back: false,
         };
@@ -105,42 +105,42 @@ impl Peer {
             if before.sequence >= status.sequence {
                 return None;
             }
-            news.steps = status.steps.saturating_sub(before.steps);
+            change.steps = status.steps.saturating_sub(before.steps);
             if before.progress < status.progress {
                 self.progress_at = now;
             }
         }
         if newest(&status) > self.status.as_ref().and_then(newest) {
-            self.offered_at = own_steps;
+            self.proposed_at = own_steps;
         }
         if self.given_up.is_some_and(|round| reached(&status) >= round) {
             self.given_up = None;
-            news.back = true;
+            change.back = true;
         }
         self.status = Some(status);
-        Some(news)
+        Some(change)
     }
 
-    /// Whether round `round` of `sync` is not complete without it. See [`Peers::missing`].
+    /// Whether round `round` of `sync` is incomplete without it. See [`Peers::missing`].
     fn is_missing(&self, round: u64) -> bool {
         let Some(status) = self.status.as_ref().filter(|_| self.up) else {
             return false;
         };
         let takes_part = match status.phase {
-            Phase::Training => true,
-            Phase::Joining => round == 1,
-            Phase::Done | Phase::Closed => false,
+            NodePhase::Training => true,
+            NodePhase::Joining => round == 1,
+            NodePhase::Done | NodePhase::Closed => false,
         };
         takes_part
             && self.given_up.is_none()
             && reached(status) + 1 >= round
             && status.rounds < round
-            && offer_for(status, round).is_none()
+            && proposal_for(status, round).is_none()
     }
 }
 
 impl Peers {
-    /// The others of `nodes` nodes, none of which is there yet.
+    /// The other nodes of a run of `nodes`, none of them connected.
     pub fn new(nodes: u32, own: u32) -> Self {
         Self {
             known: BTreeMap::new(),
@@ -151,16 +151,16 @@ impl Peers {
     }
 
     /// Node `node` is connected.
-    pub fn appeared(&mut self, node: u32, life: u64, now: Duration) {
+    pub fn connected(&mut self, node: u32, incarnation: u64, now: Duration) {
         let peer = self.known.entry(node);
-        let peer = peer.or_insert_with(|| Peer::new(life, now));
+        let peer = peer.or_insert_with(|| Peer::new(incarnation, now));
         self.tally.remove(peer);
-        match peer.life == life {
+        match peer.incarnation == incarnation {
             true => {
                 peer.up = true;
                 peer.progress_at = now;
             }
-            false => *peer = Peer::new(life, now),
+            false => *peer = Peer::new(incarnation, now),
         }
         self.tally.add(peer);
         match peer.status {
@@ -169,10 +169,10 @@ impl Peers {
         };
     }
 
-    /// Node `node` is connected no longer. Says whether that is new.
-    pub fn vanished(&mut self, node: u32, life: u64) -> bool {
+    /// Node `node` has disconnected. Returns whether it was connected.
+    pub fn disconnected(&mut self, node: u32, incarnation: u64) -> bool {
         match self.known.get_mut(&node) {
-            Some(peer) if peer.life == life && peer.up => {
+            Some(peer) if peer.incarnation == incarnation && peer.up => {
                 self.tally.remove(peer);
                 self.absent.insert(node);
                 peer.up = false;
@@ -182,58 +182,63 @@ impl Peers {
         }
     }
 
-    /// Takes a status; `None` when it is of nobody known, or not the newest.
-    pub fn receive(&mut self, status: Status, own_steps: u64, now: Duration) -> Option<News> {
+    /// Takes a status; `None` if it comes from an unknown node or is not the newest.
+    pub fn receive(
+        &mut self,
+        status: Status,
+        own_steps: u64,
+        now: Duration,
+    ) -> Option<StatusChange> {
         let peer = self.known.get_mut(&status.node)?;
-        if peer.life != status.life || !peer.up {
+        if peer.incarnation != status.incarnation || !peer.up {
             return None;
         }
         self.tally.remove(peer);
         self.absent.remove(&status.node);
-        let news = peer.receive(status, own_steps, now);
+        let change = peer.receive(status, own_steps, now);
         self.tally.add(peer);
-        news
+        change
     }
 
-    /// Those that are connected, with what they said last.
+    /// The connected nodes, with their last statuses.
     pub fn up(&self) -> impl Iterator<Item = (&Peer, &Status)> {
         let up = self.known.values().filter(|peer| peer.up);
         up.filter_map(|peer| Some((peer, peer.status.as_ref()?)))
     }
 
-    /// Those that are connected and train, or have trained.
+    /// The connected nodes that train or have trained.
     pub fn running(&self) -> impl Iterator<Item = (&Peer, &Status)> {
         let peers = self.known.values();
         peers.filter_map(|peer| Some((peer, peer.running()?)))
     }
 
-    /// The workers of those that are connected and train.
+    /// The workers of the connected nodes that train.
     pub fn training_workers(&self) -> u64 {
         self.tally.workers
     }
 
-    /// The latest round of those that are connected and train, or have trained.
+    /// The latest round of the connected nodes that train or have trained.
     pub fn latest_round(&self) -> Option<u64> {
         let latest = self.tally.rounds.last_key_value();
         latest.map(|(round, _)| *round)
     }
 
-    /// Those without which round `round` of `sync` is not complete: they train, have come as far
-    /// as the round before, and have not offered yet. One that is beyond the round without an offer
-    /// for it has begun there, and will make none. In the first round also those that are there and
-    /// have yet to begin, as all begin together.
+    /// The nodes without which round `round` of `sync` is incomplete: they train, have completed
+    /// the round before, and have not proposed yet. A node beyond the round without a proposal for
+    /// it started there and will make none. In the first round, also the connected nodes that have
+    /// yet to start, since all start together.
     fn missing(&self, round: u64) -> impl Iterator<Item = (u32, &Peer)> {
         let known = self.known.iter().map(|(&node, peer)| (node, peer));
         known.filter(move |(_, peer)| peer.is_missing(round))
     }
 
-    /// Whether round `round` is not complete yet.
+    /// Whether round `round` is incomplete.
     pub fn is_incomplete(&mut self, round: u64) -> bool {
         let still = self.last_missing.and_then(|node| self.known.get(&node));
         if still.is_some_and(|peer| peer.is_missing(round)) {
             return true;
         }
-        // Those before it have been looked at in this round, and are looked at again once at its end.
+        // Nodes before it have been checked in this round, and are checked again once at its end.
         let last = self.last_missing.unwrap_or(0);
         let after = (Bound::Excluded(last), Bound::Unbounded);
         let missing = |(node, peer): (&u32, &Peer)| peer.is_missing(round).then_some(*node);
@@ -242,8 +247,8 @@ impl Peers {
         self.last_missing.is_some()
     }
 
-    /// Stops waiting in round `round` for those that have got on with nothing for `limit` while
-    /// others waited since `since`. Returns them, with how long they were silent.
+    /// Stops waiting in round `round` for nodes that have made no progress for `limit` since
+    /// `since` at the earliest. Returns them, with how long they have been stalled.
     pub fn give_up(
         &mut self,
         round: u64,
@@ -252,40 +257,40 @@ impl Peers {
         now: Duration,
     ) -> Vec<(u32, Duration)> {
         let missing = self.known.iter_mut();
-        let silent = missing.filter(|(_, peer)| {
+        let stalled = missing.filter(|(_, peer)| {
             peer.is_missing(round) && now.saturating_sub(peer.progress_at.max(since)) >= limit
         });
-        let given_up = silent.map(|(&node, peer)| {
+        let given_up = stalled.map(|(&node, peer)| {
             peer.given_up = Some(round);
             (node, now.saturating_sub(peer.progress_at))
         });
         given_up.collect()
     }
 
-    /// Since when, and not before `since`, the one of those missing in round `round` that has been
-    /// silent the longest has got on with nothing.
-    pub fn silent_since(&self, round: u64, since: Duration) -> Option<Duration> {
+    /// When the node that has been stalled the longest, of those missing in round `round`, last
+    /// made progress; `since` at the earliest.
+    pub fn stalled_since(&self, round: u64, since: Duration) -> Option<Duration> {
         let missing = self.missing(round);
         missing.map(|(_, peer)| peer.progress_at.max(since)).min()
     }
 
-    /// Whether one that is connected has yet to begin, or has not come as far as `round` of `sync`.
+    /// Whether a connected node has yet to start, or to reach `round` of `sync`.
     pub fn is_anyone_before(&self, round: u64) -> bool {
         self.up().any(|(_, status)| match status.phase {
-            Phase::Joining => true,
-            Phase::Training => reached(status) < round,
-            Phase::Done | Phase::Closed => false,
+            NodePhase::Joining => true,
+            NodePhase::Training => reached(status) < round,
+            NodePhase::Done | NodePhase::Closed => false,
         })
     }
 
-    /// Whether others have gone on without this node, which has come to `round` and has, or has
-    /// not, offered for it (`sync`).
-    pub fn left_behind(&self, round: u64, offered: bool) -> bool {
-        let ahead = if offered { round + 1 } else { round };
+    /// Whether the others have moved on without this node, which has reached `round` and has or has
+    /// not `proposed` for it (`sync`).
+    pub fn left_behind(&self, round: u64, proposed: bool) -> bool {
+        let ahead = if proposed { round + 1 } else { round };
         self.latest_round().is_some_and(|latest| latest >= ahead)
     }
 
-    /// The nodes of which nothing has been heard yet, or that are connected no longer.
+    /// Nodes that have not been heard of yet, or have disconnected.
     pub fn absent(&self) -> &BTreeSet<u32> {
         &self.absent
     }
@@ -293,22 +298,22 @@ impl Peers {
 
 fn training_workers(status: &Status) -> u64 {
     match status.phase {
-        Phase::Training => u64::from(status.workers),
-        Phase::Joining | Phase::Done | Phase::Closed => 0,
+        NodePhase::Training => u64::from(status.workers),
+        NodePhase::Joining | NodePhase::Done | NodePhase::Closed => 0,
     }
 }
 
-/// The last round that a node has offered for or taken part in.
+/// The last round that a node has proposed for or taken part in.
 fn reached(status: &Status) -> u64 {
     newest(status).unwrap_or(0).max(status.rounds)
 }
 
 fn newest(status: &Status) -> Option<u64> {
-    status.offers[0].map(|offer| offer.round)
+    status.proposals[0].map(|proposal| proposal.round)
 }
 
-/// A node's offer for a round, if it has made one.
-pub(super) fn offer_for(status: &Status, round: u64) -> Option<Offer> {
-    let mut offers = status.offers.iter().flatten();
-    offers.find(|offer| offer.round == round).copied()
+/// A node's proposal for a round, if it has made one.
+pub(super) fn proposal_for(status: &Status, round: u64) -> Option<Proposal> {
+    let mut proposals = status.proposals.iter().flatten();
+    proposals.find(|proposal| proposal.round == round).copied()
 }

@@ -1,13 +1,13 @@
-//! `async`, methods with a centre: a node's centre meets those of the others in turn.
+//! `async`, methods with a centre: a node merges its centre with those of the others in turn.
 
-use super::offering::offered;
+use super::proposing::vector_of;
 use super::{Fetching, GlobalLeader, Stage};
-use crate::{Phase, Vector};
+use crate::{NodePhase, VectorKind};
 
 impl GlobalLeader {
-    /// Fetches the newest centre of the node that comes after the one visited last, of those that
-    /// train and offer one; after the highest comes the lowest. One that is too old, or was met
-    /// already, would only hold this node's back.
+    /// Fetches the newest centre of the next node, in cyclic order, that trains and has proposed
+    /// one. Centres that are too old or were merged already are skipped: they would only hold this
+    /// node back.
     pub(super) fn visit(&mut self) {
         let now = self.own_steps();
         let longest = self.method.max_staleness.global;
@@ -15,13 +15,13 @@ impl GlobalLeader {
         let trains = self
             .peers
             .running()
-            .filter(|(_, status)| status.phase == Phase::Training);
-        let offers = trains.filter_map(|(peer, status)| {
-            let offer = status.offers[0].as_ref()?;
-            let age = now.saturating_sub(peer.offered_at);
-            Some((status.node, offered(offer, Vector::Centre)?, age))
+            .filter(|(_, status)| status.phase == NodePhase::Training);
+        let proposals = trains.filter_map(|(peer, status)| {
+            let proposal = status.proposals[0].as_ref()?;
+            let age = now.saturating_sub(peer.proposed_at);
+            Some((status.node, vector_of(proposal, VectorKind::Centre)?, age))
         });
-        let fresh = offers
+        let fresh = proposals
             .filter(|(node, centre, age)| *age <= longest && met.get(node) != Some(&centre.digest));
         let Some((node, centre, staleness)) =
             fresh.min_by_key(|(node, ..)| (Some(*node) <= *last, *node))
@@ -34,7 +34,7 @@ impl GlobalLeader {
             staleness,
             ..Fetching::default()
         };
-        fetching.want(node, centre);
+        fetching.request(node, centre);
         self.stage = Stage::Fetching(fetching);
         self.fetch(node, centre);
     }

@@ -1,5 +1,6 @@
 //! Leader SGD around any Burn optimizer.
 
+mod inner;
 mod peers;
 
 use std::sync::Arc;
@@ -8,10 +9,12 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
 
+pub use inner::InnerOptimizer;
+
 use crate::module::{Change, gradient_squares, read_gradients};
 use crate::{
-    Exchange, Layout, LossWindow, Message, Method, Mode, Refusal, Report, Rule, Snapshot,
-    WindowLoss,
+    Exchange, Layout, LossWindow, Message, Method, Mode, Report, Rule, Snapshot, SnapshotError,
+    StateError, WindowLoss, WorkerState,
 };
 
 /// What the worker does next.
@@ -19,14 +22,14 @@ use crate::{
 pub enum Next {
     /// Take another step.
     Continue,
-    /// A meeting is under way: call [`LeaderSgd::exchange`] again when there is an order.
+    /// An exchange is under way: call [`LeaderSgd::exchange`] again when there is a command.
     Wait,
     /// The run is over.
     Stop,
 }
 
-/// An optimizer that follows the leader: an inner [`ModuleOptimizer`], then whichever moves are due
-/// by the [`Rule`] of its method (arXiv 1905.10395, Algorithm 1).
+/// An optimizer that follows the leader: an inner [`ModuleOptimizer`], then the pulls that the
+/// [`Rule`] of its method asks for (arXiv 1905.10395, Algorithm 1).
 ///
 /// ```text
 /// x <- inner optimizer(x, gradient)      every step
@@ -34,39 +37,42 @@ pub enum Next {
 /// x <- x - strength (x - target)         at an exchange, toward what it delivers
 /// ```
 ///
-/// The strengths are not multiplied by the learning rate. Only trainable parameters are moved:
-/// momentum stays with its worker. Where workers share gradients, the inner optimizer takes its step
-/// at the exchange, with their mean.
+/// The strengths are not multiplied by the learning rate. Only trainable parameters are pulled:
+/// momentum stays with its worker. Where workers share gradients, the inner optimizer takes its
+/// step at the exchange, with their mean.
 ///
-/// It offers `step`, `to_record` and `load_record` as [`ModuleOptimizer`] does. It is not an
-/// `impl Optimizer`, whose `step` never learns which parameter it holds.
-pub struct LeaderSgd {
-    inner: ModuleOptimizer,
+/// It has `step` as [`ModuleOptimizer`] does. It is not an `impl Optimizer`, whose `step` never
+/// learns which parameter it holds. If gradient steps are not taken
+/// by a [`ModuleOptimizer`], `I` is any other [`InnerOptimizer`].
+pub struct LeaderSgd<I = ModuleOptimizer> {
+    inner: I,
     method: Method,
     exchange: Box<dyn Exchange>,
     layout: Option<Arc<Layout>>,
     step: u64,
     window: LossWindow,
-    /// The loss on the probe, where workers are ranked by it and it was told.
+    /// The last probe loss, if workers are ranked by it.
     probed: Option<f64>,
     rule: Box<dyn Rule>,
-    /// The step that waits for the mean gradient, where workers share gradients.
-    held: Option<Held>,
-    phase: Phase,
+    /// The step that waits for the mean gradient, if workers share gradients.
+    deferred: Option<DeferredStep>,
+    /// Whether a pull has changed the module since the inner optimizer last saw it.
+    moved: bool,
+    phase: StepPhase,
 }
 
-/// A gradient step that is not taken yet.
-struct Held {
+/// A gradient step that has not been taken yet.
+struct DeferredStep {
     rate: ModuleLearningRate,
     gradients: GradientsParams,
-    /// The same gradients, for the others.
-    shared: Option<Result<Arc<Snapshot>, Refusal>>,
+    /// The same gradients, for the other workers.
+    shared: Option<Result<Arc<Snapshot>, SnapshotError>>,
 }
 
-/// Where the worker is within a step.
+/// The worker's position within a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The gradient step is taken, the peers do not know yet.
+enum StepPhase {
+    /// The gradient step has been taken; the peers do not know yet.
     Stepped,
     /// The peers know, and the worker waits for their answer.
     Waiting,
@@ -76,80 +82,124 @@ enum Phase {
     Closed,
 }
 
-impl LeaderSgd {
-    /// Wraps `inner`; `exchange` connects to the peers, for threads a
-    /// [`Member`](crate::Member) of a [`Group`](crate::Group).
-    pub fn new(inner: ModuleOptimizer, method: Method, exchange: impl Exchange + 'static) -> Self {
+impl<I> LeaderSgd<I> {
+    /// Wraps `inner`; `exchange` connects to the peers: for threads, a [`Member`](crate::Member) of
+    /// a [`Group`](crate::Group).
+    pub fn new(inner: I, method: Method, exchange: impl Exchange + 'static) -> Self {
         Self {
             inner,
             window: LossWindow::new(method.loss_window),
             probed: None,
             rule: method.rule(),
-            held: None,
+            deferred: None,
+            moved: false,
             method,
             exchange: Box::new(exchange),
             layout: None,
             step: 0,
-            phase: Phase::Done,
+            phase: StepPhase::Done,
         }
     }
 
-    /// Counts steps from `step` on: those before were taken by others, or in a life before.
+    /// Counts steps from `step` on; earlier ones were taken by other workers or an earlier
+    /// incarnation.
     pub fn starting_at(mut self, step: u64) -> Self {
         self.step = step;
         self
     }
 
-    /// Tells the mean training loss of the batch whose gradients the next [`step`](Self::step)
+    /// What it remembers between two steps, apart from the inner optimizer's state. Call it at a
+    /// step boundary: of a step that waits for its exchange it knows nothing.
+    pub fn state(&self) -> WorkerState {
+        WorkerState {
+            step: self.step,
+            losses: self.window.losses().collect(),
+            probed: self.probed,
+            rule: self.rule.state(),
+        }
+    }
+
+    /// Continues from `state`, with a module of `layout`.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] if the state is not one of this method.
+    pub fn resuming(
+        mut self,
+        state: &WorkerState,
+        layout: Arc<Layout>,
+    ) -> Result<Self, StateError> {
+        self.step = state.step;
+        self.window.clear();
+        for loss in &state.losses {
+            self.window.push(*loss);
+        }
+        self.probed = state.probed;
+        self.rule.resume(&state.rule)?;
+        self.layout = Some(layout);
+        if self.rule.awaits_centre() {
+            // The answer was lost with the process.
+            self.exchange.send(Message::WantCentre);
+        }
+        Ok(self)
+    }
+
+    /// Sets the mean training loss of the batch whose gradients the next [`step`](Self::step)
     /// takes. A worker whose last `loss_window` losses are not known never leads.
     pub fn observe(&mut self, loss: f32) {
         self.window.push(loss);
     }
 
-    /// Whether it wants to know the loss on the [probe](crate::Objective::probe) now: where workers are
-    /// ranked by it, every tau steps.
+    /// Whether to call [`observe_probe`](Self::observe_probe) now: every tau steps, if workers are
+    /// ranked by the [probe](crate::Objective::probe) loss.
     pub fn wants_probe(&self) -> bool {
         self.method.probes() && self.method.elects() && self.method.periods.due(self.step).local
     }
 
-    /// Tells the loss on the probe of the module as it is after the last gradient step.
+    /// Sets the probe loss of the module as it is after the last gradient step.
     pub fn observe_probe(&mut self, loss: f64) {
         self.probed = Some(loss);
     }
 
     /// The inner optimizer's step, then the pulls that are due; waits for peers if the connection
-    /// waits. Gradients are those of `module`.
+    /// waits. The gradients are those of `module`.
     pub fn step<M: Module>(
         &mut self,
         lr: impl Into<ModuleLearningRate>,
         module: M,
         grads: GradientsParams,
-    ) -> M {
+    ) -> M
+    where
+        I: InnerOptimizer<M>,
+    {
         let module = self.gradient_step(lr, module, grads);
         self.exchange(module).0
     }
 
-    /// The first half of [`step`](Self::step): the inner optimizer's step, unless that waits for the
-    /// mean gradient, and the moves of every step.
+    /// The first half of [`step`](Self::step): the inner optimizer's step, unless that waits for
+    /// the mean gradient, and the proximal pulls.
     pub fn gradient_step<M: Module>(
         &mut self,
         lr: impl Into<ModuleLearningRate>,
         mut module: M,
         grads: GradientsParams,
-    ) -> M {
+    ) -> M
+    where
+        I: InnerOptimizer<M>,
+    {
         let layout = match self.layout.clone() {
             Some(layout) => layout,
             None => self.begin(&module),
         };
         self.step += 1;
-        if self.phase != Phase::Closed {
-            self.phase = Phase::Stepped;
+        if self.phase != StepPhase::Closed {
+            self.phase = StepPhase::Stepped;
         }
         let rate = lr.into();
         if self.method.shares_gradients() {
             let source = self.source();
             let shared = read_gradients(&module, &layout, source, &grads).map(Arc::new);
-            self.held = Some(Held {
+            self.deferred = Some(DeferredStep {
                 rate,
                 gradients: grads,
                 shared: Some(shared),
@@ -161,46 +211,51 @@ impl LeaderSgd {
             self.rule.observe(&squares);
         }
         module = self.inner.step(rate, module, grads);
-        for due in self.rule.between().into_iter().flatten() {
+        for due in self.rule.proximal_pulls().into_iter().flatten() {
             let change = Change {
                 parameters: Some((due.target.parameters(), due.strength)),
                 buffers: None,
             };
-            module = change.apply(module, &layout);
+            module = self.change(change, module, &layout);
         }
+        self.notify_moved(&module);
         module
     }
 
-    /// The second half of [`step`](Self::step): tells the peers and does what they order. Call it
-    /// until it no longer says [`Next::Wait`].
-    pub fn exchange<M: Module>(&mut self, mut module: M) -> (M, Next) {
+    /// The second half of [`step`](Self::step): reports to the peers and handles their commands.
+    /// Call it until it no longer returns [`Next::Wait`].
+    pub fn exchange<M: Module>(&mut self, mut module: M) -> (M, Next)
+    where
+        I: InnerOptimizer<M>,
+    {
         let Some(layout) = self.layout.clone() else {
             return (module, Next::Continue);
         };
-        if self.phase == Phase::Stepped {
-            self.tell(&module, &layout);
+        if self.phase == StepPhase::Stepped {
+            self.send_report(&module, &layout);
         }
-        // Where peers meet, orders come only to those who wait; who never meets is told at once.
+        // In `sync` commands arrive only while the worker waits; in `async` at any time.
         let meets = self.exchange.mode() == Mode::Sync && self.method.exchanges();
-        while self.phase != Phase::Closed {
-            let waiting = self.phase == Phase::Waiting;
+        while self.phase != StepPhase::Closed {
+            let waiting = self.phase == StepPhase::Waiting;
             if meets && !waiting {
                 break;
             }
-            let Some(order) = self.exchange.receive(waiting) else {
+            let Some(command) = self.exchange.receive(waiting) else {
                 break;
             };
-            module = self.obey(order, module, &layout);
+            module = self.handle(command, module, &layout);
         }
+        self.notify_moved(&module);
         let next = match self.phase {
-            Phase::Waiting => Next::Wait,
-            Phase::Closed => Next::Stop,
-            Phase::Done | Phase::Stepped => Next::Continue,
+            StepPhase::Waiting => Next::Wait,
+            StepPhase::Closed => Next::Stop,
+            StepPhase::Done | StepPhase::Stepped => Next::Continue,
         };
         (module, next)
     }
 
-    /// The step it is at: steps taken, and those before it [began](Self::starting_at).
+    /// Steps taken, including those before [`starting_at`](Self::starting_at).
     pub fn steps(&self) -> u64 {
         self.step
     }
@@ -210,7 +265,7 @@ impl LeaderSgd {
         self.window.loss()
     }
 
-    /// What ranks the worker: the mean training loss over the window, or the loss on the probe.
+    /// The loss that ranks the worker: the mean training loss over the window, or the probe loss.
     fn score(&self) -> WindowLoss {
         match (self.method.probes(), self.probed) {
             (false, _) => self.window.loss(),
@@ -219,28 +274,43 @@ impl LeaderSgd {
         }
     }
 
-    /// How the worker does, as its peers are told.
+    /// The worker's report, as its peers receive it.
     pub fn report(&self) -> Report {
         Report {
-            rank: self.exchange.rank(),
+            id: self.exchange.id(),
             step: self.step,
             loss: self.score(),
             joined: true,
         }
     }
 
-    /// The inner optimizer's state, as [`ModuleOptimizer::to_record`].
-    pub fn to_record(&self) -> OptimizerRecord {
-        self.inner.to_record()
+    /// The inner optimizer.
+    pub fn inner(&self) -> &I {
+        &self.inner
     }
 
-    /// Loads the inner optimizer's state, as [`ModuleOptimizer::load_record`].
-    pub fn load_record(mut self, record: OptimizerRecord) -> Self {
-        self.inner = self.inner.load_record(record);
-        self
+    /// The inner optimizer, for settings that change between steps.
+    pub fn inner_mut(&mut self) -> &mut I {
+        &mut self.inner
     }
 
-    /// Before the first step: what `module` holds, and for the rule where it begins.
+    /// Changes the module, and remembers that for the inner optimizer.
+    fn change<M: Module>(&mut self, change: Change, module: M, layout: &Layout) -> M {
+        self.moved |= change.moves();
+        change.apply(module, layout)
+    }
+
+    /// Passes the module to the inner optimizer, if a pull has changed it.
+    fn notify_moved<M: Module>(&mut self, module: &M)
+    where
+        I: InnerOptimizer<M>,
+    {
+        if std::mem::take(&mut self.moved) {
+            self.inner.moved(module);
+        }
+    }
+
+    /// Before the first step: finds the layout of `module`, and tells the rule where it starts.
     fn begin<M: Module>(&mut self, module: &M) -> Arc<Layout> {
         let layout = Layout::of(module);
         self.layout = Some(layout.clone());
@@ -256,5 +326,20 @@ impl LeaderSgd {
             }
         }
         layout
+    }
+}
+
+impl LeaderSgd {
+    /// The inner optimizer's state alone, as [`ModuleOptimizer::to_record`]. The rest is its
+    /// [`state`](Self::state).
+    pub fn inner_record(&self) -> OptimizerRecord {
+        self.inner.to_record()
+    }
+
+    /// Loads the inner optimizer's state alone, as [`ModuleOptimizer::load_record`]. The rest is
+    /// taken up by [`resuming`](Self::resuming).
+    pub fn load_inner_record(mut self, record: OptimizerRecord) -> Self {
+        self.inner = self.inner.load_record(record);
+        self
     }
 }

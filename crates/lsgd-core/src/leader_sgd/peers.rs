@@ -1,21 +1,21 @@
-//! What passes between a worker and its peers: what it tells them, and what it does of what they order.
+//! A worker's messages to its peers, and what it does with their commands.
 
 use std::sync::Arc;
 
 use burn::module::Module;
 
-use super::{Held, LeaderSgd, Phase};
+use super::{DeferredStep, InnerOptimizer, LeaderSgd, StepPhase};
 use crate::method::BatchNorm;
-use crate::module::{Change, read, replace_gradients};
+use crate::module::{Change, read, read_buffers, replace_gradients};
 use crate::{
-    Adoption, Delivered, Layout, Meeting, Message, Mode, Move, Order, Refusal, Scope, Snapshot,
-    Source, Told, Vector, Visit,
+    CentreReply, CentreRequest, Command, Delivery, ExchangeAt, ExchangeOutcome, Layout, Message,
+    Mode, Pull, Scope, Snapshot, SnapshotError, Source, VectorKind,
 };
 
-impl LeaderSgd {
-    /// Reports, and brings what a meeting needs of everybody.
-    pub(super) fn tell<M: Module>(&mut self, module: &M, layout: &Arc<Layout>) {
-        self.phase = Phase::Done;
+impl<I> LeaderSgd<I> {
+    /// Reports, and sends its contribution to an exchange.
+    pub(super) fn send_report<M: Module>(&mut self, module: &M, layout: &Arc<Layout>) {
+        self.phase = StepPhase::Done;
         if !self.method.exchanges() {
             return;
         }
@@ -25,50 +25,54 @@ impl LeaderSgd {
         }
         let vector = self.method.averages();
         let averages_buffers = self.method.batch_norm == BatchNorm::Mean;
-        let shared = self.held.as_mut().and_then(|held| held.shared.take());
+        let shared = self
+            .deferred
+            .as_mut()
+            .and_then(|deferred| deferred.shared.take());
         let own = match shared {
             Some(gradients) => Some(gradients),
-            None => (averages_buffers || vector.is_some()).then(|| self.read(module, layout)),
+            None => vector.is_some().then(|| self.read(module, layout)),
         };
         let buffers = match &own {
-            Some(Ok(own)) if averages_buffers => Some(own.buffers().into()),
-            _ => None,
+            _ if !averages_buffers => None,
+            Some(own) => own.as_ref().ok().map(|own| own.buffers().into()),
+            None => read_buffers(module, layout).ok().map(Arc::from),
         };
         self.exchange.send(Message::Report {
             report: self.report(),
             buffers,
         });
         if let (Some(vector), Some(own)) = (vector, own) {
-            let own = own.map(|own| self.rule.bring(own));
+            let own = own.map(|own| self.rule.contribution(own));
             self.exchange.send(Message::Publish(vector, own));
         }
         if self.method.has_centre() && self.method.periods.due(self.step).local {
-            self.visit_centre(module, layout);
+            self.request_centre(module, layout);
         }
         if meets {
-            self.phase = Phase::Waiting;
+            self.phase = StepPhase::Waiting;
         }
     }
 
-    /// Says to the node's centre what the method says.
-    fn visit_centre<M: Module>(&mut self, module: &M, layout: &Arc<Layout>) {
+    /// Sends the method's request to the node's centre.
+    fn request_centre<M: Module>(&mut self, module: &M, layout: &Arc<Layout>) {
         let (step, source) = (self.step, self.source());
         let mut own = || read(module, layout, source).map(Arc::new);
-        let visit = match self.rule.visit(&mut own) {
-            Ok(visit) => visit,
+        let request = match self.rule.centre_request(&mut own) {
+            Ok(request) => request,
             Err(why) => return self.exchange.send(Message::Refused { step, why }),
         };
-        if let Visit::Bring(addition) = &visit {
+        if let CentreRequest::Add(addition) = &request {
             let addition = Ok(addition.clone());
             self.exchange
-                .send(Message::Publish(Vector::Centre, addition));
+                .send(Message::Publish(VectorKind::Centre, addition));
         }
-        if !matches!(visit, Visit::Stay) {
+        if !matches!(request, CentreRequest::Pending) {
             self.exchange.send(Message::WantCentre);
         }
     }
 
-    /// Does what the method does with the node's centre.
+    /// Applies the method's reply to the node's centre.
     fn take_centre<M: Module>(
         &mut self,
         centre: Arc<Snapshot>,
@@ -81,109 +85,126 @@ impl LeaderSgd {
         let Ok(own) = self.read(&module, layout) else {
             return module;
         };
-        let Told { go, bring } = self.rule.told(own, centre);
-        if let Some(addition) = bring {
+        let CentreReply { pull, contribution } = self.rule.on_centre(own, centre);
+        if let Some(addition) = contribution {
             self.exchange
-                .send(Message::Publish(Vector::Centre, Ok(addition)));
+                .send(Message::Publish(VectorKind::Centre, Ok(addition)));
         }
-        match go {
-            Some(go) => self.go(go, Scope::Local, module, layout),
+        match pull {
+            Some(pull) => self.apply_pull(pull, Scope::Local, module, layout),
             None => module,
         }
     }
 
-    pub(super) fn obey<M: Module>(&mut self, order: Order, module: M, layout: &Arc<Layout>) -> M {
-        match order {
-            Order::Publish => {
+    pub(super) fn handle<M: Module>(
+        &mut self,
+        command: Command,
+        module: M,
+        layout: &Arc<Layout>,
+    ) -> M
+    where
+        I: InnerOptimizer<M>,
+    {
+        match command {
+            Command::Publish => {
                 let own = self.read(&module, layout);
-                self.exchange.send(Message::Publish(Vector::Snapshot, own));
+                self.exchange
+                    .send(Message::Publish(VectorKind::Parameters, own));
                 module
             }
-            Order::Adopt(adoption) => {
-                if self.phase == Phase::Waiting {
-                    self.phase = Phase::Done;
+            Command::Adopt(delivery) => {
+                if self.phase == StepPhase::Waiting {
+                    self.phase = StepPhase::Done;
                 }
-                self.adopt(adoption, module, layout)
+                self.adopt(delivery, module, layout)
             }
-            Order::Centre(centre) => self.take_centre(centre, module, layout),
-            Order::Close => {
-                self.phase = Phase::Closed;
+            Command::Centre(centre) => self.take_centre(centre, module, layout),
+            Command::Close => {
+                self.phase = StepPhase::Closed;
                 module
             }
         }
     }
 
-    /// Does what the method does with what exchanges have delivered, the local one first.
-    fn adopt<M: Module>(&mut self, adoption: Adoption, module: M, layout: &Layout) -> M {
-        let module = match self.held.take() {
-            Some(held) => self.step_with_mean(held, &adoption, module, layout),
+    /// Applies the outcomes of exchanges, the local one first.
+    fn adopt<M: Module>(&mut self, delivery: Delivery, module: M, layout: &Layout) -> M
+    where
+        I: InnerOptimizer<M>,
+    {
+        let module = match self.deferred.take() {
+            Some(deferred) => self.step_with_mean(deferred, &delivery, module, layout),
             None => {
-                let module = self.meet(module, layout, Scope::Local, &adoption.local);
-                self.meet(module, layout, Scope::Global, &adoption.global)
+                let module = self.on_exchange(module, layout, Scope::Local, &delivery.local);
+                self.on_exchange(module, layout, Scope::Global, &delivery.global)
             }
         };
-        match adoption.buffers {
-            Some(buffers) if buffers.len() == layout.buffer_len() => Change {
-                parameters: None,
-                buffers: Some((&buffers, 1.0)),
+        match delivery.buffers {
+            Some(buffers) if buffers.len() == layout.buffer_len() => {
+                let change = Change {
+                    parameters: None,
+                    buffers: Some((&buffers, 1.0)),
+                };
+                self.change(change, module, layout)
             }
-            .apply(module, layout),
             _ => module,
         }
     }
 
-    /// The inner optimizer's step with the mean gradient; none if there is no such mean.
+    /// The inner optimizer's step with the mean gradient; none if there is no mean.
     fn step_with_mean<M: Module>(
         &mut self,
-        held: Held,
-        adoption: &Adoption,
+        deferred: DeferredStep,
+        delivery: &Delivery,
         module: M,
         layout: &Layout,
-    ) -> M {
-        let local = adoption.local.mean.as_ref();
-        let mean = local.or(adoption.global.mean.as_ref());
+    ) -> M
+    where
+        I: InnerOptimizer<M>,
+    {
+        let local = delivery.local.mean.as_ref();
+        let mean = local.or(delivery.global.mean.as_ref());
         let Some(mean) = self.checked(mean.into_iter(), layout).and(mean) else {
             return module;
         };
-        let gradients = replace_gradients(&module, layout, held.gradients, mean.parameters());
-        self.inner.step(held.rate, module, gradients)
+        let gradients = replace_gradients(&module, layout, deferred.gradients, mean.parameters());
+        self.inner.step(deferred.rate, module, gradients)
     }
 
-    /// The move that the method makes of what an exchange has delivered.
-    fn meet<M: Module>(
+    /// Applies the pull that the method makes of an exchange's outcome.
+    fn on_exchange<M: Module>(
         &mut self,
         module: M,
         layout: &Layout,
         scope: Scope,
-        delivered: &Delivered,
+        delivered: &ExchangeOutcome,
     ) -> M {
         if self.checked(delivered.vectors(), layout).is_none() {
             return module;
         }
-        let at = Meeting {
-            own: self.exchange.rank(),
+        let at = ExchangeAt {
+            own: self.exchange.id(),
             step: self.step,
             scope,
         };
-        match self.rule.meet(at, delivered) {
-            Some(go) => self.go(go, scope, module, layout),
+        match self.rule.on_exchange(at, delivered) {
+            Some(pull) => self.apply_pull(pull, scope, module, layout),
             None => module,
         }
     }
 
-    /// Moves the module, and tells the peers.
-    fn go<M: Module>(&mut self, go: Move, scope: Scope, module: M, layout: &Layout) -> M {
-        let Move { target, strength } = go;
-        // One that was made of what was delivered may still be too large to be finite.
+    /// Applies a pull, and reports it.
+    fn apply_pull<M: Module>(&mut self, pull: Pull, scope: Scope, module: M, layout: &Layout) -> M {
+        let Pull { target, strength } = pull;
+        // A target computed from the outcome may still overflow.
         if self.checked(std::iter::once(&target), layout).is_none() {
             return module;
         }
         let follows = self.method.batch_norm == BatchNorm::Leader;
-        let module = Change {
+        let change = Change {
             parameters: Some((target.parameters(), strength)),
             buffers: follows.then_some((target.buffers(), strength)),
-        }
-        .apply(module, layout);
+        };
+        let module = self.change(change, module, layout);
         self.exchange.send(Message::Adopted {
             step: self.step,
             scope,
@@ -213,14 +234,14 @@ impl LeaderSgd {
         &self,
         module: &M,
         layout: &Arc<Layout>,
-    ) -> Result<Arc<Snapshot>, Refusal> {
+    ) -> Result<Arc<Snapshot>, SnapshotError> {
         read(module, layout, self.source()).map(Arc::new)
     }
 
-    /// This worker at this step.
+    /// This worker at its current step.
     pub(super) fn source(&self) -> Source {
         Source::Worker {
-            rank: self.exchange.rank(),
+            id: self.exchange.id(),
             step: self.step,
         }
     }

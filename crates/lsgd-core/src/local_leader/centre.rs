@@ -1,15 +1,15 @@
-//! The centre variable of asynchronous EASGD and DOWNPOUR, which this node's workers come to one by
-//! one. Other nodes have one of their own; every exchange with one of them moves this node's half way
-//! to the other's.
+//! The centre variable of asynchronous EASGD and DOWNPOUR, which this node's workers access one by
+//! one. Every other node has its own; each exchange with one of them moves this node's centre half
+//! way to the other's.
 
 use std::sync::Arc;
 
 use super::LocalLeader;
 use crate::snapshot::add;
-use crate::{Event, Order, Refusal, Scope, Snapshot, Source, Vector};
+use crate::{Command, Event, Scope, Snapshot, SnapshotError, Source, VectorKind};
 
 impl LocalLeader {
-    /// A worker begins with `start`: so does the centre, if there is none.
+    /// A worker starts from `start`: the centre starts there too, if there is none yet.
     pub(super) fn begin_centre(&mut self, worker: u32, start: Arc<Snapshot>) {
         if self.centre.is_some() || !self.method.has_centre() {
             return;
@@ -26,9 +26,9 @@ impl LocalLeader {
         let (Some(centre), Some(member)) = (&self.centre, self.members.get_mut(&worker)) else {
             return;
         };
-        member.ordered_at = member.report.map_or(0, |report| report.step);
-        let order = Order::Centre(centre.clone());
-        self.orders.push_back((worker, order));
+        member.delivered_at = member.report.map_or(0, |report| report.step);
+        let command = Command::Centre(centre.clone());
+        self.commands.push_back((worker, command));
     }
 
     /// `centre <- centre + addition`
@@ -38,7 +38,7 @@ impl LocalLeader {
         };
         let mut sum = centre.parameters().to_vec();
         add(&mut sum, addition.parameters());
-        // Running statistics are those of the worker that came last.
+        // The running statistics are those of the last worker.
         let Ok(source) = self.move_centre(worker, addition.with_parameters(sum)) else {
             return;
         };
@@ -47,7 +47,7 @@ impl LocalLeader {
             step: self.furthest_step(),
             exchange: self.exchanges,
             scope: Scope::Local,
-            vector: Vector::Centre,
+            vector: VectorKind::Centre,
             source,
             workers: 1,
             bytes: addition.bytes(),
@@ -56,19 +56,19 @@ impl LocalLeader {
     }
 
     /// `centre <- centre + 1/2 (another node's centre - centre)`
-    pub(super) fn meet_centre(&mut self, other: &Arc<Snapshot>) {
+    pub(super) fn merge_centre(&mut self, other: &Arc<Snapshot>) {
         let Some(centre) = &self.centre else {
             return;
         };
-        let between = Snapshot::between(centre, other, 0.5);
+        let between = Snapshot::interpolate(centre, other, 0.5);
         let lowest = self.live().next().unwrap_or_default();
-        // One that is not finite is recorded and leaves the centre as it is.
+        // A result that is not finite is recorded and leaves the centre unchanged.
         let _ = self.move_centre(lowest, Snapshot::clone(&between));
     }
 
-    /// The centre is now where `to` is, if that is finite; otherwise it is recorded that `worker` is
-    /// refused.
-    fn move_centre(&mut self, worker: u32, to: Snapshot) -> Result<Source, Refusal> {
+    /// Moves the centre to `to` if that is finite; otherwise records that the vector of `worker`
+    /// was rejected.
+    fn move_centre(&mut self, worker: u32, to: Snapshot) -> Result<Source, SnapshotError> {
         let version = match self.centre.as_ref().map(|centre| centre.source()) {
             Some(Source::Centre { version }) => version + 1,
             _ => 0,
@@ -86,11 +86,11 @@ impl LocalLeader {
         }
     }
 
-    /// Where there are other nodes, brings them the centre.
-    pub(super) fn bid_centre(&mut self) {
+    /// With several nodes, proposes the centre.
+    pub(super) fn propose_centre(&mut self) {
         if let Some(centre) = self.centre.clone().filter(|_| self.among_nodes) {
-            // Nobody is elected for it.
-            self.bid(Some((centre, 0.0)), None);
+            // It was not elected, so it has no loss.
+            self.queue_update(Some((centre, 0.0)), None);
         }
     }
 }

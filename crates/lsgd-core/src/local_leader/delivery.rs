@@ -1,34 +1,34 @@
-//! What an exchange delivers, and to whom.
+//! What an exchange delivers, and to which workers.
 
 use std::sync::Arc;
 
-use super::{Bid, LocalLeader};
+use super::{LocalLeader, NodeUpdate};
 use crate::method::BatchNorm;
 use crate::snapshot::{add, divide};
-use crate::{Adoption, Delivered, Event, Mode, Order, Scope, Snapshot, Vector};
+use crate::{Command, Delivery, Event, ExchangeOutcome, Mode, Scope, Snapshot, VectorKind};
 
 impl LocalLeader {
-    /// The elected worker's snapshot is there: this node's workers move to it, and other nodes'
-    /// may.
+    /// The elected worker's snapshot has arrived: delivers it to this node's workers, and proposes
+    /// it to other nodes.
     pub(super) fn deliver_leader(&mut self, snapshot: Arc<Snapshot>, loss: f64) {
-        self.record_exchange(Vector::Snapshot, &snapshot, snapshot.bytes());
-        let adoption = Adoption {
+        self.record_exchange(VectorKind::Parameters, &snapshot, snapshot.bytes());
+        let delivery = Delivery {
             buffers: self.mean_buffers(snapshot.layout().buffer_len()),
-            local: Delivered::leader(snapshot.clone()),
-            global: Delivered::default(),
+            local: ExchangeOutcome::leader(snapshot.clone()),
+            global: ExchangeOutcome::default(),
         };
-        self.conclude(adoption, Some((snapshot, loss)), None);
+        self.conclude(delivery, Some((snapshot, loss)), None);
     }
 
-    /// Ends an exchange that has nothing to deliver.
+    /// Ends an exchange without a delivery.
     pub(super) fn deliver_nothing(&mut self) {
-        self.conclude(Adoption::default(), None, None);
+        self.conclude(Delivery::default(), None, None);
     }
 
-    /// Once all parts are there, delivers their mean, summed in rank order, and the leader's part
-    /// where the method has one; where nodes meet, bids their sum. Nothing if one of them was
-    /// refused.
-    pub(super) fn average(&mut self, vector: Vector) {
+    /// Once all parts have arrived, delivers their mean, summed in order of worker id, and the
+    /// leader's part if the method has one; in a global exchange, proposes their sum. Delivers
+    /// nothing if a part was rejected.
+    pub(super) fn average(&mut self, vector: VectorKind) {
         let brought = self.members.values().map(|member| member.part.clone());
         let Some(brought) = brought.collect::<Option<Vec<_>>>() else {
             return;
@@ -44,13 +44,13 @@ impl LocalLeader {
             false => None,
         };
         let parts = || parts.iter().map(AsRef::as_ref);
-        let meets_nodes = self.meets_nodes();
-        // A mean of the node's own is not needed where one of all nodes follows, unless there is a
-        // leader to go with it.
-        let wants_mean = !meets_nodes || self.method.elects();
+        let is_global = self.is_global();
+        // A local mean is not needed if a global one follows, unless there is a leader to go with
+        // it.
+        let wants_mean = !is_global || self.method.elects();
         let (sum, mean) = match Snapshot::sum(parts()) {
             Ok(sum) => {
-                let for_nodes = meets_nodes.then(|| sum.clone()).flatten().map(Arc::new);
+                let for_nodes = is_global.then(|| sum.clone()).flatten().map(Arc::new);
                 let mean = sum.filter(|_| wants_mean).map(Snapshot::divided);
                 (for_nodes, mean.map(Arc::new))
             }
@@ -60,47 +60,51 @@ impl LocalLeader {
                 return self.deliver_nothing();
             }
         };
-        let mut adoption = Adoption::default();
+        let mut delivery = Delivery::default();
         if let Some(brought) = mean.as_ref().or(sum.as_ref()) {
             self.record_exchange(vector, brought, parts().map(Snapshot::bytes).sum());
         }
         if let Some(mean) = mean {
-            adoption.buffers = self.mean_buffers(mean.layout().buffer_len());
-            adoption.local = Delivered {
+            delivery.buffers = self.mean_buffers(mean.layout().buffer_len());
+            delivery.local = ExchangeOutcome {
                 leader: leader.as_ref().map(|(leader, _)| leader.clone()),
                 mean: Some(mean),
             };
         }
-        self.conclude(adoption, leader, sum);
+        self.conclude(delivery, leader, sum);
     }
 
-    /// Lets workers have what this node's exchange came to; where an exchange between nodes
-    /// follows, makes the bid for it and, in `sync`, keeps workers waiting for its end.
+    /// Delivers the outcome of the local exchange. If an exchange between nodes follows, queues the
+    /// update for it and, in `sync`, keeps the workers waiting for its end.
     fn conclude(
         &mut self,
-        adoption: Adoption,
+        delivery: Delivery,
         leader: Option<(Arc<Snapshot>, f64)>,
         sum: Option<Arc<Snapshot>>,
     ) {
         let nodes_follow = match self.mode {
-            Mode::Sync => self.meets_nodes(),
+            Mode::Sync => self.is_global(),
             Mode::Async => self.among_nodes,
         };
         if nodes_follow {
-            self.bid(leader, sum);
+            self.queue_update(leader, sum);
         }
         match self.mode {
-            Mode::Sync if nodes_follow => self.pending = Some(adoption),
-            // A meeting ends even if it has nothing to deliver.
-            Mode::Sync => self.order_all(&adoption),
-            Mode::Async if !adoption.local.is_empty() => self.order_all(&adoption),
+            Mode::Sync if nodes_follow => self.pending = Some(delivery),
+            // An exchange ends even if it delivers nothing.
+            Mode::Sync => self.deliver_to_all(&delivery),
+            Mode::Async if !delivery.local.is_empty() => self.deliver_to_all(&delivery),
             Mode::Async => {}
         }
     }
 
-    /// Brings something to the exchange between nodes.
-    pub(super) fn bid(&mut self, leader: Option<(Arc<Snapshot>, f64)>, sum: Option<Arc<Snapshot>>) {
-        self.bids.push_back(Bid {
+    /// Queues an update for the exchange between nodes.
+    pub(super) fn queue_update(
+        &mut self,
+        leader: Option<(Arc<Snapshot>, f64)>,
+        sum: Option<Arc<Snapshot>>,
+    ) {
+        self.updates.push_back(NodeUpdate {
             step: self.furthest_step(),
             taken: std::mem::take(&mut self.taken),
             workers: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
@@ -109,22 +113,23 @@ impl LocalLeader {
         });
     }
 
-    /// `sync`: whether the meeting under way is one of all nodes.
-    fn meets_nodes(&self) -> bool {
+    /// `sync`: whether the exchange under way is a global one.
+    fn is_global(&self) -> bool {
         self.among_nodes && self.method.periods.due(self.furthest_step()).global
     }
 
-    pub(super) fn order_all(&mut self, adoption: &Adoption) {
+    pub(super) fn deliver_to_all(&mut self, delivery: &Delivery) {
+        self.last.remember(self.furthest_step(), delivery);
         for (&worker, member) in &mut self.members {
             member.waiting = false;
             member.part = None;
-            member.ordered_at = member.report.map_or(0, |report| report.step);
-            self.orders
-                .push_back((worker, Order::Adopt(adoption.clone())));
+            member.delivered_at = member.report.map_or(0, |report| report.step);
+            self.commands
+                .push_back((worker, Command::Adopt(delivery.clone())));
         }
     }
 
-    fn record_exchange(&mut self, vector: Vector, snapshot: &Snapshot, bytes: u64) {
+    fn record_exchange(&mut self, vector: VectorKind, snapshot: &Snapshot, bytes: u64) {
         self.exchanges += 1;
         self.events.push_back(Event::Exchange {
             step: self.furthest_step(),
@@ -142,9 +147,9 @@ impl LocalLeader {
         self.method.batch_norm == BatchNorm::Mean
     }
 
-    /// The mean of the workers' running statistics, where the method asks for it. Left out are
-    /// workers that have sent none yet, and those whose are not finite or not of this model: one
-    /// of them would spoil everybody's.
+    /// The mean of the workers' running statistics, if the method averages them. Left out are
+    /// workers that have sent none yet, and statistics that are not finite or have the wrong
+    /// length: one of them would spoil the mean for all.
     fn mean_buffers(&self, len: usize) -> Option<Arc<[f32]>> {
         if !self.averages_buffers() {
             return None;

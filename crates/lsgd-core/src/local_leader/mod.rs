@@ -1,21 +1,28 @@
-//! The leader of a node's workers, as a state machine: messages in, orders and events out.
+//! The leader of a node's workers, as a state machine: messages in, commands and events out.
 //!
-//! It elects, collects the elected worker's snapshot (or every worker's part of a mean) and delivers
-//! it. Where there are other nodes, it makes a [`Bid`] for each exchange with them and delivers what
-//! comes of it. It touches no tensor, thread or clock; [`Group`](crate::Group) drives it for threads.
+//! It elects, collects the elected worker's snapshot (or every worker's part of a mean) and
+//! delivers it. With several nodes, it makes a [`NodeUpdate`] for each exchange between them and
+//! delivers the outcome. It touches no tensor, thread or clock; [`Group`](crate::Group) drives it
+//! for threads.
 
 mod centre;
 mod delivery;
+mod restarting;
+mod resuming;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::{
-    Adoption, Candidate, Delivered, Event, Layout, Message, Method, MethodError, Mode, Order, Rank,
-    Refusal, Report, Scope, Snapshot, Trigger, Vector, WindowLoss, elect_or_keep,
+    Candidate, Command, Delivery, Event, ExchangeOutcome, Layout, Message, Method, MethodError,
+    Mode, Report, Scope, Snapshot, SnapshotError, Trigger, VectorKind, WindowLoss, WorkerId,
+    elect_or_keep,
 };
 
-/// The state of a node's exchange.
+use restarting::LastExchange;
+pub use restarting::RestartPoint;
+
+/// The state of a node's local exchange.
 #[derive(Debug)]
 pub struct LocalLeader {
     node: u32,
@@ -23,62 +30,64 @@ pub struct LocalLeader {
     mode: Mode,
     layout: Option<Arc<Layout>>,
     members: BTreeMap<u32, Member>,
-    /// The worker whose snapshot is awaited, and its mean loss.
+    /// The elected worker, whose snapshot has not arrived yet, and its mean loss.
     elected: Option<(u32, f64)>,
-    /// Who led last.
-    leader: Option<Rank>,
+    /// The last leader.
+    leader: Option<WorkerId>,
     trigger: Trigger,
     /// Whether there are other nodes.
     among_nodes: bool,
-    /// The step that workers begin at.
+    /// The step that workers start at.
     start: u64,
-    /// Steps taken since the last bid, by all workers.
+    /// Steps taken by all workers since the last update.
     taken: u64,
-    /// `sync`: what this node's meeting delivers once the exchange between nodes is over.
-    pending: Option<Adoption>,
-    bids: VecDeque<Bid>,
-    /// Steps reported by all workers, ever.
+    /// `sync`: the local delivery, held back until the exchange between nodes is over.
+    pending: Option<Delivery>,
+    updates: VecDeque<NodeUpdate>,
+    /// Steps reported by all workers so far.
     steps: u64,
     exchanges: u64,
     centre: Option<Arc<Snapshot>>,
-    orders: VecDeque<(u32, Order)>,
+    /// What a worker that fails starts from.
+    last: LastExchange,
+    commands: VecDeque<(u32, Command)>,
     events: VecDeque<Event>,
 }
 
-/// What is known of one worker.
+/// What is known about one worker.
 #[derive(Debug, Default)]
 struct Member {
     report: Option<Report>,
-    /// `LocalLeader::steps` when the report came.
+    /// `LocalLeader::steps` when the report arrived.
     reported_at: u64,
-    /// Whether it waits at a meeting (`sync`).
+    /// Whether it waits for an exchange (`sync`).
     waiting: bool,
-    /// Its part of a mean, or why that was refused.
-    part: Option<Result<Arc<Snapshot>, Refusal>>,
+    /// Its part of a mean, or why that was rejected.
+    part: Option<Result<Arc<Snapshot>, SnapshotError>>,
     buffers: Option<Arc<[f32]>>,
-    /// Its step when it was last sent something to adopt.
-    ordered_at: u64,
+    /// Its step at the last delivery.
+    delivered_at: u64,
 }
 
-/// What a node brings to the exchange between nodes: its local leader's parameters, or the sum over
-/// its workers.
+/// What a node contributes to the exchange between nodes: its local leader's parameters, or the sum
+/// over its workers.
 #[derive(Debug, Clone)]
-pub struct Bid {
+pub struct NodeUpdate {
     /// The furthest step of its workers.
     pub step: u64,
-    /// Steps its workers have taken together since its last bid.
+    /// Steps its workers have taken together since the last update.
     pub taken: u64,
     /// Its live workers.
     pub workers: u32,
-    /// The leader's vector and the mean loss it was elected for, or the node's centre; nothing when the
-    /// method has neither, nobody may lead, or the vector was refused.
+    /// The leader's parameters and the mean loss that it was elected for, or the node's centre;
+    /// `None` when the method has neither, no worker is eligible, or the vector was rejected.
     pub leader: Option<(Arc<Snapshot>, f64)>,
-    /// The sum over its workers; nothing when the method has no mean, or a vector was refused.
+    /// The sum over its workers; `None` when the method has no mean, or a vector was rejected.
     pub sum: Option<Arc<Snapshot>>,
 }
 
 impl LocalLeader {
-    /// The local leader of node `node` with `workers` workers, all live, ranks from 0.
+    /// The local leader of node `node` with `workers` live workers, numbered from 0.
     ///
     /// # Errors
     ///
@@ -98,23 +107,24 @@ impl LocalLeader {
             start: 0,
             taken: 0,
             pending: None,
-            bids: VecDeque::new(),
+            updates: VecDeque::new(),
             steps: 0,
             exchanges: 0,
             centre: None,
-            orders: VecDeque::new(),
+            last: LastExchange::default(),
+            commands: VecDeque::new(),
             events: VecDeque::new(),
         })
     }
 
-    /// With other nodes: it makes a [`Bid`] whenever an exchange with them may be due, and in `sync`
-    /// workers then wait for [`adopt_global`](Self::adopt_global) too.
+    /// For a run of several nodes: it makes a [`NodeUpdate`] whenever an exchange between them may
+    /// be due, and in `sync` workers then also wait for [`adopt_global`](Self::adopt_global).
     pub fn among_nodes(mut self) -> Self {
         self.among_nodes = true;
         self
     }
 
-    /// With workers that begin at step `step`.
+    /// For workers that start at step `step`.
     pub fn starting_at(mut self, step: u64) -> Self {
         self.start = step;
         self
@@ -135,7 +145,7 @@ impl LocalLeader {
         self.members.keys().copied()
     }
 
-    /// Takes a message of worker `worker`; one of a worker that has left is ignored.
+    /// Takes a message of worker `worker`; ignored if that worker has left.
     pub fn receive(&mut self, worker: u32, message: Message) {
         if !self.members.contains_key(&worker) {
             return;
@@ -152,20 +162,20 @@ impl LocalLeader {
                 source,
                 strength,
             } => {
-                let ordered_at = self.members.get(&worker).map_or(step, |m| m.ordered_at);
+                let delivered_at = self.members.get(&worker).map_or(step, |m| m.delivered_at);
                 self.events.push_back(Event::Adoption {
                     step,
-                    worker: Rank::new(self.node, worker),
+                    worker: WorkerId::new(self.node, worker),
                     scope,
                     source,
                     strength,
-                    staleness: step.saturating_sub(ordered_at),
+                    staleness: step.saturating_sub(delivered_at),
                 });
             }
         }
     }
 
-    /// Worker `worker` takes part no longer. Nobody waits for it; if it was elected, the election
+    /// Worker `worker` has left. The others no longer wait for it; if it was elected, the election
     /// is repeated.
     pub fn leave(&mut self, worker: u32) {
         let Some(member) = self.members.remove(&worker) else {
@@ -173,57 +183,57 @@ impl LocalLeader {
         };
         self.events.push_back(Event::Left {
             step: member.report.map_or(0, |report| report.step),
-            worker: Rank::new(self.node, worker),
+            worker: WorkerId::new(self.node, worker),
         });
         let was_elected = self.is_elected(worker);
         if was_elected {
             self.elected = None;
         }
         match self.mode {
-            Mode::Sync => self.meet(),
+            Mode::Sync => self.try_to_exchange(),
             Mode::Async if was_elected => self.hold_election(),
             Mode::Async => {}
         }
     }
 
-    /// An exchange between nodes is over: workers move to what it delivered, if anything, or the
-    /// centre does where the method has one. In `sync` it answers this node's bid.
-    pub fn adopt_global(&mut self, delivered: Delivered) {
+    /// An exchange between nodes is over: delivers its outcome to the workers, or merges it into
+    /// the centre if the method has one. In `sync` this completes the round of the last update.
+    pub fn adopt_global(&mut self, delivered: ExchangeOutcome) {
         if self.method.has_centre() {
             if let Some(other) = &delivered.leader {
-                self.meet_centre(other);
+                self.merge_centre(other);
             }
             return;
         }
-        let adoption = match self.mode {
+        let delivery = match self.mode {
             Mode::Sync => self.pending.take(),
-            Mode::Async => (!delivered.is_empty()).then(Adoption::default),
+            Mode::Async => (!delivered.is_empty()).then(Delivery::default),
         };
-        let Some(mut adoption) = adoption else {
+        let Some(mut delivery) = delivery else {
             return;
         };
         if let Some(mean) = delivered.mean.as_ref().filter(|_| self.averages_buffers()) {
-            adoption.buffers = Some(mean.buffers().into());
+            delivery.buffers = Some(mean.buffers().into());
         }
-        adoption.global = delivered;
-        self.order_all(&adoption);
+        delivery.global = delivered;
+        self.deliver_to_all(&delivery);
     }
 
-    /// The next bid for an exchange between nodes.
-    pub fn next_bid(&mut self) -> Option<Bid> {
-        self.bids.pop_front()
+    /// The next update for the exchange between nodes.
+    pub fn next_update(&mut self) -> Option<NodeUpdate> {
+        self.updates.pop_front()
     }
 
     /// Tells every worker that the run is over.
     pub fn close(&mut self) {
         let workers: Vec<u32> = self.live().collect();
-        self.orders
-            .extend(workers.into_iter().map(|w| (w, Order::Close)));
+        self.commands
+            .extend(workers.into_iter().map(|w| (w, Command::Close)));
     }
 
-    /// The next order and the worker it is for.
-    pub fn next_order(&mut self) -> Option<(u32, Order)> {
-        self.orders.pop_front()
+    /// The next command, and the worker that it is for.
+    pub fn next_command(&mut self) -> Option<(u32, Command)> {
+        self.commands.pop_front()
     }
 
     /// The next event for the record.
@@ -243,11 +253,11 @@ impl LocalLeader {
         member.buffers = buffers;
         member.waiting = true;
         match self.mode {
-            Mode::Sync => self.meet(),
+            Mode::Sync => self.try_to_exchange(),
             Mode::Async => {
                 self.trigger.count(1);
                 match self.elected {
-                    // The elected worker has come to no step boundary for too long.
+                    // The elected worker has not reached a step boundary for too long.
                     Some((elected, _)) if self.age(elected) > self.method.max_staleness.local => {
                         self.elected = None;
                         self.hold_election();
@@ -257,7 +267,7 @@ impl LocalLeader {
                         let period = self.method.periods.local;
                         if self.trigger.fire(self.members.len(), period) {
                             match self.method.has_centre() {
-                                true => self.bid_centre(),
+                                true => self.propose_centre(),
                                 false => self.hold_election(),
                             }
                         }
@@ -267,8 +277,8 @@ impl LocalLeader {
         }
     }
 
-    /// `sync`: goes on once every live worker has come to the meeting.
-    fn meet(&mut self) {
+    /// `sync`: continues once every live worker is waiting.
+    fn try_to_exchange(&mut self) {
         let everyone = self.members.values().all(|member| member.waiting);
         let busy = self.elected.is_some() || self.pending.is_some();
         if self.members.is_empty() || !everyone || busy {
@@ -280,19 +290,19 @@ impl LocalLeader {
         }
     }
 
-    /// Elects by the reports at hand and asks the elected worker for its snapshot.
+    /// Elects by the current reports and asks the elected worker for its snapshot.
     fn hold_election(&mut self) {
         if self.members.is_empty() {
             return;
         }
         self.elected = self.elect();
         match self.elected {
-            Some((worker, _)) => self.orders.push_back((worker, Order::Publish)),
+            Some((worker, _)) => self.commands.push_back((worker, Command::Publish)),
             None => self.deliver_nothing(),
         }
     }
 
-    /// The leader by the reports at hand, and its mean loss.
+    /// The leader by the current reports, and its mean loss.
     fn elect(&mut self) -> Option<(u32, f64)> {
         let candidates: Vec<Candidate> = self
             .members
@@ -308,12 +318,12 @@ impl LocalLeader {
         let longest = self.method.max_staleness.local;
         let election = elect_or_keep(&candidates, longest, incumbent);
         self.leader = election.leader.or(self.leader);
-        let led = |c: &&Candidate| Some(c.report.rank) == election.leader;
+        let led = |c: &&Candidate| Some(c.report.id) == election.leader;
         let elected = candidates.iter().find(led).and_then(|leader| {
             let WindowLoss::Mean(loss) = leader.report.loss else {
                 return None;
             };
-            Some((leader.report.rank.worker, loss))
+            Some((leader.report.id.worker, loss))
         });
         self.events.push_back(Event::Election {
             step: self.furthest_step(),
@@ -323,8 +333,8 @@ impl LocalLeader {
         elected
     }
 
-    /// Age of a worker's report in the node's own steps: those reported since, shared by all.
-    /// In a meeting nobody steps, so no report is old.
+    /// Age of a worker's report, in steps of the node per worker since it arrived. During a
+    /// synchronous exchange no worker steps, so no report is old.
     fn age(&self, worker: u32) -> u64 {
         let reported_at = self.members.get(&worker).map_or(0, |m| m.reported_at);
         match self.mode {
@@ -333,39 +343,44 @@ impl LocalLeader {
         }
     }
 
-    fn publish(&mut self, worker: u32, vector: Vector, snapshot: Result<Arc<Snapshot>, Refusal>) {
+    fn publish(
+        &mut self,
+        worker: u32,
+        vector: VectorKind,
+        snapshot: Result<Arc<Snapshot>, SnapshotError>,
+    ) {
         let snapshot = match snapshot.and_then(|snapshot| self.check(snapshot)) {
             Ok(snapshot) => snapshot,
             Err(why) => return self.refuse(worker, vector, why),
         };
         match vector {
-            Vector::Snapshot => {
-                // One that was elected once, before the election was repeated, is not heard.
+            VectorKind::Parameters => {
+                // A worker that was elected before the election was repeated is ignored.
                 let elected = self.elected.take_if(|(elected, _)| *elected == worker);
                 if let Some((_, loss)) = elected {
                     self.deliver_leader(snapshot, loss);
                 }
             }
-            Vector::Mean | Vector::Gradient => self.bring_part(worker, Ok(snapshot)),
-            Vector::Centre => self.add_to_centre(worker, &snapshot),
+            VectorKind::Mean | VectorKind::Gradient => self.add_part(worker, Ok(snapshot)),
+            VectorKind::Centre => self.add_to_centre(worker, &snapshot),
         }
     }
 
-    /// Passes a snapshot on if it is finite and has the layout that the node trains.
-    fn check(&mut self, snapshot: Arc<Snapshot>) -> Result<Arc<Snapshot>, Refusal> {
+    /// Returns the snapshot if it is finite and has the node's layout.
+    fn check(&mut self, snapshot: Arc<Snapshot>) -> Result<Arc<Snapshot>, SnapshotError> {
         let layout = self.layout.get_or_insert_with(|| snapshot.layout().clone());
         snapshot.check(layout)?;
         Ok(snapshot)
     }
 
-    /// Records a refusal and ends the exchange that the vector was for: there is no pull.
-    fn refuse(&mut self, worker: u32, vector: Vector, why: Refusal) {
+    /// Records a rejected vector and ends its exchange: there is no pull.
+    fn refuse(&mut self, worker: u32, vector: VectorKind, why: SnapshotError) {
         self.record_refusal(worker, self.furthest_step(), why);
         match vector {
-            // The meeting ends only when all have come: whoever is still on its way would take
-            // the order to go on for one of its own, and be a meeting ahead for ever.
-            Vector::Mean | Vector::Gradient => self.bring_part(worker, Err(why)),
-            Vector::Snapshot => {
+            // The exchange ends only once all workers have reported: a late worker would take an
+            // earlier command to continue for its own exchange, and stay one exchange ahead.
+            VectorKind::Mean | VectorKind::Gradient => self.add_part(worker, Err(why)),
+            VectorKind::Parameters => {
                 if self
                     .elected
                     .take_if(|(elected, _)| *elected == worker)
@@ -374,20 +389,20 @@ impl LocalLeader {
                     self.deliver_nothing();
                 }
             }
-            Vector::Centre => {}
+            VectorKind::Centre => {}
         }
     }
 
-    fn record_refusal(&mut self, worker: u32, step: u64, why: Refusal) {
-        let worker = Rank::new(self.node, worker);
+    fn record_refusal(&mut self, worker: u32, step: u64, why: SnapshotError) {
+        let worker = WorkerId::new(self.node, worker);
         self.events.push_back(Event::Refused { step, worker, why });
     }
 
-    fn bring_part(&mut self, worker: u32, part: Result<Arc<Snapshot>, Refusal>) {
+    fn add_part(&mut self, worker: u32, part: Result<Arc<Snapshot>, SnapshotError>) {
         if let Some(member) = self.members.get_mut(&worker) {
             member.part = Some(part);
         }
-        self.meet();
+        self.try_to_exchange();
     }
 
     fn is_elected(&self, worker: u32) -> bool {

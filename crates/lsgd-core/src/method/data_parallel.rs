@@ -4,23 +4,23 @@
 //! x <- inner optimizer(x, 1/W sum of the workers' gradients)      every step
 //! ```
 //!
-//! Workers that begin alike, with optimizers that begin alike, stay alike: W workers of batch B are
-//! one of batch W B. A gradient is no place to begin at, so in a run over several nodes a node that
-//! was away cannot come back.
+//! Workers that start equal, with equal optimizers, stay equal: W workers with batch B act as one
+//! with batch W B. A node cannot start from a gradient, so in a run over several nodes one that was
+//! away cannot rejoin.
 
-use super::sgd::Stays;
-use super::{BatchNorm, MeetingConfig, Method, MethodError};
-use crate::{Periods, Vector};
+use super::sgd::Independent;
+use super::{BatchNorm, ExchangeConfig, Method, MethodError};
+use crate::{Periods, VectorKind};
 
 impl Method {
-    /// Data parallel SGD. The mean gradient of what is finite and not is refused, and nobody then
-    /// takes the step.
+    /// Data parallel SGD. A mean gradient that includes a value which is not finite is rejected,
+    /// and no worker then takes the step.
     ///
     /// # Errors
     ///
-    /// [`MethodError`] for a window of nought, or for following a leader's statistics.
+    /// [`MethodError`] for a window of zero, or for following a leader's statistics.
     pub fn data_parallel(loss_window: usize, batch_norm: BatchNorm) -> Result<Self, MethodError> {
-        let every_step = MeetingConfig {
+        let every_step = ExchangeConfig {
             periods: Periods {
                 local: 1,
                 global: 1,
@@ -29,12 +29,12 @@ impl Method {
             batch_norm,
         };
         every_step.check_leaderless("data_parallel")?;
-        let carries = &[Vector::Gradient];
-        Ok(Self::of_meetings(
+        let carries = &[VectorKind::Gradient];
+        Ok(Self::of_exchanges(
             "data_parallel",
             carries,
             every_step,
-            Stays,
+            Independent,
         ))
     }
 }

@@ -1,5 +1,5 @@
 //! DiLoCo (arXiv 2311.08105, Algorithm 1) and SlowMo (arXiv 1910.00643, Algorithm 1): an outer
-//! optimizer whose gradient is how far the workers' mean has come since the last exchange.
+//! optimizer with a pseudo-gradient, the change of the workers' mean since the last exchange.
 //!
 //! ```text
 //! d     <- outer - 1/W sum of the workers' x      every tau steps
@@ -9,25 +9,25 @@
 //! x     <- outer
 //! ```
 //!
-//! It begins with outer = x and v = 0. Without momentum and with eta = 1 it is local SGD. SlowMo
-//! divides d by the learning rate and multiplies by it again, which is the same while that does not
-//! change; here v is in units of x throughout. Every worker keeps outer and v for itself and comes
-//! to the same ones, so that only the mean crosses between them. Over several nodes each node's
-//! workers have an outer step of their own, which goes on from where all meet, with its velocity.
+//! It starts with outer = x and v = 0. Without momentum and with eta = 1 it is local SGD. SlowMo
+//! divides d by the learning rate and multiplies by it again, which cancels while the rate is
+//! constant; here v is in units of x throughout. Every worker keeps its own outer and v and
+//! computes the same values, so that only the mean is exchanged. Over several nodes, each node's
+//! workers have their own outer step, which continues from the global one with its velocity.
 
 use std::sync::Arc;
 
-use super::{Meeting, MeetingConfig, Method, MethodError, Move, Rule, Scoped};
-use crate::{Delivered, Scope, Snapshot, Vector};
+use super::{ExchangeAt, ExchangeConfig, Method, MethodError, Pull, Rule, Scoped};
+use crate::{ExchangeOutcome, RuleState, Scope, Snapshot, StateError, VectorKind};
 
-/// The outer optimizer: SGD with momentum, as PyTorch's, with the mean's way as gradient.
+/// The outer optimizer: SGD with momentum, as in PyTorch, on the pseudo-gradient.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OuterStep {
     /// eta, above 0. DiLoCo's is 0.7, SlowMo's 1.
-    pub rate: f64,
+    pub learning_rate: f64,
     /// mu, in [0, 1). DiLoCo's is 0.9; SlowMo's 0.4 to 0.8.
     pub momentum: f64,
-    /// Nesterov's momentum, as DiLoCo has it.
+    /// Nesterov momentum, as in DiLoCo.
     pub nesterov: bool,
 }
 
@@ -66,12 +66,12 @@ impl State {
     /// The outer step toward `mean`. BatchNorm statistics have no momentum.
     fn take(&mut self, step: OuterStep, mean: &Arc<Snapshot>) {
         let OuterStep {
-            rate,
+            learning_rate,
             momentum,
             nesterov,
         } = step;
         if momentum == 0.0 {
-            self.outer = Snapshot::between(&self.outer, mean, rate);
+            self.outer = Snapshot::interpolate(&self.outer, mean, learning_rate);
             return;
         }
         let outer = self.outer.parameters().iter().zip(mean.parameters());
@@ -83,12 +83,12 @@ impl State {
                 true => d + momentum * velocity,
                 false => velocity,
             };
-            ((outer - rate * along) as f32, velocity as f32)
+            ((outer - learning_rate * along) as f32, velocity as f32)
         });
         let (values, velocity): (Vec<f32>, Vec<f32>) = stepped.unzip();
         let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
-        // A step too large to be finite would spoil all that follow it: then the mean is where to go
-        // on from, as at the start.
+        // A step that overflows would spoil all later ones: continue from the mean instead, as at
+        // the start.
         *self = match finite(&values) && finite(&velocity) {
             true => Self {
                 outer: Arc::new(mean.with_parameters(values)),
@@ -100,7 +100,7 @@ impl State {
 }
 
 impl Rule for Outer {
-    fn anew(&self) -> Box<dyn Rule> {
+    fn fresh(&self) -> Box<dyn Rule> {
         Box::new(Self::new(self.step))
     }
 
@@ -115,44 +115,82 @@ impl Rule for Outer {
         };
     }
 
-    fn meet(&mut self, at: Meeting, delivered: &Delivered) -> Option<Move> {
+    fn on_exchange(&mut self, at: ExchangeAt, delivered: &ExchangeOutcome) -> Option<Pull> {
         let mean = delivered.mean.as_ref()?;
         let state = self.state.of(at.scope).as_mut()?;
         state.take(self.step, mean);
         let target = state.outer.clone();
         if let (Scope::Global, Some(local)) = (at.scope, &mut self.state.local) {
-            // The node's workers have left where their last exchange had put them.
+            // The node's workers have left the point of their last exchange.
             local.outer = target.clone();
         }
         let strength = 1.0;
-        Some(Move { target, strength })
+        Some(Pull { target, strength })
+    }
+
+    fn state(&self) -> RuleState {
+        let mut saved = RuleState::default();
+        for (scope, state) in [("local", &self.state.local), ("global", &self.state.global)] {
+            let Some(State { outer, velocity }) = state else {
+                continue;
+            };
+            let velocity = Arc::new(outer.with_parameters(velocity.clone()));
+            let vectors = [("outer", outer.clone()), ("velocity", velocity)];
+            let named = vectors.map(|(name, vector)| (format!("{name}.{scope}"), vector));
+            saved.vectors.extend(named);
+        }
+        saved
+    }
+
+    fn resume(&mut self, saved: &RuleState) -> Result<(), StateError> {
+        let of = |scope: &str| {
+            let needed = |name: &str| saved.needed("diloco", &format!("{name}.{scope}"));
+            Ok(Some(State {
+                outer: needed("outer")?,
+                velocity: needed("velocity")?.parameters().to_vec(),
+            }))
+        };
+        self.state = Scoped {
+            local: of("local")?,
+            global: of("global")?,
+        };
+        Ok(())
     }
 }
 
 impl Method {
-    /// DiLoCo, or SlowMo, by the momentum of `step`; `name` is what it is called in configs and
+    /// DiLoCo, or SlowMo, by the momentum of `step`; `name` is the method's name in configs and
     /// records.
     ///
     /// # Errors
     ///
-    /// [`MethodError`] for a rate that is not above 0, a momentum outside [0, 1), and as
+    /// [`MethodError`] for a learning rate that is not above 0, a momentum outside [0, 1), and as
     /// [`local_sgd`](Self::local_sgd).
     pub fn diloco(
         name: &'static str,
-        meetings: MeetingConfig,
+        exchanges: ExchangeConfig,
         step: OuterStep,
     ) -> Result<Self, MethodError> {
-        meetings.check_leaderless(name)?;
+        exchanges.check_leaderless(name)?;
         let range = |key, value, range, fits: bool| match fits {
             true => Ok(()),
             false => Err(MethodError::Range { key, value, range }),
         };
-        let OuterStep { rate, momentum, .. } = step;
-        let above = rate > 0.0 && rate.is_finite();
-        range("outer_rate", rate, "above 0", above)?;
+        let OuterStep {
+            learning_rate,
+            momentum,
+            ..
+        } = step;
+        let above = learning_rate > 0.0 && learning_rate.is_finite();
+        range("outer_learning_rate", learning_rate, "above 0", above)?;
         let below = (0.0..1.0).contains(&momentum);
         range("outer_momentum", momentum, "in [0, 1)", below)?;
-        let carries = &[Vector::Mean];
-        Ok(Self::of_meetings(name, carries, meetings, Outer::new(step)))
+        let carries = &[VectorKind::Mean];
+        Ok(Self::of_exchanges(
+            name,
+            carries,
+            exchanges,
+            Outer::new(step),
+        ))
     }
 }

@@ -6,12 +6,12 @@
 //! centre <- centre + beta (1/W sum of the workers' x - centre)
 //! ```
 //!
-//! Both right sides have what was there before. The centre begins where the workers do. Every worker
-//! keeps it for itself and comes to the same one, so that only the mean crosses between them. Over
-//! several nodes there is a centre for each node's workers, and one for all.
+//! Both right-hand sides use the old values. The centre starts where the workers do. Every worker
+//! keeps its own copy and computes the same values, so that only the mean is exchanged. Over
+//! several nodes there is a centre for each node's workers, and a global one.
 //!
-//! Its asynchronous form (Algorithm 1 there) has a centre that workers come to one by one, each every
-//! tau of its own steps:
+//! In its asynchronous form (Algorithm 1 of the paper) workers access the centre one by one, each
+//! every tau of its own steps:
 //!
 //! ```text
 //! d      <- beta/W (x - centre)
@@ -22,10 +22,10 @@
 use std::sync::Arc;
 
 use super::{
-    Meeting, MeetingConfig, Method, MethodError, Move, Own, Rule, Scoped, Told, Visit,
-    check_strength,
+    CentreReply, CentreRequest, ExchangeAt, ExchangeConfig, Method, MethodError, Pull,
+    ReadParameters, Rule, Scoped, check_strength,
 };
-use crate::{Delivered, Refusal, Snapshot, Source, Vector};
+use crate::{ExchangeOutcome, RuleState, Snapshot, SnapshotError, Source, StateError, VectorKind};
 
 #[derive(Debug)]
 struct Elastic {
@@ -46,7 +46,7 @@ impl Elastic {
 }
 
 impl Rule for Elastic {
-    fn anew(&self) -> Box<dyn Rule> {
+    fn fresh(&self) -> Box<dyn Rule> {
         Box::new(Self::new(self.beta))
     }
 
@@ -62,7 +62,7 @@ impl Rule for Elastic {
         };
     }
 
-    fn meet(&mut self, at: Meeting, delivered: &Delivered) -> Option<Move> {
+    fn on_exchange(&mut self, at: ExchangeAt, delivered: &ExchangeOutcome) -> Option<Pull> {
         let mean = delivered.mean.as_ref()?;
         let Source::Mean { workers } = mean.source() else {
             return None;
@@ -73,76 +73,108 @@ impl Rule for Elastic {
             Source::Centre { version } => version + 1,
             _ => 1,
         };
-        let moved = Snapshot::between(&before, mean, self.beta);
+        let moved = Snapshot::interpolate(&before, mean, self.beta);
         *centre = Some(Snapshot::of(&moved, Source::Centre { version }));
-        Some(Move {
+        Some(Pull {
             target: before,
             strength: self.beta / workers.max(1) as f64,
         })
+    }
+
+    fn state(&self) -> RuleState {
+        let mut state = RuleState::default();
+        self.centre.save("centre", &mut state);
+        state
+    }
+
+    fn resume(&mut self, state: &RuleState) -> Result<(), StateError> {
+        state.needed("easgd", "centre.local")?;
+        state.needed("easgd", "centre.global")?;
+        self.centre = Scoped::saved("centre", state);
+        Ok(())
     }
 }
 
 /// The asynchronous form.
 #[derive(Debug)]
-struct OneByOne {
+struct AsyncElastic {
     /// beta / W.
     alpha: f64,
-    /// Whether it waits to be told the centre.
+    /// Whether it waits for the centre.
     asked: bool,
 }
 
-impl Rule for OneByOne {
-    fn anew(&self) -> Box<dyn Rule> {
+impl Rule for AsyncElastic {
+    fn fresh(&self) -> Box<dyn Rule> {
         let (alpha, asked) = (self.alpha, false);
         Box::new(Self { alpha, asked })
     }
 
-    fn meet(&mut self, _at: Meeting, _delivered: &Delivered) -> Option<Move> {
+    fn on_exchange(&mut self, _at: ExchangeAt, _delivered: &ExchangeOutcome) -> Option<Pull> {
         None
     }
 
-    fn visit(&mut self, _own: &mut Own) -> Result<Visit, Refusal> {
+    fn centre_request(
+        &mut self,
+        _own: &mut ReadParameters,
+    ) -> Result<CentreRequest, SnapshotError> {
         Ok(match std::mem::replace(&mut self.asked, true) {
-            true => Visit::Stay,
-            false => Visit::Ask,
+            true => CentreRequest::Pending,
+            false => CentreRequest::Read,
         })
     }
 
-    fn told(&mut self, own: Arc<Snapshot>, centre: Arc<Snapshot>) -> Told {
+    fn on_centre(&mut self, own: Arc<Snapshot>, centre: Arc<Snapshot>) -> CentreReply {
         self.asked = false;
         let strength = self.alpha;
         let d = own.combined(&centre, |x, centre| strength * (x - centre));
         let target = centre;
-        Told {
-            go: Some(Move { target, strength }),
-            bring: Some(Arc::new(d)),
+        CentreReply {
+            pull: Some(Pull { target, strength }),
+            contribution: Some(Arc::new(d)),
         }
+    }
+
+    fn awaits_centre(&self) -> bool {
+        self.asked
+    }
+
+    fn state(&self) -> RuleState {
+        let mut state = RuleState::default();
+        let asked = vec![f64::from(u8::from(self.asked))];
+        state.numbers.insert(String::from("asked"), asked);
+        state
+    }
+
+    fn resume(&mut self, state: &RuleState) -> Result<(), StateError> {
+        self.asked = state.count("easgd", "asked")? > 0;
+        Ok(())
     }
 }
 
 impl Method {
-    /// Elastic averaging SGD, asynchronous, of `workers` workers a node. `beta` is in [0, 1].
-    /// `meetings.periods.local` is tau, the global one how many steps of a worker lie between visits of
-    /// a node's centre to another's.
+    /// Elastic averaging SGD, asynchronous, with `workers` workers per node. `beta` is in [0, 1].
+    /// `exchanges.periods.local` is tau; the global period is the number of a worker's steps
+    /// between merges of its node's centre with another's.
     ///
     /// # Errors
     ///
     /// As [`downpour`](Self::downpour), and for a beta outside [0, 1].
     pub fn easgd_async(
-        meetings: MeetingConfig,
+        exchanges: ExchangeConfig,
         beta: f64,
         workers: u32,
     ) -> Result<Self, MethodError> {
-        meetings.check_unmet("easgd")?;
+        exchanges.check_centre("easgd")?;
         check_strength("beta", beta)?;
-        let rule = OneByOne {
+        let rule = AsyncElastic {
             alpha: beta / f64::from(workers.max(1)),
             asked: false,
         };
-        let carries = &[Vector::Centre];
+        let carries = &[VectorKind::Centre];
         Ok(Self {
-            max_staleness: Self::two_periods(meetings.periods),
-            ..Self::of_meetings("easgd", carries, meetings, rule)
+            max_staleness: Self::two_periods(exchanges.periods),
+            ..Self::of_exchanges("easgd", carries, exchanges, rule)
         })
     }
 
@@ -151,14 +183,14 @@ impl Method {
     /// # Errors
     ///
     /// [`MethodError`] for a beta outside [0, 1], and as [`local_sgd`](Self::local_sgd).
-    pub fn easgd(meetings: MeetingConfig, beta: f64) -> Result<Self, MethodError> {
-        meetings.check_leaderless("easgd")?;
+    pub fn easgd(exchanges: ExchangeConfig, beta: f64) -> Result<Self, MethodError> {
+        exchanges.check_leaderless("easgd")?;
         check_strength("beta", beta)?;
-        let carries = &[Vector::Mean];
-        Ok(Self::of_meetings(
+        let carries = &[VectorKind::Mean];
+        Ok(Self::of_exchanges(
             "easgd",
             carries,
-            meetings,
+            exchanges,
             Elastic::new(beta),
         ))
     }

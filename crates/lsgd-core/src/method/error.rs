@@ -1,6 +1,6 @@
-//! Why a method cannot be made.
+//! Invalid methods.
 
-/// Why a method cannot be made.
+/// Invalid methods.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum MethodError {
     /// A strength is not a number in [0, 1].
@@ -11,7 +11,7 @@ pub enum MethodError {
         /// Its value.
         value: f64,
     },
-    /// A number is not in the range that it has to be in.
+    /// A number is outside its range.
     #[error("{key} {value} is not {range}")]
     Range {
         /// Which number.
@@ -21,9 +21,9 @@ pub enum MethodError {
         /// In words.
         range: &'static str,
     },
-    /// A period or a window is nought.
+    /// A period or a window is zero.
     #[error("{key} is 0; it must be at least 1")]
-    Nought {
+    Zero {
         /// Which one.
         key: &'static str,
     },
@@ -43,23 +43,23 @@ pub enum MethodError {
         /// The method.
         method: &'static str,
     },
-    /// Workers of the method neither follow a leader nor meet.
+    /// The method's workers neither follow a leader nor exchange synchronously.
     #[error("workers of {method} follow no leader and never meet; set batch_norm to \"own\"")]
-    OnlyOwn {
+    OwnStatisticsOnly {
         /// The method.
         method: &'static str,
     },
-    /// Workers of the method come to a centre one by one.
+    /// The method's workers access a centre one by one.
     #[error("{method} cannot run in mode \"sync\": its workers never meet; use \"async\"")]
-    NeverMeets {
+    NeedsAsync {
         /// The method.
         method: &'static str,
     },
-    /// The method needs all workers to meet.
+    /// The method needs all workers at an exchange.
     #[error(
         "{method} cannot run in mode \"async\": a mean of all workers needs all to meet; use \"sync\""
     )]
-    NeedsMeeting {
+    NeedsSync {
         /// The method.
         method: &'static str,
     },

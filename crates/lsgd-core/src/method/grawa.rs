@@ -1,5 +1,5 @@
-//! Gradient-based weighted averaging: MGRAWA and, layer by layer, LGRAWA (Dimlioglu and Choromanska,
-//! arXiv 2403.04206).
+//! Gradient-based weighted averaging: MGRAWA and, layer by layer, LGRAWA (Dimlioglu and
+//! Choromanska, arXiv 2403.04206).
 //!
 //! ```text
 //! w <- 1 / (mean norm of the worker's gradients since the last exchange)
@@ -7,27 +7,28 @@
 //! x <- x - lambda (x - m)
 //! ```
 //!
-//! With one w for the whole model, or with one for each layer and m then layer by layer: tensors of
-//! one module, a weight and its bias, are a layer. The smaller a worker's gradients, the flatter the
-//! place where it is, and the more it counts. The abstract of the paper was at hand, its algorithm was
-//! not: that norms are averaged over the period, and not taken of its last batch, was chosen here.
+//! There is one w for the whole model, or one for each layer, in which case m is computed layer by
+//! layer. The tensors of one module, such as a weight and its bias, form a layer. The smaller a
+//! worker's gradients, the flatter its surroundings and the more it counts. Only the abstract of
+//! the paper was available: averaging norms over the period, rather than using the last batch, is
+//! this project's choice.
 //!
-//! With gradients of one norm everywhere and lambda = 1 it is local SGD.
+//! If all gradients have the same norm and lambda = 1, it is local SGD.
 
 use std::sync::Arc;
 
-use super::{Meeting, MeetingConfig, Method, MethodError, Move, Rule, Scoped, check_strength};
-use crate::{Delivered, Snapshot, Vector};
+use super::{ExchangeAt, ExchangeConfig, Method, MethodError, Pull, Rule, Scoped, check_strength};
+use crate::{ExchangeOutcome, RuleState, Snapshot, StateError, VectorKind};
 
-/// Keeps a weight finite where there is no gradient at all.
-const LEAST_NORM: f64 = 1e-12;
+/// Keeps a weight finite if there is no gradient.
+const MIN_NORM: f64 = 1e-12;
 
-/// What shares a weight.
+/// The parameters that share a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightPer {
     /// All parameters: MGRAWA.
     Model,
-    /// Those of a layer: LGRAWA.
+    /// The parameters of a layer: LGRAWA.
     Layer,
 }
 
@@ -35,7 +36,7 @@ pub enum WeightPer {
 struct ToWeightedMean {
     per: WeightPer,
     pulls: Scoped<f64>,
-    /// Sums of the gradients' norms since the last exchange.
+    /// Sums of the gradient norms since the last exchange.
     norms: Vec<f64>,
     steps: u64,
 }
@@ -52,7 +53,7 @@ impl ToWeightedMean {
 }
 
 impl Rule for ToWeightedMean {
-    fn anew(&self) -> Box<dyn Rule> {
+    fn fresh(&self) -> Box<dyn Rule> {
         Box::new(Self::new(self.per, self.pulls))
     }
 
@@ -72,19 +73,34 @@ impl Rule for ToWeightedMean {
         self.steps += 1;
     }
 
-    fn bring(&mut self, own: Arc<Snapshot>) -> Arc<Snapshot> {
+    fn contribution(&mut self, own: Arc<Snapshot>) -> Arc<Snapshot> {
         let steps = self.steps as f64;
-        let weight = |norm: f64| (1.0 / (norm / steps).max(LEAST_NORM)) as f32;
+        let weight = |norm: f64| (1.0 / (norm / steps).max(MIN_NORM)) as f32;
         let weights: Vec<f32> = self.norms.drain(..).map(weight).collect();
         self.steps = 0;
         Arc::new(own.weighted(weights))
     }
 
-    fn meet(&mut self, at: Meeting, delivered: &Delivered) -> Option<Move> {
-        Some(Move {
+    fn on_exchange(&mut self, at: ExchangeAt, delivered: &ExchangeOutcome) -> Option<Pull> {
+        Some(Pull {
             target: delivered.mean.clone()?,
             strength: *self.pulls.of(at.scope),
         })
+    }
+
+    fn state(&self) -> RuleState {
+        let mut state = RuleState::default();
+        let norms = self.norms.clone();
+        state.numbers.insert(String::from("norms"), norms);
+        let steps = vec![self.steps as f64];
+        state.numbers.insert(String::from("steps"), steps);
+        state
+    }
+
+    fn resume(&mut self, state: &RuleState) -> Result<(), StateError> {
+        self.steps = state.count("grawa", "steps")?;
+        self.norms = state.numbers.get("norms").cloned().unwrap_or_default();
+        Ok(())
     }
 }
 
@@ -95,7 +111,7 @@ impl Method {
     ///
     /// [`MethodError`] for a pull outside [0, 1], and as [`local_sgd`](Self::local_sgd).
     pub fn grawa(
-        meetings: MeetingConfig,
+        exchanges: ExchangeConfig,
         per: WeightPer,
         local_pull: f64,
         global_pull: f64,
@@ -104,16 +120,16 @@ impl Method {
             WeightPer::Model => "grawa",
             WeightPer::Layer => "grawa_layers",
         };
-        meetings.check_leaderless(name)?;
+        exchanges.check_leaderless(name)?;
         check_strength("local_pull", local_pull)?;
         check_strength("global_pull", global_pull)?;
         let pulls = Scoped {
             local: local_pull,
             global: global_pull,
         };
-        let carries = &[Vector::Mean];
+        let carries = &[VectorKind::Mean];
         let rule = ToWeightedMean::new(per, pulls);
-        let mut method = Self::of_meetings(name, carries, meetings, rule);
+        let mut method = Self::of_exchanges(name, carries, exchanges, rule);
         method.weights = Some(per);
         Ok(method)
     }

@@ -1,14 +1,14 @@
-//! Leader mean: every worker moves to a point between the mean and the leader. A trial of this
-//! project, with no paper of its own.
+//! Leader mean: every worker moves to a point between the mean and the leader. An experiment of
+//! this project, not from a paper.
 //!
 //! ```text
 //! x <- m + c (z - m)      every tau steps; m the mean, z the leader
 //! ```
 //!
-//! With c = 0 it is local SGD; with c = 1 all copy the leader.
+//! With c = 0 it is local SGD; with c = 1 all workers copy the leader.
 
-use super::{Meeting, MeetingConfig, Method, MethodError, Move, Rule, check_strength};
-use crate::{Delivered, Snapshot, Vector};
+use super::{ExchangeAt, ExchangeConfig, Method, MethodError, Pull, Rule, check_strength};
+use crate::{ExchangeOutcome, Snapshot, VectorKind};
 
 #[derive(Debug, Clone, Copy)]
 struct ToPointBetween {
@@ -16,14 +16,14 @@ struct ToPointBetween {
 }
 
 impl Rule for ToPointBetween {
-    fn anew(&self) -> Box<dyn Rule> {
+    fn fresh(&self) -> Box<dyn Rule> {
         Box::new(*self)
     }
 
-    fn meet(&mut self, _at: Meeting, delivered: &Delivered) -> Option<Move> {
+    fn on_exchange(&mut self, _at: ExchangeAt, delivered: &ExchangeOutcome) -> Option<Pull> {
         let (mean, leader) = (delivered.mean.as_ref()?, delivered.leader.as_ref()?);
-        Some(Move {
-            target: Snapshot::between(mean, leader, self.leader_weight),
+        Some(Pull {
+            target: Snapshot::interpolate(mean, leader, self.leader_weight),
             strength: 1.0,
         })
     }
@@ -35,13 +35,13 @@ impl Method {
     ///
     /// # Errors
     ///
-    /// [`MethodError`] for a weight outside [0, 1], a period or window of nought, or a global period
+    /// [`MethodError`] for a weight outside [0, 1], a period or window of zero, or a global period
     /// that is not a multiple of the local one.
-    pub fn leader_mean(meetings: MeetingConfig, leader_weight: f64) -> Result<Self, MethodError> {
-        meetings.check()?;
+    pub fn leader_mean(exchanges: ExchangeConfig, leader_weight: f64) -> Result<Self, MethodError> {
+        exchanges.check()?;
         check_strength("leader_weight", leader_weight)?;
-        let carries = &[Vector::Snapshot, Vector::Mean];
+        let carries = &[VectorKind::Parameters, VectorKind::Mean];
         let rule = ToPointBetween { leader_weight };
-        Ok(Self::of_meetings("leader_mean", carries, meetings, rule))
+        Ok(Self::of_exchanges("leader_mean", carries, exchanges, rule))
     }
 }

@@ -7,25 +7,27 @@
 //! x <- x - lambda_G (x - global leader)               at a global exchange, after the local one
 //! ```
 //!
-//! The strengths are not multiplied by the learning rate. The pulls of every step wait for a first
-//! leader. A leader is pulled to itself by nothing: a single worker's bits are those of its inner
-//! optimizer.
+//! The strengths are not multiplied by the learning rate. The proximal pulls start after the first
+//! exchange. A leader is not pulled to itself: a single worker has the same bits as its inner
+//! optimizer alone.
 
 use std::sync::Arc;
 
 use super::{
-    BatchNorm, Meeting, MeetingConfig, Method, MethodError, Move, Rule, Scoped, check_strength,
-    not_nought,
+    BatchNorm, ExchangeAt, ExchangeConfig, Method, MethodError, Pull, Rule, Scoped, check_strength,
+    non_zero,
 };
-use crate::{Delivered, Periods, Rank, Snapshot, Source, Vector};
+use crate::{
+    ExchangeOutcome, Periods, RuleState, Snapshot, Source, StateError, VectorKind, WorkerId,
+};
 
-/// Where the pulls of exchanges go: by half a cosine, as a learning rate may. A trial of this project;
-/// in the paper strengths stay as they are.
+/// Anneals the pulls of exchanges along half a cosine, like a learning rate. An experiment of this
+/// project; in the paper strengths are constant.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FinalPull {
-    /// The strength that they come to, in [0, 1].
+    /// The final strength, in [0, 1].
     pub strength: f64,
-    /// The step of a worker at which they do, at least 1.
+    /// The worker's step at which it is reached, at least 1.
     pub steps: u64,
 }
 
@@ -36,21 +38,22 @@ pub struct LeaderConfig {
     pub local_pull: f64,
     /// lambda_G, in [0, 1]: pull strength toward the global leader. Default 0.1.
     pub global_pull: f64,
-    /// Where `local_pull` and `global_pull` go over the run; `None`: they stay. Default `None`.
+    /// Anneals `local_pull` and `global_pull` over the run; `None`: constant. Default `None`.
     pub final_pull: Option<FinalPull>,
     /// tau, at least 1: steps of a worker between local exchanges. Default 16.
     pub local_period: u64,
     /// tau_G, a multiple of `local_period`: steps of a worker between global exchanges. Default 64.
     pub global_period: u64,
-    /// p1, in [0, 1]: `local_prox / local_period` is the pull of every step toward the last local
-    /// leader. Default 0.
+    /// p1, in [0, 1]: `local_prox / local_period` is the strength of the pull toward the last local
+    /// leader at every step. Default 0.
     pub local_prox: f64,
-    /// p2, in [0, 1]: `global_prox / global_period` is the pull of every step toward the last
-    /// global leader. Default 0.
+    /// p2, in [0, 1]: `global_prox / global_period` is the strength of the pull toward the last
+    /// global leader at every step. Default 0.
     pub global_prox: f64,
-    /// Batches whose mean training loss ranks a worker, at least 1. Default 16.
+    /// Number of batches whose mean training loss ranks a worker, at least 1. Default 16.
     pub loss_window: usize,
-    /// A report older than this many steps cannot lead. Default twice the period, local or global.
+    /// A report older than this many steps is not eligible. Default twice the period, local or
+    /// global.
     pub max_staleness: Option<u64>,
     /// What an exchange does with BatchNorm's running statistics. Default `Own`.
     pub batch_norm: BatchNorm,
@@ -81,13 +84,13 @@ impl LeaderConfig {
         check_strength("global_prox", self.global_prox)?;
         if let Some(last) = self.final_pull {
             check_strength("final_pull", last.strength)?;
-            not_nought("final_pull.steps", last.steps)?;
+            non_zero("final_pull.steps", last.steps)?;
         }
-        self.meetings().check()
+        self.exchanges().check()
     }
 
-    pub(super) fn meetings(&self) -> MeetingConfig {
-        MeetingConfig {
+    pub(super) fn exchanges(&self) -> ExchangeConfig {
+        ExchangeConfig {
             periods: Periods {
                 local: self.local_period,
                 global: self.global_period,
@@ -97,14 +100,14 @@ impl LeaderConfig {
         }
     }
 
-    pub(super) fn pulls(&self) -> Scoped<Pull> {
+    pub(super) fn pulls(&self) -> Scoped<PullSchedule> {
         Scoped {
-            local: Pull {
+            local: PullSchedule {
                 first: self.local_pull,
                 last: self.final_pull,
                 every_step: self.local_prox / self.local_period as f64,
             },
-            global: Pull {
+            global: PullSchedule {
                 first: self.global_pull,
                 last: self.final_pull,
                 every_step: self.global_prox / self.global_period as f64,
@@ -113,18 +116,18 @@ impl LeaderConfig {
     }
 }
 
-/// A pull that is repeated.
+/// The strength of a pull over the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Pull {
+pub(super) struct PullSchedule {
     /// Strength at the first exchange: lambda or lambda_G.
     first: f64,
-    /// Where it goes.
+    /// The final strength, if it is annealed.
     last: Option<FinalPull>,
-    /// Strength of every step in between: `prox / period`.
+    /// Strength of the proximal pull at every step: `prox / period`.
     every_step: f64,
 }
 
-impl Pull {
+impl PullSchedule {
     /// The strength of an exchange at step `step`.
     pub fn strength(&self, step: u64) -> f64 {
         let Some(FinalPull { strength, steps }) = self.last else {
@@ -135,28 +138,33 @@ impl Pull {
         strength + (self.first - strength) * left
     }
 
-    /// The move to a target between exchanges, if there is one.
-    pub fn between(&self, target: &Option<Arc<Snapshot>>) -> Option<Move> {
-        let target = target.clone().filter(|_| self.every_step != 0.0)?;
+    /// Whether there is a pull at every step.
+    pub fn is_proximal(&self) -> bool {
+        self.every_step != 0.0
+    }
+
+    /// The proximal pull toward a target, if there is one.
+    pub fn proximal(&self, target: &Option<Arc<Snapshot>>) -> Option<Pull> {
+        let target = target.clone().filter(|_| self.is_proximal())?;
         let strength = self.every_step;
-        Some(Move { target, strength })
+        Some(Pull { target, strength })
     }
 }
 
 /// Whether a leader's parameters are those of worker `own`.
-pub(super) fn is_own(leader: &Snapshot, own: Rank) -> bool {
-    matches!(leader.source(), Source::Worker { rank, .. } if rank == own)
+pub(super) fn is_own(leader: &Snapshot, own: WorkerId) -> bool {
+    matches!(leader.source(), Source::Worker { id, .. } if id == own)
 }
 
 #[derive(Debug)]
 struct ToLeader {
-    pulls: Scoped<Pull>,
-    /// The leaders last received; none where this worker leads.
+    pulls: Scoped<PullSchedule>,
+    /// The last leaders; `None` where this worker leads.
     leaders: Scoped<Option<Arc<Snapshot>>>,
 }
 
 impl ToLeader {
-    fn new(pulls: Scoped<Pull>) -> Self {
+    fn new(pulls: Scoped<PullSchedule>) -> Self {
         Self {
             pulls,
             leaders: Scoped {
@@ -168,25 +176,39 @@ impl ToLeader {
 }
 
 impl Rule for ToLeader {
-    fn anew(&self) -> Box<dyn Rule> {
+    fn fresh(&self) -> Box<dyn Rule> {
         Box::new(Self::new(self.pulls))
     }
 
-    fn meet(&mut self, at: Meeting, delivered: &Delivered) -> Option<Move> {
+    fn on_exchange(&mut self, at: ExchangeAt, delivered: &ExchangeOutcome) -> Option<Pull> {
         let leader = delivered.leader.as_ref()?;
         let other = Some(leader.clone()).filter(|leader| !is_own(leader, at.own));
         *self.leaders.of(at.scope) = other.clone();
-        Some(Move {
+        Some(Pull {
             target: other?,
             strength: self.pulls.of(at.scope).strength(at.step),
         })
     }
 
-    fn between(&self) -> [Option<Move>; 2] {
+    fn state(&self) -> RuleState {
+        let mut state = RuleState::default();
+        // Only a proximal pull uses them again.
+        if self.pulls.local.is_proximal() || self.pulls.global.is_proximal() {
+            self.leaders.save("leader", &mut state);
+        }
+        state
+    }
+
+    fn resume(&mut self, state: &RuleState) -> Result<(), StateError> {
+        self.leaders = Scoped::saved("leader", state);
+        Ok(())
+    }
+
+    fn proximal_pulls(&self) -> [Option<Pull>; 2] {
         let Scoped { local, global } = &self.pulls;
         [
-            global.between(&self.leaders.global),
-            local.between(&self.leaders.local),
+            global.proximal(&self.leaders.global),
+            local.proximal(&self.leaders.local),
         ]
     }
 }
@@ -196,18 +218,18 @@ impl Method {
     ///
     /// # Errors
     ///
-    /// [`MethodError`] for a strength outside [0, 1], a period or window of nought, or a global
+    /// [`MethodError`] for a strength outside [0, 1], a period or window of zero, or a global
     /// period that is not a multiple of the local one.
     pub fn lsgd(config: &LeaderConfig) -> Result<Self, MethodError> {
         config.check()?;
-        let carries = &[Vector::Snapshot];
+        let carries = &[VectorKind::Parameters];
         let rule = ToLeader::new(config.pulls());
         Ok(Self {
             max_staleness: match config.max_staleness {
                 Some(steps) => Scoped::both(steps),
-                None => Self::two_periods(config.meetings().periods),
+                None => Self::two_periods(config.exchanges().periods),
             },
-            ..Self::of_meetings("lsgd", carries, config.meetings(), rule)
+            ..Self::of_exchanges("lsgd", carries, config.exchanges(), rule)
         })
     }
 }

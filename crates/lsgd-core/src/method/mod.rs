@@ -1,22 +1,21 @@
-//! What workers do to each other's parameters: the methods, each in a file of its own with its
-//! update as an equation.
+//! The training methods, each in its own file with its update equation.
 //!
-//! | method | an exchange carries | and workers then do |
+//! | method | an exchange carries | workers then |
 //! |---|---|---|
 //! | [`sgd`](Method::sgd) | nothing | |
 //! | [`data_parallel`](Method::data_parallel) | the mean gradient, every step | take their step with it |
 //! | [`local_sgd`](Method::local_sgd) | the mean | move to it |
 //! | [`easgd`](Method::easgd) | the mean | are pulled to a centre, which is pulled to the mean |
-//! | [`easgd_async`](Method::easgd_async) | the centre, to workers one by one | are pulled to it, and it to them |
-//! | [`downpour`](Method::downpour) | the centre, likewise | bring it their steps and move to it |
+//! | [`easgd_async`](Method::easgd_async) | the centre, to one worker at a time | are pulled to it, and it to them |
+//! | [`downpour`](Method::downpour) | the centre, likewise | add their steps to it and move to it |
 //! | [`grawa`](Method::grawa) | a weighted mean | are pulled to it |
-//! | [`diloco`](Method::diloco) | the mean | take an outer step with momentum along it |
-//! | [`lsgd`](Method::lsgd) | the leader | are pulled to it, between exchanges too |
+//! | [`diloco`](Method::diloco) | the mean | take an outer step with momentum |
+//! | [`lsgd`](Method::lsgd) | the leader | are pulled to it, also between exchanges |
 //! | [`lsgd_plus`](Method::lsgd_plus) | the leader and the mean | are pulled to the leader, between exchanges to a point between the two |
 //! | [`leader_mean`](Method::leader_mean) | the leader and the mean | move to a point between the two |
 //!
-//! Every method is the same machine: a [`Method`] says what an exchange carries and when, a
-//! [`Rule`] what a worker does with it, as moves `x <- x - strength (x - target)`.
+//! All methods share one mechanism: a [`Method`] says what an exchange carries and when, a [`Rule`]
+//! what a worker does with it, as pulls `x <- x - strength (x - target)`.
 
 mod data_parallel;
 mod diloco;
@@ -41,7 +40,8 @@ pub use grawa::WeightPer;
 pub use lsgd::{FinalPull, LeaderConfig};
 
 use crate::{
-    Delivered, Incumbent, Layout, Mode, Periods, Rank, Refusal, Scope, Snapshot, Source, Vector,
+    ExchangeOutcome, Incumbent, Layout, Mode, Periods, RuleState, Scope, Snapshot, SnapshotError,
+    Source, StateError, VectorKind, WorkerId,
 };
 
 /// What an exchange does with BatchNorm's running statistics.
@@ -56,29 +56,29 @@ pub enum BatchNorm {
     Mean,
 }
 
-/// What all methods have in common whose workers meet.
+/// Settings shared by all methods with exchanges.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MeetingConfig {
-    /// tau and tau_G: steps of a worker between meetings within a node, and of all nodes.
+pub struct ExchangeConfig {
+    /// tau and tau_G: steps of a worker between exchanges within a node, and over all nodes.
     pub periods: Periods,
-    /// Batches whose mean training loss ranks a worker, at least 1.
+    /// Number of batches whose mean training loss ranks a worker, at least 1.
     pub loss_window: usize,
-    /// What a meeting does with BatchNorm's running statistics.
+    /// What an exchange does with BatchNorm's running statistics.
     pub batch_norm: BatchNorm,
 }
 
-impl MeetingConfig {
+impl ExchangeConfig {
     fn check(&self) -> Result<(), MethodError> {
         let Periods { local, global } = self.periods;
-        not_nought("local_period", local)?;
-        not_nought("global_period", global)?;
+        non_zero("local_period", local)?;
+        non_zero("global_period", global)?;
         if !global.is_multiple_of(local) {
             return Err(MethodError::NotAMultiple { global, local });
         }
-        not_nought("loss_window", self.loss_window as u64)
+        non_zero("loss_window", self.loss_window as u64)
     }
 
-    /// For a method that has no leader.
+    /// For a method without a leader.
     fn check_leaderless(&self, method: &'static str) -> Result<(), MethodError> {
         self.check()?;
         match self.batch_norm {
@@ -87,114 +87,136 @@ impl MeetingConfig {
         }
     }
 
-    /// For a method whose workers come to a centre one by one.
-    fn check_unmet(&self, method: &'static str) -> Result<(), MethodError> {
+    /// For a method whose workers access a centre one by one.
+    fn check_centre(&self, method: &'static str) -> Result<(), MethodError> {
         self.check()?;
         match self.batch_norm {
             BatchNorm::Own => Ok(()),
-            BatchNorm::Leader | BatchNorm::Mean => Err(MethodError::OnlyOwn { method }),
+            BatchNorm::Leader | BatchNorm::Mean => Err(MethodError::OwnStatisticsOnly { method }),
         }
     }
 }
 
-/// A move of a worker's parameters: `x <- x - strength (x - target)`.
+/// A pull of a worker's parameters: `x <- x - strength (x - target)`.
 ///
-/// A strength of 1 lands exactly on the target and one of 0 leaves the bits alone.
+/// A strength of 1 lands exactly on the target, and a strength of 0 leaves the bits unchanged.
 #[derive(Debug, Clone)]
-pub struct Move {
+pub struct Pull {
     /// Where to.
     pub target: Arc<Snapshot>,
-    /// How far, in [0, 1].
+    /// The strength, in [0, 1].
     pub strength: f64,
 }
 
-/// Where a worker is when an exchange has delivered something.
+/// The worker's situation when an exchange has delivered something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Meeting {
+pub struct ExchangeAt {
     /// The worker.
-    pub own: Rank,
+    pub own: WorkerId,
     /// The steps it has taken.
     pub step: u64,
-    /// Which exchange: its node's, or that of all nodes.
+    /// Within the node or over all nodes.
     pub scope: Scope,
 }
 
-/// Reads a worker's parameters.
-pub type Own<'a> = dyn FnMut() -> Result<Arc<Snapshot>, Refusal> + 'a;
+/// Reads the worker's current parameters.
+pub type ReadParameters<'a> = dyn FnMut() -> Result<Arc<Snapshot>, SnapshotError> + 'a;
 
-/// What a worker says to its node's centre, every tau of its steps.
+/// A worker's request to its node's centre, every tau of its steps.
 #[derive(Debug, Clone)]
-pub enum Visit {
-    /// Nothing: it waits to be told the centre since the last visit.
-    Stay,
-    /// It asks for the centre.
-    Ask,
-    /// It adds this to the centre, and asks for what that comes to.
-    Bring(Arc<Snapshot>),
+pub enum CentreRequest {
+    /// None: it still waits for the centre.
+    Pending,
+    /// It requests the centre.
+    Read,
+    /// It adds this to the centre, and requests the result.
+    Add(Arc<Snapshot>),
 }
 
-/// What a worker does when it is told its node's centre.
+/// What a worker does when its node's centre arrives.
 #[derive(Debug, Clone, Default)]
-pub struct Told {
+pub struct CentreReply {
     /// It moves.
-    pub go: Option<Move>,
+    pub pull: Option<Pull>,
     /// It adds this to the centre.
-    pub bring: Option<Arc<Snapshot>>,
+    pub contribution: Option<Arc<Snapshot>>,
 }
 
-/// What a worker does with what exchanges deliver: the equations of a method.
+/// How a worker applies what exchanges deliver: the equations of a method.
 ///
-/// It may remember what was delivered; every worker has a rule of its own. All workers of a run
-/// come to the same state if they are delivered the same, so nobody sends it.
+/// It may keep state; every worker has its own rule. Rules that receive the same deliveries reach
+/// the same state, so it is not exchanged.
 pub trait Rule: fmt::Debug + Send + Sync {
-    /// The rule of another worker, which nothing has been delivered to.
-    fn anew(&self) -> Box<dyn Rule>;
+    /// A rule of the same method for another worker, in its initial state.
+    fn fresh(&self) -> Box<dyn Rule>;
 
-    /// Whether it wants to know the parameters a worker begins with.
+    /// Whether [`begin`](Self::begin) should be called.
     fn wants_start(&self) -> bool {
         false
     }
 
-    /// Told the parameters that the worker begins with, once, before its first step.
+    /// Called once, before the first step, with the parameters that the worker starts from.
     fn begin(&mut self, _start: Arc<Snapshot>) {}
 
-    /// Whether it wants to know the gradients of every step.
+    /// Whether [`observe`](Self::observe) should be called.
     fn wants_gradients(&self) -> bool {
         false
     }
 
-    /// Told the squared norm of each layer's gradient, before every step.
+    /// Called before every step with the squared norm of each layer's gradient.
     fn observe(&mut self, _squares: &[f64]) {}
 
-    /// What the worker brings to a mean: its own parameters, unless workers count differently.
-    fn bring(&mut self, own: Arc<Snapshot>) -> Arc<Snapshot> {
+    /// The worker's contribution to a mean: its own parameters, unless workers are weighted.
+    fn contribution(&mut self, own: Arc<Snapshot>) -> Arc<Snapshot> {
         own
     }
 
-    /// What the worker does, now that an exchange has delivered something.
-    fn meet(&mut self, at: Meeting, delivered: &Delivered) -> Option<Move>;
+    /// The pull for an exchange's outcome.
+    fn on_exchange(&mut self, at: ExchangeAt, delivered: &ExchangeOutcome) -> Option<Pull>;
 
-    /// Where the method has a centre: what the worker says to it, which is where `own` reads.
+    /// For methods with a centre: the worker's request to it. `own` reads the worker's parameters.
     ///
     /// # Errors
     ///
-    /// That of `own`.
-    fn visit(&mut self, _own: &mut Own) -> Result<Visit, Refusal> {
-        Ok(Visit::Stay)
+    /// The error of `own`.
+    fn centre_request(
+        &mut self,
+        _own: &mut ReadParameters,
+    ) -> Result<CentreRequest, SnapshotError> {
+        Ok(CentreRequest::Pending)
     }
 
-    /// Where the method has a centre: what the worker, which is at `own`, does when it is told it.
-    fn told(&mut self, _own: Arc<Snapshot>, _centre: Arc<Snapshot>) -> Told {
-        Told::default()
+    /// For methods with a centre: the worker's reaction to it. `own` are the worker's parameters.
+    fn on_centre(&mut self, _own: Arc<Snapshot>, _centre: Arc<Snapshot>) -> CentreReply {
+        CentreReply::default()
     }
 
-    /// What it does after every gradient step, in this order.
-    fn between(&self) -> [Option<Move>; 2] {
+    /// For methods with a centre: whether the worker waits for it.
+    fn awaits_centre(&self) -> bool {
+        false
+    }
+
+    /// What it remembers between two steps; nothing by default.
+    fn state(&self) -> RuleState {
+        RuleState::default()
+    }
+
+    /// Continues from what [`state`](Self::state) returned, in place of [`begin`](Self::begin).
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] if that lacks what the rule needs.
+    fn resume(&mut self, _state: &RuleState) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    /// The pulls after every gradient step, in this order.
+    fn proximal_pulls(&self) -> [Option<Pull>; 2] {
         [None, None]
     }
 }
 
-/// Something for a node's workers, and for those of all nodes.
+/// One value for exchanges within a node, and one for exchanges over all nodes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Scoped<T> {
     pub local: T,
@@ -219,47 +241,67 @@ impl<T> Scoped<T> {
     }
 }
 
-/// A training method: what exchanges carry, when they are due, and what workers do with it.
+impl Scoped<Option<Arc<Snapshot>>> {
+    /// Adds the vectors to `state`, as `name.local` and `name.global`.
+    fn save(&self, name: &str, state: &mut RuleState) {
+        for (scope, vector) in [("local", &self.local), ("global", &self.global)] {
+            let vector = vector.iter();
+            let named = vector.map(|vector| (format!("{name}.{scope}"), vector.clone()));
+            state.vectors.extend(named);
+        }
+    }
+
+    /// Those vectors again.
+    fn saved(name: &str, state: &RuleState) -> Self {
+        let of = |scope| state.vectors.get(&format!("{name}.{scope}")).cloned();
+        Self {
+            local: of("local"),
+            global: of("global"),
+        }
+    }
+}
+
+/// A training method: what exchanges carry, when they are due, and how workers apply them.
 #[derive(Debug, Clone)]
 pub struct Method {
     name: &'static str,
-    vectors: &'static [Vector],
+    vectors: &'static [VectorKind],
     rule: Arc<dyn Rule>,
     pub(crate) periods: Periods,
     pub(crate) loss_window: usize,
     pub(crate) max_staleness: Scoped<u64>,
     pub(crate) batch_norm: BatchNorm,
-    /// Where workers count differently in a mean, what shares a weight.
+    /// The parameters that share a weight, if workers are weighted in a mean.
     weights: Option<WeightPer>,
-    /// By how much another's loss has to be lower than the leader's, as a share of it.
+    /// By how much another's loss must be lower than the leader's, as a fraction of it.
     margin: f64,
-    /// Whether workers are ranked by their loss on a probe.
+    /// Whether workers are ranked by their probe loss.
     probes: bool,
 }
 
 impl Method {
-    fn of_meetings(
+    fn of_exchanges(
         name: &'static str,
-        vectors: &'static [Vector],
-        meetings: MeetingConfig,
+        vectors: &'static [VectorKind],
+        exchanges: ExchangeConfig,
         rule: impl Rule + 'static,
     ) -> Self {
         Self {
             name,
             vectors,
             rule: Arc::new(rule),
-            periods: meetings.periods,
-            loss_window: meetings.loss_window,
-            // In a meeting nobody steps, so no report is old.
+            periods: exchanges.periods,
+            loss_window: exchanges.loss_window,
+            // During a synchronous exchange no worker steps, so no report is old.
             max_staleness: Scoped::both(u64::MAX),
-            batch_norm: meetings.batch_norm,
+            batch_norm: exchanges.batch_norm,
             weights: None,
             margin: 0.0,
             probes: false,
         }
     }
 
-    /// With leaders that stay until another's loss is lower by this share of theirs.
+    /// Keeps a leader until another's loss is lower by this fraction of its own.
     ///
     /// # Errors
     ///
@@ -273,31 +315,30 @@ impl Method {
         Ok(self)
     }
 
-    /// With workers ranked by their loss on a [probe](crate::Objective::probe) instead of that of their
-    /// last training batches.
+    /// Ranks workers by their loss on a [probe](crate::Objective::probe) instead of their training
+    /// loss.
     pub fn ranked_by_probe(mut self) -> Self {
         self.probes = true;
         self
     }
 
-    /// Whether workers are ranked by their loss on a probe.
+    /// Whether workers are ranked by their probe loss.
     pub fn probes(&self) -> bool {
         self.probes
     }
 
-    /// By how much another's loss has to be lower than a leader's, as a share of it.
+    /// By how much another's loss must be lower than a leader's, as a fraction of it.
     pub fn margin(&self) -> f64 {
         self.margin
     }
 
-    /// Who stays leader, of one that led before.
-    pub(crate) fn incumbent(&self, leader: Option<Rank>) -> Option<Incumbent> {
-        let rank = leader.filter(|_| self.margin > 0.0)?;
+    /// The incumbent of an election after `leader` led; only a margin above 0 makes a difference.
+    pub(crate) fn incumbent(&self, leader: Option<WorkerId>) -> Option<Incumbent> {
         let margin = self.margin;
-        Some(Incumbent { rank, margin })
+        leader.map(|id| Incumbent { id, margin })
     }
 
-    /// Of what comes at any time: a report, or an offer, is too old after two periods.
+    /// In `async` a report or a proposal is too old after two periods.
     fn two_periods(Periods { local, global }: Periods) -> Scoped<u64> {
         Scoped {
             local: local.saturating_mul(2),
@@ -310,8 +351,8 @@ impl Method {
         self.name
     }
 
-    /// What an exchange carries; nothing when workers never talk.
-    pub fn vectors(&self) -> &'static [Vector] {
+    /// The vectors that an exchange carries; empty if workers do not communicate.
+    pub fn vectors(&self) -> &'static [VectorKind] {
         self.vectors
     }
 
@@ -320,28 +361,28 @@ impl Method {
         self.periods
     }
 
-    /// The rule of a worker that begins.
+    /// A new worker's rule.
     pub fn rule(&self) -> Box<dyn Rule> {
-        self.rule.anew()
+        self.rule.fresh()
     }
 
-    /// Whether workers ever talk.
+    /// Whether workers communicate at all.
     pub fn exchanges(&self) -> bool {
         !self.vectors.is_empty()
     }
 
     /// Whether an exchange delivers a leader's parameters.
     pub fn elects(&self) -> bool {
-        self.vectors.contains(&Vector::Snapshot)
+        self.vectors.contains(&VectorKind::Parameters)
     }
 
-    /// What an exchange delivers the mean of, if of anything.
-    pub fn averages(&self) -> Option<Vector> {
-        let mean = |vector: &&Vector| matches!(vector, Vector::Mean | Vector::Gradient);
+    /// The kind of vector that exchanges average, if any.
+    pub fn averages(&self) -> Option<VectorKind> {
+        let mean = |vector: &&VectorKind| matches!(vector, VectorKind::Mean | VectorKind::Gradient);
         self.vectors.iter().find(mean).copied()
     }
 
-    /// Number of [weights](Snapshot::weights) that a vector of `layout` from `source` has.
+    /// Number of [weights](Snapshot::weights) of a vector of `layout` from `source`.
     pub fn weights_of(&self, source: Source, layout: &Layout) -> usize {
         match (self.weights, source) {
             (Some(WeightPer::Model), Source::Sum { .. }) => 1,
@@ -350,33 +391,33 @@ impl Method {
         }
     }
 
-    /// Whether workers share gradients and not parameters.
+    /// Whether workers share gradients rather than parameters.
     pub fn shares_gradients(&self) -> bool {
-        self.averages() == Some(Vector::Gradient)
+        self.averages() == Some(VectorKind::Gradient)
     }
 
-    /// Whether each node has a centre, to which its workers come one by one.
+    /// Whether each node has a centre that its workers access one by one.
     pub fn has_centre(&self) -> bool {
-        self.vectors.contains(&Vector::Centre)
+        self.vectors.contains(&VectorKind::Centre)
     }
 
     /// Whether the method can run in `mode`.
     ///
     /// # Errors
     ///
-    /// [`MethodError::NeedsMeeting`] for a mean in `async`, [`MethodError::NeverMeets`] for a centre in
-    /// `sync`.
+    /// [`MethodError::NeedsSync`] for a mean in `async`, [`MethodError::NeedsAsync`] for a centre
+    /// in `sync`.
     pub fn check_mode(&self, mode: Mode) -> Result<(), MethodError> {
         let method = self.name;
         match mode {
-            Mode::Async if self.averages().is_some() => Err(MethodError::NeedsMeeting { method }),
-            Mode::Sync if self.has_centre() => Err(MethodError::NeverMeets { method }),
+            Mode::Async if self.averages().is_some() => Err(MethodError::NeedsSync { method }),
+            Mode::Sync if self.has_centre() => Err(MethodError::NeedsAsync { method }),
             _ => Ok(()),
         }
     }
 }
 
-/// A strength, or a share, in [0, 1].
+/// Checks that a strength or a fraction is in [0, 1].
 fn check_strength(key: &'static str, value: f64) -> Result<(), MethodError> {
     match (0.0..=1.0).contains(&value) {
         true => Ok(()),
@@ -384,9 +425,9 @@ fn check_strength(key: &'static str, value: f64) -> Result<(), MethodError> {
     }
 }
 
-fn not_nought(key: &'static str, value: u64) -> Result<(), MethodError> {
+fn non_zero(key: &'static str, value: u64) -> Result<(), MethodError> {
     match value {
-        0 => Err(MethodError::Nought { key }),
+        0 => Err(MethodError::Zero { key }),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! SGD: workers that never talk.
+//! SGD: independent workers, without communication.
 //!
 //! ```text
 //! x <- inner optimizer(x, gradient)      every step
@@ -6,30 +6,30 @@
 
 use std::sync::Arc;
 
-use super::{BatchNorm, Meeting, Method, Move, Rule, Scoped};
-use crate::{Delivered, Periods};
+use super::{BatchNorm, ExchangeAt, Method, Pull, Rule, Scoped};
+use crate::{ExchangeOutcome, Periods};
 
-/// Nothing is done with what exchanges deliver.
+/// Ignores exchanges.
 #[derive(Debug)]
-pub(super) struct Stays;
+pub(super) struct Independent;
 
-impl Rule for Stays {
-    fn anew(&self) -> Box<dyn Rule> {
-        Box::new(Stays)
+impl Rule for Independent {
+    fn fresh(&self) -> Box<dyn Rule> {
+        Box::new(Independent)
     }
 
-    fn meet(&mut self, _at: Meeting, _delivered: &Delivered) -> Option<Move> {
+    fn on_exchange(&mut self, _at: ExchangeAt, _delivered: &ExchangeOutcome) -> Option<Pull> {
         None
     }
 }
 
 impl Method {
-    /// Workers that never talk.
+    /// Independent workers, without communication.
     pub fn sgd(loss_window: usize) -> Self {
         Self {
             name: "sgd",
             vectors: &[],
-            rule: Arc::new(Stays),
+            rule: Arc::new(Independent),
             periods: Periods {
                 local: u64::MAX,
                 global: u64::MAX,

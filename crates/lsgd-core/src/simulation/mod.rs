@@ -1,9 +1,9 @@
-//! A run under a virtual clock: the same workers and leaders as between threads and over a network,
-//! driven by events in the order of their times.
+//! A run under a virtual clock: the same workers and leaders as on threads and over a network,
+//! driven by events in order of time.
 //!
-//! The clock is that of the run which is simulated: how long a step takes is an argument, and what
-//! passes between workers and nodes takes as long as its bytes do on a link. Nothing waits for the
-//! real clock, so a run repeats to the bit in both modes.
+//! The clock is that of the simulated run: the duration of a step is an argument, and transfers
+//! between workers and nodes take as long as their bytes need on a link. Nothing waits for the real
+//! clock, so a run repeats bit for bit in both modes.
 
 mod network;
 mod nodes;
@@ -14,72 +14,77 @@ use std::time::Duration;
 
 use crate::group::enqueue;
 use crate::{
-    Event, Fetched, GlobalLeader, LocalLeader, Membership, Message, Method, MethodError, Mode,
-    Next, Order, Rank, Snapshot, SnapshotDigest, Status, Wire,
+    Command, Event, Fetched, GlobalLeader, LocalLeader, Message, Method, MethodError, Mode, Next,
+    NodeConfig, Snapshot, SnapshotDigest, Status, WireFormat, WorkerId,
 };
 use network::Network;
 pub use network::{SimulatedLink, SimulatedTraffic};
 
-/// Nobody is given up for being slow: the clock knows who is dead.
-const PATIENCE: Duration = Duration::from_secs(u64::MAX / 16);
+/// No node is given up for being slow: the simulation knows which are dead.
+const FOREVER: Duration = Duration::from_secs(u64::MAX / 16);
 
-/// The workers of a simulated run, wherever they compute.
-pub trait Fleet {
-    /// Why a worker could not go on.
+/// The workers of a simulated run, wherever they are computed.
+pub trait SimDriver {
+    /// Why a worker could not continue.
     type Error;
 
-    /// Asked before whatever happens next: whether the simulation goes on.
+    /// Called before every event: whether the simulation should continue.
     ///
     /// # Errors
     ///
-    /// If it does not.
-    fn goes_on(&self) -> Result<(), Self::Error>;
+    /// If it should not.
+    fn check_interrupted(&self) -> Result<(), Self::Error>;
 
-    /// Worker `rank` begins its next gradient step. Returns how long it takes.
-    fn begin(&mut self, rank: Rank) -> Duration;
+    /// Worker `id` begins its next gradient step. Returns how long it takes.
+    fn begin(&mut self, id: WorkerId) -> Duration;
 
-    /// The step is over `at` this time, and `orders` have come meanwhile.
+    /// The step ends `at` this time; `commands` have arrived meanwhile.
     ///
     /// # Errors
     ///
     /// If the step could not be taken.
-    fn end(&mut self, rank: Rank, at: Duration, orders: Vec<Order>) -> Result<Turn, Self::Error>;
+    fn end(
+        &mut self,
+        id: WorkerId,
+        at: Duration,
+        commands: Vec<Command>,
+    ) -> Result<WorkerTurn, Self::Error>;
 
-    /// An order has come to a worker that waits.
+    /// A command has arrived for a worker that waits.
     ///
     /// # Errors
     ///
     /// As [`end`](Self::end).
-    fn obey(&mut self, rank: Rank, order: Order) -> Result<Turn, Self::Error>;
+    fn handle(&mut self, id: WorkerId, command: Command) -> Result<WorkerTurn, Self::Error>;
 
-    /// Worker `rank` is at a step boundary. Says whether it goes on.
+    /// Worker `id` is at a step boundary. Returns whether it continues.
     ///
     /// # Errors
     ///
-    /// If what is due there cannot be done.
-    fn boundary(&mut self, rank: Rank, at: Duration) -> Result<bool, Self::Error>;
+    /// If work that is due there fails.
+    fn boundary(&mut self, id: WorkerId, at: Duration) -> Result<bool, Self::Error>;
 
-    /// Something happened at node `node`, for the record.
+    /// Node `node` has recorded an event.
     ///
     /// # Errors
     ///
     /// If it cannot be recorded.
     fn record(&mut self, node: u32, event: Event, at: Duration) -> Result<(), Self::Error>;
 
-    /// The simulation ends `at` this time, with an error: the last chance to save what the workers have.
-    fn broke_off(&mut self, _at: Duration) {}
+    /// The simulation ends `at` this time with an error: the last chance to save the workers.
+    fn aborted(&mut self, _at: Duration) {}
 }
 
 /// What a worker did.
 #[derive(Debug)]
-pub struct Turn {
-    /// What it tells its local leader, oldest first.
-    pub said: Vec<Message>,
+pub struct WorkerTurn {
+    /// Its messages to the local leader, oldest first.
+    pub messages: Vec<Message>,
     /// What it does next.
     pub next: Next,
 }
 
-/// What is simulated.
+/// The settings of a simulation.
 #[derive(Debug, Clone)]
 pub struct SimulationConfig {
     /// Nodes, at least 1.
@@ -90,46 +95,46 @@ pub struct SimulationConfig {
     pub method: Method,
     /// Whether workers wait for each other.
     pub mode: Mode,
-    /// How values cross between nodes.
-    pub wire: Wire,
-    /// Between a worker and its node's leader, each worker's own.
+    /// The format of values between nodes.
+    pub wire: WireFormat,
+    /// The link between a worker and its node's leader; each worker has its own.
     pub local: SimulatedLink,
-    /// Between nodes: each node has one for all it sends, and one for all it receives.
+    /// The links between nodes: each node has one for sending and one for receiving.
     pub global: SimulatedLink,
-    /// How long the others take to notice that a node is dead.
+    /// How long it takes the others to detect that a node is dead.
     pub lease: Duration,
-    /// How many bytes each byte of a vector stands for: 1, or more where small vectors take the place
-    /// of large ones.
+    /// Bytes that each byte of a vector stands for: 1, or more where small vectors replace large
+    /// ones.
     pub scale: f64,
-    /// Workers that die, and when.
-    pub deaths: Vec<(Rank, Duration)>,
+    /// Workers that die, and the times.
+    pub deaths: Vec<(WorkerId, Duration)>,
 }
 
 /// A simulated run.
 #[derive(Debug)]
 pub struct Simulation<F> {
-    fleet: F,
+    driver: F,
     now: Duration,
-    /// What is due, by its time and, at one time, in the order in which it came up.
-    due: BTreeMap<(Duration, u64), Due>,
+    /// Scheduled events by time; those of the same time in the order in which they were scheduled.
+    queue: BTreeMap<(Duration, u64), Scheduled>,
     count: u64,
     nodes: Vec<Host>,
     network: Network,
     lease: Duration,
-    wire: Wire,
+    wire: WireFormat,
 }
 
-/// Something that happens at a time.
+/// A scheduled event.
 #[derive(Debug)]
-enum Due {
-    StepEnds(Rank),
-    Told(Rank, Message),
-    Ordered(Rank, Order),
+enum Scheduled {
+    StepEnds(WorkerId),
+    Message(WorkerId, Message),
+    Command(WorkerId, Command),
     Status(u32, Arc<Status>),
     Fetched(u32, SnapshotDigest, Arc<Snapshot>),
     Wake(u32),
-    Dies(Rank),
-    Vanished(u32),
+    Dies(WorkerId),
+    Disconnected(u32),
 }
 
 /// A node.
@@ -137,75 +142,75 @@ enum Due {
 struct Host {
     local: LocalLeader,
     global: Option<GlobalLeader>,
-    seats: Vec<Seat>,
+    slots: Vec<WorkerSlot>,
     /// The vectors that others can fetch, the newest first.
     published: VecDeque<(SnapshotDigest, Arc<Snapshot>)>,
     wakes_at: Option<Duration>,
     is_dead: bool,
 }
 
-/// Vectors that a node keeps for others: those of two rounds, and what they came to.
+/// Vectors that a node keeps for others: those of two rounds and their outcomes.
 const KEPT: usize = 8;
 
-/// A worker's place.
+/// A worker's state in the simulation.
 #[derive(Debug)]
-struct Seat {
+struct WorkerSlot {
     state: State,
-    /// Orders that it has not taken yet.
-    orders: VecDeque<Order>,
-    /// When the last that it told, or was ordered, has arrived: what is told in order arrives so.
+    /// Commands that it has not taken yet.
+    commands: VecDeque<Command>,
+    /// When the last message to or from it arrives: messages arrive in order.
     up_at: Duration,
     down_at: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Its node has not begun.
+    /// Its node has not started.
     Idle,
     Stepping,
     Waiting,
     Over,
 }
 
-impl<F: Fleet> Simulation<F> {
-    /// A run that has not begun.
+impl<F: SimDriver> Simulation<F> {
+    /// A run that has not started.
     ///
     /// # Errors
     ///
     /// [`MethodError`] when the method cannot run in the mode.
-    pub fn new(config: &SimulationConfig, fleet: F) -> Result<Self, MethodError> {
+    pub fn new(config: &SimulationConfig, driver: F) -> Result<Self, MethodError> {
         let host = |node| -> Result<Host, MethodError> {
             let (method, mode) = (&config.method, config.mode);
             let local = LocalLeader::new(node, config.workers, method.clone(), mode)?;
-            let membership = Membership {
+            let node_config = NodeConfig {
                 node,
                 nodes: config.nodes,
                 workers: config.workers,
-                life: 1,
+                incarnation: 1,
                 wire: config.wire,
-                wait: PATIENCE,
-                limit: PATIENCE,
+                wait: FOREVER,
+                limit: FOREVER,
             };
             let alone = config.nodes <= 1;
             let global = match alone {
                 true => None,
                 false => Some(GlobalLeader::new(
-                    membership,
+                    node_config,
                     method.clone(),
                     mode,
                     Duration::ZERO,
                 )?),
             };
-            let seat = |_| Seat {
+            let slot = |_| WorkerSlot {
                 state: State::Idle,
-                orders: VecDeque::new(),
+                commands: VecDeque::new(),
                 up_at: Duration::ZERO,
                 down_at: Duration::ZERO,
             };
             Ok(Host {
                 local: if alone { local } else { local.among_nodes() },
                 global,
-                seats: (0..config.workers).map(seat).collect(),
+                slots: (0..config.workers).map(slot).collect(),
                 published: VecDeque::new(),
                 wakes_at: None,
                 is_dead: false,
@@ -213,32 +218,32 @@ impl<F: Fleet> Simulation<F> {
         };
         let nodes: Result<Vec<Host>, _> = (0..config.nodes.max(1)).map(host).collect();
         let mut simulation = Self {
-            fleet,
+            driver,
             now: Duration::ZERO,
-            due: BTreeMap::new(),
+            queue: BTreeMap::new(),
             count: 0,
             nodes: nodes?,
             network: Network::new(config),
             lease: config.lease,
             wire: config.wire,
         };
-        for &(rank, at) in &config.deaths {
-            simulation.at(at, Due::Dies(rank));
+        for &(id, at) in &config.deaths {
+            simulation.at(at, Scheduled::Dies(id));
         }
         Ok(simulation)
     }
 
-    /// Runs until no worker goes on. Returns the workers, when the last of them stopped, and what
-    /// passed between nodes.
+    /// Runs until no worker continues. Returns the workers, the time when the last of them stopped,
+    /// and the traffic between nodes.
     ///
     /// # Errors
     ///
-    /// What a worker fails with.
+    /// The error of a worker.
     pub fn run(mut self) -> Result<(F, Duration, SimulatedTraffic), F::Error> {
         match self.run_to_end() {
-            Ok(end) => Ok((self.fleet, end, self.network.traffic)),
+            Ok(end) => Ok((self.driver, end, self.network.traffic)),
             Err(error) => {
-                self.fleet.broke_off(self.now);
+                self.driver.aborted(self.now);
                 Err(error)
             }
         }
@@ -247,29 +252,29 @@ impl<F: Fleet> Simulation<F> {
     /// Returns when the last worker stopped.
     fn run_to_end(&mut self) -> Result<Duration, F::Error> {
         self.begin()?;
-        while self.goes_on() {
-            let Some(((now, _), due)) = self.due.pop_first() else {
+        while self.is_running() {
+            let Some(((now, _), scheduled)) = self.queue.pop_first() else {
                 break;
             };
             self.now = now;
-            self.fleet.goes_on()?;
-            self.handle(due)?;
+            self.driver.check_interrupted()?;
+            self.handle(scheduled)?;
         }
         let end = self.now;
-        // What workers told last is still on its way: for the record.
-        while let Some(((now, _), due)) = self.due.pop_first() {
-            if let Due::Told(..) = due {
+        // The last messages of workers are still on their way: deliver them for the record.
+        while let Some(((now, _), scheduled)) = self.queue.pop_first() {
+            if let Scheduled::Message(..) = scheduled {
                 self.now = now;
-                self.handle(due)?;
+                self.handle(scheduled)?;
             }
         }
         Ok(end)
     }
 
-    /// Whether a worker is left that has not come to its end.
-    fn goes_on(&self) -> bool {
-        let mut seats = self.nodes.iter().flat_map(|host| &host.seats);
-        seats.any(|seat| seat.state != State::Over)
+    /// Whether some worker has not finished.
+    fn is_running(&self) -> bool {
+        let mut slots = self.nodes.iter().flat_map(|host| &host.slots);
+        slots.any(|slot| slot.state != State::Over)
     }
 
     fn begin(&mut self) -> Result<(), F::Error> {
@@ -280,56 +285,56 @@ impl<F: Fleet> Simulation<F> {
                 continue;
             };
             for other in (0..count).filter(|other| *other != node) {
-                global.appeared(other, 1, self.now);
+                global.connected(other, 1, self.now);
             }
         }
         (0..count).try_for_each(|node| self.act(node))
     }
 
     fn begin_workers(&mut self, node: u32) -> Result<(), F::Error> {
-        for worker in 0..self.nodes[node as usize].seats.len() as u32 {
-            let rank = Rank::new(node, worker);
-            if self.seat(rank).state == State::Idle {
-                self.go_on(rank)?;
+        for worker in 0..self.nodes[node as usize].slots.len() as u32 {
+            let id = WorkerId::new(node, worker);
+            if self.slot(id).state == State::Idle {
+                self.continue_worker(id)?;
             }
         }
         Ok(())
     }
 
-    fn handle(&mut self, due: Due) -> Result<(), F::Error> {
+    fn handle(&mut self, scheduled: Scheduled) -> Result<(), F::Error> {
         let now = self.now;
-        match due {
-            Due::StepEnds(rank) if self.seat(rank).state == State::Stepping => {
-                let orders = self.seat(rank).orders.drain(..).collect();
-                let turn = self.fleet.end(rank, now, orders)?;
-                if let Some(global) = &mut self.nodes[rank.node as usize].global {
+        match scheduled {
+            Scheduled::StepEnds(id) if self.slot(id).state == State::Stepping => {
+                let commands = self.slot(id).commands.drain(..).collect();
+                let turn = self.driver.end(id, now, commands)?;
+                if let Some(global) = &mut self.nodes[id.node as usize].global {
                     global.progress();
                 }
-                self.take(rank, turn)
+                self.take(id, turn)
             }
-            Due::Told(rank, message) => {
-                let host = &mut self.nodes[rank.node as usize];
-                host.local.receive(rank.worker, message);
-                self.drive(rank.node)
+            Scheduled::Message(id, message) => {
+                let host = &mut self.nodes[id.node as usize];
+                host.local.receive(id.worker, message);
+                self.drive(id.node)
             }
-            Due::Ordered(rank, order) => match self.seat(rank).state {
+            Scheduled::Command(id, command) => match self.slot(id).state {
                 State::Waiting => {
-                    let turn = self.fleet.obey(rank, order)?;
-                    self.take(rank, turn)
+                    let turn = self.driver.handle(id, command)?;
+                    self.take(id, turn)
                 }
                 State::Stepping => {
-                    enqueue(&mut self.seat(rank).orders, order);
+                    enqueue(&mut self.slot(id).commands, command);
                     Ok(())
                 }
                 State::Idle | State::Over => Ok(()),
             },
-            Due::Status(node, status) => {
+            Scheduled::Status(node, status) => {
                 if let Some(global) = self.live(node) {
                     global.receive(Status::clone(&status), now);
                 }
                 self.act(node)
             }
-            Due::Fetched(node, digest, snapshot) => {
+            Scheduled::Fetched(node, digest, snapshot) => {
                 self.keep(node, digest, &snapshot);
                 if let Some(global) = self.live(node) {
                     let crossed = true;
@@ -337,63 +342,63 @@ impl<F: Fleet> Simulation<F> {
                 }
                 self.act(node)
             }
-            Due::Wake(node) => {
+            Scheduled::Wake(node) => {
                 self.nodes[node as usize].wakes_at = None;
                 if let Some(global) = self.live(node) {
                     global.tick(now);
                 }
                 self.act(node)
             }
-            Due::Dies(rank) if self.seat(rank).state != State::Over => self.die(rank),
-            Due::Vanished(gone) => {
+            Scheduled::Dies(id) if self.slot(id).state != State::Over => self.die(id),
+            Scheduled::Disconnected(gone) => {
                 for node in 0..self.nodes.len() as u32 {
                     if let Some(global) = self.live(node).filter(|_| node != gone) {
-                        global.vanished(gone, 1, now);
+                        global.disconnected(gone, 1, now);
                     }
                     self.act(node)?;
                 }
                 Ok(())
             }
-            Due::StepEnds(_) | Due::Dies(_) => Ok(()),
+            Scheduled::StepEnds(_) | Scheduled::Dies(_) => Ok(()),
         }
     }
 
-    /// What a worker did has come about.
-    fn take(&mut self, rank: Rank, turn: Turn) -> Result<(), F::Error> {
-        for message in turn.said {
+    /// Handles the messages of a worker's turn and its next state.
+    fn take(&mut self, id: WorkerId, turn: WorkerTurn) -> Result<(), F::Error> {
+        for message in turn.messages {
             let bytes = self.network.stand_for(network::message_bytes(&message));
             let arrives = self.network.local.arrival(self.now, bytes);
-            let seat = self.seat(rank);
-            seat.up_at = arrives.max(seat.up_at);
-            let at = seat.up_at;
-            self.at(at, Due::Told(rank, message));
+            let slot = self.slot(id);
+            slot.up_at = arrives.max(slot.up_at);
+            let at = slot.up_at;
+            self.at(at, Scheduled::Message(id, message));
         }
         match turn.next {
-            Next::Continue => self.go_on(rank),
+            Next::Continue => self.continue_worker(id),
             Next::Wait => {
-                self.seat(rank).state = State::Waiting;
+                self.slot(id).state = State::Waiting;
                 Ok(())
             }
-            Next::Stop => self.stop(rank),
+            Next::Stop => self.stop(id),
         }
     }
 
-    fn go_on(&mut self, rank: Rank) -> Result<(), F::Error> {
-        if !self.fleet.boundary(rank, self.now)? {
-            return self.stop(rank);
+    fn continue_worker(&mut self, id: WorkerId) -> Result<(), F::Error> {
+        if !self.driver.boundary(id, self.now)? {
+            return self.stop(id);
         }
-        let takes = self.fleet.begin(rank);
-        self.seat(rank).state = State::Stepping;
-        self.at(self.now.saturating_add(takes), Due::StepEnds(rank));
+        let takes = self.driver.begin(id);
+        self.slot(id).state = State::Stepping;
+        self.at(self.now.saturating_add(takes), Scheduled::StepEnds(id));
         Ok(())
     }
 
-    /// A worker has come to its end; with the last one, its node.
-    fn stop(&mut self, rank: Rank) -> Result<(), F::Error> {
-        self.seat(rank).state = State::Over;
-        let (node, now) = (rank.node, self.now);
+    /// A worker has finished; with the last one, its node.
+    fn stop(&mut self, id: WorkerId) -> Result<(), F::Error> {
+        self.slot(id).state = State::Over;
+        let (node, now) = (id.node, self.now);
         let host = &mut self.nodes[node as usize];
-        if host.seats.iter().any(|seat| seat.state != State::Over) {
+        if host.slots.iter().any(|slot| slot.state != State::Over) {
             return Ok(());
         }
         if let Some(global) = &mut host.global {
@@ -402,25 +407,25 @@ impl<F: Fleet> Simulation<F> {
         self.act(node)
     }
 
-    /// A worker dies; with the last one, its node, which the others notice after the lease.
-    fn die(&mut self, rank: Rank) -> Result<(), F::Error> {
-        self.seat(rank).state = State::Over;
+    /// A worker dies; with the last one, its node, which the others detect after the lease.
+    fn die(&mut self, id: WorkerId) -> Result<(), F::Error> {
+        self.slot(id).state = State::Over;
         let at = self.now.saturating_add(self.lease);
-        let host = &mut self.nodes[rank.node as usize];
-        host.local.leave(rank.worker);
+        let host = &mut self.nodes[id.node as usize];
+        host.local.leave(id.worker);
         if host.local.live().next().is_none() {
             host.is_dead = true;
-            self.at(at, Due::Vanished(rank.node));
+            self.at(at, Scheduled::Disconnected(id.node));
         }
-        self.drive(rank.node)
+        self.drive(id.node)
     }
 
-    fn seat(&mut self, rank: Rank) -> &mut Seat {
-        &mut self.nodes[rank.node as usize].seats[rank.worker as usize]
+    fn slot(&mut self, id: WorkerId) -> &mut WorkerSlot {
+        &mut self.nodes[id.node as usize].slots[id.worker as usize]
     }
 
-    fn at(&mut self, at: Duration, due: Due) {
+    fn at(&mut self, at: Duration, scheduled: Scheduled) {
         self.count += 1;
-        self.due.insert((at, self.count), due);
+        self.queue.insert((at, self.count), scheduled);
     }
 }

@@ -1,27 +1,27 @@
-//! How long what passes between workers and nodes takes.
+//! Transfer times between workers and nodes.
 
 use std::time::Duration;
 
 use super::SimulationConfig;
-use crate::{Message, Order};
+use crate::{Command, Message};
 
-/// A link: how long something takes that passes over it.
+/// A simulated link.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SimulatedLink {
-    /// From the last byte's leaving to its coming.
+    /// From sending the last byte to receiving it.
     pub latency: Duration,
-    /// Bytes a second; infinite where bytes take no time.
+    /// Bytes per second; infinite if bytes take no time.
     pub bandwidth: f64,
 }
 
 impl SimulatedLink {
-    /// A link over which everything passes at once.
+    /// A link without latency or transfer time.
     pub const INSTANT: Self = Self {
         latency: Duration::ZERO,
         bandwidth: f64::INFINITY,
     };
 
-    /// When `bytes` that leave `now` have come.
+    /// When `bytes` sent at `now` have arrived.
     pub(super) fn arrival(&self, now: Duration, bytes: u64) -> Duration {
         now.saturating_add(self.latency)
             .saturating_add(self.busy(bytes))
@@ -29,12 +29,12 @@ impl SimulatedLink {
 
     /// How long the link is busy with `bytes`.
     fn busy(&self, bytes: u64) -> Duration {
-        // No bandwidth is nought or less, so that only what takes centuries does not fit.
+        // No bandwidth is zero or negative, so only durations of centuries do not fit.
         Duration::try_from_secs_f64(bytes as f64 / self.bandwidth).unwrap_or(Duration::MAX / 4)
     }
 }
 
-/// What has passed between nodes.
+/// Traffic between nodes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SimulatedTraffic {
     /// Vectors.
@@ -54,7 +54,7 @@ pub(super) struct Network {
     pub global: SimulatedLink,
     pub traffic: SimulatedTraffic,
     scale: f64,
-    /// Until when each node is busy with sending vectors, and with receiving them.
+    /// When each node is done sending vectors, and receiving them.
     sends_until: Vec<Duration>,
     receives_until: Vec<Duration>,
 }
@@ -72,7 +72,7 @@ impl Network {
         }
     }
 
-    /// What `bytes` of vectors stand for.
+    /// The number of bytes that `bytes` of vectors stand for.
     pub fn stand_for(&self, bytes: u64) -> u64 {
         match self.scale == 1.0 {
             true => bytes,
@@ -80,8 +80,8 @@ impl Network {
         }
     }
 
-    /// When node `to`, which asks `now`, has a vector of node `from`. A node sends one vector after
-    /// another and receives one after another; small messages pass beside them.
+    /// When node `to`, which requests it at `now`, has received a vector from node `from`. A node
+    /// sends and receives one vector after another; small messages pass in parallel.
     pub fn fetch(&mut self, now: Duration, from: u32, to: u32, bytes: u64) -> Duration {
         self.traffic.vectors += 1;
         self.traffic.vector_bytes += bytes;
@@ -97,27 +97,27 @@ impl Network {
     }
 }
 
-/// Bytes of vectors in what a worker tells its local leader.
+/// Bytes of vectors in a worker's message.
 pub(super) fn message_bytes(message: &Message) -> u64 {
     match message {
-        // Where all begin is known to all.
+        // All workers know the initial weights.
         Message::Publish(_, Ok(snapshot)) => snapshot.bytes(),
         _ => 0,
     }
 }
 
-/// Bytes of vectors in what a worker is ordered.
-pub(super) fn order_bytes(order: &Order) -> u64 {
-    match order {
-        Order::Adopt(adoption) => {
-            let vectors = adoption.local.vectors().chain(adoption.global.vectors());
-            let buffers = adoption
+/// Bytes of vectors in a command.
+pub(super) fn command_bytes(command: &Command) -> u64 {
+    match command {
+        Command::Adopt(delivery) => {
+            let vectors = delivery.local.vectors().chain(delivery.global.vectors());
+            let buffers = delivery
                 .buffers
                 .as_ref()
                 .map_or(0, |buffers| 4 * buffers.len());
             vectors.map(|vector| vector.bytes()).sum::<u64>() + buffers as u64
         }
-        Order::Centre(centre) => centre.bytes(),
-        Order::Publish | Order::Close => 0,
+        Command::Centre(centre) => centre.bytes(),
+        Command::Publish | Command::Close => 0,
     }
 }

@@ -1,48 +1,48 @@
-//! What the leaders of a simulated run say, done: to workers, and between nodes.
+//! Carries out what the leaders of a simulated run ask for.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::network::{self, Network};
-use super::{Due, Fleet, KEPT, Simulation};
-use crate::{Action, Event, GlobalLeader, Rank, Snapshot, SnapshotDigest, Status};
+use super::{KEPT, Scheduled, SimDriver, Simulation};
+use crate::{Action, Event, GlobalLeader, Snapshot, SnapshotDigest, Status, WorkerId};
 
-impl<F: Fleet> Simulation<F> {
-    /// Does what a local leader says.
+impl<F: SimDriver> Simulation<F> {
+    /// Carries out what a local leader asks for.
     pub(super) fn drive(&mut self, node: u32) -> Result<(), F::Error> {
         let now = self.now;
         let host = &mut self.nodes[node as usize];
-        let mut orders = Vec::new();
-        while let Some(order) = host.local.next_order() {
-            orders.push(order);
+        let mut commands = Vec::new();
+        while let Some(command) = host.local.next_command() {
+            commands.push(command);
         }
         while let Some(event) = host.local.next_event() {
             let event = scaled(event, &self.network);
-            self.fleet.record(node, event, now)?;
+            self.driver.record(node, event, now)?;
         }
-        while let Some(bid) = host.local.next_bid() {
+        while let Some(update) = host.local.next_update() {
             if let Some(global) = &mut host.global {
-                global.bid(bid, now);
+                global.propose(update, now);
             }
         }
-        for (worker, order) in orders {
-            let rank = Rank::new(node, worker);
-            let bytes = self.network.stand_for(network::order_bytes(&order));
+        for (worker, command) in commands {
+            let id = WorkerId::new(node, worker);
+            let bytes = self.network.stand_for(network::command_bytes(&command));
             let arrives = self.network.local.arrival(now, bytes);
-            let seat = self.seat(rank);
-            seat.down_at = arrives.max(seat.down_at);
-            let at = seat.down_at;
-            self.at(at, Due::Ordered(rank, order));
+            let slot = self.slot(id);
+            slot.down_at = arrives.max(slot.down_at);
+            let at = slot.down_at;
+            self.at(at, Scheduled::Command(id, command));
         }
         self.act(node)
     }
 
-    /// Does what a node's part of the exchange between nodes says.
+    /// Carries out the actions of a node's global leader.
     pub(super) fn act(&mut self, node: u32) -> Result<(), F::Error> {
         let now = self.now;
         while let Some(action) = self.live(node).and_then(GlobalLeader::next_action) {
             match action {
-                Action::Tell { status, .. } => self.tell(node, status),
+                Action::Broadcast(status) => self.broadcast(node, status),
                 Action::Publish(snapshot) => self.keep(node, snapshot.digest(), &snapshot),
                 Action::Fetch { vector, holders } => self.fetch(node, vector.digest, &holders),
                 Action::Deliver(delivered) => {
@@ -52,9 +52,9 @@ impl<F: Fleet> Simulation<F> {
                 Action::Begin { .. } => self.begin_workers(node)?,
                 Action::Record(event) => {
                     let event = scaled(event, &self.network);
-                    self.fleet.record(node, event, now)?;
+                    self.driver.record(node, event, now)?;
                 }
-                // Nodes are never away and back, and the end is evaluated outside.
+                // Simulated nodes do not rejoin, and the end is evaluated by the caller.
                 Action::Await(_) | Action::GiveUp(_) | Action::CannotJoin | Action::Conclude(_) => {
                 }
             }
@@ -63,30 +63,30 @@ impl<F: Fleet> Simulation<F> {
         if let Some(global) = &host.global
             && !host.is_dead
         {
-            // Later than now in any case, or the clock would stand still.
+            // Always later than now, or the clock would stand still.
             let at = global
                 .deadline()
                 .max(now.saturating_add(Duration::from_millis(1)));
             if host.wakes_at.is_none_or(|wakes| wakes > at) {
                 host.wakes_at = Some(at);
-                self.at(at, Due::Wake(node));
+                self.at(at, Scheduled::Wake(node));
             }
         }
         Ok(())
     }
 
-    pub(super) fn tell(&mut self, node: u32, status: Status) {
+    pub(super) fn broadcast(&mut self, node: u32, status: Status) {
         let bytes = status.encode().len() as u64;
         let at = self.network.global.arrival(self.now, bytes);
         let status = Arc::new(status);
         for other in (0..self.nodes.len() as u32).filter(|other| *other != node) {
             self.network.traffic.statuses += 1;
             self.network.traffic.status_bytes += bytes;
-            self.at(at, Due::Status(other, status.clone()));
+            self.at(at, Scheduled::Status(other, status.clone()));
         }
     }
 
-    /// A node gets a vector from the first of `holders` that has it.
+    /// Fetches a vector from the first of `holders` that has it.
     pub(super) fn fetch(&mut self, node: u32, digest: SnapshotDigest, holders: &[u32]) {
         let now = self.now;
         let published = |holder: &u32| {
@@ -106,7 +106,7 @@ impl<F: Fleet> Simulation<F> {
         };
         let bytes = self.network.stand_for(self.wire.bytes_of(&snapshot));
         let at = self.network.fetch(self.now, holder, node, bytes);
-        self.at(at, Due::Fetched(node, digest, snapshot));
+        self.at(at, Scheduled::Fetched(node, digest, snapshot));
     }
 
     pub(super) fn keep(&mut self, node: u32, digest: SnapshotDigest, snapshot: &Arc<Snapshot>) {
@@ -122,7 +122,7 @@ impl<F: Fleet> Simulation<F> {
     }
 }
 
-/// An event with the bytes that those of its vectors stand for.
+/// The event, with its bytes scaled to what its vectors stand for.
 fn scaled(mut event: Event, network: &Network) -> Event {
     if let Event::Exchange { bytes, .. } = &mut event {
         *bytes = network.stand_for(*bytes);

@@ -8,12 +8,13 @@ use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use lsgd_core::{
-    Adoption, BatchNorm as Follow, Delivered, Event, Layout, LeaderConfig, LeaderSgd, LocalLeader,
-    Message, Mode, Order, Rank, Snapshot, Source, Vector, read, write,
+    BatchNorm as Follow, Command, Delivery, Event, ExchangeOutcome, Layout, LeaderConfig,
+    LeaderSgd, LocalLeader, Message, Mode, Snapshot, SnapshotError, Source, VectorKind, WorkerId,
+    read, read_buffers, write,
 };
 
-use crate::memory::Line;
-use crate::setting::{config, device, lsgd, meetings, report, sgd};
+use crate::memory::QueueExchange;
+use crate::setting::{config, device, exchanges, lsgd, report, sgd};
 
 #[derive(Module, Debug)]
 struct Net {
@@ -38,8 +39,21 @@ impl Net {
 /// Running means, then variances, as a snapshot has them.
 fn statistics(net: &Net) -> Vec<f32> {
     let source = Source::Mean { workers: 1 };
-    let snapshot = read(net, &Layout::of(net), source).expect("of its own layout");
-    snapshot.buffers().to_vec()
+    let layout = Layout::of(net);
+    let snapshot = read(net, &layout, source).expect("of its own layout");
+    let alone = read_buffers(net, &layout).expect("of its own layout");
+    assert_eq!(alone, snapshot.buffers(), "read without the parameters");
+    alone
+}
+
+/// A module that is not of the layout it is said to be has none of its buffers.
+#[test]
+fn buffers_of_another_layout_are_refused() {
+    let net = Net::new(&device());
+    let other = Layout::of(&crate::setting::Point::at(&[0.0]));
+    let (expected, found) = (1, 0);
+    let refused = Err(SnapshotError::Length { expected, found });
+    assert_eq!(read_buffers(&net, &other), refused);
 }
 
 /// The statistics start at (0, 0), (1, 1); half of the batch's comes in with every forward.
@@ -48,7 +62,7 @@ const LEADERS: [f32; 4] = [5.0, 7.0, 9.0, 0.5];
 
 fn leaders_snapshot(net: &Net, parameters: &[f32]) -> Arc<Snapshot> {
     let source = Source::Worker {
-        rank: Rank::new(0, 1),
+        id: WorkerId::new(0, 1),
         step: 1,
     };
     let (parameters, buffers) = (parameters.to_vec(), LEADERS.to_vec());
@@ -58,20 +72,23 @@ fn leaders_snapshot(net: &Net, parameters: &[f32]) -> Arc<Snapshot> {
 
 /// A training step of a worker with `batch_norm = follow`, and the exchange after it.
 fn after_an_exchange(follow: Follow, pull: f64, mean: Option<[f32; 4]>) -> (Net, LeaderSgd) {
-    let line = Line::new(Rank::new(0, 0), Mode::Async);
+    let exchange = QueueExchange::new(WorkerId::new(0, 0), Mode::Async);
     let method = lsgd(LeaderConfig {
         batch_norm: follow,
         local_pull: pull,
         ..config()
     });
-    let mut worker = LeaderSgd::new(sgd(), method, line.clone());
+    let mut worker = LeaderSgd::new(sgd(), method, exchange.clone());
     let net = Net::new(&device());
-    let adoption = Adoption {
-        local: Delivered::leader(leaders_snapshot(&net, &[2.0, 2.0, 1.0, 1.0])),
-        global: Delivered::default(),
+    let delivery = Delivery {
+        local: ExchangeOutcome::leader(leaders_snapshot(&net, &[2.0, 2.0, 1.0, 1.0])),
+        global: ExchangeOutcome::default(),
         buffers: mean.map(|mean| mean.as_slice().into()),
     };
-    line.post().orders.push_back(Order::Adopt(adoption));
+    exchange
+        .queues()
+        .commands
+        .push_back(Command::Adopt(delivery));
     let gradients = net.train_forward();
     (worker.step(0.0, net, gradients), worker)
 }
@@ -155,6 +172,90 @@ fn updates_go_on_under_pulls() {
     assert_eq!(statistics(&net), statistics(&plain));
 }
 
+/// Those of another model, say: a worker keeps its own.
+#[test]
+fn mean_statistics_of_another_length_are_not_taken() {
+    let exchange = QueueExchange::new(WorkerId::new(0, 0), Mode::Async);
+    let method = lsgd(LeaderConfig {
+        batch_norm: Follow::Mean,
+        ..config()
+    });
+    for len in [2, 6] {
+        let mut worker = LeaderSgd::new(sgd(), method.clone(), exchange.clone());
+        let delivery = Delivery {
+            buffers: Some(vec![4.0; len].into()),
+            ..Delivery::default()
+        };
+        exchange
+            .queues()
+            .commands
+            .push_back(Command::Adopt(delivery));
+        let net = Net::new(&device());
+        let gradients = net.train_forward();
+        let net = worker.step(0.0, net, gradients);
+        assert_eq!(statistics(&net), AFTER_ONE, "{len} values");
+    }
+}
+
+/// A worker sends its statistics, as they are after the step, where their mean is wanted, and else
+/// none: each report would have to be read from the device.
+#[test]
+fn statistics_are_reported_where_their_mean_is_wanted() {
+    for (follow, expected) in [
+        (Follow::Own, None),
+        (Follow::Leader, None),
+        (Follow::Mean, Some(AFTER_ONE.to_vec())),
+    ] {
+        let exchange = QueueExchange::new(WorkerId::new(0, 0), Mode::Sync);
+        let method = lsgd(LeaderConfig {
+            batch_norm: follow,
+            ..config()
+        });
+        let mut worker = LeaderSgd::new(sgd(), method, exchange.clone());
+        let net = Net::new(&device());
+        let gradients = net.train_forward();
+        worker.step(0.0, net, gradients);
+        let reported = exchange
+            .queues()
+            .sent
+            .iter()
+            .find_map(|message| match message {
+                Message::Report { buffers, .. } => Some(buffers.as_deref().map(<[f32]>::to_vec)),
+                _ => None,
+            });
+        assert_eq!(reported, Some(expected), "{follow:?}");
+    }
+}
+
+/// Where parameters are averaged too, a worker's part says nothing of statistics that stay its own.
+#[test]
+fn a_part_of_a_mean_does_not_report_statistics() {
+    let exchange = QueueExchange::new(WorkerId::new(0, 0), Mode::Sync);
+    let method = lsgd_core::Method::local_sgd(exchanges(1)).expect("valid");
+    let mut worker = LeaderSgd::new(sgd(), method, exchange.clone());
+    let net = Net::new(&device());
+    let gradients = net.train_forward();
+    worker.step(0.0, net, gradients);
+    let sent: Vec<Message> = exchange.queues().sent.drain(..).collect();
+    assert!(matches!(sent[0], Message::Report { buffers: None, .. }));
+    assert!(matches!(sent[1], Message::Publish(VectorKind::Mean, Ok(_))));
+}
+
+/// Statistics that are to stay local are not averaged, even where workers send them.
+#[test]
+fn own_statistics_are_not_averaged() {
+    let mut leader = LocalLeader::new(0, 1, lsgd(config()), Mode::Sync).expect("runs in sync");
+    leader.receive(0, with_buffers(report(0, 1, 1.0), &LEADERS));
+    let snapshot = leaders_snapshot(&Net::new(&device()), &[1.0, 1.0, 0.0, 0.0]);
+    leader.receive(0, Message::Publish(VectorKind::Parameters, Ok(snapshot)));
+    let adopted =
+        std::iter::from_fn(|| leader.next_command()).find_map(|(_, command)| match command {
+            Command::Adopt(delivery) => Some(delivery),
+            _ => None,
+        });
+    assert!(adopted.expect("the meeting's end").buffers.is_none());
+}
+
 fn with_buffers(message: Message, buffers: &[f32]) -> Message {
     match message {
         Message::Report { report, .. } => Message::Report {
@@ -165,7 +266,7 @@ fn with_buffers(message: Message, buffers: &[f32]) -> Message {
     }
 }
 
-/// Runs a meeting of three that report these statistics; the mean that comes of it.
+/// Runs an exchange of three that report these statistics; the mean that comes of it.
 fn mean_of(buffers: [&[f32]; 3]) -> Option<Vec<f32>> {
     let method = lsgd(LeaderConfig {
         batch_norm: Follow::Mean,
@@ -176,10 +277,10 @@ fn mean_of(buffers: [&[f32]; 3]) -> Option<Vec<f32>> {
         leader.receive(worker, with_buffers(report(worker, 1, 1.0), buffers));
     }
     let snapshot = leaders_snapshot(&Net::new(&device()), &[1.0, 1.0, 0.0, 0.0]);
-    leader.receive(0, Message::Publish(Vector::Snapshot, Ok(snapshot)));
-    while let Some((_, order)) = leader.next_order() {
-        if let Order::Adopt(adoption) = order {
-            return adoption.buffers.map(|buffers| buffers.to_vec());
+    leader.receive(0, Message::Publish(VectorKind::Parameters, Ok(snapshot)));
+    while let Some((_, command)) = leader.next_command() {
+        if let Command::Adopt(delivery) = command {
+            return delivery.buffers.map(|buffers| buffers.to_vec());
         }
     }
     None
@@ -212,15 +313,18 @@ fn mean_statistics_leave_out_another_model() {
 /// With `local_sgd` and `batch_norm = "own"` the mean is of parameters alone.
 #[test]
 fn local_sgd_keeps_own_statistics() {
-    let line = Line::new(Rank::new(0, 0), Mode::Sync);
-    let method = lsgd_core::Method::local_sgd(meetings(1)).expect("valid");
-    let mut worker = LeaderSgd::new(sgd(), method, line.clone());
+    let exchange = QueueExchange::new(WorkerId::new(0, 0), Mode::Sync);
+    let method = lsgd_core::Method::local_sgd(exchanges(1)).expect("valid");
+    let mut worker = LeaderSgd::new(sgd(), method, exchange.clone());
     let net = Net::new(&device());
-    let adoption = Adoption {
-        local: Delivered::mean(leaders_snapshot(&net, &[2.0, 3.0, 4.0, 5.0])),
-        ..Adoption::default()
+    let delivery = Delivery {
+        local: ExchangeOutcome::mean(leaders_snapshot(&net, &[2.0, 3.0, 4.0, 5.0])),
+        ..Delivery::default()
     };
-    line.post().orders.push_back(Order::Adopt(adoption));
+    exchange
+        .queues()
+        .commands
+        .push_back(Command::Adopt(delivery));
     let gradients = net.train_forward();
     let net = worker.step(0.0, net, gradients);
     assert_eq!(statistics(&net), AFTER_ONE);
@@ -237,7 +341,7 @@ fn refusal_in_an_event_survives_json() {
     let why = leaders_snapshot(&net, &[1.0; 4]).check(&other);
     let event = Event::Refused {
         step: 3,
-        worker: Rank::new(0, 1),
+        worker: WorkerId::new(0, 1),
         why: why.expect_err("another model"),
     };
     let text = serde_json::to_string(&event).expect("plain data");

@@ -1,17 +1,17 @@
-//! The centre variable, for asynchronous EASGD and DOWNPOUR: against `tests/reference/centre.py`, and
-//! what the local leader does with it.
+//! The centre variable, for asynchronous EASGD and DOWNPOUR: against `tests/reference/centre.py`,
+//! and what the local leader does with it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use lsgd_core::{
-    Bid, Delivered, Event, Exchange, Group, LocalLeader, MeetingConfig, Message, Method, Mode,
-    Next, Order, Refusal, Snapshot, Source, Vector, Worker,
+    Command, Event, Exchange, ExchangeConfig, ExchangeOutcome, Group, LocalLeader, Message, Method,
+    Mode, Next, NodeUpdate, Snapshot, SnapshotError, Source, VectorKind, Worker,
 };
 use serde::Deserialize;
 
 use crate::memory::Node;
-use crate::setting::{Bowl, Point, meetings, snapshot};
+use crate::setting::{Bowl, Point, exchanges, snapshot};
 use crate::stored::{Run, read};
 
 /// A case of the stored file.
@@ -26,13 +26,13 @@ struct Case {
 
 impl Case {
     fn method(&self) -> Method {
-        let meetings = MeetingConfig {
+        let exchanges = ExchangeConfig {
             periods: self.run.periods(),
-            ..meetings(1)
+            ..exchanges(1)
         };
         let method = match self.method.as_str() {
-            "easgd" => Method::easgd_async(meetings, self.beta, self.run.workers),
-            "downpour" => Method::downpour(meetings),
+            "easgd" => Method::easgd_async(exchanges, self.beta, self.run.workers),
+            "downpour" => Method::downpour(exchanges),
             other => panic!("no method {other}"),
         };
         method.expect("valid")
@@ -58,7 +58,7 @@ fn cases(delay: u64) -> Vec<Case> {
     all
 }
 
-/// Workers that hear of the centre at once, as threads do; here they take turns.
+/// Workers that receive the centre immediately, as threads do; here they take turns.
 #[test]
 fn workers_come_to_the_centre_one_by_one() {
     let cases = cases(0);
@@ -74,25 +74,25 @@ fn workers_come_to_the_centre_one_by_one() {
                 leader
             };
             let (group, members) = Group::form(leader, |_| {});
-            let bids = Arc::new(Mutex::new(VecDeque::<Bid>::new()));
-            let bid = bids.clone();
-            group.on_bid(move |of_node| bid.lock().expect("one thread").push_back(of_node));
+            let updates = Arc::new(Mutex::new(VecDeque::<NodeUpdate>::new()));
+            let update = updates.clone();
+            group.on_update(move |of_node| update.lock().expect("one thread").push_back(of_node));
             workers.extend(members.into_iter().map(|member| case.worker(member)));
-            groups.push((group, bids));
+            groups.push((group, updates));
         }
         for step in 1..=case.run.steps {
             for worker in &mut workers {
                 assert_eq!(worker.step(), Ok(Next::Continue));
             }
             if case.run.nodes > 1 && step % case.run.periods().global == 0 {
-                let newest = |(_, bids): &(_, Arc<Mutex<VecDeque<Bid>>>)| {
-                    let bid = bids.lock().expect("one thread").pop_back();
-                    bid.and_then(|bid| bid.leader).expect("a centre").0
+                let newest = |(_, updates): &(_, Arc<Mutex<VecDeque<NodeUpdate>>>)| {
+                    let update = updates.lock().expect("one thread").pop_back();
+                    update.and_then(|update| update.leader).expect("a centre").0
                 };
                 let centres: Vec<Arc<Snapshot>> = groups.iter().map(newest).collect();
                 for (node, (group, _)) in groups.iter().enumerate() {
                     let next = centres[(node + 1) % centres.len()].clone();
-                    group.adopt_global(Delivered::leader(next));
+                    group.adopt_global(ExchangeOutcome::leader(next));
                 }
             }
             case.compare(step, workers.iter());
@@ -100,13 +100,13 @@ fn workers_come_to_the_centre_one_by_one() {
     }
 }
 
-/// Workers that take a step more before they hear of it.
+/// Workers that take one more step before they receive it.
 #[test]
 fn workers_go_on_while_the_centre_is_on_its_way() {
     let cases = cases(1);
     assert_eq!(cases.len(), 2);
     for case in cases {
-        let mut node = Node::new(case.leader(0), |line| case.worker(line));
+        let mut node = Node::new(case.leader(0), |exchange| case.worker(exchange));
         for step in 1..=case.run.steps {
             for worker in 0..case.run.workers as usize {
                 assert_eq!(node.turn(worker), Ok(true));
@@ -117,7 +117,7 @@ fn workers_go_on_while_the_centre_is_on_its_way() {
 }
 
 fn easgd() -> Method {
-    Method::easgd_async(meetings(1), 0.43, 2).expect("valid")
+    Method::easgd_async(exchanges(1), 0.43, 2).expect("valid")
 }
 
 fn with_centre(start: &[f32]) -> LocalLeader {
@@ -127,13 +127,13 @@ fn with_centre(start: &[f32]) -> LocalLeader {
 }
 
 fn add(worker: u32, addition: &[f32]) -> Message {
-    Message::Publish(Vector::Centre, Ok(snapshot(worker, 1, addition)))
+    Message::Publish(VectorKind::Centre, Ok(snapshot(worker, 1, addition)))
 }
 
-/// The centre that is ordered next, and for whom.
+/// The next centre to be delivered, and to which worker.
 fn next_centre(leader: &mut LocalLeader) -> Option<(u32, Arc<Snapshot>)> {
-    match leader.next_order() {
-        Some((worker, Order::Centre(centre))) => Some((worker, centre)),
+    match leader.next_command() {
+        Some((worker, Command::Centre(centre))) => Some((worker, centre)),
         other => {
             assert!(other.is_none(), "{other:?}");
             None
@@ -165,23 +165,19 @@ fn add_then_want() {
     let (worker, centre) = next_centre(&mut leader).expect("an answer");
     assert_eq!((worker, centre.parameters()), (1, &[2.0, -2.0][..]));
     assert_eq!(centre.source(), Source::Centre { version: 2 });
-    let counted = |event: &Event| {
-        matches!(
-            event,
-            Event::Exchange {
-                vector: Vector::Centre,
-                workers: 1,
-                bytes: 8,
-                ..
-            }
-        )
+    let counted = |event| match event {
+        Event::Exchange {
+            exchange,
+            vector: VectorKind::Centre,
+            workers: 1,
+            bytes: 8,
+            ..
+        } => Some(exchange),
+        _ => None,
     };
-    let events: Vec<Event> = std::iter::from_fn(|| leader.next_event()).collect();
-    assert_eq!(
-        events.iter().filter(|e| counted(e)).count(),
-        2,
-        "{events:?}"
-    );
+    let events = std::iter::from_fn(|| leader.next_event());
+    let exchanges: Vec<u64> = events.filter_map(counted).collect();
+    assert_eq!(exchanges, [1, 2]);
 }
 
 /// What is not finite, or makes the sum so, or is of another model leaves the centre as it is.
@@ -208,7 +204,7 @@ fn the_centre_begins_once() {
     leader.receive(0, Message::Begin(snapshot(0, 0, &[1.0, f32::NAN])));
     leader.receive(0, Message::WantCentre);
     assert!(next_centre(&mut leader).is_none(), "there is none yet");
-    let why = Refusal::NotFinite { index: 1 };
+    let why = SnapshotError::NotFinite { index: 1 };
     let refused = |event| matches!(event, Event::Refused { why: said, .. } if said == why);
     assert!(leader.next_event().is_some_and(refused));
     leader.receive(1, Message::Begin(snapshot(1, 0, &[1.0, 2.0])));
@@ -222,9 +218,12 @@ fn the_centre_begins_once() {
 #[test]
 fn centres_of_nodes_meet() {
     let mut leader = with_centre(&[1.0, 2.0]);
-    leader.adopt_global(Delivered::leader(snapshot(0, 0, &[3.0, -2.0])));
-    leader.adopt_global(Delivered::default());
-    assert!(leader.next_order().is_none(), "workers come by themselves");
+    leader.adopt_global(ExchangeOutcome::leader(snapshot(0, 0, &[3.0, -2.0])));
+    leader.adopt_global(ExchangeOutcome::default());
+    assert!(
+        leader.next_command().is_none(),
+        "workers come by themselves"
+    );
     leader.receive(1, Message::WantCentre);
     let (_, centre) = next_centre(&mut leader).expect("an answer");
     assert_eq!(centre.parameters(), [2.0, 0.0]);
@@ -235,34 +234,36 @@ fn centres_of_nodes_meet() {
 #[test]
 fn the_centre_is_brought_to_other_nodes() {
     let case = &cases(0)[0];
-    let mut node = Node::new(case.leader(0).among_nodes(), |line| case.worker(line));
+    let mut node = Node::new(case.leader(0).among_nodes(), |exchange| {
+        case.worker(exchange)
+    });
     assert_eq!(node.run(2), Ok(true));
-    assert!(node.next_bid().is_none());
+    assert!(node.next_update().is_none());
     assert_eq!(node.run(3), Ok(true));
-    let bid = node.next_bid().expect("three steps of four workers");
-    assert_eq!((bid.step, bid.taken, bid.workers), (3, 12, 4));
-    let (centre, _) = bid.leader.expect("a centre");
+    let update = node.next_update().expect("three steps of four workers");
+    assert_eq!((update.step, update.taken, update.workers), (3, 12, 4));
+    let (centre, _) = update.leader.expect("a centre");
     assert!(matches!(centre.source(), Source::Centre { .. }));
 }
 
 #[test]
 fn a_method_with_a_centre_runs_in_async_alone() {
     let said = |method: Result<Method, lsgd_core::MethodError>| method.unwrap_err().to_string();
-    let downpour = Method::downpour(meetings(4)).expect("valid");
+    let downpour = Method::downpour(exchanges(4)).expect("valid");
     assert_eq!(
         said(downpour.check_mode(Mode::Sync).map(|()| downpour.clone())),
         "downpour cannot run in mode \"sync\": its workers never meet; use \"async\""
     );
-    let averaged = MeetingConfig {
+    let averaged = ExchangeConfig {
         batch_norm: lsgd_core::BatchNorm::Mean,
-        ..meetings(4)
+        ..exchanges(4)
     };
     assert_eq!(
         said(Method::downpour(averaged)),
         "workers of downpour follow no leader and never meet; set batch_norm to \"own\""
     );
     assert_eq!(
-        said(Method::easgd_async(meetings(4), -1.0, 2)),
+        said(Method::easgd_async(exchanges(4), -1.0, 2)),
         "beta -1 is not in [0, 1]"
     );
 }

@@ -1,8 +1,8 @@
 //! The pure decisions, for any input: who leads, when an exchange is due, what a window's loss is.
 
 use lsgd_core::{
-    Candidate, Exclusion, Incumbent, LossWindow, Periods, Rank, Reason, Report, Trigger,
-    WindowLoss, elect, elect_or_keep,
+    Candidate, Exclusion, Incumbent, LossWindow, Periods, Reason, Report, Trigger, WindowLoss,
+    WorkerId, elect, elect_or_keep,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -21,21 +21,21 @@ fn loss() -> impl Strategy<Value = WindowLoss> {
     ]
 }
 
-/// Candidates of different ranks, in any order.
+/// Candidates with different ids, in any order.
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let rest = (loss(), any::<bool>(), 0..MAX_STALENESS * 2);
     prop::collection::btree_map((0..3_u32, 0..4_u32), rest, 0..10)
-        .prop_map(|ranks| {
+        .prop_map(|ids| {
             let candidate = |((node, worker), (loss, joined, age))| Candidate {
                 report: Report {
-                    rank: Rank::new(node, worker),
+                    id: WorkerId::new(node, worker),
                     step: 0,
                     loss,
                     joined,
                 },
                 age,
             };
-            ranks.into_iter().map(candidate).collect::<Vec<_>>()
+            ids.into_iter().map(candidate).collect::<Vec<_>>()
         })
         .prop_shuffle()
 }
@@ -59,9 +59,9 @@ proptest! {
         let leader = elect(&candidates, MAX_STALENESS).leader;
         let best = candidates
             .iter()
-            .filter_map(|c| Some((may_lead(c)?, c.report.rank)))
+            .filter_map(|c| Some((may_lead(c)?, c.report.id)))
             .reduce(|a, b| if b.0 < a.0 || (b.0 == a.0 && b.1 < a.1) { b } else { a });
-        prop_assert_eq!(leader, best.map(|(_, rank)| rank));
+        prop_assert_eq!(leader, best.map(|(_, id)| id));
     }
 
     #[test]
@@ -78,46 +78,46 @@ proptest! {
         let mut losses: Vec<f64> = candidates.iter().filter_map(may_lead).collect();
         losses.sort_by(|a, b| a.partial_cmp(b).expect("finite"));
         let expected = match losses.as_slice() {
-            [] => Reason::NobodyEligible,
+            [] => Reason::NoneEligible,
             [loss] => Reason::OnlyEligible { loss: *loss },
-            [loss, next, ..] if loss == next => Reason::LowestRankOfTie { loss: *loss },
+            [loss, next, ..] if loss == next => Reason::LowestIdOfTie { loss: *loss },
             [loss, next, ..] => Reason::LowestLoss { loss: *loss, next: *next },
         };
         prop_assert_eq!(election.reason, expected);
         prop_assert_eq!(election.excluded.len() + losses.len(), candidates.len());
-        prop_assert!(election.excluded.is_sorted_by_key(|(rank, _)| *rank));
+        prop_assert!(election.excluded.is_sorted_by_key(|(id, _)| *id));
     }
 
-    /// Whoever led stays if it may lead and nobody is better by the margin; else it is as if nobody had
-    /// led.
+    /// The previous leader stays if it is eligible and no worker is better by the margin; otherwise
+    /// the election is as if there had been none.
     #[test]
     fn a_leader_stays_by_the_margin(candidates in candidates(), margin in 0.0..1.0_f64, of in 0..8_usize) {
         let plain = elect(&candidates, MAX_STALENESS);
         let Some(last) = candidates.get(of) else {
             return Ok(());
         };
-        let rank = last.report.rank;
-        let election = elect_or_keep(&candidates, MAX_STALENESS, Some(Incumbent { rank, margin }));
+        let id = last.report.id;
+        let election = elect_or_keep(&candidates, MAX_STALENESS, Some(Incumbent { id, margin }));
         prop_assert_eq!(&election.excluded, &plain.excluded);
-        let eligible = plain.leader.is_some() && plain.excluded.iter().all(|(out, _)| *out != rank);
+        let eligible = plain.leader.is_some() && plain.excluded.iter().all(|(out, _)| *out != id);
         let lowest = match plain.reason {
-            Reason::LowestLoss { loss, .. } | Reason::LowestRankOfTie { loss } => loss,
+            Reason::LowestLoss { loss, .. } | Reason::LowestIdOfTie { loss } => loss,
             _ => f64::NAN,
         };
         match last.report.loss {
-            WindowLoss::Mean(loss) if eligible && plain.leader != Some(rank) && lowest > loss - margin * loss.abs() => {
-                prop_assert_eq!(election.leader, Some(rank));
+            WindowLoss::Mean(loss) if eligible && plain.leader != Some(id) && lowest > loss - margin * loss.abs() => {
+                prop_assert_eq!(election.leader, Some(id));
                 prop_assert_eq!(election.reason, Reason::Stays { loss, lowest });
             }
             _ => prop_assert_eq!(election, plain),
         }
     }
 
-    /// Whoever is excluded is excluded for something that is so.
+    /// The reason for an exclusion is true of the excluded worker.
     #[test]
     fn exclusions_are_true(candidates in candidates()) {
-        for (rank, why) in elect(&candidates, MAX_STALENESS).excluded {
-            let candidate = candidates.iter().find(|c| c.report.rank == rank).expect("a candidate");
+        for (id, why) in elect(&candidates, MAX_STALENESS).excluded {
+            let candidate = candidates.iter().find(|c| c.report.id == id).expect("a candidate");
             let so = match why {
                 Exclusion::NotJoined => !candidate.report.joined,
                 Exclusion::WindowNotFull { have, need } =>
@@ -144,8 +144,8 @@ proptest! {
         prop_assert_eq!((locals, globals), (steps / local, steps / (local * times)));
     }
 
-    /// With nobody coming or going the trigger fires at every `live * tau`-th step: "when n l tau
-    /// divides the total number of steps".
+    /// With a constant set of workers the trigger fires at every `live * tau`-th step: "when n l
+    /// tau divides the total number of steps".
     #[test]
     fn trigger_fires_when_the_total_divides(live in 1..6_usize, period in 1..9_u64, total in 1..300_u64) {
         let mut trigger = Trigger::default();
@@ -216,7 +216,7 @@ fn trigger_keeps_what_came_beyond_a_period() {
 fn elections_checked_by_hand() {
     let candidate = |worker, loss| Candidate {
         report: Report {
-            rank: Rank::new(0, worker),
+            id: WorkerId::new(0, worker),
             step: 5,
             loss: WindowLoss::Mean(loss),
             joined: true,
@@ -225,7 +225,7 @@ fn elections_checked_by_hand() {
     };
     let leader = |losses: &[f64]| {
         let candidates: Vec<_> = (0..).zip(losses).map(|(w, &l)| candidate(w, l)).collect();
-        elect(&candidates, 0).leader.map(|rank| rank.worker)
+        elect(&candidates, 0).leader.map(|id| id.worker)
     };
     assert_eq!(leader(&[]), None);
     assert_eq!(leader(&[3.0, 1.0, 2.0]), Some(1));
@@ -240,7 +240,7 @@ fn elections_checked_by_hand() {
 fn report_as_old_as_max_staleness_may_lead() {
     let aged = |age| Candidate {
         report: Report {
-            rank: Rank::new(0, 0),
+            id: WorkerId::new(0, 0),
             step: 1,
             loss: WindowLoss::Mean(1.0),
             joined: true,
@@ -280,7 +280,7 @@ fn window_of_any_size_can_be_made() {
 fn a_margin_checked_by_hand() {
     let of = |worker, loss| Candidate {
         report: Report {
-            rank: Rank::new(0, worker),
+            id: WorkerId::new(0, worker),
             step: 5,
             loss: WindowLoss::Mean(loss),
             joined: true,
@@ -294,10 +294,14 @@ fn a_margin_checked_by_hand() {
         (-2.0, -2.999, 0),
     ] {
         let incumbent = Incumbent {
-            rank: Rank::new(0, 0),
+            id: WorkerId::new(0, 0),
             margin: 0.5,
         };
         let election = elect_or_keep(&[of(0, led), of(1, other)], 0, Some(incumbent));
-        assert_eq!(election.leader, Some(Rank::new(0, leader)), "{led} {other}");
+        assert_eq!(
+            election.leader,
+            Some(WorkerId::new(0, leader)),
+            "{led} {other}"
+        );
     }
 }

@@ -1,16 +1,16 @@
 //! The update equations of Algorithm 1, one test each, on numbers that are exact in binary.
 
-use lsgd_core::{LeaderConfig, LeaderSgd, Message, Rank, Scope, Source};
+use lsgd_core::{LeaderConfig, LeaderSgd, Message, Scope, Source, WorkerId};
 
-use crate::memory::Line;
+use crate::memory::QueueExchange;
 use crate::setting::{
-    Point, adopt, bits, config, lsgd, snapshot, snapshot_of, step_and_obey, worker_on_a_line,
+    Point, adopt, bits, config, lsgd, snapshot, snapshot_of, step_and_handle, worker_with_exchange,
 };
 
 fn pulled(config: LeaderConfig, from: &[f32], to: &[f32]) -> Vec<f32> {
-    let (mut worker, line) = worker_on_a_line(lsgd(config));
-    let order = adopt(Some(snapshot(1, 1, to)), None);
-    step_and_obey(&mut worker, &line, Point::at(from), order).values()
+    let (mut worker, exchange) = worker_with_exchange(lsgd(config));
+    let command = adopt(Some(snapshot(1, 1, to)), None);
+    step_and_handle(&mut worker, &exchange, Point::at(from), command).values()
 }
 
 /// `x <- x - lambda (x - leader)`
@@ -22,19 +22,19 @@ fn local_pull() {
 /// `x <- x - lambda_G (x - leader of all)`
 #[test]
 fn global_pull() {
-    let (mut worker, line) = worker_on_a_line(lsgd(config()));
-    let order = adopt(None, Some(snapshot_of(Rank::new(3, 1), 1, &[8.0])));
-    let at = step_and_obey(&mut worker, &line, Point::at(&[4.0]), order);
+    let (mut worker, exchange) = worker_with_exchange(lsgd(config()));
+    let command = adopt(None, Some(snapshot_of(WorkerId::new(3, 1), 1, &[8.0])));
+    let at = step_and_handle(&mut worker, &exchange, Point::at(&[4.0]), command);
     assert_eq!(at.values(), [6.0]);
 }
 
 /// Algorithm 1: the global pull comes after the local one.
 #[test]
 fn global_pull_after_local_pull() {
-    let (mut worker, line) = worker_on_a_line(lsgd(config()));
-    let global = snapshot_of(Rank::new(1, 0), 1, &[16.0]);
-    let order = adopt(Some(snapshot(1, 1, &[0.0])), Some(global));
-    let at = step_and_obey(&mut worker, &line, Point::at(&[8.0]), order);
+    let (mut worker, exchange) = worker_with_exchange(lsgd(config()));
+    let global = snapshot_of(WorkerId::new(1, 0), 1, &[16.0]);
+    let command = adopt(Some(snapshot(1, 1, &[0.0])), Some(global));
+    let at = step_and_handle(&mut worker, &exchange, Point::at(&[8.0]), command);
     // 8 -> 6 (local, 1/4 toward 0) -> 11 (global, 1/2 toward 16); the other order gives 9.
     assert_eq!(at.values(), [11.0]);
 }
@@ -49,19 +49,19 @@ fn order_of_a_step() {
         global_prox: 0.25,
         ..config()
     });
-    let (mut worker, line) = worker_on_a_line(method);
+    let (mut worker, exchange) = worker_with_exchange(method);
     let both = |local: f32, global: f32| {
         adopt(
             Some(snapshot(1, 1, &[local])),
-            Some(snapshot_of(Rank::new(1, 0), 1, &[global])),
+            Some(snapshot_of(WorkerId::new(1, 0), 1, &[global])),
         )
     };
     // 0 -> 4 -> 10: no prox yet, there was no leader before.
-    let at = step_and_obey(&mut worker, &line, Point::at(&[0.0]), both(8.0, 16.0));
+    let at = step_and_handle(&mut worker, &exchange, Point::at(&[0.0]), both(8.0, 16.0));
     assert_eq!(at.values(), [10.0]);
     // Gradient 10 -> 32; global prox toward 16 -> 28; local prox toward 8 -> 18;
     // local pull toward 2 -> 10; global pull toward -6 -> 2.
-    line.post().orders.push_back(both(2.0, -6.0));
+    exchange.queues().commands.push_back(both(2.0, -6.0));
     let gradients = at.gradients(&[-22.0]);
     let at = worker.step(1.0, at, gradients);
     assert_eq!(at.values(), [2.0]);
@@ -77,16 +77,16 @@ fn local_prox_every_step_after_the_first_leader() {
         global_period: 4,
         ..config()
     });
-    let (mut worker, line) = worker_on_a_line(method);
+    let (mut worker, exchange) = worker_with_exchange(method);
     let still = |worker: &mut LeaderSgd, at: Point| {
         let gradients = at.gradients(&[0.0]);
         worker.step(1.0, at, gradients)
     };
     let at = still(&mut worker, Point::at(&[64.0]));
     assert_eq!(at.values(), [64.0], "no leader yet");
-    let at = step_and_obey(
+    let at = step_and_handle(
         &mut worker,
-        &line,
+        &exchange,
         at,
         adopt(Some(snapshot(1, 1, &[0.0])), None),
     );
@@ -111,9 +111,9 @@ fn global_prox_uses_the_global_period() {
         global_period: 8,
         ..config()
     });
-    let (mut worker, line) = worker_on_a_line(method);
-    let order = adopt(None, Some(snapshot_of(Rank::new(1, 0), 1, &[0.0])));
-    let at = step_and_obey(&mut worker, &line, Point::at(&[64.0]), order);
+    let (mut worker, exchange) = worker_with_exchange(method);
+    let command = adopt(None, Some(snapshot_of(WorkerId::new(1, 0), 1, &[0.0])));
+    let at = step_and_handle(&mut worker, &exchange, Point::at(&[64.0]), command);
     let gradients = at.gradients(&[0.0]);
     assert_eq!(worker.step(1.0, at, gradients).values(), [60.0]);
 }
@@ -126,12 +126,12 @@ fn prox_follows_a_new_leader() {
         local_prox: 0.5,
         ..config()
     });
-    let (mut worker, line) = worker_on_a_line(method);
+    let (mut worker, exchange) = worker_with_exchange(method);
     let first = adopt(Some(snapshot(1, 1, &[-100.0])), None);
-    let at = step_and_obey(&mut worker, &line, Point::at(&[8.0]), first);
-    line.post().orders.clear();
+    let at = step_and_handle(&mut worker, &exchange, Point::at(&[8.0]), first);
+    exchange.queues().commands.clear();
     let second = adopt(Some(snapshot(2, 2, &[8.0])), None);
-    let at = step_and_obey(&mut worker, &line, at, second);
+    let at = step_and_handle(&mut worker, &exchange, at, second);
     assert_eq!(at.values(), [-46.0]);
     let gradients = at.gradients(&[0.0]);
     assert_eq!(worker.step(1.0, at, gradients).values(), [-19.0]);
@@ -145,11 +145,11 @@ fn strengths_do_not_depend_on_the_learning_rate() {
             local_prox: 0.5,
             ..config()
         });
-        let (mut worker, line) = worker_on_a_line(method);
+        let (mut worker, exchange) = worker_with_exchange(method);
         let mut at = Point::at(&[8.0, -3.0]);
         for _ in 0..3 {
-            let order = adopt(Some(snapshot(1, 1, &[0.0, 1.0])), None);
-            line.post().orders.push_back(order);
+            let command = adopt(Some(snapshot(1, 1, &[0.0, 1.0])), None);
+            exchange.queues().commands.push_back(command);
             let gradients = at.gradients(&[0.0, 0.0]);
             at = worker.step(rate, at, gradients);
         }
@@ -171,7 +171,7 @@ fn pull_of_one_lands_on_the_leader_bit_for_bit() {
     assert_eq!(bits(&pulled(config, &from, &leader)), bits(&leader));
 }
 
-/// A pull of nought leaves the bits alone, where `x - l` overflows too.
+/// A pull of zero leaves the bits alone, where `x - l` overflows too.
 #[test]
 fn pull_of_nought_leaves_the_bits_alone() {
     let from = [3e38, -0.0, 1e-40, 0.1];
@@ -192,40 +192,40 @@ fn leader_is_not_pulled_to_itself() {
         global_prox: 0.5,
         ..config()
     });
-    let (mut worker, line) = worker_on_a_line(method);
+    let (mut worker, exchange) = worker_with_exchange(method);
     let own = snapshot(0, 1, &[100.0]);
-    let order = adopt(Some(own.clone()), Some(own));
-    let at = step_and_obey(&mut worker, &line, Point::at(&[8.0]), order);
+    let command = adopt(Some(own.clone()), Some(own));
+    let at = step_and_handle(&mut worker, &exchange, Point::at(&[8.0]), command);
     assert_eq!(at.values(), [8.0]);
     let gradients = at.gradients(&[0.0]);
     assert_eq!(worker.step(1.0, at, gradients).values(), [8.0]);
-    assert!(!sent_adoption(&line));
+    assert!(!sent_adoption(&exchange));
 }
 
 /// A worker that has led and is then led by another follows the other.
 #[test]
 fn former_leader_follows() {
-    let (mut worker, line) = worker_on_a_line(lsgd(config()));
+    let (mut worker, exchange) = worker_with_exchange(lsgd(config()));
     let own = adopt(Some(snapshot(0, 1, &[8.0])), None);
-    let at = step_and_obey(&mut worker, &line, Point::at(&[8.0]), own);
+    let at = step_and_handle(&mut worker, &exchange, Point::at(&[8.0]), own);
     let other = adopt(Some(snapshot(1, 2, &[0.0])), None);
-    let at = step_and_obey(&mut worker, &line, at, other);
+    let at = step_and_handle(&mut worker, &exchange, at, other);
     assert_eq!(at.values(), [6.0]);
 }
 
-/// A pull is told to the local leader, with what it was.
+/// A pull is reported to the local leader, with its size.
 #[test]
 fn adoption_is_reported() {
-    let (mut worker, line) = worker_on_a_line(lsgd(config()));
-    let order = adopt(Some(snapshot(1, 7, &[0.0])), None);
-    step_and_obey(&mut worker, &line, Point::at(&[8.0]), order);
-    let told = line.post().sent.iter().any(|message| {
+    let (mut worker, exchange) = worker_with_exchange(lsgd(config()));
+    let command = adopt(Some(snapshot(1, 7, &[0.0])), None);
+    step_and_handle(&mut worker, &exchange, Point::at(&[8.0]), command);
+    let told = exchange.queues().sent.iter().any(|message| {
         matches!(message, Message::Adopted {
             step: 1,
             scope: Scope::Local,
-            source: Source::Worker { rank, step: 7 },
+            source: Source::Worker { id, step: 7 },
             strength: 0.25,
-        } if *rank == Rank::new(0, 1))
+        } if *id == WorkerId::new(0, 1))
     });
     assert!(told);
 }
@@ -233,30 +233,31 @@ fn adoption_is_reported() {
 /// An exchange that delivers nothing changes nothing.
 #[test]
 fn nothing_delivered_nothing_pulled() {
-    let (mut worker, line) = worker_on_a_line(lsgd(config()));
-    let at = step_and_obey(&mut worker, &line, Point::at(&[0.1]), adopt(None, None));
+    let (mut worker, exchange) = worker_with_exchange(lsgd(config()));
+    let at = step_and_handle(&mut worker, &exchange, Point::at(&[0.1]), adopt(None, None));
     assert_eq!(at.values(), [0.1]);
-    assert!(!sent_adoption(&line));
+    assert!(!sent_adoption(&exchange));
 }
 
-/// Nothing that is not finite or of another model gets into a worker, and it is told.
+/// Values that are not finite or belong to another model never reach a worker, and this is
+/// reported.
 #[test]
 fn unfit_leader_is_refused_by_the_follower() {
     for unfit in [&[f32::NAN][..], &[f32::INFINITY], &[1.0, 2.0]] {
-        let (mut worker, line) = worker_on_a_line(lsgd(config()));
-        let order = adopt(Some(snapshot(1, 1, unfit)), None);
-        let at = step_and_obey(&mut worker, &line, Point::at(&[8.0]), order);
+        let (mut worker, exchange) = worker_with_exchange(lsgd(config()));
+        let command = adopt(Some(snapshot(1, 1, unfit)), None);
+        let at = step_and_handle(&mut worker, &exchange, Point::at(&[8.0]), command);
         assert_eq!(at.values(), [8.0]);
-        assert!(!sent_adoption(&line));
+        assert!(!sent_adoption(&exchange));
         let told = |message: &Message| matches!(message, Message::Refused { step: 1, .. });
         assert!(
-            line.post().sent.iter().any(told),
+            exchange.queues().sent.iter().any(told),
             "{unfit:?} refused in silence"
         );
     }
 }
 
-fn sent_adoption(line: &Line) -> bool {
+fn sent_adoption(exchange: &QueueExchange) -> bool {
     let adopted = |message: &Message| matches!(message, Message::Adopted { .. });
-    line.post().sent.iter().any(adopted)
+    exchange.queues().sent.iter().any(adopted)
 }

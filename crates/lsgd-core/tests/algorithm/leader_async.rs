@@ -1,7 +1,8 @@
-//! Mode `async`, the paper's Algorithm 1: the total step count triggers, nobody waits.
+//! Mode `async`, the paper's Algorithm 1: the total step count triggers, no worker waits.
 
 use lsgd_core::{
-    Event, LeaderConfig, LocalLeader, Message, Mode, Next, Order, Rank, Reason, Source, Vector,
+    Command, Event, ExchangeOutcome, LeaderConfig, LocalLeader, Message, Mode, Next, Reason,
+    Source, VectorKind, WorkerId,
 };
 
 use crate::leader_sync::node_of;
@@ -20,42 +21,42 @@ fn leader(workers: u32) -> LocalLeader {
     LocalLeader::new(0, workers, lsgd(every_four()), Mode::Async).expect("runs in async")
 }
 
-/// Orders, as what they are and for whom.
-fn orders(leader: &mut LocalLeader) -> Vec<(u32, &'static str)> {
-    std::iter::from_fn(|| leader.next_order())
-        .map(|(worker, order)| match order {
-            Order::Publish => (worker, "publish"),
-            Order::Adopt(_) => (worker, "adopt"),
-            Order::Centre(_) | Order::Close => (worker, "other"),
+/// Commands: what they are and for which worker.
+fn commands(leader: &mut LocalLeader) -> Vec<(u32, &'static str)> {
+    std::iter::from_fn(|| leader.next_command())
+        .map(|(worker, command)| match command {
+            Command::Publish => (worker, "publish"),
+            Command::Adopt(_) => (worker, "adopt"),
+            Command::Centre(_) | Command::Close => (worker, "other"),
         })
         .collect()
 }
 
-/// Worker `worker` steps from `from` on, `steps` times; what is ordered meanwhile.
+/// Worker `worker` takes `steps` steps from `from` on; returns the commands issued meanwhile.
 fn steps(leader: &mut LocalLeader, worker: u32, from: u64, steps: u64) -> Vec<(u32, &'static str)> {
     for step in from..from + steps {
         leader.receive(worker, report(worker, step, f64::from(worker)));
     }
-    orders(leader)
+    commands(leader)
 }
 
 fn publish(worker: u32, step: u64) -> Message {
-    Message::Publish(Vector::Snapshot, Ok(snapshot(worker, step, &[1.0])))
+    Message::Publish(VectorKind::Parameters, Ok(snapshot(worker, step, &[1.0])))
 }
 
-/// "n l tau divides the total number of steps", whoever takes them.
+/// "n l tau divides the total number of steps", whichever worker takes them.
 #[test]
 fn trigger_counts_the_steps_of_all() {
     let mut leader = leader(2);
     assert_eq!(steps(&mut leader, 1, 1, 7), []);
     assert_eq!(steps(&mut leader, 0, 1, 1), [(0, "publish")]);
     leader.receive(0, publish(0, 1));
-    assert_eq!(orders(&mut leader), [(0, "adopt"), (1, "adopt")]);
+    assert_eq!(commands(&mut leader), [(0, "adopt"), (1, "adopt")]);
     assert_eq!(steps(&mut leader, 0, 2, 7), []);
     assert_eq!(steps(&mut leader, 1, 8, 1), [(0, "publish")]);
 }
 
-/// Nobody waits for anybody: a worker whose peers stand still takes all its steps.
+/// No worker waits for another: a worker whose peers stall takes all its steps.
 #[test]
 fn nobody_waits() {
     let mut node = node_of(3, &lsgd(every_four()), Mode::Async);
@@ -76,7 +77,7 @@ fn elected_publishes_at_its_next_step_boundary() {
         .events()
         .iter()
         .filter_map(|event| match event {
-            Event::Election { election, .. } => election.leader.map(|rank| rank.worker),
+            Event::Election { election, .. } => election.leader.map(|id| id.worker),
             _ => None,
         })
         .collect();
@@ -86,11 +87,11 @@ fn elected_publishes_at_its_next_step_boundary() {
         .filter_map(|event| match event {
             Event::Exchange {
                 step,
-                source: Source::Worker { rank, step: at },
+                source: Source::Worker { id, step: at },
                 ..
             } => {
                 assert!(step.abs_diff(*at) <= 1, "published {at}, furthest {step}");
-                Some(rank.worker)
+                Some(id.worker)
             }
             _ => None,
         })
@@ -109,15 +110,15 @@ fn elected_worker_leaves() {
     steps(&mut leader, 2, 1, 5);
     assert_eq!(steps(&mut leader, 0, 1, 1), [(0, "publish")]);
     leader.leave(0);
-    assert_eq!(orders(&mut leader), [(1, "publish")]);
+    assert_eq!(commands(&mut leader), [(1, "publish")]);
     leader.receive(0, publish(0, 1));
-    assert_eq!(orders(&mut leader), []);
+    assert_eq!(commands(&mut leader), []);
     leader.receive(1, publish(1, 7));
-    assert_eq!(orders(&mut leader), [(1, "adopt"), (2, "adopt")]);
+    assert_eq!(commands(&mut leader), [(1, "adopt"), (2, "adopt")]);
 }
 
-/// If the elected worker comes to no step boundary for too long, the election is repeated, without
-/// it; what it publishes in the end is not used.
+/// If the elected worker reaches no step boundary for too long, the election is repeated without
+/// it; what it finally publishes is not used.
 #[test]
 fn elected_worker_is_too_old() {
     let mut leader = leader(2);
@@ -127,9 +128,9 @@ fn elected_worker_is_too_old() {
     assert_eq!(steps(&mut leader, 1, 8, 10), []);
     assert_eq!(steps(&mut leader, 1, 18, 1), [(1, "publish")]);
     leader.receive(0, publish(0, 2));
-    assert_eq!(orders(&mut leader), []);
+    assert_eq!(commands(&mut leader), []);
     leader.receive(1, publish(1, 19));
-    assert_eq!(orders(&mut leader), [(0, "adopt"), (1, "adopt")]);
+    assert_eq!(commands(&mut leader), [(0, "adopt"), (1, "adopt")]);
     let reasons: Vec<Reason> = std::iter::from_fn(|| leader.next_event())
         .filter_map(|event| match event {
             Event::Election { election, .. } => Some(election.reason),
@@ -162,9 +163,9 @@ fn follower_leaves_while_the_snapshot_is_awaited() {
     let mut leader = leader(2);
     assert_eq!(steps(&mut leader, 1, 1, 8), [(1, "publish")]);
     leader.leave(0);
-    assert_eq!(orders(&mut leader), []);
+    assert_eq!(commands(&mut leader), []);
     leader.receive(1, publish(1, 8));
-    assert_eq!(orders(&mut leader), [(1, "adopt")]);
+    assert_eq!(commands(&mut leader), [(1, "adopt")]);
 }
 
 /// Staleness is counted in the adopter's own steps.
@@ -176,7 +177,7 @@ fn staleness_is_recorded() {
     leader.receive(0, publish(0, 3));
     let adopted = |worker: u32, step| {
         let source = Source::Worker {
-            rank: Rank::new(0, 0),
+            id: WorkerId::new(0, 0),
             step: 3,
         };
         let scope = lsgd_core::Scope::Local;
@@ -218,30 +219,30 @@ fn slow_worker_is_pulled_by_the_newest_leader() {
             let step = (exchange - 1) * 8 + step;
             members[1].send(report(1, step, 1.0));
         }
-        assert!(matches!(members[1].receive(false), Some(Order::Publish)));
+        assert!(matches!(members[1].receive(false), Some(Command::Publish)));
         members[1].send(publish(1, exchange * 8));
-        assert!(matches!(members[1].receive(false), Some(Order::Adopt(_))));
+        assert!(matches!(members[1].receive(false), Some(Command::Adopt(_))));
     }
-    let Some(Order::Adopt(adoption)) = members[0].receive(false) else {
+    let Some(Command::Adopt(delivery)) = members[0].receive(false) else {
         panic!("worker 0 was to adopt");
     };
-    let target = adoption.local.leader.map(|snapshot| snapshot.source());
+    let target = delivery.local.leader.map(|snapshot| snapshot.source());
     let newest = Source::Worker {
-        rank: Rank::new(0, 1),
+        id: WorkerId::new(0, 1),
         step: 24,
     };
     assert_eq!(target, Some(newest));
     assert!(members[0].receive(false).is_none(), "and nothing older");
 }
 
-/// A broken snapshot is refused; the run goes on to the next exchange.
+/// A broken snapshot is refused; the run continues to the next exchange.
 #[test]
 fn refused_snapshot_ends_only_its_exchange() {
     let mut leader = leader(1);
     assert_eq!(steps(&mut leader, 0, 1, 4), [(0, "publish")]);
     let broken = snapshot(0, 4, &[f32::NAN]);
-    leader.receive(0, Message::Publish(Vector::Snapshot, Ok(broken)));
-    assert_eq!(orders(&mut leader), []);
+    leader.receive(0, Message::Publish(VectorKind::Parameters, Ok(broken)));
+    assert_eq!(commands(&mut leader), []);
     let events: Vec<Event> = std::iter::from_fn(|| leader.next_event()).collect();
     assert!(matches!(events.last(), Some(Event::Refused { .. })));
     assert_eq!(steps(&mut leader, 0, 5, 4), [(0, "publish")]);
@@ -256,4 +257,31 @@ fn close_stops_at_the_next_step_boundary() {
     assert_eq!(node.run(100), Ok(true));
     let steps: Vec<u64> = node.workers().map(|w| w.optimizer().steps()).collect();
     assert_eq!(steps, [7, 7]);
+}
+
+/// Exchanges are counted from 1.
+#[test]
+fn exchanges_are_numbered() {
+    let mut leader = leader(1);
+    for round in 0..3 {
+        steps(&mut leader, 0, 1 + 4 * round, 4);
+        leader.receive(0, publish(0, 4 + 4 * round));
+    }
+    let events = std::iter::from_fn(|| leader.next_event());
+    let numbers = events.filter_map(|event| match event {
+        Event::Exchange { exchange, .. } => Some(exchange),
+        _ => None,
+    });
+    assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+/// What an exchange between nodes delivers goes to every worker; if that is nothing, they are not
+/// bothered.
+#[test]
+fn workers_are_ordered_what_nodes_exchange_if_it_is_something() {
+    let mut leader = leader(2).among_nodes();
+    leader.adopt_global(ExchangeOutcome::default());
+    assert_eq!(commands(&mut leader), []);
+    leader.adopt_global(ExchangeOutcome::leader(snapshot(0, 1, &[1.0])));
+    assert_eq!(commands(&mut leader), [(0, "adopt"), (1, "adopt")]);
 }

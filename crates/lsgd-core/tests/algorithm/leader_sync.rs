@@ -1,8 +1,8 @@
-//! Mode `sync`: every worker takes exactly tau steps, then all meet.
+//! Mode `sync`: every worker takes exactly tau steps, then all exchange.
 
 use lsgd_core::{
-    Event, LeaderConfig, LocalLeader, Message, Method, Mode, Next, Order, Rank, Reason, Refusal,
-    Source, Vector,
+    Command, Event, LeaderConfig, LocalLeader, Message, Method, Mode, Next, Reason, SnapshotError,
+    Source, VectorKind, WorkerId,
 };
 
 use crate::memory::Node;
@@ -19,50 +19,52 @@ fn every_four() -> LeaderConfig {
 
 pub fn node_of(workers: u32, method: &Method, mode: Mode) -> Node<Point, Bowl> {
     let leader = LocalLeader::new(0, workers, method.clone(), mode).expect("runs in this mode");
-    Node::new(leader, |line| bowl_worker(method.clone(), sgd(), line))
+    Node::new(leader, |exchange| {
+        bowl_worker(method.clone(), sgd(), exchange)
+    })
 }
 
-/// Orders, as what they are and for whom.
-pub fn orders(leader: &mut LocalLeader) -> Vec<(u32, &'static str)> {
-    std::iter::from_fn(|| leader.next_order())
-        .map(|(worker, order)| match order {
-            Order::Publish => (worker, "publish"),
-            Order::Adopt(adoption) if !adoption.local.is_empty() => (worker, "adopt"),
-            Order::Adopt(_) => (worker, "go on"),
-            Order::Centre(_) => (worker, "centre"),
-            Order::Close => (worker, "close"),
+/// Commands: what they are and for which worker.
+pub fn commands(leader: &mut LocalLeader) -> Vec<(u32, &'static str)> {
+    std::iter::from_fn(|| leader.next_command())
+        .map(|(worker, command)| match command {
+            Command::Publish => (worker, "publish"),
+            Command::Adopt(delivery) if !delivery.local.is_empty() => (worker, "adopt"),
+            Command::Adopt(_) => (worker, "go on"),
+            Command::Centre(_) => (worker, "centre"),
+            Command::Close => (worker, "close"),
         })
         .collect()
 }
 
 fn publish(worker: u32, x: &[f32]) -> Message {
-    Message::Publish(Vector::Snapshot, Ok(snapshot(worker, 4, x)))
+    Message::Publish(VectorKind::Parameters, Ok(snapshot(worker, 4, x)))
 }
 
 pub fn leader(workers: u32, method: Method) -> LocalLeader {
     LocalLeader::new(0, workers, method, Mode::Sync).expect("runs in sync")
 }
 
-/// A meeting of three that have all reported; worker 1 is elected.
+/// An exchange of three that have all reported; worker 1 is elected.
 fn meeting_of_three() -> LocalLeader {
     let mut leader = leader(3, lsgd(every_four()));
     for (worker, loss) in [(0, 3.0), (1, 1.0), (2, 2.0)] {
         leader.receive(worker, report(worker, 4, loss));
     }
-    assert_eq!(orders(&mut leader), [(1, "publish")]);
+    assert_eq!(commands(&mut leader), [(1, "publish")]);
     leader
 }
 
 /// Everybody reports, the best publishes, everybody adopts, once.
 #[test]
-fn meeting() {
+fn exchange() {
     let mut leader = leader(2, lsgd(every_four()));
     leader.receive(0, report(0, 4, 1.0));
-    assert_eq!(orders(&mut leader), [], "worker 1 is not there yet");
+    assert_eq!(commands(&mut leader), [], "worker 1 is not there yet");
     leader.receive(1, report(1, 4, 2.0));
-    assert_eq!(orders(&mut leader), [(0, "publish")]);
+    assert_eq!(commands(&mut leader), [(0, "publish")]);
     leader.receive(0, publish(0, &[1.0]));
-    assert_eq!(orders(&mut leader), [(0, "adopt"), (1, "adopt")]);
+    assert_eq!(commands(&mut leader), [(0, "adopt"), (1, "adopt")]);
 }
 
 /// All workers meet at the same steps, nowhere else, and the record says so.
@@ -106,10 +108,10 @@ fn workers_meet_every_tau_steps() {
 /// Same start, same bits; the order in which workers get their turns does not matter.
 #[test]
 fn same_bits_whatever_the_order_of_turns() {
-    let run = |order: [usize; 3]| {
+    let run = |command: [usize; 3]| {
         let mut node = node_of(3, &lsgd(every_four()), Mode::Sync);
         while node.workers().any(|worker| worker.optimizer().steps() < 13) {
-            for worker in order {
+            for worker in command {
                 assert!(node.turn(worker).is_ok());
             }
         }
@@ -144,21 +146,21 @@ fn nobody_eligible_no_pull() {
         let Event::Election { election, .. } = event else {
             panic!("only elections: {event:?}");
         };
-        assert_eq!(election.reason, Reason::NobodyEligible);
+        assert_eq!(election.reason, Reason::NoneEligible);
         assert_eq!(election.excluded.len(), 2);
     }
 }
 
-/// Leaving releases those who wait at the meeting.
+/// Leaving releases those who wait at the exchange.
 #[test]
 fn leave_releases_the_others() {
     let mut leader = leader(3, lsgd(every_four()));
     leader.receive(0, report(0, 4, 1.0));
     leader.receive(2, report(2, 4, 2.0));
     leader.leave(1);
-    assert_eq!(orders(&mut leader), [(0, "publish")]);
+    assert_eq!(commands(&mut leader), [(0, "publish")]);
     leader.receive(0, publish(0, &[1.0]));
-    assert_eq!(orders(&mut leader), [(0, "adopt"), (2, "adopt")]);
+    assert_eq!(commands(&mut leader), [(0, "adopt"), (2, "adopt")]);
     assert!(leader.live().eq([0, 2]));
 }
 
@@ -167,11 +169,11 @@ fn leave_releases_the_others() {
 fn elected_worker_leaves() {
     let mut leader = meeting_of_three();
     leader.leave(1);
-    assert_eq!(orders(&mut leader), [(2, "publish")]);
+    assert_eq!(commands(&mut leader), [(2, "publish")]);
     leader.receive(1, publish(1, &[9.0]));
-    assert_eq!(orders(&mut leader), [], "nobody listens to the dead");
+    assert_eq!(commands(&mut leader), [], "nobody listens to the dead");
     leader.receive(2, publish(2, &[1.0]));
-    assert_eq!(orders(&mut leader), [(0, "adopt"), (2, "adopt")]);
+    assert_eq!(commands(&mut leader), [(0, "adopt"), (2, "adopt")]);
 }
 
 /// If another leaves, the elected one's snapshot is still awaited.
@@ -179,9 +181,9 @@ fn elected_worker_leaves() {
 fn follower_leaves_while_the_snapshot_is_awaited() {
     let mut leader = meeting_of_three();
     leader.leave(0);
-    assert_eq!(orders(&mut leader), []);
+    assert_eq!(commands(&mut leader), []);
     leader.receive(1, publish(1, &[1.0]));
-    assert_eq!(orders(&mut leader), [(1, "adopt"), (2, "adopt")]);
+    assert_eq!(commands(&mut leader), [(1, "adopt"), (2, "adopt")]);
 }
 
 /// A snapshot that is not finite is refused with an event, and there is no pull.
@@ -190,14 +192,14 @@ fn snapshot_that_is_not_finite_is_refused() {
     let mut leader = meeting_of_three();
     leader.receive(1, publish(1, &[f32::NAN]));
     assert_eq!(
-        orders(&mut leader),
+        commands(&mut leader),
         [(0, "go on"), (1, "go on"), (2, "go on")]
     );
     let refused = std::iter::from_fn(|| leader.next_event()).last();
     let expected = Event::Refused {
         step: 4,
-        worker: Rank::new(0, 1),
-        why: Refusal::NotFinite { index: 0 },
+        worker: WorkerId::new(0, 1),
+        why: SnapshotError::NotFinite { index: 0 },
     };
     assert_eq!(refused, Some(expected));
 }
@@ -207,24 +209,24 @@ fn snapshot_that_is_not_finite_is_refused() {
 fn snapshot_of_another_model_is_refused() {
     let mut leader = meeting_of_three();
     leader.receive(1, publish(1, &[1.0]));
-    orders(&mut leader);
+    commands(&mut leader);
     for worker in 0..3 {
         leader.receive(worker, report(worker, 8, f64::from(worker)));
     }
-    orders(&mut leader);
+    commands(&mut leader);
     leader.receive(0, publish(0, &[1.0, 2.0]));
     assert_eq!(
-        orders(&mut leader),
+        commands(&mut leader),
         [(0, "go on"), (1, "go on"), (2, "go on")]
     );
 }
 
-/// What nobody asked for is no exchange.
+/// An unrequested delivery is no exchange.
 #[test]
 fn uninvited_snapshot_is_ignored() {
     let mut leader = meeting_of_three();
     leader.receive(0, publish(0, &[1.0]));
-    assert_eq!(orders(&mut leader), []);
+    assert_eq!(commands(&mut leader), []);
 }
 
 /// A worker whose gradients break never spoils the others: its loss or its snapshot rules it out.
@@ -232,9 +234,9 @@ fn uninvited_snapshot_is_ignored() {
 fn broken_worker_spoils_nobody() {
     let method = lsgd(every_four());
     let leader = leader(3, method.clone());
-    let mut broken = Node::new(leader, |line| {
-        let mut worker = bowl_worker(method.clone(), sgd(), line);
-        if worker.optimizer().report().rank.worker == 1 {
+    let mut broken = Node::new(leader, |exchange| {
+        let mut worker = bowl_worker(method.clone(), sgd(), exchange);
+        if worker.optimizer().report().id.worker == 1 {
             worker.objective_mut().breaks_at = Some(5);
         }
         worker
@@ -247,7 +249,7 @@ fn broken_worker_spoils_nobody() {
     assert_eq!(finite, [true, false, true]);
 }
 
-/// Closing breaks off a meeting; those who have not come yet stop at the same step.
+/// Closing breaks off an exchange; those who have not come yet stop at the same step.
 #[test]
 fn close_during_a_meeting() {
     let mut node = node_of(2, &lsgd(every_four()), Mode::Sync);
@@ -265,7 +267,7 @@ fn close_during_a_meeting() {
     assert_eq!(ends, [4, 4]);
 }
 
-/// Workers that never talk hear the end of the run as well.
+/// Workers that never communicate are told of the end of the run as well.
 #[test]
 fn close_reaches_workers_that_never_meet() {
     for mode in [Mode::Sync, Mode::Async] {

@@ -1,13 +1,13 @@
 //! What is refused when a method is made, in words that say what to do, and what is recorded.
 
 use lsgd_core::{
-    BatchNorm, Event, Exclusion, LeaderConfig, LeaderSgd, MeetingConfig, Method, Mode, Rank, Scope,
-    Source, Vector, elect,
+    BatchNorm, Event, ExchangeConfig, Exclusion, LeaderConfig, LeaderSgd, Method, Mode, Scope,
+    Source, VectorKind, WorkerId, elect,
 };
 use proptest::prelude::*;
 
 use crate::leader_sync::node_of;
-use crate::setting::{config, lsgd, meetings};
+use crate::setting::{config, exchanges, lsgd};
 
 fn refusal(change: impl FnOnce(&mut LeaderConfig)) -> String {
     let mut config = config();
@@ -50,9 +50,9 @@ fn refusals_say_what_to_do() {
         refusal(|c| (c.local_period, c.global_period) = (4, 10)),
         "global_period 10 is not a multiple of local_period 4"
     );
-    let leaderless = Method::local_sgd(MeetingConfig {
+    let leaderless = Method::local_sgd(ExchangeConfig {
         batch_norm: BatchNorm::Leader,
-        ..meetings(4)
+        ..exchanges(4)
     })
     .map_err(|why| why.to_string());
     assert_eq!(
@@ -88,7 +88,7 @@ fn reports_are_too_old_after_two_periods() {
         ..config()
     });
     let mut node = node_of(2, &method, Mode::Async);
-    // Worker 0 takes one step and no more; worker 1 goes on alone.
+    // Worker 0 takes only one step; worker 1 continues alone.
     assert_eq!(node.turn(0), Ok(true));
     for _ in 0..60 {
         assert_eq!(node.turn(1), Ok(true));
@@ -97,10 +97,10 @@ fn reports_are_too_old_after_two_periods() {
         Event::Election { election, .. } => election.excluded.first().copied(),
         _ => None,
     });
-    let Some((rank, Exclusion::Stale { age })) = excluded else {
+    let Some((id, Exclusion::Stale { age })) = excluded else {
         panic!("worker 0's report is old: {excluded:?}");
     };
-    assert_eq!(rank, Rank::new(0, 0));
+    assert_eq!(id, WorkerId::new(0, 0));
     assert!(age > 4, "{age}");
 }
 
@@ -108,7 +108,7 @@ fn reports_are_too_old_after_two_periods() {
 #[test]
 fn events_survive_json() {
     let source = Source::Worker {
-        rank: Rank::new(0, 1),
+        id: WorkerId::new(0, 1),
         step: 4,
     };
     let events = [
@@ -121,7 +121,7 @@ fn events_survive_json() {
             step: 4,
             exchange: 1,
             scope: Scope::Local,
-            vector: Vector::Snapshot,
+            vector: VectorKind::Parameters,
             source,
             workers: 2,
             bytes: 8,
@@ -129,7 +129,7 @@ fn events_survive_json() {
         },
         Event::Adoption {
             step: 4,
-            worker: Rank::new(0, 0),
+            worker: WorkerId::new(0, 0),
             scope: Scope::Local,
             source,
             strength: 0.25,
@@ -137,7 +137,7 @@ fn events_survive_json() {
         },
         Event::Left {
             step: 9,
-            worker: Rank::new(0, 0),
+            worker: WorkerId::new(0, 0),
         },
     ];
     for event in events {

@@ -3,16 +3,16 @@
 
 use burn::optim::{AdamWConfig, ModuleOptimizer, SgdConfig};
 use lsgd_core::{
-    Candidate, Delivered, Event, LeaderConfig, LeaderSgd, LocalLeader, MeetingConfig, Method,
-    MethodError, Mode, Objective, OuterStep, Rank, Report, Snapshot, Source, Vector, WeightPer,
-    WindowLoss, Worker, elect,
+    Candidate, Event, ExchangeConfig, ExchangeOutcome, LeaderConfig, LeaderSgd, LocalLeader,
+    Method, MethodError, Mode, Objective, OuterStep, Report, Snapshot, Source, VectorKind,
+    WeightPer, WindowLoss, Worker, WorkerId, elect,
 };
 use serde::Deserialize;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use crate::memory::{Line, Node};
-use crate::setting::{Bowl, Halves, Place, Point, bits, config, lsgd, meetings};
+use crate::memory::{Node, QueueExchange};
+use crate::setting::{Bowl, Halves, Place, Point, bits, config, exchanges, lsgd};
 use crate::stored::{Run, read, with_momentum};
 
 /// A case of the stored file.
@@ -24,7 +24,7 @@ struct Case {
     loss_window: usize,
     beta: f64,
     leader_weight: f64,
-    outer_rate: f64,
+    outer_learning_rate: f64,
     outer_momentum: f64,
     local_pull: f64,
     global_pull: f64,
@@ -34,13 +34,13 @@ struct Case {
 
 impl Case {
     fn method(&self) -> Method {
-        let meetings = MeetingConfig {
+        let exchanges = ExchangeConfig {
             periods: self.run.periods(),
             loss_window: self.loss_window,
-            ..meetings(1)
+            ..exchanges(1)
         };
         let outer = |nesterov| OuterStep {
-            rate: self.outer_rate,
+            learning_rate: self.outer_learning_rate,
             momentum: self.outer_momentum,
             nesterov,
         };
@@ -54,15 +54,15 @@ impl Case {
             loss_window: self.loss_window,
             ..config()
         };
-        let grawa = |per| Method::grawa(meetings, per, self.local_pull, self.global_pull);
+        let grawa = |per| Method::grawa(exchanges, per, self.local_pull, self.global_pull);
         let method = match self.method.as_str() {
             "sgd" => Ok(Method::sgd(self.loss_window)),
-            "data_parallel" => Method::data_parallel(self.loss_window, meetings.batch_norm),
-            "local_sgd" => Method::local_sgd(meetings),
-            "easgd" => Method::easgd(meetings, self.beta),
-            "diloco" => Method::diloco("diloco", meetings, outer(true)),
-            "slowmo" => Method::diloco("slowmo", meetings, outer(false)),
-            "leader_mean" => Method::leader_mean(meetings, self.leader_weight),
+            "data_parallel" => Method::data_parallel(self.loss_window, exchanges.batch_norm),
+            "local_sgd" => Method::local_sgd(exchanges),
+            "easgd" => Method::easgd(exchanges, self.beta),
+            "diloco" => Method::diloco("diloco", exchanges, outer(true)),
+            "slowmo" => Method::diloco("slowmo", exchanges, outer(false)),
+            "leader_mean" => Method::leader_mean(exchanges, self.leader_weight),
             "grawa" => grawa(WeightPer::Model),
             "grawa_layers" => grawa(WeightPer::Layer),
             "lsgd_plus" => Method::lsgd_plus(&leader, self.leader_weight),
@@ -73,11 +73,11 @@ impl Case {
         method
     }
 
-    fn worker<M: Place>(&self, line: Line) -> Worker<M, Bowl>
+    fn worker<M: Place>(&self, exchange: QueueExchange) -> Worker<M, Bowl>
     where
         Bowl: Objective<M>,
     {
-        self.run.worker(self.method(), line, [1.0, 2.0])
+        self.run.worker(self.method(), exchange, [1.0, 2.0])
     }
 
     fn compare<'a, M: Place + 'a>(
@@ -114,14 +114,14 @@ where
     Bowl: Objective<M, Error = Infallible>,
 {
     let leader = LocalLeader::new(0, case.run.workers, case.method(), Mode::Sync).expect("sync");
-    let mut node = Node::new(leader, |line| case.worker::<M>(line));
+    let mut node = Node::new(leader, |exchange| case.worker::<M>(exchange));
     for step in 1..=case.run.steps {
         assert_eq!(node.run(step), Ok(true));
         case.compare(step, node.workers());
     }
 }
 
-/// Nodes whose bids are exchanged by hand.
+/// Nodes whose updates are exchanged by hand.
 #[test]
 fn several_nodes() {
     let cases = cases(|case| case.run.nodes > 1);
@@ -140,8 +140,8 @@ where
 {
     let node = |number| {
         let leader = LocalLeader::new(number, case.run.workers, case.method(), Mode::Sync);
-        Node::new(leader.expect("sync").among_nodes(), |line| {
-            case.worker::<M>(line)
+        Node::new(leader.expect("sync").among_nodes(), |exchange| {
+            case.worker::<M>(exchange)
         })
     };
     let mut nodes: Vec<_> = (0..case.run.nodes).map(node).collect();
@@ -151,7 +151,7 @@ where
             assert_eq!(node.run(step), Ok(!global));
         }
         if global {
-            let delivered = meet(case, &mut nodes);
+            let delivered = on_exchange(case, &mut nodes);
             for node in &mut nodes {
                 node.adopt_global(delivered.clone());
                 assert_eq!(node.run(step), Ok(true));
@@ -161,27 +161,29 @@ where
     }
 }
 
-fn meet<M: Place>(case: &Case, nodes: &mut [Node<M, Bowl>]) -> Delivered
+fn on_exchange<M: Place>(case: &Case, nodes: &mut [Node<M, Bowl>]) -> ExchangeOutcome
 where
     Bowl: Objective<M>,
 {
-    let bids: Vec<_> = nodes
+    let updates: Vec<_> = nodes
         .iter_mut()
-        .map(|node| node.next_bid().expect("all are there"))
+        .map(|node| node.next_update().expect("all are there"))
         .collect();
-    let sums = bids.iter().map(|bid| bid.sum.as_deref().expect("finite"));
-    let mean = Snapshot::mean(sums).expect("finite").map(Arc::new);
-    let candidates: Vec<Candidate> = bids
+    let sums = updates
         .iter()
-        .filter_map(|bid| {
-            let (snapshot, loss) = bid.leader.as_ref()?;
-            let Source::Worker { rank, step } = snapshot.source() else {
+        .map(|update| update.sum.as_deref().expect("finite"));
+    let mean = Snapshot::mean(sums).expect("finite").map(Arc::new);
+    let candidates: Vec<Candidate> = updates
+        .iter()
+        .filter_map(|update| {
+            let (snapshot, loss) = update.leader.as_ref()?;
+            let Source::Worker { id, step } = snapshot.source() else {
                 panic!("a leader is a worker");
             };
             let loss = WindowLoss::Mean(*loss);
             let joined = true;
             let report = Report {
-                rank,
+                id,
                 step,
                 loss,
                 joined,
@@ -191,8 +193,8 @@ where
         .collect();
     let all_lead = candidates.len() == case.run.nodes as usize;
     let first = elect(&candidates, 0).leader.filter(|_| all_lead);
-    let of = |rank: Rank| bids[rank.node as usize].leader.clone();
-    Delivered {
+    let of = |id: WorkerId| updates[id.node as usize].leader.clone();
+    ExchangeOutcome {
         leader: first.and_then(of).map(|(leader, _)| leader),
         mean,
     }
@@ -201,9 +203,9 @@ where
 /// Every worker's bits after `steps` steps of `method`.
 fn ends(method: &Method, inner: &ModuleOptimizer, workers: u32, steps: u64) -> Vec<Vec<u32>> {
     let leader = LocalLeader::new(0, workers, method.clone(), Mode::Sync).expect("sync");
-    let mut node = Node::new(leader, |line| {
-        let number = lsgd_core::Exchange::rank(&line).worker;
-        let optimizer = LeaderSgd::new(inner.clone(), method.clone(), line);
+    let mut node = Node::new(leader, |exchange| {
+        let number = lsgd_core::Exchange::id(&exchange).worker;
+        let optimizer = LeaderSgd::new(inner.clone(), method.clone(), exchange);
         Worker::new(Point::at(&[1.0, 2.0]), optimizer, Bowl::new(number))
     });
     assert_eq!(node.run(steps), Ok(true));
@@ -221,21 +223,21 @@ fn inner_optimizers() -> [ModuleOptimizer; 3] {
 
 fn outer(rate: f64, momentum: f64) -> OuterStep {
     OuterStep {
-        rate,
+        learning_rate: rate,
         momentum,
         nesterov: true,
     }
 }
 
-/// One worker has nobody to learn from.
+/// A single worker has no peers to learn from.
 #[test]
 fn one_worker_is_its_inner_optimizer_to_the_bit() {
-    let batch_norm = meetings(1).batch_norm;
+    let batch_norm = exchanges(1).batch_norm;
     let methods = [
         Method::data_parallel(1, batch_norm),
-        Method::local_sgd(meetings(3)),
-        Method::diloco("diloco", meetings(3), outer(1.0, 0.0)),
-        Method::leader_mean(meetings(3), 0.3),
+        Method::local_sgd(exchanges(3)),
+        Method::diloco("diloco", exchanges(3), outer(1.0, 0.0)),
+        Method::leader_mean(exchanges(3), 0.3),
         Method::lsgd(&config()),
     ];
     for inner in inner_optimizers() {
@@ -249,15 +251,15 @@ fn one_worker_is_its_inner_optimizer_to_the_bit() {
 
 #[test]
 fn a_pull_of_nought_is_no_exchange_to_the_bit() {
-    let nought = LeaderConfig {
+    let zero = LeaderConfig {
         local_pull: 0.0,
         global_pull: 0.0,
         ..config()
     };
     let methods = [
-        Method::lsgd(&nought),
-        Method::lsgd_plus(&nought, 0.5),
-        Method::easgd(meetings(3), 0.0),
+        Method::lsgd(&zero),
+        Method::lsgd_plus(&zero, 0.5),
+        Method::easgd(exchanges(3), 0.0),
     ];
     for inner in inner_optimizers() {
         let alone = ends(&Method::sgd(1), &inner, 3, 20);
@@ -271,12 +273,12 @@ fn a_pull_of_nought_is_no_exchange_to_the_bit() {
 #[test]
 fn without_its_own_part_a_method_is_local_sgd_to_the_bit() {
     let methods = [
-        Method::diloco("diloco", meetings(3), outer(1.0, 0.0)),
-        Method::leader_mean(meetings(3), 0.0),
+        Method::diloco("diloco", exchanges(3), outer(1.0, 0.0)),
+        Method::leader_mean(exchanges(3), 0.0),
     ];
     for inner in inner_optimizers() {
         let averaged = ends(
-            &Method::local_sgd(meetings(3)).expect("valid"),
+            &Method::local_sgd(exchanges(3)).expect("valid"),
             &inner,
             3,
             20,
@@ -290,7 +292,7 @@ fn without_its_own_part_a_method_is_local_sgd_to_the_bit() {
 
 #[test]
 fn a_leader_weight_of_one_copies_the_leader() {
-    let copied = Method::leader_mean(meetings(3), 1.0).expect("valid");
+    let copied = Method::leader_mean(exchanges(3), 1.0).expect("valid");
     let pulled = lsgd(LeaderConfig {
         local_pull: 1.0,
         local_period: 3,
@@ -305,9 +307,9 @@ fn a_leader_weight_of_one_copies_the_leader() {
 /// Plain SGD is linear in the gradient: the mean of the steps is the step of the mean.
 #[test]
 fn local_sgd_of_period_one_is_data_parallel_within_rounding() {
-    let batch_norm = meetings(1).batch_norm;
+    let batch_norm = exchanges(1).batch_norm;
     let shared = Method::data_parallel(1, batch_norm).expect("valid");
-    let averaged = Method::local_sgd(meetings(1)).expect("valid");
+    let averaged = Method::local_sgd(exchanges(1)).expect("valid");
     for inner in [SgdConfig::new().init(), with_momentum(0.9)] {
         let all = [&shared, &averaged].map(|method| ends(method, &inner, 3, 20));
         for (a, b) in all[0].iter().flatten().zip(all[1].iter().flatten()) {
@@ -320,21 +322,21 @@ fn local_sgd_of_period_one_is_data_parallel_within_rounding() {
 /// Whatever the optimizer, workers that share gradients stay alike.
 #[test]
 fn data_parallel_workers_are_alike_to_the_bit() {
-    let method = Method::data_parallel(1, meetings(1).batch_norm).expect("valid");
+    let method = Method::data_parallel(1, exchanges(1).batch_norm).expect("valid");
     for inner in inner_optimizers() {
         let ends = ends(&method, &inner, 3, 20);
         assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
     }
 }
 
-/// A gradient that is not finite is refused: nobody takes that step, and nobody hangs.
+/// A gradient that is not finite is refused: no worker takes that step, and no worker hangs.
 #[test]
 fn a_broken_gradient_moves_nobody() {
-    let method = Method::data_parallel(1, meetings(1).batch_norm).expect("valid");
+    let method = Method::data_parallel(1, exchanges(1).batch_norm).expect("valid");
     let leader = LocalLeader::new(0, 2, method.clone(), Mode::Sync).expect("sync");
-    let mut node = Node::new(leader, |line| {
-        let number = lsgd_core::Exchange::rank(&line).worker;
-        let optimizer = LeaderSgd::new(SgdConfig::new().init(), method.clone(), line);
+    let mut node = Node::new(leader, |exchange| {
+        let number = lsgd_core::Exchange::id(&exchange).worker;
+        let optimizer = LeaderSgd::new(SgdConfig::new().init(), method.clone(), exchange);
         let mut bowl = Bowl::new(number);
         bowl.breaks_at = (number == 1).then_some(5);
         Worker::new(Point::at(&[1.0, 2.0]), optimizer, bowl)
@@ -357,9 +359,9 @@ fn exchanges_are_of_the_vectors_that_a_method_declares() {
     for case in cases(|case| case.run.nodes == 1) {
         let leader =
             LocalLeader::new(0, case.run.workers, case.method(), Mode::Sync).expect("sync");
-        let mut node = Node::new(leader, |line| case.worker::<Point>(line));
+        let mut node = Node::new(leader, |exchange| case.worker::<Point>(exchange));
         assert_eq!(node.run(case.run.steps), Ok(true));
-        let exchanges: Vec<(Vector, u64)> = node
+        let exchanges: Vec<(VectorKind, u64)> = node
             .events()
             .iter()
             .filter_map(|event| match event {
@@ -389,26 +391,26 @@ fn exchanges_are_of_the_vectors_that_a_method_declares() {
 fn refusals_say_what_to_do() {
     let said = |method: Result<Method, MethodError>| method.unwrap_err().to_string();
     assert_eq!(
-        said(Method::easgd(meetings(4), 1.5)),
+        said(Method::easgd(exchanges(4), 1.5)),
         "beta 1.5 is not in [0, 1]"
     );
     assert_eq!(
-        said(Method::leader_mean(meetings(4), -0.5)),
+        said(Method::leader_mean(exchanges(4), -0.5)),
         "leader_weight -0.5 is not in [0, 1]"
     );
     assert_eq!(
-        said(Method::diloco("diloco", meetings(4), outer(0.0, 0.9))),
-        "outer_rate 0 is not above 0"
+        said(Method::diloco("diloco", exchanges(4), outer(0.0, 0.9))),
+        "outer_learning_rate 0 is not above 0"
     );
     assert_eq!(
-        said(Method::diloco("slowmo", meetings(4), outer(1.0, 1.0))),
+        said(Method::diloco("slowmo", exchanges(4), outer(1.0, 1.0))),
         "outer_momentum 1 is not in [0, 1)"
     );
     assert_eq!(
-        said(Method::local_sgd(meetings(0))),
+        said(Method::local_sgd(exchanges(0))),
         "local_period is 0; it must be at least 1"
     );
-    let mean = Method::easgd(meetings(4), 0.43).expect("valid");
+    let mean = Method::easgd(exchanges(4), 0.43).expect("valid");
     assert_eq!(
         said(mean.check_mode(Mode::Async).map(|()| mean.clone())),
         "easgd cannot run in mode \"async\": a mean of all workers needs all to meet; use \"sync\""

@@ -5,9 +5,10 @@ use std::convert::Infallible;
 use burn::optim::GradientsParams;
 use lsgd_core::{
     Election, Event, Exclusion, LeaderConfig, LeaderSgd, LocalLeader, Method, MethodError, Mode,
-    Objective, Rank, Reason, Worker,
+    Objective, Reason, Worker, WorkerId,
 };
 
+use crate::leader_sync::node_of;
 use crate::memory::Node;
 use crate::setting::{Bowl, Point, config, lsgd, report, sgd};
 
@@ -46,9 +47,9 @@ fn every_four() -> Method {
 fn node(mode: Mode, losses: [Option<f64>; 2]) -> Node<Point, Probed> {
     let method = every_four().ranked_by_probe();
     let leader = LocalLeader::new(0, 2, method.clone(), mode).expect("runs in both modes");
-    Node::new(leader, |line| {
-        let worker = lsgd_core::Exchange::rank(&line).worker;
-        let optimizer = LeaderSgd::new(sgd(), method.clone(), line);
+    Node::new(leader, |exchange| {
+        let worker = lsgd_core::Exchange::id(&exchange).worker;
+        let optimizer = LeaderSgd::new(sgd(), method.clone(), exchange);
         let probed = Probed {
             bowl: Bowl::new(worker),
             loss: losses[worker as usize],
@@ -75,7 +76,7 @@ fn the_probe_ranks_workers() {
         let elections = elections(&node);
         assert_eq!(elections.len(), 3, "{mode:?}");
         for election in elections {
-            assert_eq!(election.leader, Some(Rank::new(0, 1)));
+            assert_eq!(election.leader, Some(WorkerId::new(0, 1)));
             let (loss, next) = (1.0, 2.0);
             assert_eq!(election.reason, Reason::LowestLoss { loss, next });
         }
@@ -95,7 +96,7 @@ fn the_probe_is_looked_at_once_a_period() {
     let optimizer = LeaderSgd::new(
         sgd(),
         method,
-        crate::memory::Line::new(Rank::new(0, 0), Mode::Async),
+        crate::memory::QueueExchange::new(WorkerId::new(0, 0), Mode::Async),
     );
     let probed = Probed {
         bowl: Bowl::new(0),
@@ -116,13 +117,14 @@ fn without_a_probe_nobody_leads() {
     let mut node = node(Mode::Sync, [None, None]);
     assert_eq!(node.run(4), Ok(true));
     let elections = elections(&node);
-    assert_eq!(elections[0].reason, Reason::NobodyEligible);
+    assert_eq!(elections[0].reason, Reason::NoneEligible);
     let (have, need) = (0, 1);
     let why = Exclusion::WindowNotFull { have, need };
-    assert_eq!(elections[0].excluded[0], (Rank::new(0, 0), why));
+    assert_eq!(elections[0].excluded[0], (WorkerId::new(0, 0), why));
 }
 
-/// A worker that is better by less than the margin does not take over; one that dies leaves its place.
+/// A worker that is better by less than the margin does not take over; one that dies leaves its
+/// place.
 #[test]
 fn a_leader_stays_until_another_is_better_by_the_margin() {
     let method = every_four().with_margin(0.25).expect("in [0, 1)");
@@ -136,14 +138,14 @@ fn a_leader_stays_until_another_is_better_by_the_margin() {
             _ => None,
         });
         let led = election.expect("all are there").leader.expect("finite");
-        while leader.next_order().is_some() {}
+        while leader.next_command().is_some() {}
         let snapshot = crate::setting::snapshot(led.worker, 4, &[1.0, 2.0]);
-        let vector = lsgd_core::Vector::Snapshot;
+        let vector = lsgd_core::VectorKind::Parameters;
         leader.receive(
             led.worker,
             lsgd_core::Message::Publish(vector, Ok(snapshot)),
         );
-        while leader.next_order().is_some() {}
+        while leader.next_command().is_some() {}
         led.worker
     };
     assert_eq!(lead([4.0, 3.5]), 1, "nobody has led yet");
@@ -159,4 +161,17 @@ fn a_margin_is_a_share() {
         let refused = every_four().with_margin(margin).map(|_| ()).unwrap_err();
         assert!(matches!(refused, MethodError::Range { key: "margin", .. }));
     }
+}
+
+/// Where workers are ranked by a probe, one whose objective has none never leads.
+#[test]
+fn an_objective_without_a_probe_ranks_nobody() {
+    let method = every_four().ranked_by_probe();
+    let mut node = node_of(2, &method, Mode::Sync);
+    assert_eq!(node.run(4), Ok(true));
+    let elected = node.events().iter().find_map(|event| match event {
+        Event::Election { election, .. } => Some(election.reason.clone()),
+        _ => None,
+    });
+    assert_eq!(elected, Some(Reason::NoneEligible));
 }

@@ -1,18 +1,18 @@
 //! Whole runs against `tests/reference/lsgd.py`, which computes Algorithm 1 in numpy and float64.
 
 use lsgd_core::{
-    Adoption, BatchNorm, Candidate, Delivered, Election, Event, FinalPull, LeaderConfig,
-    LocalLeader, MeetingConfig, Message, Method, Mode, Next, Order, Rank, Report, Snapshot, Worker,
-    elect,
+    BatchNorm, Candidate, Command, Delivery, Election, Event, ExchangeConfig, ExchangeOutcome,
+    FinalPull, LeaderConfig, LocalLeader, Message, Method, Mode, Next, Report, Snapshot, Worker,
+    WorkerId, elect,
 };
 use serde::Deserialize;
 use std::sync::Arc;
 
-use crate::memory::{Line, Node};
-use crate::setting::{Bowl, Point, meetings};
+use crate::memory::{Node, QueueExchange};
+use crate::setting::{Bowl, Point, exchanges};
 use crate::stored::{Run, read};
 
-/// A case of the stored file, and who led.
+/// A case of the stored file, and its leaders.
 #[derive(Debug, Deserialize)]
 struct Case {
     name: String,
@@ -36,11 +36,11 @@ fn cases() -> Vec<Case> {
 impl Case {
     fn method(&self) -> Method {
         if self.method == "local_sgd" {
-            let meetings = MeetingConfig {
+            let exchanges = ExchangeConfig {
                 loss_window: self.loss_window,
-                ..meetings(self.run.periods().local)
+                ..exchanges(self.run.periods().local)
             };
-            return Method::local_sgd(meetings).expect("valid");
+            return Method::local_sgd(exchanges).expect("valid");
         }
         let config = LeaderConfig {
             local_pull: self.local_pull,
@@ -60,10 +60,10 @@ impl Case {
         Method::lsgd(&config).expect("valid")
     }
 
-    fn worker(&self, line: Line) -> Worker<Point, Bowl> {
-        let number = self.run.number(lsgd_core::Exchange::rank(&line)) as f32;
+    fn worker(&self, exchange: QueueExchange) -> Worker<Point, Bowl> {
+        let number = self.run.number(lsgd_core::Exchange::id(&exchange)) as f32;
         let start = [number + 1.0, 2.0 - number];
-        self.run.worker(self.method(), line, start)
+        self.run.worker(self.method(), exchange, start)
     }
 
     fn compare<'a>(&self, step: u64, workers: impl Iterator<Item = &'a Worker<Point, Bowl>>) {
@@ -82,7 +82,7 @@ fn one_node() {
     for case in cases {
         let leader =
             LocalLeader::new(0, case.run.workers, case.method(), Mode::Sync).expect("sync");
-        let mut node = Node::new(leader, |line| case.worker(line));
+        let mut node = Node::new(leader, |exchange| case.worker(exchange));
         for step in 1..=case.run.steps {
             assert_eq!(node.run(step), Ok(true));
             case.compare(step, node.workers());
@@ -92,7 +92,7 @@ fn one_node() {
             .iter()
             .filter_map(|event| match event {
                 Event::Election { step, election, .. } => {
-                    let leader = election.leader.map(|rank| case.run.number(rank));
+                    let leader = election.leader.map(|id| case.run.number(id));
                     Some((*step, vec![leader], None))
                 }
                 _ => None,
@@ -111,10 +111,13 @@ fn several_nodes() {
         .collect();
     assert!(cases.len() >= 3);
     for case in cases {
-        let ranks =
-            (0..case.run.nodes).flat_map(|n| (0..case.run.workers).map(move |w| Rank::new(n, w)));
-        let lines: Vec<Line> = ranks.map(|rank| Line::new(rank, Mode::Sync)).collect();
-        let mut workers: Vec<_> = lines.iter().map(|line| case.worker(line.clone())).collect();
+        let ids = (0..case.run.nodes)
+            .flat_map(|n| (0..case.run.workers).map(move |w| WorkerId::new(n, w)));
+        let lines: Vec<QueueExchange> = ids.map(|id| QueueExchange::new(id, Mode::Sync)).collect();
+        let mut workers: Vec<_> = lines
+            .iter()
+            .map(|exchange| case.worker(exchange.clone()))
+            .collect();
         let mut elections = Vec::new();
         for step in 1..=case.run.steps {
             let due = case.method().periods().due(step);
@@ -127,7 +130,7 @@ fn several_nodes() {
                 assert_eq!(worker.step(), Ok(next));
             }
             if due.any() {
-                elections.push(meet(&case, step, due.global, &mut workers, &lines));
+                elections.push(on_exchange(&case, step, due.global, &mut workers, &lines));
             }
             case.compare(step, workers.iter());
         }
@@ -135,60 +138,60 @@ fn several_nodes() {
     }
 }
 
-/// A meeting of all nodes: each elects its leader, then, if due, the leaders elect one of them.
-fn meet(
+/// A global exchange: each elects its leader, then, if due, the leaders elect one of them.
+fn on_exchange(
     case: &Case,
     step: u64,
     global: bool,
     workers: &mut [Worker<Point, Bowl>],
-    lines: &[Line],
+    lines: &[QueueExchange],
 ) -> (u64, Vec<Option<u32>>, Option<u32>) {
     let reports: Vec<Report> = lines.iter().map(reported).collect();
     let node_size = case.run.workers as usize;
-    let locals: Vec<Option<Rank>> = reports
+    let locals: Vec<Option<WorkerId>> = reports
         .chunks(node_size)
         .map(|node| vote(node).leader)
         .collect();
     let of_nodes: Option<Vec<Report>> = locals
         .iter()
-        .map(|rank| rank.map(|rank| reports[case.run.number(rank) as usize]))
+        .map(|id| id.map(|id| reports[case.run.number(id) as usize]))
         .collect();
     let first = of_nodes
         .filter(|_| global)
         .and_then(|all| vote(&all).leader);
 
     let mut published: Vec<Option<Arc<Snapshot>>> = vec![None; lines.len()];
-    for rank in locals.iter().flatten() {
-        let number = case.run.number(*rank) as usize;
-        lines[number].post().orders.push_back(Order::Publish);
+    for id in locals.iter().flatten() {
+        let number = case.run.number(*id) as usize;
+        lines[number].queues().commands.push_back(Command::Publish);
         assert_eq!(workers[number].exchange(), Next::Wait);
-        let sent = lines[number].post().sent.pop_front();
+        let sent = lines[number].queues().sent.pop_front();
         let Some(Message::Publish(_, Ok(snapshot))) = sent else {
-            panic!("worker {rank} was to publish: {sent:?}");
+            panic!("worker {id} was to publish: {sent:?}");
         };
         published[number] = Some(snapshot);
     }
-    let of = |rank: Option<Rank>| published[case.run.number(rank?) as usize].clone();
+    let of = |id: Option<WorkerId>| published[case.run.number(id?) as usize].clone();
     for (number, worker) in workers.iter_mut().enumerate() {
-        let leader = |leader| Delivered { leader, mean: None };
-        let adoption = Adoption {
+        let leader = |leader| ExchangeOutcome { leader, mean: None };
+        let delivery = Delivery {
             local: leader(of(locals[number / node_size])),
             global: leader(of(first)),
             buffers: None,
         };
-        let mut post = lines[number].post();
-        post.orders.push_back(Order::Adopt(adoption));
-        drop(post);
+        let mut queues = lines[number].queues();
+        queues.commands.push_back(Command::Adopt(delivery));
+        drop(queues);
         assert_eq!(worker.exchange(), Next::Continue);
-        lines[number].post().sent.clear();
+        lines[number].queues().sent.clear();
     }
-    let numbers = |rank: &Option<Rank>| rank.map(|rank| case.run.number(rank));
+    let numbers = |id: &Option<WorkerId>| id.map(|id| case.run.number(id));
     (step, locals.iter().map(numbers).collect(), numbers(&first))
 }
 
-/// The report that a worker has sent at a meeting.
-fn reported(line: &Line) -> Report {
-    match line.post().sent.pop_front() {
+/// The report that a worker has sent at an exchange.
+fn reported(exchange: &QueueExchange) -> Report {
+    match exchange.queues().sent.pop_front() {
         Some(Message::Report { report, .. }) => report,
         other => panic!("a worker at a meeting reports first: {other:?}"),
     }

@@ -1,29 +1,29 @@
-//! What a worker does of what it is delivered, told by its rule alone, with numbers by hand.
+//! What a worker does with a delivery, by its rule alone, with numbers computed by hand.
 
 use std::sync::Arc;
 
 use lsgd_core::{
-    BatchNorm, Delivered, Layout, Meeting, MeetingConfig, Method, OuterStep, Rank, Rule, Scope,
-    Snapshot, Source, Vector, WeightPer,
+    BatchNorm, ExchangeAt, ExchangeConfig, ExchangeOutcome, Layout, Method, OuterStep, Rule, Scope,
+    Snapshot, Source, VectorKind, WeightPer, WorkerId,
 };
 
-use crate::setting::{Halves, Place, config, layout, lsgd, meetings, snapshot};
+use crate::setting::{Halves, Place, config, exchanges, layout, lsgd, snapshot};
 
 /// The mean of two workers, as an exchange delivers it.
-fn mean(x: &[f32]) -> Delivered {
+fn mean(x: &[f32]) -> ExchangeOutcome {
     let source = Source::Mean { workers: 2 };
     let made = Snapshot::new(layout(x.len()), source, x.to_vec(), vec![]);
-    Delivered::mean(Arc::new(made.expect("as long as its layout")))
+    ExchangeOutcome::mean(Arc::new(made.expect("as long as its layout")))
 }
 
 /// Where the rule goes when its node delivers this mean.
 fn goes(rule: &mut dyn Rule, x: &[f32]) -> (Source, Vec<f32>, f64) {
-    let at = Meeting {
-        own: Rank::new(0, 0),
+    let at = ExchangeAt {
+        own: WorkerId::new(0, 0),
         step: 1,
         scope: Scope::Local,
     };
-    let go = rule.meet(at, &mean(x)).expect("it goes somewhere");
+    let go = rule.on_exchange(at, &mean(x)).expect("it goes somewhere");
     let target = go.target.parameters().to_vec();
     (go.target.source(), target, go.strength)
 }
@@ -31,7 +31,7 @@ fn goes(rule: &mut dyn Rule, x: &[f32]) -> (Source, Vec<f32>, f64) {
 /// The centre of EASGD counts its moves, and a worker goes to the one before the move.
 #[test]
 fn an_elastic_centre_counts_its_moves() {
-    let method = Method::easgd(meetings(1), 0.5).expect("a share");
+    let method = Method::easgd(exchanges(1), 0.5).expect("a share");
     let mut rule = method.rule();
     rule.begin(snapshot(0, 0, &[0.0]));
     for (version, centre) in [(0, 0.0), (1, 4.0), (2, 6.0)] {
@@ -41,16 +41,16 @@ fn an_elastic_centre_counts_its_moves() {
     }
 }
 
-/// A velocity that is too large goes no further, also where the values still are finite: the mean is
-/// where to go on from.
+/// A velocity that is too large is dropped, even while the values are still finite: the worker
+/// continues from the mean.
 #[test]
 fn an_outer_velocity_that_overflows_begins_again() {
     let step = OuterStep {
-        rate: 1e-30,
+        learning_rate: 1e-30,
         momentum: 0.9,
         nesterov: false,
     };
-    let method = Method::diloco("slowmo", meetings(1), step).expect("a step");
+    let method = Method::diloco("slowmo", exchanges(1), step).expect("a step");
     let mut rule = method.rule();
     rule.begin(snapshot(0, 0, &[0.0]));
     let (_, near, _) = goes(&mut *rule, &[-3e38]);
@@ -72,17 +72,17 @@ fn a_weight_is_of_the_mean_norm_of_a_period() {
             vec![1.0 / 3.0, 1.0],
         ),
     ] {
-        let method = Method::grawa(meetings(1), per, 0.5, 0.5).expect("pulls");
+        let method = Method::grawa(exchanges(1), per, 0.5, 0.5).expect("pulls");
         let own = Halves::place(&[6.0, 6.0]);
         let source = snapshot(0, 0, &[0.0]).source();
         let own = lsgd_core::read(&own, &Layout::of(&own), source).expect("of its own layout");
         let mut rule = method.rule();
-        // What came before an exchange counts no more after it.
+        // Steps before an exchange do not count after it.
         for _ in 0..2 {
             for of_step in squares {
                 rule.observe(&of_step);
             }
-            let brought = rule.bring(Arc::new(own.clone()));
+            let brought = rule.contribution(Arc::new(own.clone()));
             assert_eq!(brought.weights(), expected, "{per:?}");
         }
         let sum = Source::Sum { workers: 1 };
@@ -93,7 +93,7 @@ fn a_weight_is_of_the_mean_norm_of_a_period() {
             "one worker's own"
         );
     }
-    let plain = Method::local_sgd(meetings(1)).expect("a period");
+    let plain = Method::local_sgd(exchanges(1)).expect("a period");
     let sum = Source::Sum { workers: 1 };
     assert_eq!(plain.weights_of(sum, &layout(2)), 0);
 }
@@ -103,13 +103,13 @@ fn a_weight_is_of_the_mean_norm_of_a_period() {
 fn methods_say_what_they_carry() {
     let staying = lsgd(config()).with_margin(0.25).expect("a share");
     assert_eq!((lsgd(config()).margin(), staying.margin()), (0.0, 0.25));
-    let of = |batch_norm| MeetingConfig {
+    let of = |batch_norm| ExchangeConfig {
         batch_norm,
-        ..meetings(1)
+        ..exchanges(1)
     };
     let local_sgd = Method::local_sgd(of(BatchNorm::Own)).expect("a period");
     let centre = Method::downpour(of(BatchNorm::Own)).expect("a period");
-    assert_eq!(staying.vectors(), [Vector::Snapshot]);
-    assert_eq!(local_sgd.vectors(), [Vector::Mean]);
-    assert_eq!(centre.vectors(), [Vector::Centre]);
+    assert_eq!(staying.vectors(), [VectorKind::Parameters]);
+    assert_eq!(local_sgd.vectors(), [VectorKind::Mean]);
+    assert_eq!(centre.vectors(), [VectorKind::Centre]);
 }

@@ -7,12 +7,12 @@ use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use lsgd_core::{
-    Adoption, BatchNorm, Delivered, Layout, LeaderConfig, LeaderSgd, LossWindow, MeetingConfig,
-    Message, Method, Mode, Objective, Order, Periods, Rank, Report, Snapshot, Source, WindowLoss,
-    Worker, read,
+    BatchNorm, Command, Delivery, ExchangeConfig, ExchangeOutcome, Layout, LeaderConfig, LeaderSgd,
+    LossWindow, Message, Method, Mode, Objective, Periods, Report, Snapshot, Source, WindowLoss,
+    Worker, WorkerId, read,
 };
 
-use crate::memory::Line;
+use crate::memory::QueueExchange;
 
 pub fn device() -> Device {
     Device::flex().autodiff()
@@ -101,19 +101,19 @@ pub fn layout(len: usize) -> Arc<Layout> {
 
 /// What worker `worker` of node 0 publishes after `step` steps.
 pub fn snapshot(worker: u32, step: u64, x: &[f32]) -> Arc<Snapshot> {
-    snapshot_of(Rank::new(0, worker), step, x)
+    snapshot_of(WorkerId::new(0, worker), step, x)
 }
 
-pub fn snapshot_of(rank: Rank, step: u64, x: &[f32]) -> Arc<Snapshot> {
-    let source = Source::Worker { rank, step };
+pub fn snapshot_of(id: WorkerId, step: u64, x: &[f32]) -> Arc<Snapshot> {
+    let source = Source::Worker { id, step };
     let made = Snapshot::new(layout(x.len()), source, x.to_vec(), vec![]);
     Arc::new(made.expect("as long as its layout"))
 }
 
 /// Leaders to adopt.
-pub fn adopt(local: Option<Arc<Snapshot>>, global: Option<Arc<Snapshot>>) -> Order {
-    let leader = |leader| Delivered { leader, mean: None };
-    Order::Adopt(Adoption {
+pub fn adopt(local: Option<Arc<Snapshot>>, global: Option<Arc<Snapshot>>) -> Command {
+    let leader = |leader| ExchangeOutcome { leader, mean: None };
+    Command::Adopt(Delivery {
         local: leader(local),
         global: leader(global),
         buffers: None,
@@ -133,8 +133,8 @@ pub fn config() -> LeaderConfig {
 }
 
 /// Meetings every `period` steps.
-pub fn meetings(period: u64) -> MeetingConfig {
-    MeetingConfig {
+pub fn exchanges(period: u64) -> ExchangeConfig {
+    ExchangeConfig {
         periods: Periods {
             local: period,
             global: period,
@@ -152,15 +152,21 @@ pub fn sgd() -> ModuleOptimizer {
     SgdConfig::new().init()
 }
 
-/// Worker 0.0 on a connection the test writes orders into. It takes orders whenever there are any.
-pub fn worker_on_a_line(method: Method) -> (LeaderSgd, Line) {
-    let line = Line::new(Rank::new(0, 0), Mode::Async);
-    (LeaderSgd::new(sgd(), method, line.clone()), line)
+/// Worker 0.0 on a connection the test puts commands into. It takes commands whenever there are
+/// any.
+pub fn worker_with_exchange(method: Method) -> (LeaderSgd, QueueExchange) {
+    let exchange = QueueExchange::new(WorkerId::new(0, 0), Mode::Async);
+    (LeaderSgd::new(sgd(), method, exchange.clone()), exchange)
 }
 
-/// A step without a gradient, then what `order` says.
-pub fn step_and_obey(worker: &mut LeaderSgd, line: &Line, at: Point, order: Order) -> Point {
-    line.post().orders.push_back(order);
+/// A step without a gradient, then what `command` says.
+pub fn step_and_handle(
+    worker: &mut LeaderSgd,
+    exchange: &QueueExchange,
+    at: Point,
+    command: Command,
+) -> Point {
+    exchange.queues().commands.push_back(command);
     let gradients = at.gradients(&vec![0.0; at.values().len()]);
     worker.step(1.0, at, gradients)
 }
@@ -168,7 +174,7 @@ pub fn step_and_obey(worker: &mut LeaderSgd, line: &Line, at: Point, order: Orde
 pub fn report(worker: u32, step: u64, loss: f64) -> Message {
     Message::Report {
         report: Report {
-            rank: Rank::new(0, worker),
+            id: WorkerId::new(0, worker),
             step,
             loss: WindowLoss::Mean(loss),
             joined: true,
@@ -257,7 +263,7 @@ pub fn bowl_worker(
     inner: ModuleOptimizer,
     exchange: impl lsgd_core::Exchange + 'static,
 ) -> Worker<Point, Bowl> {
-    let worker = exchange.rank().worker;
+    let worker = exchange.id().worker;
     let start = [worker as f32 + 1.0, 2.0 - worker as f32];
     let optimizer = LeaderSgd::new(inner, method, exchange);
     Worker::new(Point::at(&start), optimizer, Bowl::new(worker))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::Tensor;
-use lsgd_core::{Layout, Rank, Refusal, Snapshot, Source, is_buffer, read, write};
+use lsgd_core::{Layout, Snapshot, SnapshotError, Source, WorkerId, is_buffer, read, write};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -109,7 +109,7 @@ fn mean_refuses_what_is_not_finite() {
     );
     for parts in [[&good, &bad], [&bad, &good]] {
         let refusal = Snapshot::mean(parts.map(Arc::as_ref)).expect_err("a NaN");
-        assert_eq!(refusal, Refusal::NotFinite { index: 1 });
+        assert_eq!(refusal, SnapshotError::NotFinite { index: 1 });
     }
 }
 
@@ -118,7 +118,7 @@ fn mean_refuses_what_is_not_finite() {
 fn mean_refuses_another_layout() {
     let (one, other) = (snapshot(0, 1, &[1.0]), snapshot(1, 1, &[1.0, 2.0]));
     let refusal = Snapshot::mean([one.as_ref(), other.as_ref()]).expect_err("two models");
-    assert!(matches!(refusal, Refusal::Layout { .. }), "{refusal}");
+    assert!(matches!(refusal, SnapshotError::Layout { .. }), "{refusal}");
     let text = refusal.to_string();
     assert!(text.ends_with("all workers must train one model"), "{text}");
 }
@@ -152,24 +152,27 @@ fn layouts_differ_by_name_and_shape() {
 #[test]
 fn snapshot_of_a_wrong_length_is_refused() {
     let source = Source::Worker {
-        rank: Rank::new(0, 0),
+        id: WorkerId::new(0, 0),
         step: 1,
     };
     let refusal = Snapshot::new(layout(2), source, vec![1.0], vec![]).expect_err("too short");
     let (expected, found) = (2, 1);
-    assert_eq!(refusal, Refusal::Length { expected, found });
+    assert_eq!(refusal, SnapshotError::Length { expected, found });
 }
 
 #[test]
 fn write_refuses_another_model_and_what_is_not_finite() {
     let refusal = write(Point::at(&[0.0]), &layout(1), &snapshot(0, 1, &[1.0, 2.0]));
-    assert!(matches!(refusal, Err(Refusal::Layout { .. })));
+    assert!(matches!(refusal, Err(SnapshotError::Layout { .. })));
     let refusal = write(
         Point::at(&[0.0]),
         &layout(1),
         &snapshot(0, 1, &[f32::INFINITY]),
     );
-    assert!(matches!(refusal, Err(Refusal::NotFinite { index: 0 })));
+    assert!(matches!(
+        refusal,
+        Err(SnapshotError::NotFinite { index: 0 })
+    ));
 }
 
 /// A module that is not of the layout it is said to be is neither read nor written.
@@ -179,16 +182,16 @@ fn module_of_another_layout_is_refused() {
     let source = snapshot(0, 1, &[0.0]).source();
     assert!(matches!(
         read(&long, &layout(2), source),
-        Err(Refusal::Length { expected: 2, .. })
+        Err(SnapshotError::Length { expected: 2, .. })
     ));
     let two = snapshot(0, 1, &[8.0, 9.0]);
     assert!(matches!(
         write(long, &layout(2), &two),
-        Err(Refusal::Length { expected: 2, .. })
+        Err(SnapshotError::Length { expected: 2, .. })
     ));
     assert!(matches!(
         write(several(&[(2, false)]), &layout(2), &two),
-        Err(Refusal::Length {
+        Err(SnapshotError::Length {
             expected: 2,
             found: 0
         })
@@ -225,10 +228,10 @@ fn buffers_are_known_by_name() {
 /// As they stand in logs, ranks from 0 as in the records.
 #[test]
 fn sources_say_whose_values_they_are() {
-    let rank = Rank::new(1, 2);
+    let id = WorkerId::new(1, 2);
     let workers = 3;
     for (source, text) in [
-        (Source::Worker { rank, step: 7 }, "worker 1.2 at step 7"),
+        (Source::Worker { id, step: 7 }, "worker 1.2 at step 7"),
         (Source::Mean { workers }, "the mean of 3 workers"),
         (Source::Sum { workers }, "the sum of 3 workers"),
         (Source::Final { workers }, "the sum of 3 workers at the end"),
@@ -294,15 +297,15 @@ fn weights_that_make_no_sense_are_refused() {
     let good = weighted([1.0; 4], &[2.0, 2.0]);
     let three = good.clone().with_weights(vec![1.0; 3]);
     let (expected, found) = (2, 3);
-    assert_eq!(three.err(), Some(Refusal::Length { expected, found }));
+    assert_eq!(three.err(), Some(SnapshotError::Length { expected, found }));
     let one = weighted([1.0; 4], &[2.0]);
     let (expected, found) = (2, 1);
     let mixed = Snapshot::sum([&good, &one]);
-    assert_eq!(mixed.err(), Some(Refusal::Length { expected, found }));
+    assert_eq!(mixed.err(), Some(SnapshotError::Length { expected, found }));
     for unfit in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         let unfit = good.clone().with_weights(vec![1.0, unfit]).expect("two");
         let refused = unfit.check(good.layout());
-        assert_eq!(refused, Err(Refusal::Weight { index: 1 }));
+        assert_eq!(refused, Err(SnapshotError::Weight { index: 1 }));
         assert!(Snapshot::mean([&good, &unfit]).is_err());
     }
 }
@@ -337,7 +340,7 @@ fn values_are_rounded_to_the_nearest_bf16() {
     assert_eq!((again.digest(), moved), (rounded.digest(), 0.0));
 }
 
-/// The length of what rounding moved, which is (3, 4, 0), over the length of all values.
+/// The norm of the rounding error, which is (3, 4, 0), divided by the norm of all values.
 #[test]
 fn by_how_much_values_were_rounded_is_relative() {
     // From 1024 to 2048 they are 8 apart, from 8 to 16 a sixteenth.
@@ -359,7 +362,7 @@ fn what_no_bf16_can_hold_is_refused() {
     ] {
         assert_eq!(given.check(given.layout()), Ok(()));
         let refused = given.rounded_to_bf16().map(|(rounded, _)| rounded.digest());
-        assert_eq!(refused, Err(Refusal::NotFinite { index }));
+        assert_eq!(refused, Err(SnapshotError::NotFinite { index }));
     }
 }
 
@@ -373,11 +376,48 @@ fn a_weighted_sum_is_rounded_with_its_weight() {
     assert_eq!((rounded.parameters(), moved), (&[768.0; 4][..], 0.0));
 }
 
+/// What is made of a snapshot whose digest and check are known has its own.
+#[test]
+fn what_is_known_of_a_snapshot_is_not_taken_for_what_is_made_of_it() {
+    let given = snapshot(0, 1, &[0.1, 3.0]);
+    given.check(&layout(2)).expect("finite");
+    let same = |made: &Snapshot| {
+        let values = made.parameters().to_vec();
+        let new = Snapshot::new(layout(2), made.source(), values, Vec::new());
+        let new = new.expect("as many").with_weights(made.weights().to_vec());
+        new.expect("as many").digest()
+    };
+    let before = given.digest();
+    let (rounded, _) = given.rounded_to_bf16().expect("finite");
+    let mean = Snapshot::mean([given.as_ref(), &snapshot(1, 1, &[0.3, 5.0])]);
+    let mean = mean.expect("finite").expect("of two");
+    let weighted = Snapshot::clone(&given)
+        .with_weights(vec![2.0])
+        .expect("one for all");
+    for made in [&rounded, &mean, &weighted] {
+        assert_ne!(made.digest(), before);
+        assert_eq!(made.digest(), same(made));
+    }
+    assert_eq!(given.digest(), before);
+    let unfit = Snapshot::clone(&given)
+        .with_weights(vec![0.0])
+        .expect("one for all");
+    let why = unfit.check(&layout(2));
+    assert!(
+        matches!(why, Err(SnapshotError::Weight { index: 0 })),
+        "{why:?}"
+    );
+    let most = snapshot(0, 1, &[f32::MAX, 0.0]);
+    most.check(&layout(2)).expect("finite");
+    let why = Snapshot::sum([most.as_ref(), most.as_ref()]);
+    assert!(matches!(why, Err(SnapshotError::NotFinite { index: 0 })));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Rounded to bf16, a weighted mean keeps its scale: values off by what rounding them alone would
-    /// do, and by how much the weights' rounding moves it between the workers.
+    /// Rounded to bf16, a weighted mean keeps its scale: values off by what rounding them alone
+    /// would do, and by how much the weights' rounding moves it between the workers.
     #[test]
     fn a_rounded_weighted_mean_keeps_its_scale(
         x in (-8.0..8.0_f32, -8.0..8.0_f32),

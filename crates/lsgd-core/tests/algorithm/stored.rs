@@ -38,11 +38,11 @@ impl Run {
     }
 
     /// The number of a worker over all nodes.
-    pub fn number(&self, rank: lsgd_core::Rank) -> u32 {
-        rank.node * self.workers + rank.worker
+    pub fn number(&self, id: lsgd_core::WorkerId) -> u32 {
+        id.node * self.workers + id.worker
     }
 
-    /// Worker `exchange.rank()`, at `start`.
+    /// Worker `exchange.id()`, at `start`.
     pub fn worker<M: Place>(
         &self,
         method: Method,
@@ -52,7 +52,7 @@ impl Run {
     where
         Bowl: Objective<M>,
     {
-        let mut bowl = Bowl::new(self.number(exchange.rank()));
+        let mut bowl = Bowl::new(self.number(exchange.id()));
         bowl.rate = self.learning_rate;
         let optimizer = LeaderSgd::new(with_momentum(self.momentum), method, exchange);
         Worker::new(M::place(&start), optimizer, bowl)

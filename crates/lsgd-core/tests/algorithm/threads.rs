@@ -1,12 +1,16 @@
 //! Workers as threads of one process: [`Group`] and [`Member`].
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
-use lsgd_core::{Event, Group, LeaderConfig, LocalLeader, Member, Method, Mode, Next};
+use lsgd_core::{
+    BatchNorm, Command, Event, Exchange, Group, LeaderConfig, LeaderSgd, LocalLeader, Member,
+    Message, Method, Mode, Next, Source, Worker, WorkerId,
+};
 
 use crate::leader_sync::node_of;
-use crate::setting::{bowl_worker, config, digest, lsgd, meetings, sgd};
+use crate::setting::{Bowl, Point, bowl_worker, config, digest, exchanges, lsgd, sgd};
 
 fn every_four() -> Method {
     lsgd(LeaderConfig {
@@ -34,7 +38,7 @@ fn form(workers: u32, method: &Method, mode: Mode) -> (Group, Vec<Member>, Recor
     (group, members, record)
 }
 
-/// Every worker takes `steps` steps in a thread of its own; their digests in rank order.
+/// Every worker takes `steps` steps in a thread of its own; their digests in order of worker id.
 fn digests(workers: u32, method: &Method, mode: Mode, steps: u64) -> (Vec<String>, Vec<Event>) {
     let (_group, members, record) = form(workers, method, mode);
     let threads: Vec<_> = members
@@ -65,12 +69,12 @@ fn digests(workers: u32, method: &Method, mode: Mode, steps: u64) -> (Vec<String
 /// Same config and seed, same bits: run after run, and without threads too.
 #[test]
 fn sync_gives_the_same_bits_with_and_without_threads() {
-    let batch_norm = meetings(4).batch_norm;
+    let batch_norm = exchanges(4).batch_norm;
     let averaging = [
         Method::data_parallel(1, batch_norm),
-        Method::local_sgd(meetings(4)),
-        Method::easgd(meetings(4), 0.43),
-        Method::leader_mean(meetings(4), 0.3),
+        Method::local_sgd(exchanges(4)),
+        Method::easgd(exchanges(4), 0.43),
+        Method::leader_mean(exchanges(4), 0.3),
     ];
     let averaging = averaging.map(|method| method.expect("valid"));
     for method in [every_four()].into_iter().chain(averaging) {
@@ -91,7 +95,7 @@ fn sync_gives_the_same_bits_with_and_without_threads() {
     }
 }
 
-/// In `async` nobody waits: all take their steps, and exchanges happen on the way.
+/// In `async` no worker waits: all take their steps, and exchanges happen on the way.
 #[test]
 fn async_threads_all_finish() {
     let (ends, events) = digests(4, &every_four(), Mode::Async, 200);
@@ -107,7 +111,7 @@ fn async_threads_all_finish() {
     assert!(events.iter().any(|e| matches!(e, Event::Exchange { .. })));
 }
 
-/// A worker that panics drops its [`Member`]: the others' meetings go on without it.
+/// A worker that panics drops its [`Member`]: the others' exchanges continue without it.
 #[test]
 fn panic_hangs_nobody() {
     let method = every_four();
@@ -119,8 +123,8 @@ fn panic_hangs_nobody() {
             thread::spawn(move || {
                 let mut worker = bowl_worker(method, sgd(), member);
                 for step in 0..20 {
-                    let rank = worker.optimizer().report().rank.worker;
-                    assert!(rank != 1 || step < 9, "worker 1 dies on purpose");
+                    let id = worker.optimizer().report().id.worker;
+                    assert!(id != 1 || step < 9, "worker 1 dies on purpose");
                     assert_eq!(worker.step(), Ok(Next::Continue));
                 }
             })
@@ -131,6 +135,64 @@ fn panic_hangs_nobody() {
     let record = record.lock().expect("no thread panicked while recording");
     let dead = |e: &&Event| matches!(e, Event::Left { worker, step: 8 } if worker.worker == 1);
     assert_eq!(record.iter().filter(dead).count(), 1);
+}
+
+/// In a supervised group the others wait for a worker that failed: it starts again where all met
+/// last, from what was delivered there.
+#[test]
+fn a_supervised_worker_starts_again_where_all_met() {
+    let method = every_four();
+    let (group, members, record) = form(2, &method, Mode::Sync);
+    group.supervise();
+    let train = |mut worker: Worker<Point, Bowl>, steps: u64| {
+        thread::spawn(move || {
+            while worker.optimizer().steps() < steps {
+                assert_eq!(worker.step(), Ok(Next::Continue));
+            }
+            worker
+        })
+    };
+    let mut members = members.into_iter();
+    let first = bowl_worker(method.clone(), sgd(), members.next().expect("two workers"));
+    let other = train(first, 12);
+    let second = bowl_worker(method.clone(), sgd(), members.next().expect("two workers"));
+    drop(
+        train(second, 6)
+            .join()
+            .expect("it stops between two exchanges"),
+    );
+    let (member, point) = group.restart(1).expect("it follows a leader");
+    assert_eq!(point.step, 4);
+    let parameters = point.parameters.expect("one exchange was held");
+    let source = parameters.source();
+    assert!(
+        matches!(source, Source::Worker { step: 4, .. }),
+        "{source:?}"
+    );
+    let optimizer = LeaderSgd::new(sgd(), method, member).starting_at(point.step);
+    let module = Point::at(parameters.parameters());
+    let again = train(Worker::new(module, optimizer, Bowl::new(1)), 12);
+    let steps = [other, again].map(|worker| worker.join().expect("it trains on"));
+    assert_eq!(steps.map(|worker| worker.optimizer().steps()), [12, 12]);
+    let record = record.lock().expect("no thread panicked while recording");
+    let count = |is: fn(&Event) -> bool| record.iter().filter(|event| is(event)).count();
+    assert_eq!(count(|e| matches!(e, Event::Restarted { step: 4, .. })), 1);
+    assert_eq!(count(|e| matches!(e, Event::Left { .. })), 0);
+    assert_eq!(count(|e| matches!(e, Event::Election { .. })), 3);
+    drop(record);
+    group.leave(0);
+    assert!(group.restart(0).is_none(), "it has left");
+}
+
+/// Gradients are nothing to start from, and without exchanges there is nothing at all.
+#[test]
+fn without_parameters_delivered_nobody_starts_again() {
+    let shared = Method::data_parallel(4, BatchNorm::Own).expect("valid");
+    for method in [Method::sgd(4), shared] {
+        let (group, _members, _record) = form(2, &method, Mode::Sync);
+        group.supervise();
+        assert!(group.restart(1).is_none());
+    }
 }
 
 /// A recorder that panics takes the thread it panics in with it, not the others.
@@ -207,4 +269,36 @@ fn members_outlive_the_group() {
     let member = members.into_iter().next().expect("one worker");
     let mut worker = bowl_worker(method, sgd(), member);
     assert!((0..9).all(|_| worker.step() == Ok(Next::Continue)));
+}
+
+/// A connection that panics on the first message.
+struct Broken;
+
+impl Exchange for Broken {
+    fn id(&self) -> WorkerId {
+        WorkerId::new(0, 0)
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Async
+    }
+
+    fn send(&mut self, _message: Message) {
+        panic!("the connection is broken");
+    }
+
+    fn receive(&mut self, _waiting: bool) -> Option<Command> {
+        None
+    }
+}
+
+/// Code that catches a worker's panic can ask whether it can continue: not without its module.
+#[test]
+fn a_worker_that_panicked_has_lost_its_module() {
+    let mut worker = bowl_worker(every_four(), sgd(), Broken);
+    assert!(worker.is_whole());
+    let step = catch_unwind(AssertUnwindSafe(|| worker.step()));
+    assert!(step.is_err());
+    assert!(!worker.is_whole());
+    assert_eq!(worker.exchange(), Next::Stop);
 }

@@ -1,8 +1,8 @@
-//! The end of a run: one node evaluates the mean of all, whoever dies.
+//! The end of a run: one node evaluates the mean of all, whichever dies.
 
 use std::time::Duration;
 
-use lsgd_core::Mode;
+use lsgd_core::{Event, Mode};
 
 use crate::network::{EVALUATION, LIMIT, Network};
 use crate::setting::{followed, local_sgd, lsgd, setting};
@@ -38,8 +38,8 @@ fn the_lowest_live_node_evaluates_the_mean_of_all() {
     }
 }
 
-/// It dies with the mean in its hands; the others, which have come to their end long before, are
-/// still there.
+/// It dies with the mean in its hands; the others, which have finished long before, are still
+/// there.
 #[test]
 fn the_next_evaluates_the_mean_if_the_first_dies() {
     let mut network = trained(Mode::Async);
@@ -53,7 +53,7 @@ fn the_next_evaluates_the_mean_if_the_first_dies() {
     assert!((1..4).all(|node| network.may_leave(node)));
 }
 
-/// However long after the others it comes to its end, and whichever it is.
+/// However long after the others it finishes, and whichever it is.
 #[test]
 fn nodes_that_end_at_different_times_are_all_in_the_mean() {
     for mode in [Mode::Sync, Mode::Async] {
@@ -95,7 +95,7 @@ fn a_node_that_comes_back_at_the_end_is_in_the_mean() {
     }
 }
 
-/// One that is connected and gets on with nothing is waited for no longer than the limit.
+/// One that is connected and makes no progress is waited for no longer than the limit.
 #[test]
 fn a_node_that_stands_still_does_not_hold_up_the_end() {
     let mut network = trained(Mode::Sync);
@@ -107,8 +107,8 @@ fn a_node_that_stands_still_does_not_hold_up_the_end() {
     assert_eq!(network.conclusions(), [(0, 6), (1, 0), (2, 0)]);
 }
 
-/// Right after all have moved to one mean, the sums of two nodes can have the same values, and so the
-/// same name.
+/// Right after all have moved to one mean, the sums of two nodes can have the same values, and so
+/// the same name.
 #[test]
 fn nodes_that_have_come_to_the_same_values_are_all_in_the_mean() {
     let mut network = Network::new(setting(4, Mode::Sync, local_sgd(), 6));
@@ -122,7 +122,7 @@ fn nodes_that_have_come_to_the_same_values_are_all_in_the_mean() {
     assert_eq!(network.conclusions(), expected);
 }
 
-/// The clock of a run is the run's: who comes back begins at the greatest that it hears.
+/// The clock is the run's: a returning node begins at the greatest value that it receives.
 #[test]
 fn who_comes_back_begins_where_the_clock_of_the_run_is() {
     for mode in [Mode::Sync, Mode::Async] {
@@ -136,7 +136,7 @@ fn who_comes_back_begins_where_the_clock_of_the_run_is() {
         network.run(Duration::from_secs(5));
         let told = Some(Duration::from_millis(61_500));
         assert_eq!(network.began_at(2), told, "{mode:?}");
-        // Even if nobody is left who trained for so long.
+        // Even if none of the nodes that trained for so long is left.
         network.kill(0);
         network.kill(1);
         network.run(Duration::from_secs(5));
@@ -144,4 +144,18 @@ fn who_comes_back_begins_where_the_clock_of_the_run_is() {
         network.run(Duration::from_secs(5));
         assert_eq!(network.began_at(1), told, "{mode:?}");
     }
+}
+
+/// The first node to leave does not count as lost to those that are about to leave.
+#[test]
+fn a_node_that_is_done_loses_nobody() {
+    let mut network = trained(Mode::Sync);
+    network.finish();
+    network.run(LIMIT + Duration::from_secs(10));
+    assert!((0..4).all(|node| network.may_leave(node)));
+    network.kill(0);
+    network.run(Duration::from_secs(10));
+    let is_loss = |event: &Event| matches!(event, Event::NodeLost { .. });
+    let mut events = network.history.iter().map(|(_, _, event)| event);
+    assert!(!events.any(is_loss));
 }

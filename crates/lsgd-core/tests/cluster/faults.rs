@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lsgd_core::{Event, Mode, Source, Wire};
+use lsgd_core::{Event, Mode, Source, WireFormat};
 use proptest::prelude::*;
 
 use crate::network::{LEASE, LIMIT, Network, Setting};
@@ -13,7 +13,7 @@ use crate::setting::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Longest wait of a bid in `sync` among so many nodes: the limit for a node that stands still, and a
+/// Longest wait of a update in `sync` among so many nodes: the limit for a node that stalls, and a
 /// lease for each that is asked for a vector and is gone.
 fn longest_wait(nodes: u32) -> Duration {
     LIMIT + LEASE * nodes
@@ -81,7 +81,11 @@ fn any_setting(nodes: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Se
     (nodes, kinds, any::<bool>(), any::<u64>(), 0.0..0.3).prop_map(
         |(nodes, (mode, method), rounds, seed, loss)| Setting {
             loss,
-            wire: if rounds { Wire::Bf16 } else { Wire::F32 },
+            wire: if rounds {
+                WireFormat::Bf16
+            } else {
+                WireFormat::F32
+            },
             ..setting(nodes, mode, method, seed)
         },
     )
@@ -204,7 +208,7 @@ fn two_halves_go_on_and_the_better_leader_leads_both_again() {
     }
 }
 
-/// In `async` nobody stops for a node that has died: exchanges go on at once.
+/// In `async` no node stops for one that has died: exchanges continue at once.
 #[test]
 fn in_async_nobody_waits_for_the_dead() {
     for seed in 0..10 {
@@ -221,7 +225,7 @@ fn in_async_nobody_waits_for_the_dead() {
 }
 
 /// In `sync` a node that is frozen holds the others up until its connection is given up, one that
-/// is connected and stands still until the limit.
+/// is connected and stalls until the limit.
 #[test]
 fn in_sync_nobody_waits_for_the_dead_beyond_the_limit() {
     for seed in 0..10 {

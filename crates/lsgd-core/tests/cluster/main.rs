@@ -1,16 +1,23 @@
 //! The exchange between nodes, on runs of 2 to 64 nodes in memory: what it does when messages get
-//! lost, nodes die, freeze and come back, and the network is cut and heals. No socket, no thread, no
-//! clock: the same seed gives the same history.
+//! lost, nodes die, freeze and come back, and the network is cut and heals. No socket, no thread,
+//! no clock: the same seed gives the same history.
 
+mod broadcasts;
 mod ending;
 mod faults;
+mod following;
+mod joining;
 #[path = "../../examples/coordination/network/mod.rs"]
 mod network;
+mod proposals;
+mod resuming;
 mod rounding;
 mod rounds;
+mod script;
 mod scripted;
 mod setting;
 mod statuses;
-mod telling;
 #[path = "../../examples/coordination/trainer.rs"]
 mod trainer;
+mod visiting;
+mod waiting;

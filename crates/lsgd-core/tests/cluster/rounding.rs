@@ -1,12 +1,12 @@
 //! What crosses the network as bf16, at one node of two in `sync`: rounded once, by the node that
-//! offers it, and then the same for all.
+//! proposes it, and then the same for all.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lsgd_core::{
-    Action, Bid, Delivered, Event, Fetched, GlobalLeader, Membership, Method, Mode, Offer, Offered,
-    Phase, Rank, Snapshot, Source, Status, Vector, Wire,
+    Action, Event, ExchangeOutcome, Fetched, GlobalLeader, Method, Mode, NodeConfig, NodePhase,
+    NodeUpdate, Proposal, Snapshot, Source, Status, VectorKind, VectorRef, WireFormat, WorkerId,
 };
 
 use crate::setting::{PERIODS, local_sgd, lsgd, setting};
@@ -19,7 +19,7 @@ const STEP: f32 = 1.0 / 128.0;
 fn vector(node: u32, source: Option<Source>, values: [f32; 3]) -> Arc<Snapshot> {
     let layout = setting(2, Mode::Sync, lsgd(), 0).layout;
     let source = source.unwrap_or(Source::Worker {
-        rank: Rank::new(node, 0),
+        id: WorkerId::new(node, 0),
         step: PERIODS.global,
     });
     let made = Snapshot::new(layout, source, values.to_vec(), vec![]);
@@ -27,43 +27,45 @@ fn vector(node: u32, source: Option<Source>, values: [f32; 3]) -> Arc<Snapshot> 
 }
 
 /// Node 0 of two that have begun together.
-pub fn node(wire: Wire, method: Method) -> GlobalLeader {
-    let membership = Membership {
+pub fn node(wire: WireFormat, method: Method) -> GlobalLeader {
+    let node_config = NodeConfig {
         node: 0,
         nodes: 2,
         workers: 1,
-        life: 1,
+        incarnation: 1,
         wire,
         wait: Duration::from_secs(60),
         limit: Duration::from_secs(5),
     };
-    let mut leader = GlobalLeader::new(membership, method, Mode::Sync, NOW).expect("sync");
-    leader.appeared(1, 1, NOW);
-    leader.receive(other(1, Phase::Joining, None), NOW);
+    let mut leader = GlobalLeader::new(node_config, method, Mode::Sync, NOW).expect("sync");
+    leader.connected(1, 1, NOW);
+    leader.receive(other(1, NodePhase::Joining, None), NOW);
     actions(&mut leader);
     leader
 }
 
 /// What the other node says.
-pub fn other(sequence: u64, phase: Phase, offer: Option<Offer>) -> Status {
+pub fn other(sequence: u64, phase: NodePhase, proposal: Option<Proposal>) -> Status {
     Status {
         node: 1,
-        life: 1,
+        incarnation: 1,
         sequence,
+        heartbeat: false,
         phase,
         progress: sequence,
         rounds: 0,
         steps: 0,
         trained: 0,
         workers: 1,
-        offers: [offer, None],
-        delivered: None,
+        proposals: [proposal, None],
+        join_point: None,
         result: None,
+        checkpoints: Vec::new(),
     }
 }
 
-fn offered(kind: Vector, vector: &Snapshot, loss: f64) -> Offered {
-    Offered {
+fn vector_ref(kind: VectorKind, vector: &Snapshot, loss: f64) -> VectorRef {
+    VectorRef {
         kind,
         source: vector.source(),
         loss,
@@ -83,15 +85,15 @@ fn published(actions: &[Action]) -> Vec<Vec<f32>> {
     actions.iter().filter_map(values).collect()
 }
 
-fn told(actions: &[Action]) -> Offer {
-    let offer = |action: &Action| match action {
-        Action::Tell { status, .. } => status.offers[0],
+fn proposed(actions: &[Action]) -> Proposal {
+    let proposal = |action: &Action| match action {
+        Action::Broadcast(status) => status.proposals[0],
         _ => None,
     };
-    actions.iter().find_map(offer).expect("an offer")
+    actions.iter().find_map(proposal).expect("an offer")
 }
 
-fn delivered(actions: &[Action]) -> Delivered {
+fn delivered(actions: &[Action]) -> ExchangeOutcome {
     let delivered = |action: &Action| match action {
         Action::Deliver(delivered) => Some(delivered.clone()),
         _ => None,
@@ -99,12 +101,12 @@ fn delivered(actions: &[Action]) -> Delivered {
     actions.iter().find_map(delivered).expect("the round's end")
 }
 
-/// By how much what it offered was rounded, and the bytes that its round took.
+/// By how much what it proposed was rounded, and the bytes that its round took.
 fn recorded(actions: &[Action]) -> (Option<f64>, u64) {
     let (mut rounding, mut bytes) = (None, 0);
     for action in actions {
         match action {
-            Action::Record(Event::Offered { rounding: by, .. }) => rounding = *by,
+            Action::Record(Event::Proposed { rounding: by, .. }) => rounding = *by,
             Action::Record(Event::Exchange { bytes: took, .. }) => bytes = *took,
             _ => {}
         }
@@ -115,50 +117,54 @@ fn recorded(actions: &[Action]) -> (Option<f64>, u64) {
 /// Brings to round 1 the leader's values, half a step above the even numbers.
 fn bid_of_leader(leader: &mut GlobalLeader) -> Vec<Action> {
     let values = [1.0 + STEP / 2.0, 1.0, 1.0];
-    let bid = Bid {
+    let update = NodeUpdate {
         step: PERIODS.global,
         taken: PERIODS.global,
         workers: 1,
         leader: Some((vector(0, None, values), 0.5)),
         sum: None,
     };
-    leader.bid(bid, NOW);
+    leader.propose(update, NOW);
     actions(leader)
 }
 
-/// Lets the other node offer a leader of this loss.
-fn offer(leader: &mut GlobalLeader, vector: &Snapshot, loss: f64) -> Vec<Action> {
-    let offer = Offer {
+/// Lets the other node propose a leader of this loss.
+fn proposal(leader: &mut GlobalLeader, vector: &Snapshot, loss: f64) -> Vec<Action> {
+    let proposal = Proposal {
         round: 1,
-        leader: Some(offered(Vector::Snapshot, vector, loss)),
+        leader: Some(vector_ref(VectorKind::Parameters, vector, loss)),
         sum: None,
         followed: None,
     };
-    leader.receive(other(2, Phase::Training, Some(offer)), NOW);
+    leader.receive(other(2, NodePhase::Training, Some(proposal)), NOW);
     actions(leader)
 }
 
-/// What others can fetch, what they are told of, and what this node's own workers follow is one and
-/// the same, the rounded vector: nobody has values that others cannot have.
+/// What others can fetch, what is announced to them, and what this node's own workers follow are
+/// one and the same rounded vector: no worker has values that others cannot have.
 #[test]
 fn what_a_node_offers_is_rounded_for_all_and_for_itself() {
-    for (wire, first) in [(Wire::F32, 1.0 + STEP / 2.0), (Wire::Bf16, 1.0)] {
+    for (wire, first) in [(WireFormat::F32, 1.0 + STEP / 2.0), (WireFormat::Bf16, 1.0)] {
         let mut leader = node(wire, lsgd());
         let brought = bid_of_leader(&mut leader);
         let expected = vector(0, None, [first, 1.0, 1.0]);
         assert_eq!(published(&brought), [expected.parameters()], "{wire:?}");
-        let told = told(&brought).leader.expect("a leader's vector");
-        assert_eq!(told, offered(Vector::Snapshot, &expected, 0.5), "{wire:?}");
+        let proposed = proposed(&brought).leader.expect("a leader's vector");
+        assert_eq!(
+            proposed,
+            vector_ref(VectorKind::Parameters, &expected, 0.5),
+            "{wire:?}"
+        );
         let (rounding, _) = recorded(&brought);
         let moved = f64::from(STEP / 2.0);
         let squares = (1.0 + moved).powi(2) + 2.0;
         match wire {
-            Wire::F32 => assert_eq!(rounding, None),
-            Wire::Bf16 => assert_eq!(rounding, Some(f64::sqrt(moved.powi(2) / squares))),
+            WireFormat::F32 => assert_eq!(rounding, None),
+            WireFormat::Bf16 => assert_eq!(rounding, Some(f64::sqrt(moved.powi(2) / squares))),
         }
 
         let theirs = vector(1, None, [2.0; 3]);
-        let round = offer(&mut leader, &theirs, 0.9);
+        let round = proposal(&mut leader, &theirs, 0.9);
         let followed = delivered(&round).leader.expect("this node leads");
         assert_eq!(followed.parameters(), expected.parameters(), "{wire:?}");
         assert_eq!(followed.source(), expected.source());
@@ -169,11 +175,11 @@ fn what_a_node_offers_is_rounded_for_all_and_for_itself() {
 /// What comes from another node was rounded there, and is counted at two bytes a value.
 #[test]
 fn what_is_fetched_is_used_as_it_is() {
-    for (wire, bytes) in [(Wire::F32, 12), (Wire::Bf16, 6)] {
+    for (wire, bytes) in [(WireFormat::F32, 12), (WireFormat::Bf16, 6)] {
         let mut leader = node(wire, lsgd());
         bid_of_leader(&mut leader);
         let theirs = vector(1, None, [2.0, 1.0 + STEP, -1.0]);
-        offer(&mut leader, &theirs, 0.1);
+        proposal(&mut leader, &theirs, 0.1);
         let fetched = Fetched {
             snapshot: theirs.clone(),
             crossed: true,
@@ -186,32 +192,32 @@ fn what_is_fetched_is_used_as_it_is() {
     }
 }
 
-/// Each node's sum is rounded where it is offered, and their mean again, which a node that begins may
-/// fetch: (1 + 1/256) and (1 + 3/128) become 1 and 1 + 3/128, and their mean of 1 + 3/256 becomes
-/// 1 + 2/128.
+/// Each node's sum is rounded where it is proposed, and their mean again, which a node that begins
+/// may fetch: (1 + 1/256) and (1 + 3/128) become 1 and 1 + 3/128, and their mean of 1 + 3/256
+/// becomes 1 + 2/128.
 #[test]
 fn a_mean_is_of_rounded_sums_and_rounded_itself() {
-    let mut leader = node(Wire::Bf16, local_sgd());
+    let mut leader = node(WireFormat::Bf16, local_sgd());
     let sum = |node, first| vector(node, Some(Source::Sum { workers: 1 }), [first, 1.0, 1.0]);
-    let bid = Bid {
+    let update = NodeUpdate {
         step: PERIODS.global,
         taken: PERIODS.global,
         workers: 1,
         leader: None,
         sum: Some(sum(0, 1.0 + STEP / 2.0)),
     };
-    leader.bid(bid, NOW);
+    leader.propose(update, NOW);
     let brought = actions(&mut leader);
     assert_eq!(published(&brought), [vec![1.0; 3]]);
 
     let theirs = sum(1, 1.0 + 3.0 * STEP);
-    let offer = Offer {
+    let proposal = Proposal {
         round: 1,
         leader: None,
-        sum: Some(offered(Vector::Mean, &theirs, 0.0)),
+        sum: Some(vector_ref(VectorKind::Mean, &theirs, 0.0)),
         followed: None,
     };
-    leader.receive(other(2, Phase::Training, Some(offer)), NOW);
+    leader.receive(other(2, NodePhase::Training, Some(proposal)), NOW);
     let fetched = Fetched {
         snapshot: theirs.clone(),
         crossed: true,

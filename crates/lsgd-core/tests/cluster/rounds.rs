@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lsgd_core::{Mode, Source, Wire};
+use lsgd_core::{Mode, Source, WireFormat};
 
 use crate::network::Network;
 use crate::setting::{
@@ -15,12 +15,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn in_sync_every_node_follows_the_same_vector_in_every_round() {
     for nodes in [2, 3, 8, 64] {
         for (method, wire) in [
-            (lsgd(), Wire::F32),
-            (lsgd(), Wire::Bf16),
-            (staying(), Wire::F32),
-            (local_sgd(), Wire::F32),
-            (leader_mean(), Wire::F32),
-            (leader_mean(), Wire::Bf16),
+            (lsgd(), WireFormat::F32),
+            (lsgd(), WireFormat::Bf16),
+            (staying(), WireFormat::F32),
+            (local_sgd(), WireFormat::F32),
+            (leader_mean(), WireFormat::F32),
+            (leader_mean(), WireFormat::Bf16),
         ] {
             let mut network = Network::new(crate::network::Setting {
                 wire,
@@ -74,7 +74,7 @@ fn once_losses_settle_all_follow_the_best_in_both_modes() {
     }
 }
 
-/// A leader's parameters go to each other node once a round, and to nobody twice.
+/// A leader's parameters go to each other node once a round, and to none twice.
 #[test]
 fn a_vector_crosses_once_to_every_other_node() {
     let mut network = Network::new(setting(6, Mode::Sync, lsgd(), 3));
@@ -85,7 +85,7 @@ fn a_vector_crosses_once_to_every_other_node() {
         .sum();
     let own = (0..6).map(|node| {
         let led = followed(&network, node, Duration::ZERO).into_iter();
-        led.filter(|(_, s)| matches!(s, Source::Worker { rank, .. } if rank.node == node))
+        led.filter(|(_, s)| matches!(s, Source::Worker { id, .. } if id.node == node))
             .count()
     });
     assert_eq!(network.sent.vectors as usize, rounds - own.sum::<usize>());

@@ -6,8 +6,8 @@ use std::time::Duration;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use lsgd_core::{
-    BatchNorm, Event, Layout, LeaderConfig, MeetingConfig, Method, Mode, Periods, Reason, Scope,
-    Source, Wire,
+    BatchNorm, Event, ExchangeConfig, Layout, LeaderConfig, Method, Mode, Periods, Reason, Scope,
+    Source, WireFormat,
 };
 
 use crate::network::{Network, Setting};
@@ -23,7 +23,7 @@ pub const PERIODS: Periods = Periods {
     global: 8,
 };
 
-pub const MEETINGS: MeetingConfig = MeetingConfig {
+pub const MEETINGS: ExchangeConfig = ExchangeConfig {
     periods: PERIODS,
     loss_window: 4,
     batch_norm: BatchNorm::Own,
@@ -43,7 +43,8 @@ pub fn lsgd() -> Method {
     .expect("a method")
 }
 
-/// Whose leaders stay by a margin: all nodes have to know who led last, whatever they have missed.
+/// With a margin that protects the leader: all nodes have to know the previous leader, whatever
+/// they have missed.
 pub fn staying() -> Method {
     lsgd().with_margin(0.3).expect("a share")
 }
@@ -66,7 +67,7 @@ pub fn setting(nodes: u32, mode: Mode, method: Method, seed: u64) -> Setting {
         nodes,
         mode,
         method,
-        wire: Wire::F32,
+        wire: WireFormat::F32,
         layout: Layout::of(&point),
         seed,
         loss: 0.0,
@@ -95,7 +96,7 @@ pub fn followed(network: &Network, node: u32, since: Duration) -> Vec<(u64, Sour
 pub fn leaders(network: &Network, node: u32, since: Duration) -> BTreeSet<u32> {
     let led = followed(network, node, since).into_iter();
     let node_of = |source| match source {
-        Source::Worker { rank, .. } => Some(rank.node),
+        Source::Worker { id, .. } => Some(id.node),
         _ => None,
     };
     led.filter_map(|(_, source)| node_of(source)).collect()
@@ -112,7 +113,7 @@ pub fn best(network: &Network, nodes: impl IntoIterator<Item = u32>) -> Option<u
     nodes.first().copied()
 }
 
-/// That nobody led who may not.
+/// Checks that no ineligible worker led.
 #[track_caller]
 pub fn check_elections(network: &Network) {
     for (at, node, event) in &network.history {
@@ -133,12 +134,12 @@ pub fn check_elections(network: &Network) {
                 assert!(lowest <= loss, "{at:?} node {node}: {election:?}");
                 Some(loss)
             }
-            Reason::LowestRankOfTie { loss } | Reason::OnlyEligible { loss } => Some(loss),
-            Reason::NobodyEligible => None,
+            Reason::LowestIdOfTie { loss } | Reason::OnlyEligible { loss } => Some(loss),
+            Reason::NoneEligible => None,
         };
         assert_eq!(loss.is_some(), election.leader.is_some());
         assert!(loss.is_none_or(f64::is_finite), "{at:?}: {election:?}");
-        let out = |rank| election.excluded.iter().any(|(other, _)| *other == rank);
+        let out = |id| election.excluded.iter().any(|(other, _)| *other == id);
         assert!(!election.leader.is_some_and(out), "{at:?}: {election:?}");
     }
 }

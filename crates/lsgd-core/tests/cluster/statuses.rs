@@ -1,36 +1,40 @@
 //! What is taken of a status that came from anywhere.
 
-use lsgd_core::{Basis, Offer, Offered, Phase, Rank, SnapshotDigest, Source, Status, Vector};
+use lsgd_core::{
+    JoinPoint, NodePhase, Proposal, SnapshotDigest, Source, Status, VectorKind, VectorRef, WorkerId,
+};
 
 fn status() -> Status {
-    let vector = Offered {
-        kind: Vector::Snapshot,
+    let vector = VectorRef {
+        kind: VectorKind::Parameters,
         source: Source::Worker {
-            rank: Rank::new(3, 1),
+            id: WorkerId::new(3, 1),
             step: 64,
         },
         loss: 0.5,
         digest: SnapshotDigest([7; 32]),
     };
-    let offer = Offer {
+    let proposal = Proposal {
         round: 8,
         leader: Some(vector),
         sum: None,
-        followed: Some(Rank::new(2, 0)),
+        followed: Some(WorkerId::new(2, 0)),
     };
     Status {
         node: 3,
-        life: u64::MAX,
+        incarnation: u64::MAX,
         sequence: 9,
-        phase: Phase::Training,
+        heartbeat: true,
+        phase: NodePhase::Training,
         progress: 10,
         rounds: 7,
         steps: 128,
         trained: 64_000,
         workers: 2,
-        offers: [Some(offer), None],
-        delivered: Some(Basis { round: 8, vector }),
+        proposals: [Some(proposal), None],
+        join_point: Some(JoinPoint { round: 8, vector }),
         result: None,
+        checkpoints: Vec::new(),
     }
 }
 
@@ -40,23 +44,33 @@ fn refused(change: impl FnOnce(&mut Status)) -> String {
     Status::decode(&status.encode()).expect_err("it is refused")
 }
 
+/// The vector of the leader that it proposes.
+fn leader(status: &mut Status) -> &mut VectorRef {
+    let proposal = status.proposals[0].as_mut().unwrap();
+    proposal.leader.as_mut().unwrap()
+}
+
 #[test]
 fn a_status_reads_back() {
     assert_eq!(Status::decode(&status().encode()), Ok(status()));
 }
 
 #[test]
+fn a_status_names_few_checkpoints() {
+    let with = |count: usize| {
+        let mut status = status();
+        status.checkpoints = vec![7; count];
+        Status::decode(&status.encode())
+    };
+    assert!(with(Status::MAX_CHECKPOINTS).is_ok());
+    let why = with(Status::MAX_CHECKPOINTS + 1).expect_err("too many");
+    assert_eq!(why, "node 3 names 9 checkpoints");
+}
+
+#[test]
 fn no_status_makes_a_nan_or_a_stranger_lead() {
     for loss in [f64::INFINITY, f64::NEG_INFINITY] {
-        let why = refused(|status| {
-            status.offers[0]
-                .as_mut()
-                .unwrap()
-                .leader
-                .as_mut()
-                .unwrap()
-                .loss = loss;
-        });
+        let why = refused(|status| leader(status).loss = loss);
         assert_eq!(why, "node 3 offers a loss that is not finite");
     }
     let half = 0.5f64.to_le_bytes();
@@ -74,10 +88,10 @@ fn no_status_makes_a_nan_or_a_stranger_lead() {
 fn counts_that_would_overflow_are_refused() {
     let changes: [fn(&mut Status); 5] = [
         |status| status.steps = u64::MAX,
-        |status| status.trained = Status::GREATEST_COUNT + 1,
-        |status| status.rounds = Status::GREATEST_COUNT + 1,
-        |status| status.offers[0].as_mut().unwrap().round = u64::MAX,
-        |status| status.delivered.as_mut().unwrap().round = u64::MAX,
+        |status| status.trained = Status::MAX_COUNT + 1,
+        |status| status.rounds = Status::MAX_COUNT + 1,
+        |status| status.proposals[0].as_mut().unwrap().round = u64::MAX,
+        |status| status.join_point.as_mut().unwrap().round = u64::MAX,
     ];
     for change in changes {
         assert_eq!(
@@ -87,13 +101,57 @@ fn counts_that_would_overflow_are_refused() {
     }
 }
 
+/// The greatest count itself is one that a run may reach.
+#[test]
+fn the_greatest_count_is_taken() {
+    let mut status = status();
+    status.steps = Status::MAX_COUNT;
+    assert_eq!(Status::decode(&status.encode()), Ok(status));
+}
+
+/// Steps, workers and additions that a vector's source names are counts too, wherever the vector
+/// stands.
+#[test]
+fn counts_in_sources_that_would_overflow_are_refused() {
+    let id = WorkerId::new(3, 1);
+    let count = Status::MAX_COUNT + 1;
+    let workers = count as usize;
+    for source in [
+        Source::Worker { id, step: count },
+        Source::Mean { workers },
+        Source::Sum { workers },
+        Source::Final { workers },
+        Source::Centre { version: count },
+    ] {
+        let place: [fn(&mut Status) -> &mut VectorRef; 3] = [
+            leader,
+            |status| &mut status.join_point.as_mut().unwrap().vector,
+            |status| {
+                let vector = status.join_point.unwrap().vector;
+                status.result.insert(vector)
+            },
+        ];
+        for place in place {
+            assert_eq!(
+                refused(|status| place(status).source = source),
+                "node 3 counts beyond what any run comes to",
+                "{source:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn more_or_fewer_bytes_are_refused() {
     let bytes = status().encode();
-    assert!(bytes.len() <= Status::LONGEST);
+    assert!(bytes.len() <= Status::MAX_LEN);
     for length in 0..bytes.len() {
         assert!(Status::decode(&bytes[..length]).is_err());
     }
     assert!(Status::decode(&[&bytes[..], &[0]].concat()).is_err());
-    assert!(Status::decode(&[0; Status::LONGEST + 1]).is_err());
+    for more in [1, 1000] {
+        let found = Status::MAX_LEN + more;
+        let why = format!("{found} bytes where a status has at most 512");
+        assert_eq!(Status::decode(&vec![0; found]), Err(why));
+    }
 }

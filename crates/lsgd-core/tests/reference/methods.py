@@ -59,7 +59,7 @@ class Diloco(Sgd):
         self.outer, self.velocity, self.start = {}, {}, start
 
     def meet(self, scope, x, leader, of):
-        mu, eta = self.case["outer_momentum"], self.case["outer_rate"]
+        mu, eta = self.case["outer_momentum"], self.case["outer_learning_rate"]
         outer = self.outer.get(scope, self.start)
         gradient = outer - np.mean(x, axis=0)
         velocity = mu * self.velocity.get(scope, 0.0) + gradient
@@ -176,7 +176,7 @@ def run(case):
 BASE = {
     "nodes": 1, "workers": 4, "steps": 24, "learning_rate": 0.25, "momentum": 0.0,
     "local_period": 3, "global_period": 6, "loss_window": 2, "beta": 0.43, "leader_weight": 0.3,
-    "outer_rate": 0.7, "outer_momentum": 0.9, "local_pull": 0.3, "global_pull": 0.2,
+    "outer_learning_rate": 0.7, "outer_momentum": 0.9, "local_pull": 0.3, "global_pull": 0.2,
     "local_prox": 0.6, "global_prox": 0.5,
 }
 MOMENTUM = {"momentum": 0.9, "learning_rate": 0.0625}
@@ -193,10 +193,10 @@ CASES = [
     {"method": "easgd", "workers": 2, "beta": 0.9, "local_period": 1, **MOMENTUM},
     {"method": "easgd", **NODES},
     {"method": "diloco"},
-    {"method": "diloco", "workers": 2, "outer_rate": 0.3, "local_period": 2, **MOMENTUM},
+    {"method": "diloco", "workers": 2, "outer_learning_rate": 0.3, "local_period": 2, **MOMENTUM},
     {"method": "diloco", "outer_momentum": 0.0},
     {"method": "diloco", **NODES},
-    {"method": "slowmo", "outer_rate": 1.0, "outer_momentum": 0.5},
+    {"method": "slowmo", "outer_learning_rate": 1.0, "outer_momentum": 0.5},
     {"method": "slowmo", **NODES, "outer_momentum": 0.4, **MOMENTUM},
     {"method": "leader_mean"},
     {"method": "leader_mean", "workers": 3, "leader_weight": 0.8, "loss_window": 5, **MOMENTUM},

@@ -9,8 +9,8 @@
 //! w = d / |d| - cos(d, g) g / |g|
 //! ```
 //!
-//! Where g and d are not parallel, w is not nought. Then (arXiv 1905.10395 states it of the points
-//! at least as good as x, for a Hessian of full rank):
+//! Where g and d are not parallel, w is not zero. Then (arXiv 1905.10395 states it of the points at
+//! least as good as x, for a Hessian of full rank):
 //!
 //! **For at least half of the points z with f(z) <= f(x), by volume, a small pull turns the step
 //! toward the minimum.** Proof. With z in that ellipsoid is -z, and

@@ -9,10 +9,10 @@
 //!               - m/2 lambda (1 - lambda) |x' - t|^2                                 (1)
 //! ```
 //!
-//! Proof. By the Lipschitz gradient `f(x') <= f(x) - eta (1 - L eta / 2) |grad f(x)|^2`, which is at
-//! most `f(x) - eta/2 |grad f(x)|^2`, and by strong convexity `|grad f(x)|^2 >= 2 m (f(x) - f*)`:
-//! together `f(x') - f* <= (1 - m eta) (f(x) - f*)`. As `x+ = (1 - lambda) x' + lambda t`, strong
-//! convexity between x' and t gives the rest.
+//! Proof. By the Lipschitz gradient `f(x') <= f(x) - eta (1 - L eta / 2) |grad f(x)|^2`, which is
+//! at most `f(x) - eta/2 |grad f(x)|^2`, and by strong convexity `|grad f(x)|^2 >= 2 m (f(x) -
+//! f*)`: together `f(x') - f* <= (1 - m eta) (f(x) - f*)`. As `x+ = (1 - lambda) x' + lambda t`,
+//! strong convexity between x' and t gives the rest.
 
 use proptest::prelude::*;
 

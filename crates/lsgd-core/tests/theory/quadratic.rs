@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use lsgd_core::LeaderConfig;
 
-use crate::setting::{Point, adopt, config, lsgd, snapshot, worker_on_a_line};
+use crate::setting::{Point, adopt, config, lsgd, snapshot, worker_with_exchange};
 
 /// A place in the space of the quadratics.
 pub type Place = [f32; 3];
@@ -47,12 +47,12 @@ impl Quadratic {
     /// x after a step of [`LeaderSgd`](lsgd_core::LeaderSgd): the gradient step, then the pull of
     /// `pull` to `leader`.
     pub fn stepped(&self, x: Place, rate: f64, pull: f64, leader: Place) -> Place {
-        let (mut worker, line) = worker_on_a_line(lsgd(LeaderConfig {
+        let (mut worker, exchange) = worker_with_exchange(lsgd(LeaderConfig {
             local_pull: pull,
             ..config()
         }));
-        let order = adopt(Some(snapshot(1, 1, &leader)), None);
-        line.post().orders.push_back(order);
+        let command = adopt(Some(snapshot(1, 1, &leader)), None);
+        exchange.queues().commands.push_back(command);
         let at = Point::at(&x);
         let gradients = at.gradients(&self.gradient(x));
         place(&worker.step(rate, at, gradients))

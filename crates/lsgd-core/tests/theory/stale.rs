@@ -6,7 +6,7 @@ use lsgd_core::LeaderConfig;
 use proptest::prelude::*;
 
 use crate::quadratic::{Place, Quadratic, place, places, quadratics};
-use crate::setting::{Point, adopt, config, lsgd, snapshot, worker_on_a_line};
+use crate::setting::{Point, adopt, config, lsgd, snapshot, worker_with_exchange};
 
 /// Steps between exchanges.
 const PERIOD: u64 = 8;
@@ -14,15 +14,15 @@ const PERIOD: u64 = 8;
 /// f of a worker at x after the exchange that delivers `old`, which itself does not pull, and after
 /// each step up to the next one; every one of these pulls by `pull` to `old`.
 fn values_between_exchanges(f: &Quadratic, x: Place, rate: f64, pull: f64, old: Place) -> Vec<f64> {
-    let (mut worker, line) = worker_on_a_line(lsgd(LeaderConfig {
+    let (mut worker, exchange) = worker_with_exchange(lsgd(LeaderConfig {
         local_pull: 0.0,
         local_prox: pull * PERIOD as f64,
         local_period: PERIOD,
         global_period: PERIOD,
         ..config()
     }));
-    let order = adopt(Some(snapshot(1, PERIOD, &old)), None);
-    line.post().orders.push_back(order);
+    let command = adopt(Some(snapshot(1, PERIOD, &old)), None);
+    exchange.queues().commands.push_back(command);
     let mut at = Point::at(&x);
     let mut values = Vec::new();
     for _ in 0..PERIOD {
@@ -34,8 +34,8 @@ fn values_between_exchanges(f: &Quadratic, x: Place, rate: f64, pull: f64, old: 
 }
 
 proptest! {
-    /// For convex f, 0 <= eta <= 1/L and lambda in [0, 1]: however old the snapshot s, a step with a
-    /// pull to it takes the worker nearer to the set where f <= f(s), and keeps it there:
+    /// For convex f, 0 <= eta <= 1/L and lambda in [0, 1]: however old the snapshot s, a step with
+    /// a pull to it takes the worker nearer to the set where f <= f(s), and keeps it there:
     ///
     /// ```text
     /// max(0, f(x+) - f(s)) <= (1 - lambda) max(0, f(x) - f(s))

@@ -1,13 +1,13 @@
 //! Where the methods stand still, and whether f does there (arXiv 1905.10395: Leader SGD does not
 //! move the stationary points of f, EASGD does).
 //!
-//! Whoever leads is pulled by nothing. Where all workers stand still, then,
-//! `x_leader = x_leader - eta grad f(x_leader)`: **the gradient at the leader is nought.** A
-//! follower's need not be: it stands where its gradient and its pull are even.
+//! A leader is not pulled. So where no worker moves, `x_leader = x_leader - eta grad f(x_leader)`:
+//! **the gradient at the leader is zero.** A follower's need not be: it rests where its gradient
+//! and its pull cancel.
 //!
-//! An EASGD worker is pulled to the centre, and stands still where its gradient and that pull are
-//! even, `eta grad f(x) = -alpha / (1 - alpha) (x - centre)`: **unless all workers are at the
-//! centre, no worker is at a stationary point of f.**
+//! An EASGD worker is pulled to the centre, and stalls where its gradient and that pull are even,
+//! `eta grad f(x) = -alpha / (1 - alpha) (x - centre)`: **unless all workers are at the centre, no
+//! worker is at a stationary point of f.**
 
 use std::convert::Infallible;
 
@@ -16,7 +16,7 @@ use lsgd_core::{Exchange, LeaderConfig, LeaderSgd, LocalLeader, Method, Mode, Ob
 use proptest::prelude::*;
 
 use crate::memory::Node;
-use crate::setting::{Point, bits, config, lsgd, meetings, sgd};
+use crate::setting::{Point, bits, config, exchanges, lsgd, sgd};
 
 const RATE: f64 = 0.5;
 /// Enough to stand still.
@@ -51,9 +51,9 @@ impl Objective<Point> for Wells {
 /// wells, to -1/2 and 1/2. From then on gradients are full ones.
 fn ends_of_two_in_different_wells(method: &Method) -> [f32; 2] {
     let leader = LocalLeader::new(0, 2, method.clone(), Mode::Sync).expect("sync");
-    let mut node = Node::new(leader, |line| {
-        let first = [1.0, -1.0][line.rank().worker as usize];
-        let optimizer = LeaderSgd::new(sgd(), method.clone(), line);
+    let mut node = Node::new(leader, |exchange| {
+        let first = [1.0, -1.0][exchange.id().worker as usize];
+        let optimizer = LeaderSgd::new(sgd(), method.clone(), exchange);
         Worker::new(Point::at(&[0.0]), optimizer, Wells { first: Some(first) })
     });
     assert_eq!(node.run(STEPS), Ok(true));
@@ -68,11 +68,11 @@ fn leader_sgd(pull: f64) -> Method {
     })
 }
 
-/// alpha is 1/5 and eta 1/2: `1/2 (x^3 - x) = -1/4 x` at the places +-sqrt(1/2) around the centre 0,
-/// where the gradients are -+sqrt(1/8).
+/// alpha is 1/5 and eta 1/2: `1/2 (x^3 - x) = -1/4 x` at the places +-sqrt(1/2) around the centre
+/// 0, where the gradients are -+sqrt(1/8).
 #[test]
 fn easgd_stands_still_where_f_does_not() {
-    let method = Method::easgd(meetings(1), 0.4).expect("valid");
+    let method = Method::easgd(exchanges(1), 0.4).expect("valid");
     let ends = ends_of_two_in_different_wells(&method);
     for (x, side) in ends.into_iter().zip([-1.0, 1.0]) {
         assert!((x - side * 0.5_f32.sqrt()).abs() < 1e-6, "{ends:?}");
@@ -118,8 +118,8 @@ proptest! {
             ..config()
         });
         let leader = LocalLeader::new(0, 3, method.clone(), Mode::Sync).expect("sync");
-        let mut node = Node::new(leader, |line| {
-            let optimizer = LeaderSgd::new(sgd(), method.clone(), line);
+        let mut node = Node::new(leader, |exchange| {
+            let optimizer = LeaderSgd::new(sgd(), method.clone(), exchange);
             Worker::new(Point::at(&x), optimizer, Flat)
         });
         prop_assert_eq!(node.run(5), Ok(true));
@@ -129,7 +129,7 @@ proptest! {
     }
 
     /// Whatever the starts and the strength: where Leader SGD ends, the gradient at its leader is
-    /// nought.
+    /// zero.
     #[test]
     fn the_leader_stands_still_only_where_f_does(
         starts in prop::array::uniform3(-1.8_f32..1.8),
@@ -137,9 +137,9 @@ proptest! {
     ) {
         let method = leader_sgd(pull);
         let leader = LocalLeader::new(0, 3, method.clone(), Mode::Sync).expect("sync");
-        let mut node = Node::new(leader, |line| {
-            let start = starts[line.rank().worker as usize];
-            let optimizer = LeaderSgd::new(sgd(), method.clone(), line);
+        let mut node = Node::new(leader, |exchange| {
+            let start = starts[exchange.id().worker as usize];
+            let optimizer = LeaderSgd::new(sgd(), method.clone(), exchange);
             Worker::new(Point::at(&[start]), optimizer, Wells { first: None })
         });
         prop_assert_eq!(node.run(STEPS), Ok(true));

@@ -64,8 +64,8 @@ impl Normalised {
     }
 }
 
-/// Of an input, scale, shift and, where there are four operands, a residual. Mean and variance have no
-/// gradient.
+/// The gradients of an input, scale, shift and, with four operands, a residual. Mean and variance
+/// have no gradient.
 pub fn differentiable<C: CheckpointStrategy, const N: usize>(
     operands: [FloatTensor<Ad<C>>; N],
     epsilon: f64,
@@ -105,7 +105,8 @@ struct BatchNormBackward;
 struct State {
     /// The input's and the scale's.
     nodes: [NodeId; 2],
-    /// The output, which says where the ReLU let values through. What follows holds it as well.
+    /// The output, which says where the ReLU let values through. The next operation keeps it as
+    /// well.
     passed: Option<FlexTensor>,
     statistics: Statistics,
     images: Images,

@@ -26,7 +26,7 @@ pub fn forward(
     tensor(output, [shapes.batch, shapes.channels[1], rows, columns])
 }
 
-/// Of an input, weights and, where there are three operands, a bias.
+/// The gradients of an input, weights and, with three operands, a bias.
 pub fn differentiable<C: CheckpointStrategy, const N: usize>(
     operands: [FloatTensor<Ad<C>>; N],
     shapes: Convolution,

@@ -12,7 +12,7 @@ use burn_flex::FlexTensor;
 
 use crate::{BatchNormTrain, Convolution, MaxPool, Then};
 
-/// Whether these operations can take a tensor.
+/// Whether these operations support a tensor.
 pub(crate) fn are_for(x: &Tensor<4>) -> bool {
     let on_flex = match x.clone().into_dispatch().kind {
         DispatchTensorKind::Flex(_) => true,
@@ -112,7 +112,8 @@ pub(crate) fn batch_norm_train(
     }
 }
 
-/// The operations. Shapes have been checked; a batch normalisation gives its output, mean and variance.
+/// The operations. Shapes have been checked; a batch normalisation returns its output, mean and
+/// variance.
 #[backend_extension(Flex, Autodiff)]
 trait CpuOps: Backend {
     fn cpu_conv2d(

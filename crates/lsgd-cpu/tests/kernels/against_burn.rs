@@ -1,4 +1,4 @@
-//! Burn's own operations on the same numbers, forward and every gradient.
+//! Compares with Burn's own operations on the same numbers, forward and every gradient.
 
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, activation, module};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{assert_close, data, numbers, values};
 
-/// Shapes that the models use and others; small ones, so that many are tried.
+/// Random shapes, like those of the models and others; small, so that many can be tried.
 fn convolutions() -> impl Strategy<Value = Convolution> {
     let sizes = (1..20usize, 1..14usize, 1..14usize);
     let image = [1..19usize, 1..19usize];
@@ -27,7 +27,8 @@ fn convolutions() -> impl Strategy<Value = Convolution> {
     all.prop_filter("the kernel fits", |c| c.output().is_some())
 }
 
-/// The output, and the gradients by input, weights and bias, of the sum of output times `by`.
+/// The output, and the gradients with respect to input, weights and bias of the sum of output times
+/// `by`.
 fn convolve(shapes: &Convolution, biased: bool, own: bool) -> [Vec<f32>; 4] {
     let device = Device::flex().autodiff();
     let Convolution {
@@ -63,7 +64,8 @@ fn convolve(shapes: &Convolution, biased: bool, own: bool) -> [Vec<f32>; 4] {
     [numbers(y), of_x, of_w, of_bias]
 }
 
-/// The output, mean and variance, and the gradients by input, scale, shift and residual.
+/// The output, mean and variance, and the gradients with respect to input, scale, shift and
+/// residual.
 fn normalise(shape: [usize; 4], then: usize, own: bool) -> [Vec<f32>; 7] {
     let device = Device::flex().autodiff();
     let channels = shape[1];
@@ -176,7 +178,7 @@ fn pool(shape: [usize; 4], pool: [[usize; 2]; 3], own: bool) -> [Vec<f32>; 2] {
         let values = values.map(|value| (value * levels).round());
         Tensor::<4>::from_data(data(values.collect(), shape), &device)
     };
-    // Few different values, so that windows have several largest ones.
+    // Few distinct values, so that windows have several maxima.
     let x = filled(shape, 1, 3.0).require_grad();
     let [kernel, stride, padding] = pool;
     let y = if own {
@@ -205,7 +207,7 @@ proptest! {
     }
 }
 
-/// The shapes of the models' layers, which are larger than those that are drawn.
+/// The shapes of the models' layers, which are larger than the random ones.
 #[test]
 fn layers_of_the_models_are_burns() {
     for (channels, side, kernel, stride, padding) in [
@@ -231,7 +233,7 @@ fn layers_of_the_models_are_burns() {
     }
 }
 
-/// What no parameter or input asks a gradient of gets none, and without autodiff there is none.
+/// Parameters and inputs that require no gradient get none, and without autodiff there is none.
 #[test]
 fn gradients_go_where_they_are_asked_for() {
     let plain = Device::flex();

@@ -1,4 +1,4 @@
-//! Numbers of PyTorch, made by `torch/make.py`.
+//! Compares with results of PyTorch, made by `torch/make.py`.
 
 use burn::tensor::{Device, Tensor};
 use lsgd_cpu::Then;

@@ -1,5 +1,5 @@
-//! The kernels against Burn's own operations, against PyTorch, and against themselves on other numbers
-//! of threads.
+//! Compares the kernels with Burn's own operations, with PyTorch, and with themselves on other
+//! numbers of threads.
 
 mod against_burn;
 mod against_torch;
@@ -27,8 +27,8 @@ fn data<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> TensorData {
     TensorData::new(values, shape)
 }
 
-/// Checks that no value is further from what is expected than 1e-4 of the largest, and the rounding of
-/// a sum of so many terms of about one, which may cancel.
+/// Checks that no value differs from the expected one by more than 1e-4 of the largest, plus the
+/// rounding of a sum of this many terms of about one, which may cancel.
 #[track_caller]
 fn assert_close(found: &[f32], expected: &[f32], terms: usize, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");

@@ -6,7 +6,7 @@ use crate::reference::{Seen, at_start, tensors, transpose, values};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
-use lsgd_models::{Model, ModelConfig, ModelKind, Phase, is_running_statistic};
+use lsgd_models::{ForwardMode, Model, ModelConfig, ModelKind, is_running_statistic};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -136,7 +136,7 @@ fn check(json: &str, dtype: DType, tolerance: f64) {
     config.dropout = 0.0;
     let model = at_start(config.init(&plain).expect("a model"), case.kind, dtype);
 
-    let logits = model.forward(images(case.shape, &plain, dtype), Phase::Evaluate);
+    let logits = model.forward(images(case.shape, &plain, dtype), ForwardMode::Evaluate);
     assert_eq!(logits.dims(), [batch, case.classes]);
     let logits = numbers(logits);
     assert_close("evaluation logits", &logits, &case.evaluate, tolerance, 0.0);
@@ -146,7 +146,7 @@ fn check(json: &str, dtype: DType, tolerance: f64) {
     let device = plain.autodiff();
     let mut generator = ChaCha8Rng::seed_from_u64(0);
     let images = images(case.shape, &device, dtype);
-    let logits = model.forward(images, Phase::Train(&mut generator));
+    let logits = model.forward(images, ForwardMode::Train(&mut generator));
     let theirs = &case.train;
     assert_close(
         "training logits",
@@ -180,7 +180,7 @@ fn assert_gradients(ours: &Numbers, theirs: &BTreeMap<String, Gradient>, toleran
         let norm = ours.iter().map(|v| v * v).sum::<f64>().sqrt();
         let what = format!("{name}, gradient's norm");
         assert_close(&what, &[norm], &[theirs.norm], tolerance, floor);
-        // The typical element is the measure for one that is nearly nought by chance.
+        // The typical element is the measure for one that is nearly zero by chance.
         let typical = theirs.norm.max(floor) / (ours.len() as f64).sqrt();
         let first = &ours[..theirs.first.len()];
         let what = format!("{name}, gradient");

@@ -3,7 +3,7 @@
 use crate::reference::values;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use lsgd_models::{ModelConfig, ModelError, ModelKind, Phase};
+use lsgd_models::{ForwardMode, ModelConfig, ModelError, ModelKind};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -154,7 +154,7 @@ fn the_least_images_give_logits() {
         let [channels, height, width] = shape;
         let mut generator = ChaCha8Rng::seed_from_u64(0);
         let x = images([2, channels, height, width], &device);
-        let logits = model.forward(x, Phase::Train(&mut generator));
+        let logits = model.forward(x, ForwardMode::Train(&mut generator));
         assert_eq!(logits.dims(), [2, 7], "{kind} {shape:?}");
         assert!(
             numbers(logits).iter().all(|v| v.is_finite()),
@@ -172,7 +172,7 @@ fn a_width_need_not_be_even() {
     let model = config.init(&device).expect("a model");
     assert_eq!(
         model
-            .forward(images([2, 3, 8, 8], &device), Phase::Evaluate)
+            .forward(images([2, 3, 8, 8], &device), ForwardMode::Evaluate)
             .dims(),
         [2, 10]
     );
@@ -255,12 +255,12 @@ fn dropout_follows_the_callers_generator() {
         let logits = |seed| {
             let mut generator = ChaCha8Rng::seed_from_u64(seed);
             let x = images([2, 3, side, side], &device);
-            numbers(model.forward(x, Phase::Train(&mut generator)))
+            numbers(model.forward(x, ForwardMode::Train(&mut generator)))
         };
         assert_eq!(logits(1), logits(1), "{kind}");
         assert_ne!(logits(1), logits(2), "{kind}");
         let evaluate =
-            || numbers(model.forward(images([2, 3, side, side], &device), Phase::Evaluate));
+            || numbers(model.forward(images([2, 3, side, side], &device), ForwardMode::Evaluate));
         assert_eq!(evaluate(), evaluate(), "{kind}");
         assert_ne!(evaluate(), logits(1), "{kind}");
     }
@@ -277,10 +277,10 @@ fn momentum_one_keeps_the_last_batch_alone() {
     let batch = images([8, 3, 16, 16], &device);
     let mut generator = ChaCha8Rng::seed_from_u64(0);
     let other = batch.clone() * 3.0 + 1.0;
-    let _ = model.forward(other.clone(), Phase::Train(&mut generator));
-    let trained = numbers(model.forward(batch.clone(), Phase::Train(&mut generator)));
+    let _ = model.forward(other.clone(), ForwardMode::Train(&mut generator));
+    let trained = numbers(model.forward(batch.clone(), ForwardMode::Train(&mut generator)));
     let plain = images([8, 3, 16, 16], &Device::flex());
-    let evaluated = numbers(model.valid().forward(plain.clone(), Phase::Evaluate));
+    let evaluated = numbers(model.valid().forward(plain.clone(), ForwardMode::Evaluate));
     for (t, e) in trained.iter().zip(&evaluated) {
         assert!((t - e).abs() < 1e-4, "{t} in training, {e} in evaluation");
     }
@@ -290,9 +290,9 @@ fn momentum_one_keeps_the_last_batch_alone() {
         .init(&device)
         .expect("a model")
         .load_record(model.into_record());
-    let _ = slow.forward(other, Phase::Train(&mut generator));
-    let trained = numbers(slow.forward(batch, Phase::Train(&mut generator)));
-    let evaluated = numbers(slow.valid().forward(plain, Phase::Evaluate));
+    let _ = slow.forward(other, ForwardMode::Train(&mut generator));
+    let trained = numbers(slow.forward(batch, ForwardMode::Train(&mut generator)));
+    let evaluated = numbers(slow.valid().forward(plain, ForwardMode::Evaluate));
     let largest = trained
         .iter()
         .zip(&evaluated)

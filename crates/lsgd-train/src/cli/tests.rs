@@ -1,4 +1,6 @@
-//! What command lines mean.
+//! How command lines are parsed.
+
+use lsgd_run::exit::{EXIT_SUCCESS, EXIT_USAGE};
 
 use super::*;
 
@@ -28,8 +30,15 @@ fn no_subcommand_trains() {
             String::from("data.batch_size=8"),
         ],
         quiet: true,
+        resume: false,
     };
-    assert_eq!(parse(line).unwrap(), Invocation::Train(expected));
+    assert_eq!(parse(line).unwrap(), Invocation::Train(expected.clone()));
+    let expected = Train {
+        resume: true,
+        ..expected
+    };
+    let line = format!("{line} --resume");
+    assert_eq!(parse(&line).unwrap(), Invocation::Train(expected));
 }
 
 #[test]
@@ -54,19 +63,22 @@ fn subcommands() {
     };
     assert_eq!(
         command("lsgd-train init"),
-        Command::Init {
+        Command::Run(RunCommand::Init {
             path: PathBuf::from("lsgd.toml"),
             force: false,
-        }
+        })
     );
     assert_eq!(
         command("lsgd-train init a.toml --force"),
-        Command::Init {
+        Command::Run(RunCommand::Init {
             path: "a.toml".into(),
             force: true,
-        }
+        })
     );
-    assert_eq!(command("lsgd-train devices"), Command::Devices);
+    assert_eq!(
+        command("lsgd-train devices"),
+        Command::Run(RunCommand::Devices)
+    );
     assert_eq!(
         command("lsgd-train data fetch cifar100 --folder d"),
         Command::Data(DataCommand::Fetch(Fetch {
@@ -88,10 +100,13 @@ fn subcommands() {
         }))
     );
     assert_eq!(
-        command("lsgd-train eval runs/a --which worker-3 --set data.folder=d --logits l"),
+        command(
+            "lsgd-train eval runs/a --which worker-3 --checkpoint 40 --set data.folder=d --logits l"
+        ),
         Command::Eval(Eval {
             run: "runs/a".into(),
             which: Which::Worker(3),
+            checkpoint: CheckpointName::Step(40),
             set: vec![String::from("data.folder=d")],
             logits: Some("l".into()),
             force: false,
@@ -102,6 +117,7 @@ fn subcommands() {
         Command::Export(Export {
             run: "runs/a".into(),
             which: Which::Mean,
+            checkpoint: CheckpointName::Newest,
             output: Some("m.safetensors".into()),
             force: true,
         })
@@ -122,7 +138,7 @@ fn wrong_usage_is_code_two() {
         assert_eq!(code, i32::from(EXIT_USAGE), "{line}");
         assert!(text.starts_with("error: "), "{line}: {text}");
     }
-    // A command that only has subcommands answers with its help.
+    // A command that only has subcommands prints its help.
     assert_eq!(refusal("lsgd-train data").0, i32::from(EXIT_USAGE));
     let (_, text) = refusal("lsgd-train export runs/a --which best");
     assert!(
@@ -134,7 +150,7 @@ fn wrong_usage_is_code_two() {
     );
 }
 
-/// What stands where a command or nothing should.
+/// An unexpected word in place of a command.
 #[test]
 fn a_config_without_its_flag_gets_a_hint() {
     let hint = "  tip: a config is given as --config configs/a.toml\n";
@@ -173,33 +189,4 @@ fn help_is_success_and_tells_the_exit_codes() {
     ] {
         assert!(text.contains(line), "{line} not in {text}");
     }
-}
-
-#[test]
-fn which_is_read_as_it_is_written() {
-    for which in [
-        Which::Leader,
-        Which::Mean,
-        Which::Worker(0),
-        Which::Worker(1023),
-    ] {
-        assert_eq!(which.to_string().parse(), Ok(which));
-    }
-    let wrong = [
-        "",
-        "Leader",
-        "worker",
-        "worker-",
-        "worker--1",
-        "worker-+1",
-        "worker-1x",
-        "worker-1e9",
-    ];
-    for word in wrong {
-        assert_eq!(word.parse::<Which>(), Err(WhichError), "{word}");
-    }
-    assert_eq!(
-        "worker-99999999999999999999999".parse::<Which>(),
-        Err(WhichError)
-    );
 }

@@ -1,20 +1,51 @@
-//! What to do when a data set is not where it was looked for: it fits what is there instead.
+//! Whether a data set is where it is expected, and advice if not, based on what is there instead.
 
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::error::word;
+use super::error::{DataError, word};
 use super::fetch::published;
-use super::listing::{TEST, TRAIN};
-use crate::config::DataName;
+use super::splits::{TEST, TRAIN};
+use crate::image_config::DataName;
 
-/// Folders below the one looked in that are looked into, and entries looked at in all.
+/// Depth of the folders searched, and the most entries looked at.
 const DEPTH: usize = 3;
 const ENTRIES: usize = 20_000;
 
-/// What a test split is called elsewhere.
+/// Other names of a test split.
 const OTHER_TESTS: [&str; 4] = ["test", "valid", "validation", "eval"];
+
+/// The folder of a data set that reads files: set, and existing.
+pub(crate) fn existing_folder(name: DataName, folder: Option<&Path>) -> Result<&Path, DataError> {
+    let Some(folder) = folder else {
+        return Err(DataError::FolderNotSet {
+            name: word(name),
+            remedy: general(name, None),
+        });
+    };
+    if folder.is_file() {
+        return Err(DataError::FolderIsFile {
+            folder: folder.to_owned(),
+            remedy: advice(name, folder),
+        });
+    }
+    if !folder.is_dir() {
+        let from = match folder.is_relative() {
+            true => std::env::current_dir().map_or_else(
+                |_| String::new(),
+                |from| format!(" (looked for in {})", from.display()),
+            ),
+            false => String::new(),
+        };
+        return Err(DataError::FolderMissing {
+            folder: folder.to_owned(),
+            from,
+            remedy: advice(name, folder),
+        });
+    }
+    Ok(folder)
+}
 
 /// Advice for `name`, whose files are not in `folder`.
 pub(super) fn advice(name: DataName, folder: &Path) -> String {
@@ -58,8 +89,8 @@ fn has_all<'a>(folder: &Path, mut files: impl Iterator<Item = &'a str>) -> bool 
     files.all(|file| folder.join(file).is_file())
 }
 
-/// Where the data are, if it is near: below the folder, beside it, or the same path from one of the
-/// folders around the one that the program was started in.
+/// Where the data are, if nearby: below the folder, beside it, or at the same path from one of the
+/// parents of the working directory.
 fn elsewhere(name: DataName, folder: &Path) -> Option<String> {
     if folder.is_relative() {
         let started_in = std::env::current_dir().unwrap_or_default();
@@ -77,7 +108,7 @@ fn elsewhere(name: DataName, folder: &Path) -> Option<String> {
     let found = above.or_else(|| below(base, |f| f != folder && fits(name, f)))?;
     let found = found.strip_prefix(".").unwrap_or(&found).display();
     Some(match name {
-        // Any data set of one's own looks like this.
+        // Any data set of the user's own looks like this.
         DataName::Folder => {
             format!("{found} has train and val: if that is meant, set data.folder={found}")
         }
@@ -85,7 +116,7 @@ fn elsewhere(name: DataName, folder: &Path) -> Option<String> {
     })
 }
 
-/// The folder around, which of a bare name is the one the program was started in.
+/// The parent folder; of a bare name, the working directory.
 fn parent(folder: &Path) -> &Path {
     match folder.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
@@ -94,7 +125,7 @@ fn parent(folder: &Path) -> &Path {
     }
 }
 
-/// The first folder below `base`, nearest first, that is wanted.
+/// The first folder below `base`, nearest first, that satisfies `wanted`.
 fn below(base: &Path, wanted: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let mut folders = VecDeque::from([(base.to_owned(), 0)]);
     let mut entries_left = ENTRIES;
@@ -122,12 +153,12 @@ fn below(base: &Path, wanted: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     None
 }
 
-/// The archive lies there as it was downloaded.
+/// The archive is there as downloaded.
 fn packed_cifar(name: DataName, folder: &Path) -> Option<String> {
     let archive = published(name).ok()?;
     let places = [folder, parent(folder)].map(|place| place.join(archive.name));
     let packed = places.into_iter().find(|place| place.is_file())?;
-    // The archive itself was given: what is in it goes beside it.
+    // The archive itself was given: its contents go beside it.
     let (to, then) = match folder.is_file() {
         true => (parent(folder), ", and leave its name out of data.folder"),
         false => (folder, ""),
@@ -141,7 +172,7 @@ fn packed_cifar(name: DataName, folder: &Path) -> Option<String> {
     ))
 }
 
-/// Another version, or the other of the two data sets, lies there.
+/// Another version, or the other of the two data sets, is there.
 fn other_cifar(name: DataName, folder: &Path) -> Option<String> {
     let (other, title) = match name {
         DataName::Cifar10 => (DataName::Cifar100, "CIFAR-100"),
@@ -180,7 +211,7 @@ fn other_cifar(name: DataName, folder: &Path) -> Option<String> {
     ))
 }
 
-/// Images are there in another layout, or packed.
+/// The images are in another layout, or in an archive.
 fn other_images(folder: &Path) -> Option<String> {
     for name in [DataName::Cifar10, DataName::Cifar100] {
         if fits(name, folder) {

@@ -10,7 +10,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::DataError;
-use crate::config::Augment;
+use crate::image_config::Augment;
 
 /// Side of the paper's crop in pixels.
 const PAPER_CROP: usize = 28;
@@ -48,7 +48,7 @@ impl Geometry {
         })
     }
 
-    /// Height and width of what comes out, in training and test alike.
+    /// Height and width of the output, in training and test alike.
     pub fn output(&self) -> [usize; 2] {
         match self.augment {
             Augment::Paper => [PAPER_CROP, PAPER_CROP],
@@ -87,8 +87,8 @@ impl Geometry {
         }
     }
 
-    /// Writes the window of `image` (channels x height x width bytes) into `out` (channels x
-    /// output height x output width), each byte by its channel's table.
+    /// Writes the window of `image` (channels x height x width bytes) into `out` (channels x output
+    /// height x output width), each byte mapped by its channel's table.
     pub fn write(&self, image: &[u8], window: Window, tables: &[[f32; 256]], out: &mut [f32]) {
         let [out_height, out_width] = self.output();
         let planes = image.chunks_exact(self.height * self.width);
@@ -129,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
     use rand::SeedableRng;
 
-    /// Bytes as they are, so that outputs name the pixel they came from.
+    /// Bytes unchanged, so that outputs identify the pixel they came from.
     fn identity() -> [f32; 256] {
         std::array::from_fn(|v| v as f32)
     }
@@ -171,7 +171,7 @@ mod tests {
 
     /// Checked by hand: a 2 x 3 image, padded by 4, cut one up and one left, then mirrored.
     #[test]
-    fn padding_is_the_table_of_nought() {
+    fn padding_is_the_table_of_zero() {
         let geometry = Geometry::new(Augment::PadCrop, 2, 3).unwrap();
         let mut table = identity();
         table[0] = -7.0;
@@ -235,8 +235,8 @@ mod tests {
     }
 
     proptest! {
-        /// Every output pixel is the input pixel the window says, or padding: against the
-        /// definition, pixel by pixel.
+        /// Every output pixel is the input pixel that the window names, or padding: compared with
+        /// the definition, pixel by pixel.
         #[test]
         fn write_matches_its_definition(
             height in 1usize..40, width in 1usize..40, channels in 1usize..4,

@@ -12,9 +12,10 @@ use std::path::Path;
 
 use super::DataError;
 use super::advice::advice;
-use super::error::{existing_folder, io, word};
+use super::advice::existing_folder;
+use super::error::{io, word};
 use super::memory::{MEMORY_LIMIT, Raw, Split, table};
-use crate::config::DataName;
+use crate::image_config::DataName;
 
 const SHAPE: [usize; 3] = [3, 32, 32];
 const PIXELS: usize = 3 * 32 * 32;

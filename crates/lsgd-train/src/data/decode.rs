@@ -1,4 +1,4 @@
-//! From an image file to pixels, or one line that says why not.
+//! Decodes an image file into pixels, or says in one line why it cannot.
 //!
 //! The pixels are those that Pillow's `Image.open(file).convert("RGB")` gives, the default loader of
 //! torchvision's `ImageFolder`, but for the rounding of two decoders: no colour profile and no EXIF
@@ -29,7 +29,7 @@ const PIXEL_LIMIT: u64 = 178_956_970;
 pub(super) fn decode(file: &Path) -> Result<RgbImage, DataError> {
     pixels(&read(file)?).map_err(|reason| DataError::Undecodable {
         file: file.to_owned(),
-        // Some of the decoder's words have an end of line behind them.
+        // Some decoder messages end with a newline.
         reason: reason.split_whitespace().collect::<Vec<_>>().join(" "),
     })
 }
@@ -47,7 +47,7 @@ pub(super) fn pixels(bytes: &[u8]) -> Result<RgbImage, String> {
     }
 }
 
-/// The file's bytes, if they are not too many.
+/// The file's bytes, within the limit.
 fn read(file: &Path) -> Result<Vec<u8>, DataError> {
     let opened = File::open(file).map_err(io(file))?;
     let size = opened.metadata().map_err(io(file))?.len();
@@ -60,7 +60,7 @@ fn read(file: &Path) -> Result<Vec<u8>, DataError> {
         return Err(too_large(size));
     }
     let mut bytes = Vec::with_capacity(size as usize);
-    // It may be growing.
+    // The file may be growing.
     let read = opened.take(FILE_LIMIT + 1).read_to_end(&mut bytes);
     match read.map_err(io(file))? as u64 {
         read if read > FILE_LIMIT => Err(too_large(read)),
@@ -70,7 +70,7 @@ fn read(file: &Path) -> Result<Vec<u8>, DataError> {
 
 fn jpeg(bytes: &[u8]) -> Result<RgbImage, String> {
     let side = usize::from(u16::MAX);
-    // What stands between the headers is nobody's loss; the image data are decoded strictly.
+    // Errors between the headers cost no pixels; the image data are decoded strictly.
     let options = DecoderOptions::default()
         .jpeg_set_out_colorspace(ColorSpace::RGB)
         .set_max_width(side)
@@ -81,7 +81,7 @@ fn jpeg(bytes: &[u8]) -> Result<RgbImage, String> {
     let (width, height) = decoder.dimensions().ok_or("it says no size")?;
     let (width, height) = (width as u32, height as u32);
     check_size(width, height)?;
-    // Strictly or not, the decoder takes a file whose last bytes are missing, or are zeros.
+    // Strict or not, the decoder accepts a file whose last bytes are missing or zero.
     if !comes_to_its_end(bytes) {
         return Err(String::from(
             "it ends before its end-of-image marker, so it was cut off; get it again",
@@ -92,8 +92,8 @@ fn jpeg(bytes: &[u8]) -> Result<RgbImage, String> {
     RgbImage::from_raw(width, height, pixels).ok_or_else(|| String::from("pixels are missing"))
 }
 
-/// Whether a JPEG has an end-of-image marker. Segments are passed by their lengths: the thumbnail in
-/// one has a marker of its own. What comes behind the end is no matter.
+/// Whether a JPEG has an end-of-image marker. Segments are skipped by their lengths, as the
+/// thumbnail in one has a marker of its own. Whatever follows the end does not matter.
 fn comes_to_its_end(jpeg: &[u8]) -> bool {
     let mut rest = jpeg;
     // Neither fill bytes nor a stuffed 0xff of the image data is a marker.
@@ -119,12 +119,13 @@ fn png(bytes: &[u8]) -> Result<RgbImage, String> {
     let size = reader().into_dimensions();
     let (width, height) = size.map_err(|error| error.to_string())?;
     check_size(width, height)?;
-    // Its limits are on the memory that pixels of more than three bytes, and the rest, take.
+    // The decoder's limits cover the memory for pixels of more than three bytes, and for everything
+    // else.
     let image = reader().decode().map_err(|error| error.to_string())?;
     Ok(image.into_rgb8())
 }
 
-/// Before memory is taken for them.
+/// Checked before memory is allocated for them.
 fn check_size(width: u32, height: u32) -> Result<(), String> {
     match u64::from(width) * u64::from(height) {
         pixels if pixels > PIXEL_LIMIT => Err(format!(

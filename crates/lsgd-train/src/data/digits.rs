@@ -12,12 +12,13 @@ use flate2::read::GzDecoder;
 
 use super::DataError;
 use super::advice::advice;
-use super::error::{existing_folder, io, word};
+use super::advice::existing_folder;
+use super::error::{io, word};
 use super::memory::{Raw, Split, table};
-use crate::config::DataName;
+use crate::image_config::DataName;
 
 const NAME: &str = "digits.csv.gz";
-static BUNDLED: &[u8] = include_bytes!("../../../../datasets/digits/digits.csv.gz");
+static BUNDLED: &[u8] = include_bytes!("digits.csv.gz");
 
 const SHAPE: [usize; 3] = [1, 8, 8];
 const PIXELS: usize = 64;

@@ -3,8 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::advice::{advice, general};
-use crate::config::DataName;
+use crate::image_config::DataName;
 
 /// Everything that can go wrong with a data set, its batches and its download. Each text says
 /// where, what was found, and what to do.
@@ -18,17 +17,17 @@ pub enum DataError {
         /// What to do.
         remedy: String,
     },
-    /// `data.folder` is not there.
+    /// `data.folder` does not exist.
     #[error("data.folder {} does not exist{from}; {remedy}", folder.display())]
     FolderMissing {
         /// The folder looked for.
         folder: PathBuf,
-        /// Of a relative one: from where, in words.
+        /// For a relative path: what it is relative to, in words.
         from: String,
         /// What to do.
         remedy: String,
     },
-    /// `data.folder` is no folder.
+    /// `data.folder` is not a folder.
     #[error("data.folder {} is a file, not a folder; {remedy}", folder.display())]
     FolderIsFile {
         /// The file.
@@ -36,7 +35,7 @@ pub enum DataError {
         /// What to do.
         remedy: String,
     },
-    /// `data.folder` is there, but one of the files is not.
+    /// `data.folder` exists, but one of the files does not.
     #[error("{} is missing; {remedy}", file.display())]
     FileMissing {
         /// The file (or folder of a split) looked for.
@@ -135,7 +134,7 @@ pub enum DataError {
         /// The split that does not.
         absent: &'static str,
     },
-    /// More than is taken into memory or onto disk.
+    /// More than is read into memory or written to disk.
     #[error("{what} is {size} bytes, more than the {limit} bytes accepted")]
     TooLarge {
         /// What is too large.
@@ -150,9 +149,49 @@ pub enum DataError {
     Undecodable {
         /// The file.
         file: PathBuf,
-        /// The decoder's words.
+        /// The decoder's message.
         reason: String,
     },
+    /// More images that cannot be decoded than are skipped.
+    #[error(
+        "{error}; {bad} of {images} {split} images are bad, more than data.bad_images_limit {limit} \
+         allows; mend or remove them, or raise the limit"
+    )]
+    TooManyBad {
+        /// Why the last of them cannot be decoded.
+        error: Box<DataError>,
+        /// The bad images met so far, this one included.
+        bad: usize,
+        /// Images of the split.
+        images: usize,
+        /// The split, in words.
+        split: &'static str,
+        /// `data.bad_images_limit`.
+        limit: f64,
+    },
+    /// Skipping leaves nothing of a split.
+    #[error("{error}; no {split} image can be decoded; check data.folder")]
+    AllBad {
+        /// Why the last of them cannot be decoded.
+        error: Box<DataError>,
+        /// The split, in words.
+        split: &'static str,
+    },
+    /// Skipping leaves no example of those that rank workers.
+    #[error(
+        "none of the {examples} training images that rank workers (method.probe_examples) can be \
+         decoded; mend them, or hold out more"
+    )]
+    BadProbe {
+        /// Examples held out.
+        examples: usize,
+    },
+    /// Skipping leaves only images that are held out of training.
+    #[error(
+        "no training image that is not held out can be decoded; mend them, or make \
+         method.probe_examples smaller"
+    )]
+    NoneToTrain,
     /// `data.augment = "paper"` on images smaller than its crop.
     #[error(
         "data.augment \"paper\" crops 28 x 28 pixels, but the images are {height} x {width}; \
@@ -180,7 +219,7 @@ pub enum DataError {
         /// What it needs to be.
         need: &'static str,
     },
-    /// A stream over nothing, or of empty batches.
+    /// A stream without examples, or with empty batches.
     #[error(
         "no batches can be made of {batch_size} examples each from {examples} examples; both must be \
          at least 1, and the examples fewer than 2^32"
@@ -188,7 +227,7 @@ pub enum DataError {
     EmptyStream {
         /// Number of training examples.
         examples: usize,
-        /// Examples a batch.
+        /// Examples per batch.
         batch_size: usize,
     },
     /// No example would be left to train on.
@@ -220,42 +259,12 @@ pub enum DataError {
         /// Number of test examples.
         len: usize,
     },
-    /// A worker's number that is not below the number of workers.
-    #[error("worker {worker} of {workers} was given batches; workers count from 0")]
-    Worker {
-        /// The worker's number.
-        worker: usize,
-        /// The number of workers.
-        workers: usize,
-    },
-    /// The thread that prepares batches panicked.
-    #[error("the thread {thread} panicked while preparing batches: {message}")]
-    LoaderPanicked {
-        /// The thread's name.
-        thread: String,
-        /// The panic's message.
-        message: String,
-    },
-    /// A batch was asked of a loader that has already failed.
-    #[error("the thread {thread} has ended after an error; no batches are left")]
-    LoaderEnded {
-        /// The thread's name.
-        thread: String,
-    },
-    /// The thread that prepares batches could not be started.
-    #[error("cannot start the thread {thread}: {source}")]
-    LoaderStart {
-        /// The thread's name.
-        thread: String,
-        /// The system's words.
-        source: io::Error,
-    },
     /// A file or folder that could not be read or written.
-    #[error("{}: {}", path.display(), crate::open_files::explain(source))]
+    #[error("{}: {}", path.display(), lsgd_run::open_files::explain(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The system's words.
+        /// The system's message.
         source: io::Error,
     },
     /// `data fetch` of a data set that needs no download.
@@ -278,7 +287,7 @@ pub enum DataError {
         got: u64,
         /// Bytes of the whole file.
         total: u64,
-        /// The transport's words.
+        /// The transport's message.
         reason: String,
     },
     /// The server offers a file of another length than the published one.
@@ -304,7 +313,7 @@ pub enum DataError {
         /// SHA-256 found, in hex.
         found: String,
     },
-    /// An archive that lies here and is not the published one.
+    /// A local archive that is not the published one.
     #[error("{} is not the published {name}: {found}", file.display())]
     OtherArchive {
         /// The file.
@@ -314,7 +323,7 @@ pub enum DataError {
         /// What differs.
         found: String,
     },
-    /// Certificates to trust in a download that cannot be read.
+    /// Certificates to trust in a download, in a file that cannot be read.
     #[error("{}: {reason}; give the authority's certificate in PEM", file.display())]
     Authority {
         /// The file.
@@ -327,7 +336,7 @@ pub enum DataError {
     ArchiveEntry {
         /// The archive.
         archive: PathBuf,
-        /// The entry's path in it, as it stands there.
+        /// The entry's path as the archive spells it.
         entry: String,
         /// What is wrong with it.
         reason: String,
@@ -345,39 +354,8 @@ pub(crate) fn word(name: DataName) -> &'static str {
     }
 }
 
-/// Puts the path to an error of the file system.
+/// Adds the path to an error of the file system.
 pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> DataError {
     let path = path.to_owned();
     move |source| DataError::Io { path, source }
-}
-
-/// The folder of a data set that reads files: set, and there.
-pub(crate) fn existing_folder(name: DataName, folder: Option<&Path>) -> Result<&Path, DataError> {
-    let Some(folder) = folder else {
-        return Err(DataError::FolderNotSet {
-            name: word(name),
-            remedy: general(name, None),
-        });
-    };
-    if folder.is_file() {
-        return Err(DataError::FolderIsFile {
-            folder: folder.to_owned(),
-            remedy: advice(name, folder),
-        });
-    }
-    if !folder.is_dir() {
-        let from = match folder.is_relative() {
-            true => std::env::current_dir().map_or_else(
-                |_| String::new(),
-                |from| format!(" (looked for in {})", from.display()),
-            ),
-            false => String::new(),
-        };
-        return Err(DataError::FolderMissing {
-            folder: folder.to_owned(),
-            from,
-            remedy: advice(name, folder),
-        });
-    }
-    Ok(folder)
 }

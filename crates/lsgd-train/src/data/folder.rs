@@ -2,12 +2,11 @@
 //! `.png` too, in any case). Classes are numbered in the order of their names.
 //! [`listing`](super::listing) says what is read and what is left out, [`decode`](super::decode) how.
 //!
-//! Images are decoded when a batch needs them and leave as 3 x 224 x 224. With `augment = "paper"`
-//! training images are cut as in torchvision's `RandomResizedCrop(224)` and flipped with
-//! probability one half; with `"none"` they are treated like test images: the shorter side resized
-//! to 256, then the central 224 x 224. `"pad_crop"` is refused, as the images differ in size.
-
-use std::path::Path;
+//! Images are decoded when a batch needs them and come out as 3 x 224 x 224. With `augment =
+//! "paper"` training images are cropped as by torchvision's `RandomResizedCrop(224)` and flipped
+//! with probability one half; with `"none"` they are treated like test images: the shorter side
+//! resized to 256, then the central 224 x 224. `"pad_crop"` is refused, as the images differ in
+//! size.
 
 use image::RgbImage;
 use image::imageops::{self, FilterType};
@@ -16,20 +15,21 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::DataError;
+use super::advice::existing_folder;
+use super::bad_images::Skipped;
 use super::decode::decode;
-use super::error::existing_folder;
 use super::listing::{Entry, Listing, list};
 use super::memory::table;
-use crate::config::{Augment, DataName};
+use crate::image_config::{Augment, DataConfig, DataName};
 
-/// Side of the images that leave, in pixels.
+/// Side of the output images, in pixels.
 pub(crate) const SIDE: u32 = 224;
 
 /// What the shorter side of a test image is resized to.
 const SHORTER: u32 = 256;
 
-/// Longer side over shorter from which on only the middle of a test image is resized.
-const LONGEST: u32 = 4;
+/// Ratio of longer to shorter side from which on only the middle of a test image is resized.
+const MAX_LEN: u32 = 4;
 
 /// Mean and standard deviation of red, green and blue over ImageNet, as in torchvision's
 /// classification recipes (<https://pytorch.org/vision/stable/models.html>).
@@ -38,39 +38,41 @@ const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// An image folder, listed but not read.
 pub(crate) struct Folder {
-    train: Vec<Entry>,
-    test: Vec<Entry>,
+    train: Split,
+    test: Split,
     augmented: bool,
     tables: Vec<[f32; 256]>,
 }
 
+/// The images of a split.
+struct Split {
+    entries: Vec<Entry>,
+    skipped: Skipped,
+}
+
 impl Folder {
-    /// Lists the images. With them come the names of the classes, and a hasher that has seen every
-    /// file's place and size.
-    pub fn open(
-        folder: Option<&Path>,
-        augment: Augment,
-    ) -> Result<(Self, Vec<String>, blake3::Hasher), DataError> {
-        if augment == Augment::PadCrop {
+    /// Lists the images. Also returns the names of the classes, and a hasher that has been fed
+    /// every file's path and size.
+    pub fn open(config: &DataConfig) -> Result<(Self, Vec<String>, blake3::Hasher), DataError> {
+        if config.augment == Augment::PadCrop {
             return Err(DataError::PadCropOfFolder);
         }
-        let folder = existing_folder(DataName::Folder, folder)?;
+        let folder = existing_folder(DataName::Folder, config.folder.as_deref())?;
         let Listing {
             classes,
             train,
             mut test,
             identity,
         } = list(folder)?;
-        // Listed class by class; mixed (the same way always) so that the first so many test
-        // examples are a fair sample.
+        // Listed class by class; shuffled (always in the same way) so that the first test examples
+        // are a fair sample.
         test.shuffle(&mut ChaCha8Rng::seed_from_u64(0));
         let tables = (0..3).map(|c| table(255.0, MEAN[c], STD[c])).collect();
-        let augmented = augment == Augment::Paper;
         Ok((
             Self {
-                train,
-                test,
-                augmented,
+                train: Split::new(config, "training", train),
+                test: Split::new(config, "test", test),
+                augmented: config.augment == Augment::Paper,
                 tables,
             },
             classes,
@@ -79,22 +81,24 @@ impl Folder {
     }
 
     pub fn train_len(&self) -> usize {
-        self.train.len()
+        self.train.entries.len()
     }
 
     pub fn test_len(&self) -> usize {
-        self.test.len()
+        self.test.entries.len()
     }
 
-    /// Writes training image `index`, augmented, and returns its label.
+    /// Writes training image `index`, augmented, and returns its label. In place of one that is
+    /// skipped it takes the next that can be decoded and is not `held_out`, after the last image
+    /// the first.
     pub fn train(
         &self,
         index: usize,
+        held_out: impl Fn(usize) -> bool,
         rng: &mut ChaCha8Rng,
         out: &mut [f32],
     ) -> Result<i32, DataError> {
-        let entry = &self.train[index];
-        let image = decode(&entry.file)?;
+        let (image, class) = self.train.image_from(index, held_out)?;
         if self.augmented {
             let [left, top, width, height] = random_region(image.width(), image.height(), rng);
             let flip = rng.random_bool(0.5);
@@ -104,22 +108,31 @@ impl Folder {
         } else {
             self.write(&centre(&image), false, out);
         }
-        Ok(entry.class)
+        Ok(class)
     }
 
-    /// Writes training image `index` as one of the test, and returns its label.
-    pub fn still(&self, index: usize, out: &mut [f32]) -> Result<i32, DataError> {
-        self.centred(&self.train[index], out)
+    /// Writes training image `index` as one of the test, and returns its label; `None` if it is
+    /// skipped.
+    pub fn still(&self, index: usize, out: &mut [f32]) -> Result<Option<i32>, DataError> {
+        self.centred(&self.train, index, out)
     }
 
-    /// Writes test image `index` and returns its label.
-    pub fn test(&self, index: usize, out: &mut [f32]) -> Result<i32, DataError> {
-        self.centred(&self.test[index], out)
+    /// Writes test image `index` and returns its label; `None` if it is skipped.
+    pub fn test(&self, index: usize, out: &mut [f32]) -> Result<Option<i32>, DataError> {
+        self.centred(&self.test, index, out)
     }
 
-    fn centred(&self, entry: &Entry, out: &mut [f32]) -> Result<i32, DataError> {
-        self.write(&centre(&decode(&entry.file)?), false, out);
-        Ok(entry.class)
+    fn centred(
+        &self,
+        split: &Split,
+        index: usize,
+        out: &mut [f32],
+    ) -> Result<Option<i32>, DataError> {
+        let Some((image, class)) = split.image(index)? else {
+            return Ok(None);
+        };
+        self.write(&centre(&image), false, out);
+        Ok(Some(class))
     }
 
     /// Interleaved bytes to normalised planes.
@@ -140,12 +153,49 @@ impl Folder {
     }
 }
 
+impl Split {
+    fn new(config: &DataConfig, name: &'static str, entries: Vec<Entry>) -> Self {
+        Self {
+            skipped: Skipped::new(config, name, entries.len()),
+            entries,
+        }
+    }
+
+    /// Image `index` and its class; `None` if it is skipped.
+    fn image(&self, index: usize) -> Result<Option<(RgbImage, i32)>, DataError> {
+        if self.skipped.contains(index) {
+            return Ok(None);
+        }
+        let entry = &self.entries[index];
+        match decode(&entry.file) {
+            Ok(image) => Ok(Some((image, entry.class))),
+            Err(error) => self.skipped.add(index, error).map(|()| None),
+        }
+    }
+
+    /// The first of image `index` and those after it that is neither skipped nor `held_out`, and its
+    /// class.
+    fn image_from(
+        &self,
+        index: usize,
+        held_out: impl Fn(usize) -> bool,
+    ) -> Result<(RgbImage, i32), DataError> {
+        let order = (index..self.entries.len()).chain(0..index);
+        for next in order.filter(|next| !held_out(*next)) {
+            if let Some(found) = self.image(next)? {
+                return Ok(found);
+            }
+        }
+        Err(DataError::NoneToTrain)
+    }
+}
+
 /// Shorter side to 256, then the central 224 x 224.
 fn centre(image: &RgbImage) -> RgbImage {
     let (width, height) = image.dimensions();
-    // Of a very long image only the middle can be in the crop, so only the middle is resized:
+    // Only the middle of a very long image can be in the crop, so only the middle is resized:
     // memory stays bounded by the shorter side.
-    let longest = width.min(height) * LONGEST;
+    let longest = width.min(height) * MAX_LEN;
     if width.max(height) > longest {
         let (w, h) = (width.min(longest), height.min(longest));
         return centre(
@@ -164,8 +214,8 @@ fn centre(image: &RgbImage) -> RgbImage {
 }
 
 /// Left, top, width, height of torchvision's `RandomResizedCrop`: an area of 0.08 to 1 of the
-/// image's, of a ratio of 3/4 to 4/3 uniform in its logarithm; after ten misses the central part
-/// whose ratio is nearest.
+/// image's, with a ratio of 3/4 to 4/3 uniform in its logarithm; after ten misses the central part
+/// with the nearest ratio.
 fn random_region(width: u32, height: u32, rng: &mut ChaCha8Rng) -> [u32; 4] {
     let area = f64::from(width) * f64::from(height);
     let (lowest, highest) = (3.0f64 / 4.0, 4.0f64 / 3.0);

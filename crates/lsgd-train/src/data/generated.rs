@@ -1,10 +1,10 @@
-//! Images drawn from the seed: for tests and benchmarks, without any file.
+//! Images drawn from the seed, for tests and benchmarks without any files.
 //!
-//! Each class has a prototype, a coarse grid of 4 x 4 random levels a channel. An image is its
-//! class's prototype with a random contrast between a half and one, moved by up to a quarter of
-//! its size in both directions (what leaves one side enters on the other), plus near-normal noise
-//! somewhat stronger than the prototype. Labels go round the classes, so any run of examples is
-//! balanced. Everything is drawn with integers: the same seed gives the same bytes everywhere.
+//! Each class has a prototype, a coarse grid of 4 x 4 random levels per channel. An image is its
+//! class's prototype with a random contrast between a half and one, moved by up to a quarter of its
+//! size in both directions (wrapping around), plus near-normal noise somewhat stronger than the
+//! prototype. Labels cycle through the classes, so any run of examples is balanced. Everything is
+//! drawn with integers: the same seed gives the same bytes everywhere.
 
 use lsgd_models::MAX_CLASSES;
 use rand::{Rng, RngExt, SeedableRng};
@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use super::DataError;
 use super::error::word;
 use super::memory::{MEMORY_LIMIT, Raw, Split, table};
-use crate::config::{DataConfig, DataName};
+use crate::image_config::{DataConfig, DataName};
 
 /// Cells of a prototype's grid in each direction.
 const GRID: usize = 4;
@@ -38,7 +38,8 @@ pub(crate) fn open(config: &DataConfig, seed: u64) -> Result<Raw, DataError> {
         let value = format!("{:?}", config.shape);
         return refuse("shape", value, "channels, height and width of at least 1");
     }
-    // The prototypes take four bytes a pixel; the examples and a fifth as many for the test, one.
+    // The prototypes take four bytes per pixel; the examples, and a fifth as many test examples,
+    // take one.
     let images = config.examples as u128 * 6 / 5 + 1 + 4 * config.classes as u128;
     let size = images * channels as u128 * height as u128 * width as u128;
     if size > u128::from(MEMORY_LIMIT) {
@@ -67,7 +68,7 @@ pub(crate) fn open(config: &DataConfig, seed: u64) -> Result<Raw, DataError> {
         identity.update(&(number as u64).to_le_bytes());
     }
     identity.update(&train.pixels).update(&test.pixels);
-    // Mid-grey becomes nought and the noise about one half.
+    // Mid-grey becomes zero, and the noise about one half.
     let tables = vec![table(255.0, 0.5, 0.25); channels];
     Ok(Raw {
         train,
@@ -133,8 +134,8 @@ fn draw(
     split
 }
 
-/// Near-normal with mean nought and standard deviation 37: the sum of four uniform bytes, a
-/// quarter of it.
+/// Near-normal with mean zero and standard deviation 37: the sum of four uniform bytes, divided by
+/// four.
 fn noise(rng: &mut ChaCha8Rng) -> i32 {
     let sum: i32 = rng
         .next_u32()

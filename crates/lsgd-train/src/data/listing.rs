@@ -1,4 +1,4 @@
-//! What an image folder holds: its classes, its images, and what is left out.
+//! The contents of an image folder: its classes, its images, and what is left out.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirEntry};
@@ -10,12 +10,10 @@ use lsgd_models::MAX_CLASSES;
 use super::DataError;
 use super::advice::advice;
 use super::error::{io, word};
-use crate::config::DataName;
+use super::splits::{TEST, TRAIN};
+use crate::image_config::DataName;
 
-pub(super) const TRAIN: &str = "train";
-pub(super) const TEST: &str = "val";
-
-/// Endings of images that are read, and of those that are not.
+/// Extensions of images that are read, and of those that are not.
 const READ: [&str; 3] = ["jpg", "jpeg", "png"];
 const UNREAD: [&str; 11] = [
     "avif", "bmp", "gif", "heic", "jfif", "jp2", "pgm", "ppm", "tif", "tiff", "webp",
@@ -33,11 +31,11 @@ pub(super) struct Listing {
     pub classes: Vec<String>,
     pub train: Vec<Entry>,
     pub test: Vec<Entry>,
-    /// Has seen every file's place and size.
+    /// Has been fed every file's path and size.
     pub identity: blake3::Hasher,
 }
 
-/// Lists `folder`. Images that are left out are warned of, once for all.
+/// Lists `folder`. One warning covers all images that are left out.
 pub(super) fn list(folder: &Path) -> Result<Listing, DataError> {
     if is_tiny_imagenet(folder) {
         let folder = folder.to_owned();
@@ -72,7 +70,7 @@ pub(super) fn list(folder: &Path) -> Result<Listing, DataError> {
 #[derive(Default)]
 struct LeftOut {
     reasons: BTreeMap<String, usize>,
-    /// The first by its path.
+    /// The first of them by path.
     first: Option<PathBuf>,
 }
 
@@ -101,7 +99,7 @@ impl LeftOut {
         counts.join(", ")
     }
 
-    /// To put behind an error.
+    /// To append to an error.
     fn found(&self) -> String {
         match self.reasons.is_empty() {
             true => String::new(),
@@ -110,13 +108,13 @@ impl LeftOut {
     }
 }
 
-/// What a file is by its name.
+/// What a file is, judged by its name.
 enum Kind {
     Read,
     Unread(&'static str),
 }
 
-/// Nothing if it is hidden, or no image.
+/// `None` if it is hidden, or not an image.
 fn kind(file: &Path) -> Option<Kind> {
     let ending = file.extension()?.to_str()?.to_ascii_lowercase();
     if is_hidden(file) {
@@ -269,8 +267,8 @@ fn class_images(folder: &Path, left_out: &mut LeftOut) -> Result<Vec<PathBuf>, D
     Ok(files)
 }
 
-/// Counts the images below a folder of a class. Links are not followed, which could go round in
-/// circles, and folders that cannot be read are passed: nothing in them would be used.
+/// Counts the images below a class folder. Links are not followed, which could be cyclic, and
+/// unreadable folders are skipped: nothing in them would be used.
 fn below(folder: PathBuf, left_out: &mut LeftOut) {
     let mut folders = vec![folder];
     while let Some(folder) = folders.pop() {

@@ -4,9 +4,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::DataError;
 use super::augment::Geometry;
-use crate::config::Augment;
+use crate::image_config::Augment;
 
-/// Most bytes of pixels taken into memory, training and test together.
+/// Most bytes of pixels read into memory, training and test together.
 pub(crate) const MEMORY_LIMIT: u64 = 8 << 30;
 
 /// Images and labels of one split; image i is bytes `i * length .. (i + 1) * length` of `pixels`,
@@ -25,9 +25,9 @@ pub(crate) struct Raw {
     pub shape: [usize; 3],
     /// Name of each class, in the order of their numbers.
     pub class_names: Vec<String>,
-    /// For each channel, what a byte becomes.
+    /// For each channel, the value of each byte.
     pub tables: Vec<[f32; 256]>,
-    /// Over everything that says what the data are.
+    /// Over everything that defines the data.
     pub identity: blake3::Hasher,
 }
 

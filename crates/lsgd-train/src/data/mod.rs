@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! Dataset   the examples: in memory as bytes, or a folder of images decoded when needed
-//! Stream    which examples batch k holds, and which batch a worker takes at a step
-//! Loader    a thread that prepares one worker's batches ahead
+//! Stream    which examples batch k holds
 //! fetch     downloads the published data sets
 //! ```
 //!
-//! A batch is a function of the data set, the seed and its number alone: neither the threads that
-//! prepare it nor what was asked before change a bit of it.
+//! A batch is a function of the data set, the seed and its number alone: it does not depend on the
+//! threads that prepare it or on earlier requests.
 
 mod advice;
 mod augment;
+mod bad_images;
 mod cifar;
 mod decode;
 mod digits;
@@ -20,8 +20,8 @@ pub mod fetch;
 mod folder;
 mod generated;
 mod listing;
-mod loader;
 mod memory;
+mod splits;
 mod stream;
 
 use std::fmt;
@@ -30,10 +30,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 pub use error::DataError;
-pub use loader::Loader;
 pub use stream::Stream;
 
-use crate::config::{DataConfig, DataName};
+use crate::image_config::{DataConfig, DataName};
 use folder::Folder;
 use memory::{Memory, Raw};
 
@@ -59,8 +58,8 @@ pub struct Batch {
 /// | `folder`, augment `paper` | random resized crop of 224, flip | shorter side to 256, centre crop of 224 |
 /// | `folder`, augment `none` | as the test | the same |
 ///
-/// Augmentation does what is asked and no less: `pad_crop` and `paper` mirror digits too, which
-/// harms them, so digits want `none`.
+/// Augmentation does exactly what it is asked to: `pad_crop` and `paper` mirror digits too, which
+/// harms them, so use `none` for digits.
 pub struct Dataset {
     source: Source,
     shape: [usize; 3],
@@ -87,7 +86,7 @@ impl Dataset {
             DataName::Digits => digits::open(path)?,
             DataName::Generated => generated::open(config, seed)?,
             DataName::Folder => {
-                let (folder, class_names, identity) = Folder::open(path, config.augment)?;
+                let (folder, class_names, identity) = Folder::open(config)?;
                 let side = folder::SIDE as usize;
                 return Ok(Self {
                     shape: [3, side, side],
@@ -140,14 +139,15 @@ impl Dataset {
         &self.class_names
     }
 
-    /// BLAKE3, in hex, of what the data are: of every label and pixel, or of an image folder's
-    /// list of files and their sizes. Augmentation does not enter it.
+    /// BLAKE3, in hex, of the data: of every label and pixel, or of an image folder's list of files
+    /// and their sizes. It does not depend on augmentation.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
     /// Batch `number` of `stream`, augmented, in the stream's order: images x
-    /// [`shape`](Self::shape).
+    /// [`shape`](Self::shape). With `data.bad_images = "skip"` another image stands for one that
+    /// cannot be decoded, always the same.
     ///
     /// # Errors
     /// If the stream is not over this many examples, the batch would be too large, or an image of
@@ -160,13 +160,17 @@ impl Dataset {
             let index = indices[place] as usize;
             let mut rng = stream.augmentation(number, place);
             match &self.source {
-                Source::Memory(memory) => Ok(memory.train(index, &mut rng, out)),
-                Source::Folder(folder) => folder.train(index, &mut rng, out),
+                Source::Memory(memory) => Ok(Some(memory.train(index, &mut rng, out))),
+                Source::Folder(folder) => {
+                    let held_out = |index| stream.holds_out(index);
+                    folder.train(index, held_out, &mut rng, out).map(Some)
+                }
             }
         })
     }
 
-    /// Those of `range` among the examples that `stream` holds out of training, without augmentation.
+    /// Those of `range` among the examples that `stream` holds out of training, without augmentation
+    /// and without those that are skipped.
     ///
     /// # Errors
     /// As [`train_batch`](Self::train_batch), and if there are not that many.
@@ -180,14 +184,15 @@ impl Dataset {
         self.batch(indices.len(), |place, out| {
             let index = indices[place] as usize;
             match &self.source {
-                Source::Memory(memory) => Ok(memory.still(index, out)),
+                Source::Memory(memory) => Ok(Some(memory.still(index, out))),
                 Source::Folder(folder) => folder.still(index, out),
             }
         })
     }
 
     /// The test examples of `range`, in order and without augmentation. The classes are mixed in
-    /// this order, so a part from the beginning is a fair sample.
+    /// this order, so a part from the beginning is a fair sample. Skipped ones are left out, so the
+    /// batch may be smaller, or empty.
     ///
     /// # Errors
     /// If `range` is not within the test examples, the batch would be too large, or an image of a
@@ -203,13 +208,13 @@ impl Dataset {
         }
         self.check_size(end - start)?;
         self.batch(end - start, |place, out| match &self.source {
-            Source::Memory(memory) => Ok(memory.test(start + place, out)),
+            Source::Memory(memory) => Ok(Some(memory.test(start + place, out))),
             Source::Folder(folder) => folder.test(start + place, out),
         })
     }
 
-    /// That `stream` orders as many examples as there are.
-    fn check(&self, stream: &Stream) -> Result<(), DataError> {
+    /// Checks that `stream` orders as many examples as there are.
+    pub fn check(&self, stream: &Stream) -> Result<(), DataError> {
         let (stream, dataset) = (stream.examples(), self.train_len());
         if stream != dataset {
             return Err(DataError::StreamMismatch { stream, dataset });
@@ -217,7 +222,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// That a batch of `count` images fits in the memory a batch may take.
+    /// Checks that a batch of `count` images fits in the memory a batch may take.
     fn check_size(&self, count: usize) -> Result<(), DataError> {
         let image = 4 * self.shape.iter().product::<usize>() as u64;
         let size = (count as u64).saturating_mul(image);
@@ -232,23 +237,24 @@ impl Dataset {
         Ok(())
     }
 
-    /// A batch of `count` images (its size checked), each written by `one`, which returns its label.
+    /// A batch of `count` images (the size is checked already), each written by `one`, which
+    /// returns its label, or `None` to leave it out.
     fn batch(
         &self,
         count: usize,
-        one: impl Fn(usize, &mut [f32]) -> Result<i32, DataError> + Sync,
+        one: impl Fn(usize, &mut [f32]) -> Result<Option<i32>, DataError> + Sync,
     ) -> Result<Batch, DataError> {
         let [channels, height, width] = self.shape;
         let length = channels * height * width;
         let mut images = vec![0.0; count * length];
-        let labels = match &self.source {
+        let labels: Vec<Option<i32>> = match &self.source {
             Source::Memory(_) => {
                 let images = images.chunks_exact_mut(length).enumerate();
                 images
                     .map(|(place, out)| one(place, out))
                     .collect::<Result<_, _>>()?
             }
-            // Decoding takes milliseconds an image, so it is spread over the threads there are.
+            // Decoding takes milliseconds per image, so it is spread over the available threads.
             Source::Folder(_) => {
                 let images = images.par_chunks_exact_mut(length).enumerate();
                 images
@@ -256,10 +262,19 @@ impl Dataset {
                     .collect::<Result<_, _>>()?
             }
         };
+        let kept = labels
+            .iter()
+            .enumerate()
+            .filter(|(_, label)| label.is_some());
+        for (to, (from, _)) in kept.enumerate().filter(|(to, (from, _))| to != from) {
+            images.copy_within(from * length..(from + 1) * length, to * length);
+        }
+        let labels: Vec<i32> = labels.into_iter().flatten().collect();
+        images.truncate(labels.len() * length);
         Ok(Batch {
             images,
+            shape: [labels.len(), channels, height, width],
             labels,
-            shape: [count, channels, height, width],
         })
     }
 }

@@ -9,10 +9,10 @@
 //! worker r of W, its step s  batch s * W + r
 //! ```
 //!
-//! with the examples that are not held out. A batch may straddle two epochs, so there are no part
-//! batches and none of these is left out: any `examples` positions that start at an epoch's first
-//! hold every example once. Batch k is a pure function of the seed and k, so a place in the stream is
-//! one integer.
+//! with the examples that are not held out. A batch may straddle two epochs, so there are no
+//! partial batches and no example is left out: any `examples` positions from the start of an epoch
+//! hold every example once. Batch k is a pure function of the seed and k, so a position in the
+//! stream is one integer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,11 +23,11 @@ use rand_chacha::ChaCha8Rng;
 
 use super::DataError;
 
-/// Permutations kept: workers that run apart in `async` are rarely more than an epoch apart.
+/// Permutations kept: workers that drift apart in `async` are rarely more than an epoch apart.
 const EPOCHS_KEPT: usize = 3;
 
-/// Words of the generator set aside for one example; the longest draw (ten tries of a random
-/// resized crop) takes fewer than a hundred.
+/// Words of the generator reserved for one example; the longest draw (ten tries of a random resized
+/// crop) takes fewer than a hundred.
 const WORDS_PER_EXAMPLE: u128 = 1 << 12;
 
 /// The endless stream of training batches: which examples each holds, and the generators that
@@ -35,7 +35,7 @@ const WORDS_PER_EXAMPLE: u128 = 1 << 12;
 #[derive(Debug, Clone)]
 pub struct Stream {
     examples: usize,
-    /// The examples that are trained on, in ascending order; nothing when all are.
+    /// The examples that are trained on, in ascending order; `None` for all.
     kept: Option<Arc<[u32]>>,
     held_out: Arc<[u32]>,
     batch_size: usize,
@@ -57,7 +57,7 @@ impl Stream {
     /// `batch_size` may exceed `examples`; a batch then holds examples more than once.
     ///
     /// # Errors
-    /// If either is nought, or there are 2^32 examples or more.
+    /// If either is zero, or there are 2^32 examples or more.
     pub fn new(examples: usize, batch_size: usize, seed: u64) -> Result<Self, DataError> {
         if examples == 0 || batch_size == 0 || u32::try_from(examples).is_err() {
             return Err(DataError::EmptyStream {
@@ -81,7 +81,7 @@ impl Stream {
     /// The same without `count` examples, drawn from the seed, which are never trained on.
     ///
     /// # Errors
-    /// If that leaves none.
+    /// If that leaves no examples.
     pub fn holding_out(mut self, count: usize, seed: u64) -> Result<Self, DataError> {
         if count >= self.examples {
             return Err(DataError::HeldOut {
@@ -112,24 +112,25 @@ impl Stream {
         &self.held_out
     }
 
+    /// Whether example `index` is never trained on.
+    pub(crate) fn holds_out(&self, index: usize) -> bool {
+        let among = |index| self.held_out.binary_search(&index).is_ok();
+        u32::try_from(index).is_ok_and(among)
+    }
+
     /// Number of examples of the data set.
     pub fn examples(&self) -> usize {
         self.examples
     }
 
-    /// Number of examples an epoch: those of the data set without those held out.
+    /// Examples per epoch: those of the data set without those held out.
     pub fn epoch(&self) -> usize {
         self.examples - self.held_out.len()
     }
 
-    /// Examples a batch.
+    /// Examples per batch.
     pub fn batch_size(&self) -> usize {
         self.batch_size
-    }
-
-    /// The batch that worker `worker` of `workers` takes at its step `step` (all from 0).
-    pub fn batch_of(worker: usize, workers: usize, step: u64) -> u64 {
-        step * workers as u64 + worker as u64
     }
 
     /// The examples of batch `number`, in order; each below [`examples`](Self::examples).
@@ -147,8 +148,8 @@ impl Stream {
         indices
     }
 
-    /// The generator that augments the example at `place` in batch `number`: the same whoever
-    /// asks and in whatever order.
+    /// The generator that augments the example at `place` in batch `number`: always the same, in
+    /// whatever order they are requested.
     pub(crate) fn augmentation(&self, number: u64, place: usize) -> ChaCha8Rng {
         let mut rng = ChaCha8Rng::from_seed(self.augment_key);
         rng.set_stream(number);
@@ -158,7 +159,7 @@ impl Stream {
 
     /// The order of the examples in `epoch`.
     fn permutation(&self, epoch: u64) -> Arc<[u32]> {
-        // What is behind the lock is only ever whole permutations, so a poisoned one is sound.
+        // Only whole permutations are behind the lock, so a poisoned one is consistent.
         let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = drawn.iter().find(|d| d.epoch == epoch) {
             return Arc::clone(&known.order);
@@ -184,11 +185,13 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
+    use lsgd_run::train::batch_of;
+
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
-        /// Any epoch's positions of the stream hold every example once.
+        /// The positions of any epoch hold every example once.
         #[test]
         fn every_epoch_is_a_permutation(
             examples in 1usize..80, batch in 1usize..40, seed: u64, epoch in 0u64..4,
@@ -212,24 +215,24 @@ mod tests {
             let mut seen = Vec::new();
             for step in epoch * per_worker..(epoch + 1) * per_worker {
                 for worker in 0..workers {
-                    seen.extend(stream.indices(Stream::batch_of(worker, workers, step)));
+                    seen.extend(stream.indices(batch_of(worker as u64, workers as u64, step)));
                 }
             }
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..examples as u32).collect::<Vec<_>>());
         }
 
-        /// No batch is given to two workers or twice to one.
+        /// No batch is given to two workers, or twice to one.
         #[test]
         fn batches_are_dealt_once(workers in 1usize..9, steps in 1u64..20) {
             let mut dealt: Vec<u64> = (0..steps)
-                .flat_map(|s| (0..workers).map(move |r| Stream::batch_of(r, workers, s)))
+                .flat_map(|s| (0..workers).map(move |r| batch_of(r as u64, workers as u64, s)))
                 .collect();
             dealt.sort_unstable();
             prop_assert_eq!(dealt, (0..steps * workers as u64).collect::<Vec<_>>());
         }
 
-        /// Batch k is the same whatever was asked before it, on a clone too.
+        /// Batch k does not depend on earlier requests, on a clone either.
         #[test]
         fn a_batch_is_a_function_of_its_number(
             examples in 1usize..50, batch in 1usize..60, seed: u64,
@@ -257,7 +260,7 @@ mod tests {
         );
     }
 
-    /// What is held out is no part of any epoch; everything else is, once each.
+    /// Held-out examples are in no epoch; every other one is in each epoch once.
     #[test]
     fn held_out_examples_are_never_trained_on() {
         let stream = Stream::new(20, 5, 3).unwrap().holding_out(5, 3).unwrap();
@@ -282,7 +285,7 @@ mod tests {
         );
     }
 
-    /// Resuming depends on the order never changing between versions of this program.
+    /// Resuming depends on the order being the same in all versions of this program.
     #[test]
     fn the_order_is_pinned() {
         let stream = Stream::new(10, 5, 42).unwrap();

@@ -1,5 +1,5 @@
-//! LARS: layer-wise adaptive rate scaling (You, Gitman and Ginsburg, arXiv 1708.03888, Algorithm 1), for
-//! the large batches that data parallel training comes to.
+//! LARS: layer-wise adaptive rate scaling (You, Gitman and Ginsburg, arXiv 1708.03888, Algorithm
+//! 1), for the large batches that result from data parallel training.
 //!
 //! ```text
 //! g    <- gradient + decay w
@@ -8,8 +8,9 @@
 //! w    <- w - v
 //! ```
 //!
-//! Biases and BatchNorm's scales and shifts, all that has one dimension, take plain steps without decay
-//! (rate 1, decay 0), as is usual: many of them begin at nought, where their rate would keep them.
+//! Biases and BatchNorm's scales and shifts (everything with one dimension) take plain steps
+//! without decay (rate 1, decay 0), as is usual: many of them start at zero, where their rate would
+//! keep them.
 
 use burn::Tensor;
 use burn::optim::momentum::Momentum;
@@ -17,12 +18,12 @@ use burn::optim::{LearningRate, Optimizer, SgdState};
 use burn::tensor::Device;
 use lsgd_core::sum_of_squares;
 
-/// LARS, for one tensor after another.
+/// LARS for one tensor at a time.
 #[derive(Clone)]
 pub(super) struct Lars {
     /// The paper's eta: how far a tensor may move in a step, relative to its norm, at a learning rate
     /// of 1.
-    pub trust: f64,
+    pub trust_coefficient: f64,
     pub decay: f64,
     pub momentum: Option<Momentum>,
 }
@@ -60,17 +61,18 @@ impl Optimizer for Lars {
 }
 
 impl Lars {
-    /// The gradient with decay, times the tensor's rate; as it is where tensor or gradient is nought.
+    /// The gradient with decay, times the tensor's rate; unscaled where the tensor or gradient is
+    /// zero.
     fn scaled<const D: usize>(&self, tensor: &Tensor<D>, gradient: Tensor<D>) -> Tensor<D> {
         let (of_tensor, of_gradient) = (
             sum_of_squares(tensor).sqrt(),
             sum_of_squares(&gradient).sqrt(),
         );
         let decayed = of_gradient.clone() + of_tensor.clone().mul_scalar(self.decay);
-        let is_nought = of_tensor.clone().equal_elem(0.0);
-        let is_nought = is_nought.bool_or(of_gradient.equal_elem(0.0));
-        let rate = of_tensor.mul_scalar(self.trust) / decayed;
-        let rate = rate.mask_fill(is_nought, 1.0);
+        let is_zero = of_tensor.clone().equal_elem(0.0);
+        let is_zero = is_zero.bool_or(of_gradient.equal_elem(0.0));
+        let rate = of_tensor.mul_scalar(self.trust_coefficient) / decayed;
+        let rate = rate.mask_fill(is_zero, 1.0);
         let gradient = gradient + tensor.clone().mul_scalar(self.decay);
         gradient * rate.reshape([1; D])
     }

@@ -7,7 +7,7 @@ use burn::optim::momentum::{Momentum, MomentumConfig};
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
 
 use self::lars::Lars;
-use crate::config::{OptimizerConfig, OptimizerName};
+use crate::image_config::{OptimizerConfig, OptimizerName};
 
 /// What Adam adds to a gradient's root mean square, as in PyTorch; Burn's default is larger.
 const EPSILON: f32 = 1e-8;
@@ -29,7 +29,7 @@ pub fn inner(config: &OptimizerConfig) -> ModuleOptimizer {
             optimizer.with_momentum(momentum).init()
         }
         OptimizerName::Lars => ModuleOptimizer::from(Lars {
-            trust: config.trust,
+            trust_coefficient: config.trust_coefficient,
             decay: config.weight_decay,
             momentum: momentum.as_ref().map(Momentum::new),
         }),

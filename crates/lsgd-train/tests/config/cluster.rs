@@ -1,7 +1,8 @@
 //! `[cluster]`, and the flags that stand for it.
 
-use lsgd_train::cli::{Invocation, Train};
-use lsgd_train::config::Config;
+use lsgd_run::cli::Train;
+use lsgd_train::cli::Invocation;
+use lsgd_train::image_config::Config;
 use proptest::prelude::*;
 
 fn load(text: &str) -> Result<Config, String> {
@@ -16,7 +17,7 @@ const TWO: &str = r#"connect = ["tcp/127.0.0.1:7401", "tcp/127.0.0.1:7402"]"#;
 
 #[test]
 fn a_config_without_the_table_is_of_one_node() {
-    let cluster = load("").unwrap().cluster;
+    let cluster = load("").unwrap().settings.cluster;
     assert_eq!((cluster.nodes, cluster.node), (1, None));
     assert!(cluster.listen.is_empty() && cluster.connect.is_empty());
 }
@@ -24,7 +25,10 @@ fn a_config_without_the_table_is_of_one_node() {
 #[test]
 fn a_node_listens_at_its_own_entry_of_connect() {
     let text = format!("[cluster]\nnodes = 2\nnode = 2\n{TWO}");
-    assert_eq!(load(&text).unwrap().cluster.listen, ["tcp/127.0.0.1:7402"]);
+    assert_eq!(
+        load(&text).unwrap().settings.cluster.listen,
+        ["tcp/127.0.0.1:7402"]
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use lsgd_train::config::Config;
+use lsgd_train::image_config::Config;
 
 use super::{assert_refused, assert_set_refused, refusal};
 
@@ -41,7 +41,7 @@ fn files_that_cannot_be_read() {
 
     let good = folder.path().join("good.toml");
     std::fs::write(&good, "run.seed = 9").unwrap();
-    assert_eq!(Config::load(&good, &[]).unwrap().run.seed, 9);
+    assert_eq!(Config::load(&good, &[]).unwrap().settings.run.seed, 9);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn unknown_keys() {
         ),
         (
             "run.zzz = 1",
-            "c.toml: unknown key run.zzz; `lsgd-train init` writes a config with every key",
+            "c.toml: unknown key run.zzz; [run] has name, folder, seed, mode, overwrite",
         ),
         (
             "schedule.warmup = { epoch = 5 }",
@@ -137,8 +137,8 @@ fn wrong_types() {
             "c.toml: run.mode \"fast\" is not known; give \"sync\" or \"async\"",
         ),
         (
-            "method.score = \"error\"",
-            "c.toml: method.score \"error\" is not known; give \"training_loss\" or \"probe_loss\"",
+            "method.rank_by = \"error\"",
+            "c.toml: method.rank_by \"error\" is not known; give \"training_loss\" or \"probe_loss\"",
         ),
         (
             "method.local_pull = \"high\"",
@@ -206,7 +206,7 @@ fn overrides_that_are_not_key_and_value() {
         (
             "data.batch_size",
             "--set data.batch_size: has no `=`; \
-             write table.key=value, such as data.batch_size=64",
+             write table.key=value, such as run.seed=2",
         ),
         (
             "batch_size=64",
@@ -215,12 +215,12 @@ fn overrides_that_are_not_key_and_value() {
         (
             "zzz=64",
             "--set zzz=64: the key has no table; \
-             write table.key=value, such as data.batch_size=64",
+             write table.key=value, such as run.seed=2",
         ),
         (
             "data.batch_size=",
             "--set data.batch_size=: has no value; \
-             write table.key=value, such as data.batch_size=64",
+             write table.key=value, such as run.seed=2",
         ),
         (
             "data.shape=[1, 2",

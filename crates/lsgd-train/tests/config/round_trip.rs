@@ -2,16 +2,21 @@
 
 use std::path::PathBuf;
 
-use lsgd_core::Wire;
+use lsgd_core::WireFormat;
+use lsgd_core::{BatchNorm, Mode};
 use lsgd_models::ModelKind;
-use lsgd_train::cluster::Tls;
-use lsgd_train::config::{
-    Augment, BatchNormPolicy, BudgetConfig, CheckpointConfig, ClusterConfig, ComputeConfig, Config,
-    DataConfig, DataName, Death, Devices, Drop, EvaluateConfig, MethodConfig, MethodName, Mode,
-    ModelConfig, OptimizerConfig, OptimizerName, RunConfig, ScheduleConfig, ScheduleKind, Score,
-    SimulateConfig, Span, TEMPLATE, WorkersConfig,
+use lsgd_run::config::Tls;
+use lsgd_run::config::{
+    BudgetConfig, CheckpointConfig, ClusterConfig, Death, Devices, Drop, EvaluateConfig,
+    FaultsConfig, MethodConfig, MethodName, RankBy, RunConfig, ScheduleConfig, ScheduleKind,
+    Settings, SimulateConfig, Span, WorkersConfig,
+};
+use lsgd_train::image_config::{
+    Augment, BadImages, ComputeConfig, Config, DataConfig, DataName, ImageConfig, ModelConfig,
+    OptimizerConfig, OptimizerName,
 };
 use proptest::prelude::*;
+use toml::Table;
 
 /// A path without `~` at its start, which is the home folder.
 const FOLDER: &str = "[a-z/. \u{e9}#=\\[-]\\PC{0,19}";
@@ -64,12 +69,24 @@ fn data() -> impl Strategy<Value = DataConfig> {
         folder,
         1..=65536usize,
         augment,
+        prop_oneof![Just(BadImages::Stop), Just(BadImages::Skip)],
+        1e-6..=1.0f64,
         1..10_000usize,
         2..1000usize,
         sizes,
     )
         .prop_map(
-            |(name, folder, batch_size, augment, examples, classes, shape)| {
+            |(
+                name,
+                folder,
+                batch_size,
+                augment,
+                bad_images,
+                bad_images_limit,
+                examples,
+                classes,
+                shape,
+            )| {
                 // A cifar without a folder is given its default one, so is never without.
                 let folder = folder.or(match name {
                     DataName::Cifar10 | DataName::Cifar100 => Some(String::from("cifar")),
@@ -81,6 +98,8 @@ fn data() -> impl Strategy<Value = DataConfig> {
                     folder,
                     batch_size,
                     augment,
+                    bad_images,
+                    bad_images_limit,
                     examples,
                     classes,
                     shape,
@@ -106,19 +125,28 @@ fn model_and_optimizer() -> impl Strategy<Value = (ModelConfig, OptimizerConfig)
         (0.0..1e9f64, 1e-9..1e9f64),
     )
         .prop_map(
-            |(model, width, dropout, name, momentum, nesterov, (weight_decay, trust))| {
+            |(
+                model,
+                width,
+                dropout,
+                name,
+                momentum,
+                nesterov,
+                (weight_decay, trust_coefficient),
+            )| {
                 (
                     ModelConfig {
                         name: model,
                         width,
                         dropout,
+                        init_from: None,
                     },
                     OptimizerConfig {
                         name,
                         momentum,
                         nesterov,
                         weight_decay,
-                        trust,
+                        trust_coefficient,
                     },
                 )
             },
@@ -205,13 +233,13 @@ fn method() -> impl Strategy<Value = MethodConfig> {
     // Those that run in every mode.
     let name = prop_oneof![Just(MethodName::Sgd), Just(MethodName::Lsgd)];
     let batch_norm = prop_oneof![
-        Just(BatchNormPolicy::Own),
-        Just(BatchNormPolicy::Leader),
-        Just(BatchNormPolicy::Mean),
+        Just(BatchNorm::Own),
+        Just(BatchNorm::Leader),
+        Just(BatchNorm::Mean),
     ];
     let others = (0.0..=1.0f64, 0.0..=1.0f64, 1e-3..10.0f64, 0.0..0.99f64);
-    let score = prop_oneof![Just(Score::TrainingLoss), Just(Score::ProbeLoss)];
-    let ranking = (score, 1..=16384usize, 0.0..0.99f64);
+    let rank_by = prop_oneof![Just(RankBy::TrainingLoss), Just(RankBy::ProbeLoss)];
+    let ranking = (rank_by, 1..=16384usize, 0.0..0.99f64);
     let strength = || 0.0..=1.0f64;
     let strengths = (strength(), strength(), strength(), strength());
     let periods = (1..=1_000_000u64, 1..=1_000_000u64);
@@ -237,11 +265,11 @@ fn method() -> impl Strategy<Value = MethodConfig> {
                 others,
                 ranking,
             )| {
-                let (beta, leader_weight, outer_rate, outer_momentum) = others;
-                let (score, probe_examples, margin) = ranking;
-                let score = match name {
-                    MethodName::Lsgd => score,
-                    _ => Score::TrainingLoss,
+                let (beta, leader_weight, outer_learning_rate, outer_momentum) = others;
+                let (rank_by, probe_examples, margin) = ranking;
+                let rank_by = match name {
+                    MethodName::Lsgd => rank_by,
+                    _ => RankBy::TrainingLoss,
                 };
                 let (local_pull, global_pull, local_prox, global_prox) = strengths;
                 MethodConfig {
@@ -257,12 +285,12 @@ fn method() -> impl Strategy<Value = MethodConfig> {
                     loss_window,
                     max_staleness,
                     batch_norm,
-                    score,
+                    rank_by,
                     probe_examples,
                     margin,
                     beta,
                     leader_weight,
-                    outer_rate,
+                    outer_learning_rate,
                     outer_momentum,
                 }
             },
@@ -321,6 +349,14 @@ fn evaluate_and_checkpoint() -> impl Strategy<Value = (EvaluateConfig, Checkpoin
         )
 }
 
+fn faults() -> impl Strategy<Value = FaultsConfig> {
+    let steps = 1..=1_000_000u64;
+    (0..=1_000_000u64, prop::option::of(steps)).prop_map(|(restarts, bad_steps)| FaultsConfig {
+        restarts,
+        bad_steps,
+    })
+}
+
 /// One node, or one of several with an endpoint each.
 fn cluster() -> impl Strategy<Value = ClusterConfig> {
     let tls = Tls {
@@ -345,7 +381,11 @@ fn cluster() -> impl Strategy<Value = ClusterConfig> {
                 nodes,
                 listen: vec![endpoint(node)],
                 connect: (1..=nodes).map(endpoint).collect(),
-                wire: if bf16 { Wire::Bf16 } else { Wire::F32 },
+                wire: if bf16 {
+                    WireFormat::Bf16
+                } else {
+                    WireFormat::F32
+                },
                 tls: tls.clone(),
                 insecure: !secure,
                 wait_seconds: wait,
@@ -390,7 +430,7 @@ fn config() -> impl Strategy<Value = Config> {
         schedule_and_budget(),
         method(),
         (workers(), any::<bool>()),
-        evaluate_and_checkpoint(),
+        (evaluate_and_checkpoint(), faults()),
         (cluster(), simulate()),
     )
         .prop_map(
@@ -404,33 +444,61 @@ fn config() -> impl Strategy<Value = Config> {
                 last,
                 (cluster, simulate),
             )| {
-                let (evaluate, checkpoint) = last;
+                let ((evaluate, checkpoint), faults) = last;
                 Config {
-                    run,
-                    data,
-                    model,
-                    optimizer,
-                    schedule,
-                    method,
-                    workers,
-                    compute: ComputeConfig { cpu_kernels },
-                    budget,
-                    evaluate,
-                    checkpoint,
-                    cluster,
-                    simulate,
+                    settings: Settings {
+                        run,
+                        schedule,
+                        method,
+                        workers,
+                        budget,
+                        evaluate,
+                        checkpoint,
+                        faults,
+                        cluster,
+                        simulate,
+                    },
+                    task: ImageConfig {
+                        data,
+                        model,
+                        optimizer,
+                        compute: ComputeConfig { cpu_kernels },
+                    },
                 }
             },
         )
 }
 
+/// The tables of `config`, keys that are not used with their defaults.
+fn without_unused(config: &Config) -> Table {
+    let mut tables = Table::try_from(config).unwrap();
+    let defaults = Table::try_from(Config::default()).unwrap();
+    for key in Config::keys() {
+        let Some(used) = key.used else { continue };
+        let (table, by) = used.by.split_once('.').unwrap();
+        if used.is(tables[table][by].as_str().unwrap()) {
+            continue;
+        }
+        let entries = tables[key.table()].as_table_mut().unwrap();
+        match defaults[key.table()].get(key.name()) {
+            Some(default) => entries.insert(key.name().to_string(), default.clone()),
+            None => entries.remove(key.name()),
+        };
+    }
+    tables
+}
+
 proptest! {
     #[test]
     fn a_resolved_config_loads_as_itself(config in config()) {
-        let text = config.to_toml().unwrap();
-        let loaded = Config::from_toml(&text, "config.toml", &[]);
-        match loaded {
-            Ok(loaded) => prop_assert_eq!(loaded, config),
+        let tables = without_unused(&config);
+        let text = tables.to_string();
+        match Config::from_toml(&text, "config.toml", &[]) {
+            Ok(loaded) => {
+                prop_assert_eq!(Table::try_from(&loaded).unwrap(), tables);
+                let again = Config::from_toml(&loaded.to_toml().unwrap(), "config.toml", &[]);
+                prop_assert_eq!(again.unwrap(), loaded);
+            }
             Err(error) => prop_assert!(false, "{}\n{}", error, text),
         }
     }
@@ -438,12 +506,12 @@ proptest! {
     /// Damaged text and odd overrides are loaded or refused in one line.
     #[test]
     fn anything_else_is_one_line(
-        at in 0..TEMPLATE.len(),
+        at in 0..Config::template().unwrap().len(),
         length in 0..40usize,
         with in "\\PC{0,5}|[\\[\\]{}\"'=.,0-9a-z \n-]{0,9}",
         set in "([a-z]{1,8}\\.[a-z_]{1,12}|method\\.local_pull|run\\.name)=?\\PC{0,12}",
     ) {
-        let mut text = String::from(TEMPLATE);
+        let mut text = Config::template().unwrap();
         let end = (at + length).min(text.len());
         text.replace_range(at..end, &with);
         for (text, overrides) in [(text.as_str(), vec![]), ("", vec![set])] {

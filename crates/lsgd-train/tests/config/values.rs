@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lsgd_train::config::{Devices, MethodName};
+use lsgd_run::config::{Devices, MethodName};
 
 use super::{assert_refused, assert_set_refused, load, load_with};
 
@@ -27,16 +27,16 @@ fn a_string_is_what_was_typed() {
         "a=b",
     ] {
         let config = load_with("", &[&format!("run.name={name}")]);
-        assert_eq!(config.run.name, name);
+        assert_eq!(config.settings.run.name, name);
         let config = load_with("", &[&format!("run.folder= {name} ")]);
-        assert_eq!(config.run.folder, Path::new(name));
+        assert_eq!(config.settings.run.folder, Path::new(name));
     }
     for quoted in ["\"4711\"", "'4711'"] {
         let config = load_with("", &[&format!("run.name={quoted}")]);
-        assert_eq!(config.run.name, "4711");
+        assert_eq!(config.settings.run.name, "4711");
     }
     assert_eq!(
-        load_with("", &["method.name=sgd"]).method.name,
+        load_with("", &["method.name=sgd"]).settings.method.name,
         MethodName::Sgd
     );
 }
@@ -51,23 +51,34 @@ fn a_whole_number_may_have_a_point_or_an_exponent() {
         ("2.5e1", 25),
     ] {
         let set = format!("budget.steps={text}");
-        assert_eq!(load_with("", &[&set]).budget.steps, Some(number), "{text}");
+        assert_eq!(
+            load_with("", &[&set]).settings.budget.steps,
+            Some(number),
+            "{text}"
+        );
         let file = format!("budget.steps = {text}");
-        assert_eq!(load(&file).budget.steps, Some(number), "{text}");
+        assert_eq!(load(&file).settings.budget.steps, Some(number), "{text}");
     }
-    assert_eq!(load_with("", &["data.batch_size=064"]).data.batch_size, 64);
+    assert_eq!(
+        load_with("", &["data.batch_size=064"]).task.data.batch_size,
+        64
+    );
     let nested = load(
-        "data.shape = [3.0, 1e1, 8]\n\
+        "data = { name = 'generated', shape = [3.0, 1e1, 8] }\n\
+         schedule.kind = 'steps'\n\
          schedule.drops = [{ steps = 1e3, factor = 1 }]\n\
          schedule.warmup = { steps = 2e2 }\n\
          simulate.deaths = [{ worker = 1e0, seconds = 1 }]",
     );
-    assert_eq!(nested.data.shape, [3, 10, 8]);
-    assert_eq!(nested.schedule.drops[0].steps, Some(1000));
-    assert_eq!(nested.schedule.warmup.unwrap().steps, Some(200));
-    assert_eq!(nested.simulate.deaths[0].worker, 1);
+    assert_eq!(nested.task.data.shape, [3, 10, 8]);
+    assert_eq!(nested.settings.schedule.drops[0].steps, Some(1000));
+    assert_eq!(nested.settings.schedule.warmup.unwrap().steps, Some(200));
+    assert_eq!(nested.settings.simulate.deaths[0].worker, 1);
     // 2^53, up to which all whole numbers are floats.
-    assert_eq!(load("run.seed = 9007199254740992.0").run.seed, 1 << 53);
+    assert_eq!(
+        load("run.seed = 9007199254740992.0").settings.run.seed,
+        1 << 53
+    );
 }
 
 #[test]
@@ -151,17 +162,17 @@ fn a_list_of_strings_needs_no_quotes() {
         "[\"cpu\", 'wgpu:0']",
     ] {
         let expected = Devices::List(vec!["cpu".into(), "wgpu:0".into()]);
-        assert_eq!(devices(text).workers.devices, expected, "{text}");
+        assert_eq!(devices(text).settings.workers.devices, expected, "{text}");
     }
     let one = Devices::List(vec!["cpu".into()]);
-    assert_eq!(devices("cpu").workers.devices, one);
+    assert_eq!(devices("cpu").settings.workers.devices, one);
     for text in ["auto", "\"auto\""] {
         let auto = Devices::Word("auto".into());
-        assert_eq!(devices(text).workers.devices, auto);
+        assert_eq!(devices(text).settings.workers.devices, auto);
     }
     let set = ["cluster.connect=[tcp/[::1]:7401,tcp/127.0.0.1:7402]"];
     assert_eq!(
-        load_with("", &set).cluster.connect,
+        load_with("", &set).settings.cluster.connect,
         ["tcp/[::1]:7401", "tcp/127.0.0.1:7402"]
     );
     assert_set_refused(&[
@@ -177,7 +188,7 @@ fn a_list_of_strings_needs_no_quotes() {
         (
             "workers.devices=cpu,,cpu",
             "--set: workers.devices [\"cpu\", \"\", \"cpu\"] has an empty name; \
-             `lsgd-train devices` lists what can train here",
+             give the name of a device, such as \"cpu\"",
         ),
     ]);
 }
@@ -188,18 +199,18 @@ fn a_tilde_is_the_home_folder_in_every_path() {
     let file = "run.folder = \"~/runs\"\ndata.folder = \"~\"\n\
                 cluster.tls = { ca = \"~/ca\", certificate = \"./~/c\", key = \"k~\" }";
     let config = load(file);
-    assert_eq!(config.run.folder, home.join("runs"));
-    assert_eq!(config.data.folder, Some(home.clone()));
-    let tls = config.cluster.tls.unwrap();
+    assert_eq!(config.settings.run.folder, home.join("runs"));
+    assert_eq!(config.task.data.folder, Some(home.clone()));
+    let tls = config.settings.cluster.tls.unwrap();
     assert_eq!(tls.ca, home.join("ca"));
     let unchanged = [tls.certificate, tls.key];
     assert_eq!(unchanged, ["./~/c", "k~"].map(PathBuf::from));
     for set in ["data.folder=~/c 10", "data.folder=\"~/c 10\""] {
         let config = load_with("", &[set]);
-        assert_eq!(config.data.folder, Some(home.join("c 10")));
+        assert_eq!(config.task.data.folder, Some(home.join("c 10")));
     }
     // No path, and so no home folder.
-    assert_eq!(load("run.name = \"~\"").run.name, "~");
+    assert_eq!(load("run.name = \"~\"").settings.run.name, "~");
     let text = "begins with ~ but not with ~/, the home folder; write the whole path, \
                 or ./~ for a name that begins so";
     assert_refused(&[(
@@ -226,7 +237,7 @@ fn a_word_that_is_misspelt_is_guessed() {
         ("method.name=lsdg", "lsgd"),
         ("method.name=LocalSGD", "local_sgd"),
         ("method.batch_norm=leeder", "leader"),
-        ("method.score=train_loss", "training_loss"),
+        ("method.rank_by=train_loss", "training_loss"),
         ("cluster.wire=bf-16", "bf16"),
     ] {
         let refused = super::refusal("", &[set]);

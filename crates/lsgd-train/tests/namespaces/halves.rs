@@ -11,8 +11,7 @@ use super::{global_exchanges, hear_of};
 
 const HALVES: [[usize; 2]; 2] = [[1, 2], [3, 4]];
 
-/// No vote and no quorum: both halves go on, each with a leader of its own, and become one run
-/// again.
+/// No vote and no quorum: both halves continue, each with its own leader, and become one run again.
 pub fn a_cut_network_goes_on_in_halves_and_heals() {
     let network = Network::of(&[2, 2]);
     let runs = Runs::new();
@@ -22,7 +21,7 @@ pub fn a_cut_network_goes_on_in_halves_and_heals() {
         let set = [&ENDLESS[..], &set].concat();
         let mut cluster = Cluster::at(&runs, mode, network.places()).started(&set);
         train_on(&mut cluster);
-        for (state, what) in [(Link::Down, "is gone"), (Link::Up, "is there")] {
+        for (state, what) in [(Link::Down, "disconnected"), (Link::Up, "connected")] {
             network.set_part(1, state);
             for node in &mut cluster.nodes {
                 hear_of(node, &other_half(node.number), what);
@@ -46,7 +45,7 @@ pub fn a_cut_network_goes_on_in_halves_and_heals() {
         }
         let joined: Vec<usize> = told.iter().map(|told| told.joined).collect();
         if mode == "async" {
-            // Nobody begins again: whoever leads, the others follow.
+            // No node starts over: whichever leads, the others follow.
             assert_eq!(joined, [1, 1, 1, 1]);
             continue;
         }
@@ -65,7 +64,7 @@ pub fn a_cut_network_goes_on_in_halves_and_heals() {
 fn train_on(cluster: &mut Cluster) {
     for node in &mut cluster.nodes {
         for _ in 0..2 {
-            node.hear("test error");
+            node.hear("; replica mean");
         }
     }
 }
@@ -78,7 +77,7 @@ fn other_half(number: usize) -> [usize; 2] {
     HALVES[usize::from(HALVES[0].contains(&number))]
 }
 
-/// Who led in the global exchanges of a node, by their number.
+/// The leaders in a node's global exchanges, by number.
 struct Told {
     /// While the network was cut.
     apart: BTreeMap<u64, usize>,
@@ -98,9 +97,9 @@ impl Told {
         };
         // Both nodes of the other half, one after the other. Later losses are of the run's end.
         let cut = nth("node_lost", 0, 1);
-        // What was elected before may still come, from whoever has it.
+        // What was elected before may still arrive, from any node that has it.
         let alone = nth("election", cut, 0);
-        let (heals, healed) = (nth("node_appeared", cut, 0), nth("node_appeared", cut, 1));
+        let (heals, healed) = (nth("node_connected", cut, 0), nth("node_connected", cut, 1));
         Self {
             apart: leaders(&events[alone..heals]),
             together: leaders(&events[healed..]),
@@ -110,7 +109,7 @@ impl Told {
 }
 
 fn leaders(events: &[Value]) -> BTreeMap<u64, usize> {
-    let leader = |source: &Value| source["worker"]["rank"]["node"].as_u64().unwrap();
+    let leader = |source: &Value| source["worker"]["id"]["node"].as_u64().unwrap();
     global_exchanges(events)
         .map(|(exchange, source)| (exchange, leader(source) as usize + 1))
         .collect()

@@ -25,7 +25,7 @@ const LARGE: [&str; 13] = [
     "cluster.insecure=true",
 ];
 
-/// Bytes that only parameters come to so soon.
+/// A number of bytes that only parameters reach so soon.
 const UNDER_WAY: u64 = 3_000_000;
 
 /// In which a node that is cut off is noticed on the busiest machine: four times as long as a silent
@@ -62,14 +62,14 @@ pub fn a_dead_node_is_noticed_in_time_beside_a_large_snapshot() {
         (second, &[first]),
         (first, &[leader, second]),
     ] {
-        hear_of(&mut cluster.nodes[node - 1], others, "is there");
+        hear_of(&mut cluster.nodes[node - 1], others, "connected");
     }
 
     network.set_node(leader, Link::Down);
     let noticed = [(first, &[leader][..]), (second, &[leader])];
     noticed_in_time(&mut cluster, &noticed);
 
-    // Alone, nobody waits for anybody.
+    // Alone, workers never block.
     network.set_node(first, Link::Down);
     let noticed = [(first, &[second][..]), (second, &[first])];
     noticed_in_time(&mut cluster, &noticed);
@@ -88,7 +88,7 @@ pub fn a_dead_node_is_noticed_in_time_beside_a_large_snapshot() {
 fn noticed_in_time(cluster: &mut Cluster, who: &[(usize, &[usize])]) {
     let began = Instant::now();
     for (node, others) in who {
-        hear_of(&mut cluster.nodes[node - 1], others, "is gone");
+        hear_of(&mut cluster.nodes[node - 1], others, "disconnected");
         let took = began.elapsed();
         assert!(took < NOTICED, "node {node}: {others:?} after {took:?}");
     }

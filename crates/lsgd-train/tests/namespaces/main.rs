@@ -57,7 +57,8 @@ fn main() -> ExitCode {
         ),
     };
     let trials = vec![
-        trial!(disks::a_full_disk_ends_the_run, disk),
+        trial!(disks::a_disk_that_is_full_at_the_end_fails_the_run, disk),
+        trial!(disks::a_run_trains_on_while_the_disk_is_full, disk),
         trial!(disks::a_run_whose_folder_becomes_read_only_ends, disk),
         trial!(halves::a_cut_network_goes_on_in_halves_and_heals, network),
         trial!(

@@ -145,12 +145,12 @@ impl Network {
         self.nodes().map(place).collect()
     }
 
-    /// Takes a node's link away, or gives it back. Nobody is told.
+    /// Takes a node's link down, or up again, without notifying any node.
     pub fn set_node(&self, node: usize, state: Link) {
         self.set(&port(node), state);
     }
 
-    /// Cuts a part, from 1, off those before it, or joins them again. Nobody is told.
+    /// Cuts a part, from 1, off those before it, or joins them again, without notifying any node.
     pub fn set_part(&self, part: usize, state: Link) {
         self.set(&format!("left-{part}"), state);
     }

@@ -23,27 +23,27 @@ const NEAR: [&str; 8] = [
     "cluster.insecure=true",
 ];
 
-/// In so many evaluations of the node four rounds come in which nobody is lost or found, however busy the
-/// machine is.
-const LONGEST: usize = 20;
+/// This many evaluations of the node include four rounds in which no node is lost or found, however
+/// busy the machine is.
+const MAX_LEN: usize = 20;
 
 pub fn a_node_behind_a_slow_link_takes_part_again() {
     let network = Network::of(&[3]);
     network.shape_node(3, "2mbit", "50ms").unwrap();
     let runs = Runs::new();
     let mut cluster = Cluster::at(&runs, "return", network.places()).started(&NEAR);
-    cluster.nodes[2].hear("test error");
+    cluster.nodes[2].hear("; replica mean");
     cluster.nodes[2].signal("KILL");
-    cluster.nodes[0].hear("node 3 is gone");
+    cluster.nodes[0].hear("node 3 disconnected");
     for _ in 0..4 {
-        cluster.nodes[0].hear("test error");
+        cluster.nodes[0].hear("; replica mean");
     }
     cluster.restart(3, &NEAR);
-    // What comes once nodes are being stopped is not looked at: whoever still fetches a leader's parameters
-    // when its node ends may have to follow the next best.
-    let rounds = (0..LONGEST).find_map(|_| {
+    // What comes once nodes are being stopped is not examined: a node that is still fetching a
+    // leader's parameters when its node ends may have to follow the next best.
+    let rounds = (0..MAX_LEN).find_map(|_| {
         // It has taken part in four rounds more, or in more alone.
-        cluster.nodes[2].hear("test error");
+        cluster.nodes[2].hear("; replica mean");
         let [its, theirs] = [3, 1].map(|number| so_far(&cluster.run(number)));
         let rounds = both(&followed(&its), &followed(&theirs));
         (rounds.len() >= 4).then_some(rounds)
@@ -53,7 +53,7 @@ pub fn a_node_behind_a_slow_link_takes_part_again() {
     for (round, its, theirs) in rounds.expect("four rounds with the others") {
         assert_eq!(its, theirs, "in round {round}");
     }
-    // It had nothing of its life before.
+    // It had nothing of its earlier incarnation.
     let again = &cluster.run(3).events("joined")[1];
     assert!(again["bytes"].as_u64() > Some(0), "{again}");
 }
@@ -68,11 +68,11 @@ fn so_far(run: &Run) -> Vec<Value> {
     events.collect()
 }
 
-/// Whose parameters a node has followed by round, since it last began, lost anybody or found anybody
-/// again; nothing while it is without somebody.
+/// Whose parameters a node has followed, by round, since it last began, lost a node or found one
+/// again; empty while it is without one.
 fn followed(events: &[Value]) -> BTreeMap<u64, Value> {
     let name = |event: &Value| event["event"].as_str().map(String::from);
-    let changes = ["joined", "node_lost", "node_appeared", "not_fetched"];
+    let changes = ["joined", "node_lost", "node_connected", "not_fetched"];
     let is_change = |event: &Value| changes.contains(&name(event).as_deref().unwrap_or_default());
     let Some(last) = events.iter().rposition(is_change) else {
         return BTreeMap::new();

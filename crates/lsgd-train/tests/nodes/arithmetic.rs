@@ -23,11 +23,8 @@ fn two_nodes_of_one_worker_have_the_bits_of_one_node_of_two() {
     let runs = Runs::new();
     for (method, local, global) in [
         ("lsgd", "method.local_pull=0.3", "method.global_pull=0.3"),
-        (
-            "local_sgd",
-            "method.local_pull=0.0",
-            "method.global_pull=0.0",
-        ),
+        // Whose strength is 1 in both.
+        ("local_sgd", "method.loss_window=4", "method.loss_window=4"),
     ] {
         let method_is = format!("method.name={method}");
         let periods = ["method.local_period=4", "method.global_period=4"];
@@ -65,7 +62,7 @@ fn nodes_have_the_bits_of_one_process_that_simulates_them() {
             &["method.name=lsgd_plus", "method.local_prox=0.2"],
         ),
         ("grawa", &["method.name=grawa"]),
-        ("probe", &["method.score=probe_loss", "method.margin=0.2"]),
+        ("probe", &["method.rank_by=probe_loss", "method.margin=0.2"]),
         (
             "grawa_layers",
             &["method.name=grawa_layers", "cluster.wire=bf16"],
@@ -151,17 +148,17 @@ fn bytes_are_those_of_the_leaders_parameters() {
         let local = nodes[0].events("exchange")[0].clone();
         let vector = local["bytes"].as_u64().unwrap() / 4 * width;
         let rounds = 3;
-        assert_eq!(total(&nodes, "snapshot", "sent"), rounds * 2 * vector);
-        assert_eq!(total(&nodes, "snapshot", "received"), rounds * 2 * vector);
+        assert_eq!(total(&nodes, "parameters", "sent"), rounds * 2 * vector);
+        assert_eq!(total(&nodes, "parameters", "received"), rounds * 2 * vector);
         // One node evaluates the mean of all.
         assert_eq!(total(&nodes, "evaluation", "sent"), 2 * vector);
         assert!(total(&nodes, "report", "sent") < vector);
         let evaluated = nodes
             .iter()
-            .filter(|run| run.summary()["test_error"]["mean_of_all_nodes"].is_f64());
+            .filter(|run| run.summary()["test"]["mean_of_all_nodes"]["error"].is_f64());
         assert_eq!(evaluated.count(), 1);
 
-        let rounding = nodes[0].events("offered")[0]["rounding"].clone();
+        let rounding = nodes[0].events("proposed")[0]["rounding"].clone();
         match wire {
             "bf16" => assert!(
                 (1e-5..4e-3).contains(&rounding.as_f64().unwrap()),
@@ -199,7 +196,7 @@ fn in_async_nodes_follow_each_other() {
     for (node, run) in cluster.all_runs().into_iter().enumerate() {
         let adoptions = run.events("adoption");
         let followed = adoptions.iter().filter(|event| {
-            event["scope"] == "global" && event["source"]["worker"]["rank"]["node"] != node
+            event["scope"] == "global" && event["source"]["worker"]["id"]["node"] != node
         });
         let led = run
             .events("election")

@@ -30,6 +30,8 @@ pub struct Cluster<'a> {
     runs: &'a Runs,
     name: String,
     places: Vec<Place>,
+    /// Whether nodes are started with `--resume`.
+    resumes: bool,
     pub nodes: Vec<Node>,
 }
 
@@ -78,8 +80,20 @@ impl<'a> Cluster<'a> {
             runs,
             name: name.to_owned(),
             places,
+            resumes: false,
             nodes: Vec::new(),
         }
+    }
+
+    /// Starts its nodes with `--resume`.
+    pub fn resuming(mut self) -> Self {
+        self.resumes = true;
+        self
+    }
+
+    /// The places of its nodes, for other ones.
+    pub fn take_places(self) -> Vec<Place> {
+        self.places
     }
 
     /// Starts all nodes with these overrides.
@@ -98,6 +112,9 @@ impl<'a> Cluster<'a> {
         arguments.extend([String::from("--node"), which]);
         let endpoints: Vec<&str> = self.places.iter().map(|p| p.endpoint.as_str()).collect();
         arguments.extend([String::from("--connect"), endpoints.join(",")]);
+        if self.resumes {
+            arguments.push(String::from("--resume"));
+        }
         let place = &self.places[number - 1].command;
         Node::start(
             number,
@@ -145,7 +162,7 @@ impl<'a> Cluster<'a> {
         (1..=self.places.len()).map(|n| self.run(n)).collect()
     }
 
-    /// Digests of all workers, in rank order.
+    /// Digests of all workers, in order of worker id.
     pub fn digests(&self) -> Vec<String> {
         self.all_runs().iter().flat_map(Run::digests).collect()
     }
@@ -158,7 +175,7 @@ impl<'a> Cluster<'a> {
     pub fn train_on(&mut self) {
         for node in &mut self.nodes {
             for _ in 0..10 {
-                node.hear("test error");
+                node.hear("; replica mean");
             }
         }
     }
@@ -172,7 +189,7 @@ impl<'a> Cluster<'a> {
         let peers = summary["nodes"]["traffic"]["peers"].as_object().unwrap();
         let received = peers
             .values()
-            .filter_map(|peer| peer.get("snapshot")?["received"].as_u64());
+            .filter_map(|peer| peer.get("parameters")?["received"].as_u64());
         let received = received.sum::<u64>() as f64;
         let exchanges = run.events("exchange");
         let of_scope = |scope| {
@@ -238,7 +255,7 @@ impl Node {
         }
     }
 
-    /// Waits for a line that contains `text` and has not been heard before.
+    /// Waits for a line that contains `text` and has not been returned before.
     #[track_caller]
     pub fn hear(&mut self, text: &str) -> String {
         loop {

@@ -9,7 +9,7 @@ fn endless<'a>(set: &[&'a str]) -> Vec<&'a str> {
     ENDLESS.iter().chain(set).copied().collect()
 }
 
-/// Whichever node is killed, the first included, the others go on, and it comes back to its own
+/// Whichever node is killed, the first included, the others continue, and it comes back to its own
 /// folder with the run's parameters, at the run's step.
 #[test]
 fn a_killed_node_comes_back_with_the_same_command() {
@@ -20,10 +20,10 @@ fn a_killed_node_comes_back_with_the_same_command() {
         let set = endless(&["workers.count=1", &mode_is]);
         let mut cluster = Cluster::start(&runs, &name, 3, &set);
         for node in &mut cluster.nodes {
-            node.hear("test error");
+            node.hear("; replica mean");
         }
-        let gone = format!("node {victim} is gone");
-        let back = format!("node {victim} is there");
+        let gone = format!("node {victim} disconnected");
+        let back = format!("node {victim} connected");
         cluster.nodes[victim - 1].signal("KILL");
         let survivors: Vec<usize> = (0..3).filter(|index| index + 1 != victim).collect();
         for &index in &survivors {
@@ -40,7 +40,7 @@ fn a_killed_node_comes_back_with_the_same_command() {
 
         let run = cluster.run(victim);
         let joined = run.events("joined");
-        // More than twice if the others had gone on again before it trained.
+        // More than twice if the others had moved on again before it trained.
         assert!(
             joined.len() >= 2,
             "{mode}: its folder holds both of its lives"
@@ -70,7 +70,7 @@ fn a_killed_node_comes_back_with_the_same_command() {
         for &index in &survivors {
             let lost = cluster.run(index + 1).events("node_lost");
             assert_eq!(lost[0]["node"], victim - 1, "{mode}");
-            assert_eq!(lost[0]["why"], "vanished", "{mode}");
+            assert_eq!(lost[0]["why"], "disconnected", "{mode}");
             cluster.assert_volume(index + 1);
         }
     }
@@ -87,26 +87,26 @@ fn a_frozen_node_begins_again_where_the_others_are() {
     }
     cluster.nodes[0].signal("STOP");
     for node in &mut cluster.nodes[1..] {
-        node.hear("node 1 is gone");
+        node.hear("node 1 disconnected");
         // They take steps without it.
-        node.hear("test error");
+        node.hear("; replica mean");
     }
     cluster.nodes[0].signal("CONT");
-    cluster.nodes[0].hear("the other nodes have gone on to step");
+    cluster.nodes[0].hear("the other nodes have moved on to step");
     for node in &mut cluster.nodes[1..] {
-        node.hear("node 1 is there");
+        node.hear("node 1 connected");
     }
     cluster.train_on();
     cluster.stop();
     (1..=3).for_each(|number| cluster.assert_volume(number));
     let joined = cluster.run(1).events("joined");
-    // More than once if the others had gone on again before they knew that it was back.
+    // More than once if the others had moved on again before they knew that it was back.
     assert!(joined.len() >= 2);
     assert!(joined[1]["source"]["worker"].is_object(), "{}", joined[1]);
 }
 
-/// Gradients are no place to begin at: a node of a data parallel run that died is told so. The
-/// others go on.
+/// Gradients are no starting point: a node of a data parallel run that died is told so. The others
+/// continue.
 #[test]
 fn a_killed_node_of_a_data_parallel_run_cannot_come_back() {
     let runs = Runs::new();
@@ -116,7 +116,7 @@ fn a_killed_node_of_a_data_parallel_run_cannot_come_back() {
         node.hear("node-");
     }
     cluster.nodes[1].signal("KILL");
-    cluster.nodes[0].hear("node 2 is gone");
+    cluster.nodes[0].hear("node 2 disconnected");
     cluster.restart(2, &set);
     assert_eq!(
         cluster.nodes[1].end(),
@@ -134,12 +134,12 @@ fn a_killed_node_of_a_data_parallel_run_cannot_come_back() {
     );
     cluster.nodes.remove(1);
     for node in &mut cluster.nodes {
-        node.hear("test error");
+        node.hear("; replica mean");
     }
     cluster.stop();
 }
 
-/// What a node has trained is kept when something ends it, and the others are told that it leaves.
+/// A node's training is kept when something ends it, and the others are told that it leaves.
 #[test]
 fn a_node_that_fails_keeps_what_it_trained_and_the_others_go_on() {
     let runs = Runs::new();

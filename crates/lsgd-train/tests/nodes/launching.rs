@@ -1,6 +1,7 @@
 //! `launch`: all nodes on this machine by one command.
 
 use std::fs;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,7 @@ fn a_wrong_config_is_said_once() {
 #[test]
 fn one_node_that_cannot_start_ends_all_with_its_reason() {
     let runs = Runs::new();
-    // Somebody else's, by all that is known.
+    // Someone else's, as far as can be known.
     let taken = runs.path().join("taken/node-2");
     fs::create_dir_all(&taken).unwrap();
     fs::write(taken.join("config.toml"), "").unwrap();
@@ -109,6 +110,88 @@ fn launched(runs: &Runs, name: &str) -> Node {
     launch
 }
 
+/// It joins the others in its own folder, and the launch ends as if nothing had happened.
+#[test]
+fn a_node_that_is_killed_is_started_again() {
+    let runs = Runs::new();
+    let own = ["workers.count=1", "budget.minutes=0.3"];
+    let train = runs.arguments(SMOKE, "again", &[&ENDLESS[..], &own].concat());
+    let launch = [PROGRAM, "launch", "--nodes", "2", "--restarts", "2"].map(String::from);
+    let mut launch = Node::start(0, &[&launch[..], &train].concat());
+    for _ in [1, 2] {
+        launch.hear("; replica mean");
+    }
+    let is_second = |process: &u32| {
+        let command = fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        command.split('\0').any(|word| word == "2/2")
+    };
+    let second: Vec<u32> = launch.children().into_iter().filter(is_second).collect();
+    assert_eq!(second.len(), 1);
+    let process = second[0].to_string();
+    let killed = Command::new("kill").args(["-KILL", &process]).status();
+    assert!(killed.unwrap().success());
+    let line = "node 2 failed: signal: 9 (SIGKILL); starting it again in 0.5 s (1 of 2)";
+    assert_eq!(launch.hear("starting it again"), line);
+    launch.hear("node 1 | node 2 connected");
+    launch.hear("node 2 | step ");
+    assert_eq!(launch.end(), Some(0), "{}", launch.said());
+    assert_eq!(launch.said().matches("node 2 failed").count(), 1);
+    for node in [1, 2] {
+        let run = runs.get(&format!("again/node-{node}"));
+        assert_eq!(run.summary()["end"], "budget");
+    }
+    let joined = runs.get("again/node-2").events("joined");
+    assert!(joined.len() >= 2, "its folder holds both of its lives");
+    assert!(joined[1]["source"]["worker"].is_object(), "{}", joined[1]);
+}
+
+/// All nodes are killed at once: the launch starts them again, and they continue together.
+#[test]
+fn nodes_that_are_all_killed_continue() {
+    let runs = Runs::new();
+    let set = [
+        "run.mode=sync",
+        "budget.steps=400",
+        "evaluate.every_steps=40",
+        "checkpoint.every_steps=5",
+    ];
+    let arguments = |name: &str| {
+        let launch = [PROGRAM, "launch", "--nodes", "2", "--restarts", "3"].map(String::from);
+        [&launch[..], &runs.arguments(SMOKE, name, &set)].concat()
+    };
+    let mut whole = Node::start(0, &arguments("whole"));
+    assert_eq!(whole.end(), Some(0), "{}", whole.said());
+    let mut launch = Node::start(0, &arguments("killed"));
+    for _ in [1, 2] {
+        launch.hear("; replica mean");
+    }
+    let nodes = launch.children();
+    assert_eq!(nodes.len(), 2);
+    let nodes: Vec<String> = nodes.iter().map(u32::to_string).collect();
+    let killed = Command::new("kill").arg("-KILL").args(&nodes).status();
+    assert!(killed.unwrap().success());
+    assert_eq!(launch.end(), Some(0), "{}", launch.said());
+    for node in ["node-1", "node-2"] {
+        let [killed, whole] = ["killed", "whole"].map(|run| runs.get(&format!("{run}/{node}")));
+        assert_eq!(killed.events("resumed").len(), 1);
+        assert_eq!(killed.digests(), whole.digests());
+    }
+}
+
+/// A refusal is final, whatever restarts are left.
+#[test]
+fn a_node_that_is_refused_is_not_started_again() {
+    let runs = Runs::new();
+    let taken = runs.path().join("taken/node-2");
+    fs::create_dir_all(&taken).unwrap();
+    fs::write(taken.join("config.toml"), "").unwrap();
+    let train = runs.arguments(SMOKE, "taken", &["cluster.wait_seconds=3600"]);
+    let launch = ["launch", "--nodes", "2", "--restarts", "9"].map(String::from);
+    let ran = run(launch.iter().chain(&train));
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("again"), "{}", ran.stderr);
+}
+
 /// A run of other nodes than the one before of its name leaves nothing of it beside its own, and
 /// everything that is not a run's.
 #[test]
@@ -143,15 +226,15 @@ fn a_run_of_other_nodes_takes_the_place_of_all() {
     assert_eq!(left.count(), 1);
 }
 
-/// Nodes that train, `launch` alive or not, keep their folders: the same command again, or a run of
-/// one node, is told who has them.
+/// Nodes in training, with `launch` alive or not, keep their folders: the same command again, or a
+/// run of one node, is told which process has them.
 #[test]
 fn folders_of_nodes_that_train_are_taken() {
     let runs = Runs::new();
     let set = [&ENDLESS[..], &["workers.count=1"]].concat();
     let mut cluster = Cluster::start(&runs, "taken", 2, &set);
     for node in &mut cluster.nodes {
-        node.hear("test error");
+        node.hear("; replica mean");
     }
     let again = launch(&runs, "taken", &set);
     assert_eq!(again.code, Some(75), "{}", again.stderr);
@@ -211,7 +294,7 @@ fn nodes_stop_when_their_launcher_is_gone() {
     }
 }
 
-/// So does who asks it for a checkpoint; they go on.
+/// So does a process that asks it for a checkpoint; they continue.
 #[test]
 fn a_checkpoint_can_be_asked_of_every_node() {
     let runs = Runs::new();

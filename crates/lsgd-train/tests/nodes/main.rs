@@ -3,8 +3,8 @@
 mod arithmetic;
 mod cluster;
 mod faults;
+mod incarnations;
 mod launching;
-mod lives;
 mod meeting;
 mod open_files;
 #[path = "../program/ports.rs"]
@@ -15,3 +15,4 @@ mod ports;
 )]
 #[path = "../program/program.rs"]
 mod program;
+mod resuming;

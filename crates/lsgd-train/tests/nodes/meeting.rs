@@ -87,7 +87,7 @@ fn a_running_node_only_notes_a_stranger() {
         node.hear("node-");
     }
     cluster.nodes[1].signal("KILL");
-    cluster.nodes[0].hear("node 2 is gone");
+    cluster.nodes[0].hear("node 2 disconnected");
     let other = [&set[..], &["method.local_pull=0.9"]].concat();
     let mut stranger = cluster.node(2, &other);
     assert_eq!(stranger.end(), Some(2), "{}", stranger.said());
@@ -98,7 +98,7 @@ fn a_running_node_only_notes_a_stranger() {
     );
     cluster.nodes[0].hear("refused: node 2 does not fit: method.local_pull");
     cluster.restart(2, &set);
-    cluster.nodes[0].hear("node 2 is there");
+    cluster.nodes[0].hear("node 2 connected");
     cluster.nodes[1].hear("node-2: ");
     cluster.stop();
 }

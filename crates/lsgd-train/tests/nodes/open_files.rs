@@ -30,15 +30,15 @@ fn idle_connections_take_no_files_from_the_run() {
     .concat();
     let mut cluster = Cluster::at(&runs, "crowded", few_files(100)).started(&set);
     for node in &mut cluster.nodes {
-        node.hear("test error");
+        node.hear("; replica mean");
     }
     let endpoints = [1, 2].map(|number| cluster.endpoint(number).to_owned());
     let idle: Vec<_> = endpoints.iter().flat_map(|e| idle_connections(e)).collect();
     cluster.train_on();
     cluster.nodes[1].signal("KILL");
-    cluster.nodes[0].hear("node 2 is gone");
+    cluster.nodes[0].hear("node 2 disconnected");
     cluster.restart(2, &set);
-    cluster.nodes[0].hear("node 2 is there");
+    cluster.nodes[0].hear("node 2 connected");
     cluster.train_on();
     drop(idle);
     cluster.stop();

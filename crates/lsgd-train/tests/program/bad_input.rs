@@ -89,11 +89,11 @@ fn devices_that_are_not_there() {
         &["workers.devices=[\"flex\", \"cuda:7\"]"],
         2,
         "workers.devices \"cuda:7\" is not there; this build and machine have flex; \
-         \"lsgd-train devices\" lists them, GPU backends are cargo features",
+         the command devices lists them, GPU backends are cargo features",
     );
 }
 
-/// What the config alone shows is told before minutes are spent on looking for data.
+/// An error that the config alone reveals is reported before minutes are spent on looking for data.
 #[test]
 fn what_needs_no_data_is_refused_without() {
     let data = ["data.name=folder", "data.folder=no/such/folder"];
@@ -122,7 +122,7 @@ fn batches_from_which_nothing_can_be_learned() {
         "data.batch_size 5000 is more than the 512 training examples; give at most 512",
     );
     refused(
-        &["data.batch_size=300", "method.score=probe_loss"],
+        &["data.batch_size=300", "method.rank_by=probe_loss"],
         2,
         "data.batch_size 300 is more than the 256 training examples; give at most 256",
     );
@@ -279,7 +279,7 @@ fn a_part_of_a_data_set_is_used_with_a_warning() {
     ran.well();
 }
 
-/// Root may write anywhere, so the folder is where nobody can: below a file, and in `/proc`.
+/// Root may write anywhere, so the folder is where no user can: below a file, and in `/proc`.
 #[test]
 fn folders_that_cannot_be_written() {
     let runs = Runs::new();

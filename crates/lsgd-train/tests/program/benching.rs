@@ -15,7 +15,7 @@ fn file(runs: &Runs, name: &str, more: &str) -> PathBuf {
     let text = format!(
         "name = 'bench'\nfolder = {folder:?}\nconfig = 'configs/smoke.toml'\n\
          set = ['budget.steps=16', 'evaluate.every_steps=8']\n\
-         seeds = [1, 2]\nworkers = [2]\nperiods = [4]\nerrors = [75.0, 1.0]\n{more}\n\
+         seeds = [1, 2]\nworkers = [2]\nperiods = [4]\ntargets = [75.0, 1.0]\n{more}\n\
          [[method]]\nlabel = 'averaged'\nset = ['method.name=local_sgd']\n\
          [[method]]\nlabel = 'led'\nnodes = 2\nset = ['method.global_period=4']\n"
     );
@@ -64,7 +64,6 @@ fn the_report_says_what_the_runs_came_to() {
         names,
         [
             "curves.csv",
-            "errors.csv",
             "final.csv",
             "leader.svg",
             "leaders.csv",
@@ -72,6 +71,7 @@ fn the_report_says_what_the_runs_came_to() {
             "led.csv",
             "replica_mean.svg",
             "runs.csv",
+            "targets.csv",
             "worker_mean.svg"
         ]
     );
@@ -85,7 +85,7 @@ fn the_report_says_what_the_runs_came_to() {
         };
         let summary = run.summary();
         assert_eq!(number(row, "samples"), summary["samples"].as_f64().unwrap());
-        let error = summary["test_error"]["replica_mean"].as_f64().unwrap();
+        let error = summary["test"]["replica_mean"]["error"].as_f64().unwrap();
         assert!((number(row, "replica_mean") - error).abs() < 1e-4);
         let exchanges = run.events("exchange");
         let bytes = exchanges.iter().filter_map(|event| event["bytes"].as_f64());
@@ -98,7 +98,7 @@ fn the_report_says_what_the_runs_came_to() {
     for (row, pair) in finals.iter().zip(of_runs.chunks(2)) {
         let [a, b] = [&pair[0], &pair[1]].map(|run| number(run, "leader"));
         assert!((number(row, "leader") - (a + b) / 2.0).abs() < 1e-3);
-        // Half the interval of two values: 12.706 times half of what is between them.
+        // Half the interval of two values: 12.706 times half of their difference.
         let half = 12.706 * (a - b).abs() / 2.0;
         assert!((number(row, "leader_half_interval") - half).abs() < 1e-2);
     }
@@ -107,8 +107,8 @@ fn the_report_says_what_the_runs_came_to() {
     assert_eq!(curves.len(), 4);
     assert_eq!([&curves[1], &curves[3]], [&finals[0], &finals[1]]);
     // The high error is reached at once, the low one never.
-    for row in rows(&report["errors.csv"]) {
-        assert_eq!(row["samples"].is_empty(), row["error"] == "1", "{row:?}");
+    for row in rows(&report["targets.csv"]) {
+        assert_eq!(row["samples"].is_empty(), row["target"] == "1", "{row:?}");
     }
     let leaders = rows(&report["leaders.csv"]);
     assert_eq!(leaders.len(), 1);
@@ -124,7 +124,7 @@ fn the_report_says_what_the_runs_came_to() {
     assert!(report["leader.svg"].contains("averaged"));
 }
 
-/// Runs in which nobody trains have no errors, and cost what they cost.
+/// Runs in which no worker trains have no errors, only costs.
 #[test]
 fn costs_are_reported_without_errors() {
     let runs = Runs::new();
@@ -143,7 +143,7 @@ fn costs_are_reported_without_errors() {
     }
 }
 
-/// A run in which nothing is finite is reported as such, once, and ends nobody else's.
+/// A run in which nothing is finite is reported as such, once, and does not end any other.
 #[test]
 fn a_run_that_diverges_does_not_end_a_bench() {
     let runs = Runs::new();
@@ -212,7 +212,7 @@ fn what_makes_no_sense_is_one_line() {
         "key",
         "seed = 3",
         "unknown field `seed`, expected one of `name`, `folder`, `config`, `set`, `how`, `seeds`, \
-         `workers`, `periods`, `errors`, `method`",
+         `workers`, `periods`, `targets`, `method`",
     );
     refused(
         "train",

@@ -40,7 +40,7 @@ fn the_last_and_the_best_are_kept() {
         &[&set("checkpoint.keep=1")[..], &["budget.steps=24"]].concat(),
     );
     assert_eq!(written(&run), [4, 8, 12, 16, 20, 24]);
-    let best = run.summary()["best_step"].as_u64().unwrap();
+    let best = run.summary()["best"]["step"].as_u64().unwrap();
     assert!(best <= 8, "{}", run.summary());
     assert_eq!(
         run.checkpoints(),
@@ -59,7 +59,7 @@ fn the_last_and_the_best_are_kept() {
     ];
     assert_eq!(run.checkpoints(), expected);
     for name in run.checkpoints() {
-        // Whole: a mean there is only as long as nobody has diverged.
+        // All of it: a mean there exists only as long as no worker has diverged.
         for file in ["state.json", "worker-0.safetensors", "worker-1.safetensors"] {
             assert!(run.join("checkpoints").join(&name).join(file).is_file());
         }

@@ -81,14 +81,14 @@ fn progress_in_a_log_is_plain_lines() {
     let [first, second, third] = lines.as_slice() else {
         panic!("{}", ran.stderr);
     };
-    let start = "resnet8, 4904 parameters, lsgd on generated, 2 workers on flex";
+    let start = "resnet8 on generated, 4904 parameters, lsgd, 2 workers on flex";
     assert_eq!(*first, format!("{path}: {start}"));
     assert!(
-        second.starts_with("step 8, epoch 0.50: test error of the leader "),
+        second.starts_with("step 8, epoch 0.50: leader error "),
         "{second}"
     );
     assert!(
-        third.starts_with("step 16, epoch 1.00: test error of the leader "),
+        third.starts_with("step 16, epoch 1.00: leader error "),
         "{third}"
     );
     assert!(!ran.stderr.contains('\u{1b}') && !ran.stderr.contains('\r'));
@@ -156,7 +156,7 @@ fn one_is_one() {
     assert!(begin.ends_with(", 1 worker on flex"), "{begin}");
 }
 
-/// A pipe that nobody reads from.
+/// A pipe without a reader.
 fn closed() -> PipeWriter {
     pipe().unwrap().1
 }

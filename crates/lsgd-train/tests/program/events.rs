@@ -65,7 +65,7 @@ fn an_exchange_of_lsgd_has_an_election_and_adoptions_by_all_others() {
     for (number, (exchange, election)) in exchanges.iter().zip(&elections).enumerate() {
         let step = &exchange["step"];
         assert_eq!(exchange["exchange"], json!(number + 1));
-        assert_eq!(exchange["vector"], "snapshot");
+        assert_eq!(exchange["vector"], "parameters");
         assert_eq!(exchange["workers"], 3);
         assert_eq!(exchange["bytes"], json!(bytes));
 
@@ -76,7 +76,7 @@ fn an_exchange_of_lsgd_has_an_election_and_adoptions_by_all_others() {
         assert!(reason["loss"].as_f64().unwrap() < reason["next"].as_f64().unwrap());
         assert_eq!(
             exchange["source"],
-            json!({"worker": {"rank": leader, "step": step}})
+            json!({"worker": {"id": leader, "step": step}})
         );
 
         let of_step = adoptions
@@ -102,12 +102,12 @@ fn nobody_leads_before_a_loss_window_is_full() {
     let elections = run.events("election");
     assert_eq!(elections.len(), 2);
     assert_eq!(elections[0]["leader"], Value::Null);
-    assert_eq!(elections[0]["reason"], "nobody_eligible");
+    assert_eq!(elections[0]["reason"], "none_eligible");
     let filling = json!({"window_not_full": {"have": 4, "need": 8}});
-    let rank = |worker: u32| json!({"node": 0, "worker": worker});
+    let id = |worker: u32| json!({"node": 0, "worker": worker});
     assert_eq!(
         elections[0]["excluded"],
-        json!([[rank(0), filling], [rank(1), filling]])
+        json!([[id(0), filling], [id(1), filling]])
     );
     assert_eq!(exchange(&run).0, 1);
 }
@@ -164,18 +164,15 @@ fn an_async_run_completes_and_records_who_adopted_what_how_late() {
         assert!(adoption["staleness"].is_u64(), "{adoption}");
         let source = &adoption["source"]["worker"];
         assert!(exchanges.iter().any(|e| e["source"]["worker"] == *source));
-        assert!(led.contains(&&source["rank"]));
-        assert_ne!(
-            source["rank"], adoption["worker"],
-            "a leader adopts nothing"
-        );
+        assert!(led.contains(&&source["id"]));
+        assert_ne!(source["id"], adoption["worker"], "a leader adopts nothing");
     }
     // serde_json writes NaN as null.
     for line in run.metrics("interval") {
         assert!(line["loss"].is_f64(), "{line}");
     }
     for score in ["leader", "replica_mean", "worker_mean"] {
-        assert!(summary["test_error"][score].is_f64(), "{summary}");
+        assert!(summary["test"][score]["error"].is_f64(), "{summary}");
     }
 }
 

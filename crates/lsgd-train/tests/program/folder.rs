@@ -25,7 +25,10 @@ fn its_files_are_those_of_the_design() {
         "checkpoints/step-16/",
         "checkpoints/step-16/mean.safetensors",
         "checkpoints/step-16/state.json",
+        "checkpoints/step-16/state.safetensors",
+        "checkpoints/step-16/worker-0.optimizer.bpk",
         "checkpoints/step-16/worker-0.safetensors",
+        "checkpoints/step-16/worker-1.optimizer.bpk",
         "checkpoints/step-16/worker-1.safetensors",
         "config.toml",
         "events.jsonl",
@@ -41,6 +44,7 @@ fn run_json_says_where_it_comes_from() {
     let runs = Runs::new();
     let run = runs.train(SMOKE, "origin", &["run.seed=7", "workers.count=3"]);
     let record = run.json("run.json");
+    assert_eq!(record["format"], 1);
     assert_eq!(record["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(record["burn"], "0.22.1");
     assert_eq!(record["seed"], 7);
@@ -50,8 +54,8 @@ fn run_json_says_where_it_comes_from() {
         assert!(record["machine"][key].is_string(), "{record}");
     }
     assert!(record["machine"]["threads"].as_u64().unwrap() > 0);
-    for key in ["data", "layout"] {
-        assert_eq!(record[key].as_str().unwrap().len(), 64, "{record}");
+    for digest in [&record["agreement"]["the data"], &record["layout"]] {
+        assert_eq!(digest.as_str().unwrap().len(), 64, "{record}");
     }
     // RFC 3339 in UTC compares as text.
     let (start, end) = (
@@ -104,15 +108,18 @@ fn summary_json_adds_up() {
     // Its errors are those of the last evaluation, which its digests belong to.
     let evaluations = run.metrics("evaluation");
     let last = evaluations.last().unwrap();
-    let errors = &summary["test_error"];
-    assert_eq!(errors["leader"], last["leader"]["test"]["error"]);
-    assert_eq!(errors["replica_mean"], last["replica_mean"]["error"]);
+    let errors = &summary["test"];
+    assert_eq!(errors["leader"], last["leader"]["test"]);
+    assert_eq!(errors["replica_mean"], last["replica_mean"]);
     let workers = last["workers"].as_array().unwrap();
     let sum: f64 = workers
         .iter()
         .map(|worker| number(&worker["test"]["error"]))
         .sum();
-    assert!(same(number(&errors["worker_mean"]), sum / 3.0), "{summary}");
+    assert!(
+        same(number(&errors["worker_mean"]["error"]), sum / 3.0),
+        "{summary}"
+    );
     for (worker, digest) in workers.iter().zip(summary["digests"].as_array().unwrap()) {
         assert_eq!(&worker["digest"], digest);
     }
@@ -129,12 +136,12 @@ fn summary_json_adds_up() {
         .iter()
         .map(best_of)
         .fold(f64::INFINITY, f64::min);
-    assert_eq!(number(&summary["best_test_error"]), best);
+    assert_eq!(number(&summary["best"]["value"]), best);
     let step = evaluations
         .iter()
         .find(|line| best_of(line) == best)
         .unwrap();
-    assert_eq!(summary["best_step"], step["step"]);
+    assert_eq!(summary["best"]["step"], step["step"]);
 }
 
 #[test]

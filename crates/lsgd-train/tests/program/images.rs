@@ -7,7 +7,7 @@ use image::{Rgb, RgbImage};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use super::program::{Ran, Run, Runs, SMOKE, command, run, workspace};
+use super::program::{Ran, Run, Runs, SMOKE, command, run, workspace, write_images};
 
 /// A red cat and a blue dog in each split.
 fn cats_and_dogs(folder: &Path) {
@@ -106,6 +106,68 @@ fn a_cut_off_image_ends_the_run() {
     }
 }
 
+/// Named once each, however often they are met, and the run trains on what a run would whose bad
+/// image is a copy of the next. The test is scored without its own.
+#[test]
+fn bad_images_are_skipped_if_asked() {
+    let (runs, folder) = (Runs::new(), tempfile::tempdir().unwrap());
+    let at = folder.path();
+    write_images(at);
+    let set = [
+        &format!("data.folder={}", at.display())[..],
+        "data.name=folder",
+        "data.augment=paper",
+        "data.batch_size=2",
+        "data.bad_images=skip",
+        "model.width=1",
+        "budget.epochs=4",
+        "evaluate.every_steps=2",
+    ];
+    let bad = ["train/cat/1.png", "val/dog/0.png"].map(|place| at.join(place));
+    for file in &bad {
+        fs::write(file, "not an image").unwrap();
+    }
+    let mut arguments = runs.arguments(SMOKE, "skipped", &set);
+    arguments.push(String::from("--quiet"));
+    let ran = run(arguments);
+    let mut told: Vec<&str> = ran.stderr.lines().map(str::trim_start).collect();
+    told.sort_unstable();
+    let warning = |file: &Path, of: &str| {
+        format!(
+            "WARN {} cannot be decoded as an image: by its contents it is neither JPEG nor PNG; \
+             skipped, 1 of {of} images so far",
+            file.display()
+        )
+    };
+    assert_eq!(
+        told,
+        [warning(&bad[0], "8 training"), warning(&bad[1], "2 test")]
+    );
+    ran.well();
+    let skipped = runs.get("skipped");
+    assert!(skipped.eval("mean").ends_with(", 1 test example\n"));
+
+    fs::copy(at.join("train/cat/2.png"), &bad[0]).unwrap();
+    let copied = runs.train(SMOKE, "copied", &set);
+    assert_eq!(skipped.digests(), copied.digests());
+    assert_eq!(skipped.summary()["test"], copied.summary()["test"]);
+
+    // One more is over the limit.
+    for file in [&bad[0], &at.join("train/dog/3.png")] {
+        fs::write(file, "not an image").unwrap();
+    }
+    let ran = runs.start(SMOKE, "over", &set);
+    let last = ran.stderr.lines().last().unwrap();
+    assert!(
+        last.starts_with("error: ") && last.contains(" cannot be decoded"),
+        "{last}"
+    );
+    let share = "; 2 of 8 training images are bad, more than data.bad_images_limit 0.01 allows; mend \
+                 or remove them, or raise the limit";
+    assert!(last.ends_with(share), "{last}");
+    assert_eq!(ran.code, Some(1));
+}
+
 #[test]
 fn classes_that_were_renamed_or_reordered_are_not_evaluated() {
     let (runs, folder) = (Runs::new(), tempfile::tempdir().unwrap());
@@ -139,7 +201,7 @@ fn classes_that_were_renamed_or_reordered_are_not_evaluated() {
     fs::write(&state, stored.to_string()).unwrap();
     refused("in another order, class 0 was \"dog\" and is \"cat\"");
 
-    // A run of a version that stored none goes on.
+    // A run of a version that stored none can be continued.
     stored.as_object_mut().unwrap().remove("class_names");
     fs::write(&state, stored.to_string()).unwrap();
     assert_eq!(evaluated(&run).0, Some(0));

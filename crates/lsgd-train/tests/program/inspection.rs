@@ -39,7 +39,7 @@ fn eval_reproduces_what_the_run_found() {
         }
         let summary = trained.summary();
         assert_eq!(
-            summary["test_error"]["leader"],
+            summary["test"]["leader"]["error"],
             evaluation["leader"]["test"]["error"]
         );
     }
@@ -96,6 +96,34 @@ fn an_export_has_pytorchs_names_and_shapes() {
     assert_eq!(shape("layer2.0.conv1.weight"), [8, 4, 3, 3]);
     assert_eq!(shape("layer3.0.bn2.running_var"), [16]);
     assert_eq!(shape("fc.weight"), [4, 16]);
+}
+
+#[test]
+fn any_checkpoint_can_be_read() {
+    let runs = Runs::new();
+    let set = ["evaluate.every_steps=4", "checkpoint.every_steps=4"];
+    let set = [&set[..], &["checkpoint.keep=9", "budget.steps=12"]].concat();
+    let trained = runs.train(SMOKE, "run", &set);
+    let path = trained.path.to_str().unwrap();
+    let eval = |checkpoint: &str| run(["eval", path, "--checkpoint", checkpoint]).well();
+    for line in trained.metrics("evaluation") {
+        let Some(error) = line["leader"]["test"]["error"].as_f64() else {
+            continue;
+        };
+        let said = eval(&line["step"].to_string());
+        assert!(said.contains(&format!("error {error:.2} %")), "{said}");
+    }
+    assert_eq!(eval("newest"), eval("12"));
+    let best = trained.summary()["best"]["step"].to_string();
+    assert_eq!(eval("best"), eval(&best));
+    let output = trained.join("of-step-4.safetensors");
+    let output = output.to_str().unwrap();
+    run(["export", path, "--checkpoint", "step-4", "--output", output]).well();
+    assert_ne!(fs::read(output).unwrap(), trained.export("leader"));
+    for command in ["eval", "export"] {
+        let text = "it has no checkpoint of step 5; give newest, best, or one of 4, 8, 12";
+        run([command, path, "--checkpoint", "5"]).failed(1, &format!("{path}: {text}"));
+    }
 }
 
 #[test]
@@ -180,6 +208,7 @@ fn advice_is_of_what_a_checkpoint_has() {
     fs::remove_file(checkpoint.join("mean.safetensors")).unwrap();
     let mut state = trained.json("checkpoints/step-3/state.json");
     state["evaluation"]["workers"][0]["test"] = serde_json::Value::Null;
+    state["files"] = serde_json::json!({});
     fs::write(checkpoint.join("state.json"), state.to_string()).unwrap();
 
     let advice = "give --which worker-1";

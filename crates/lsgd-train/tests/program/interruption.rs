@@ -23,7 +23,7 @@ const ENDLESS: [&str; 2] = ["budget.minutes=2", "checkpoint.keep=100"];
 /// A few steps, and an evaluation that takes far longer than anything done to it here.
 const LONG_EVALUATION: [&str; 3] = ["data.examples=200000", "model.width=16", "budget.steps=4"];
 
-/// A run that goes on.
+/// A run in progress.
 struct Going {
     run: Run,
     process: Child,
@@ -38,7 +38,7 @@ impl Going {
         Self::of(runs.get(name), &words)
     }
 
-    /// Waits until the run has a folder: signals are heard from before then.
+    /// Waits until the run has a folder: signals are handled from before then.
     fn of(run: Run, words: &[String]) -> Self {
         let mut process = Command::new(&words[0])
             .args(&words[1..])
@@ -74,13 +74,13 @@ impl Going {
     /// Whether it says `text` next, after what it has said before; false when it says nothing for
     /// that long.
     #[track_caller]
-    fn hears(&mut self, text: &str, patience: Duration) -> bool {
-        match self.lines.recv_timeout(patience) {
+    fn hears(&mut self, text: &str, timeout: Duration) -> bool {
+        match self.lines.recv_timeout(timeout) {
             Ok(line) => {
                 self.said += &format!("{line}\n");
                 line.contains(text)
             }
-            Err(RecvTimeoutError::Timeout) if patience < LIMIT => false,
+            Err(RecvTimeoutError::Timeout) if timeout < LIMIT => false,
             Err(_) => panic!("it did not say {text:?}:\n{}", self.said),
         }
     }
@@ -170,7 +170,7 @@ fn an_interrupted_run_is_whole() {
         }
         assert_eq!(state["evaluation"]["step"], steps);
 
-        let error = summary["test_error"]["leader"].as_f64().unwrap();
+        let error = summary["test"]["leader"]["error"].as_f64().unwrap();
         let evaluated = run.eval("leader");
         assert!(
             evaluated.contains(&format!("error {error:.2} %")),
@@ -187,12 +187,14 @@ fn a_run_is_saved_when_asked_and_goes_on() {
     let runs = Runs::new();
     for mode in ["sync", "async"] {
         let mode_is = format!("run.mode={mode}");
-        let mut going = Going::start(&runs, mode, &[&ENDLESS[..], &[&mode_is]].concat());
+        // The best evaluation so far would be saved too.
+        let own = [mode_is.as_str(), "evaluate.every_minutes=2"];
+        let mut going = Going::start(&runs, mode, &[&ENDLESS[..], &own].concat());
         going.signal("USR1");
         let first = going.checkpoint(1);
         going.signal("USR2");
         let second = going.checkpoint(2);
-        // In async a pause can follow another before anybody has taken a step.
+        // In async a pause can follow another before any worker has taken a step.
         assert!(first < second || (mode == "async" && first == second));
         going.signal("INT");
         assert_eq!(going.end(), Some(130), "{}", going.said);
@@ -231,7 +233,7 @@ fn a_run_that_was_saved_when_asked_comes_to_the_same() {
     assert_eq!(going.run.digests(), straight.digests());
 }
 
-/// Killed while its last evaluation goes on.
+/// Killed during its last evaluation.
 #[test]
 fn what_was_trained_is_saved_before_it_is_evaluated() {
     let runs = Runs::new();
@@ -278,7 +280,7 @@ fn a_second_signal_ends_the_evaluation_and_loses_nothing() {
     let summary = going.run.summary();
     assert_eq!(summary["end"], "interrupted");
     assert_eq!(summary["steps"], 4);
-    assert!(summary["test_error"]["leader"].is_null());
+    assert!(summary["test"]["leader"]["error"].is_null());
     assert_eq!(going.state(4)["steps"], json!([4, 4]));
     assert_eq!(going.run.files_of_checkpoint(4), WITHOUT_MEAN);
 }
@@ -303,7 +305,14 @@ fn an_evaluation_on_the_way_is_no_reason_to_wait() {
     assert_eq!(going.run.metrics("evaluation").len(), 0);
 }
 
-const WITHOUT_MEAN: [&str; 3] = ["state.json", "worker-0.safetensors", "worker-1.safetensors"];
+const WITHOUT_MEAN: [&str; 6] = [
+    "state.json",
+    "state.safetensors",
+    "worker-0.optimizer.bpk",
+    "worker-0.safetensors",
+    "worker-1.optimizer.bpk",
+    "worker-1.safetensors",
+];
 
 /// `nohup` has the signal of a terminal that closes ignored, which stays so.
 #[test]
@@ -325,7 +334,7 @@ fn a_signal_that_is_ignored_from_the_start_stays_ignored() {
     assert_eq!(going.end(), Some(130), "{}", going.said);
 }
 
-/// A simulated run has no end of its own to come to: what its workers have is saved where they stand.
+/// A simulated run has no regular end to reach: the current state of its workers is saved.
 #[test]
 fn an_interrupted_simulation_keeps_what_was_trained() {
     let runs = Runs::new();

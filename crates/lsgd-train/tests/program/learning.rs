@@ -3,7 +3,9 @@
 use super::program::{QUICKSTART, Run, Runs};
 
 fn worker_mean(run: &Run) -> f64 {
-    run.summary()["test_error"]["worker_mean"].as_f64().unwrap()
+    run.summary()["test"]["worker_mean"]["error"]
+        .as_f64()
+        .unwrap()
 }
 
 fn beats_its_start(set: &[&str]) -> Run {
@@ -18,9 +20,9 @@ fn beats_its_start(set: &[&str]) -> Run {
     // Ten classes: guessing is 90 % wrong.
     assert!(worker_mean(&start) > 50.0, "{}", start.summary());
     assert!(worker_mean(&end) < 20.0, "{}", end.summary());
-    let leader = end.summary()["test_error"]["leader"].as_f64().unwrap();
+    let leader = end.summary()["test"]["leader"]["error"].as_f64().unwrap();
     assert!(leader < 20.0, "{}", end.summary());
-    let mean = end.summary()["test_error"]["replica_mean"]
+    let mean = end.summary()["test"]["replica_mean"]["error"]
         .as_f64()
         .unwrap();
     assert!(mean < 20.0, "{}", end.summary());

@@ -81,8 +81,8 @@ impl Live {
         self.child.wait().unwrap();
     }
 
-    /// Waits until it ends by itself, and returns what it said since it was last heard. One that does
-    /// not end is killed.
+    /// Waits until it exits, and returns its output since the last call. A process that does not
+    /// exit is killed.
     pub fn end(mut self) -> Ran {
         let mut stderr = String::new();
         // It ends its lines when it ends.

@@ -46,7 +46,7 @@ fn one_worker_is_plain_sgd_by_every_method() {
     }
 }
 
-/// A pull of nought leaves the bits alone, a pull of one lands exactly on the leader.
+/// A pull of zero leaves the bits alone, a pull of one lands exactly on the leader.
 #[test]
 fn pulls_of_nought_and_one() {
     let runs = Runs::new();

@@ -61,5 +61,5 @@ fn the_imagenet_config_trains_on_a_folder_of_pictures() {
     assert_eq!(exchanges.len(), 2);
     // ResNet-50 with two classes: 23,512,130 parameters and 53,120 running statistics.
     assert_eq!(exchanges[0]["bytes"], 4 * (23_512_130 + 53_120));
-    assert!(summary["test_error"]["leader"].is_number());
+    assert!(summary["test"]["leader"]["error"].is_number());
 }

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// A port that nobody uses, and that no outgoing connection is given while a node is down: those
-/// have ports from 32768 (Linux) or 49152 on.
+/// An unused port that is not given to an outgoing connection while a node is down: those have
+/// ports from 32768 (Linux) or 49152 on.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 10_000;

@@ -169,7 +169,7 @@ impl Run {
         serde_json::from_value(self.summary()["digests"].clone()).unwrap()
     }
 
-    /// A file of one JSON value a line.
+    /// A file with one JSON value per line.
     pub fn lines(&self, name: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.join(name)).unwrap();
         assert!(text.is_empty() || text.ends_with('\n'), "{name}: {text}");
@@ -190,6 +190,17 @@ impl Run {
         let mut lines = self.lines("metrics.jsonl");
         lines.retain(|line| line["kind"] == kind);
         lines
+    }
+
+    /// The lines of `metrics.jsonl` without the time they took, in order of step and worker.
+    pub fn timeless_metrics(&self) -> Vec<String> {
+        let mut metrics = self.lines("metrics.jsonl");
+        metrics.sort_by_key(|line| (line["step"].as_u64(), line["worker"].to_string()));
+        let timeless = |mut line: Value| {
+            line.as_object_mut().unwrap().remove("seconds");
+            line.to_string()
+        };
+        metrics.into_iter().map(timeless).collect()
     }
 
     /// Names of the checkpoints that are there, sorted.

@@ -19,9 +19,10 @@ fn train(runs: &Runs, name: &str, set: &[&str]) -> Run {
 }
 
 /// The events without the time they took, workers' adoptions in the order of their numbers: which
-/// of them was faster is not the run's arithmetic.
-fn timeless(run: &Run) -> Vec<String> {
+/// of them was faster is not the run's arithmetic, and neither is where it was interrupted.
+pub fn timeless(run: &Run) -> Vec<String> {
     let mut events = run.lines("events.jsonl");
+    events.retain(|event| event["event"] != "resumed");
     events.sort_by_key(|event| (event["step"].as_u64(), event["worker"].to_string()));
     let timeless = |mut event: Value| {
         let fields = event.as_object_mut().unwrap();
@@ -32,12 +33,12 @@ fn timeless(run: &Run) -> Vec<String> {
 }
 
 #[track_caller]
-fn assert_same(first: &Run, second: &Run) {
+pub fn assert_same(first: &Run, second: &Run) {
     assert_eq!(first.digests(), second.digests());
     for which in ["leader", "mean"] {
         assert!(first.export(which) == second.export(which), "{which}");
     }
-    let errors = |run: &Run| run.summary()["test_error"].clone();
+    let errors = |run: &Run| run.summary()["test"].clone();
     assert_eq!(errors(first), errors(second));
     assert_eq!(timeless(first), timeless(second));
 }

@@ -82,7 +82,7 @@ fn a_run_without_checkpoints_replaces_one_with_some() {
     assert_eq!(old.checkpoints(), ["the-good-one.txt"]);
 }
 
-/// Until its first checkpoint the new run may come to nothing. If it is killed, the next command that
+/// Until its first checkpoint the new run may still fail. If it is killed, the next command that
 /// looks for the run finds the old one, whichever it is.
 #[test]
 fn a_run_that_is_killed_before_its_first_checkpoint_replaces_nothing() {
@@ -98,7 +98,7 @@ fn a_run_that_is_killed_before_its_first_checkpoint_replaces_nothing() {
         new.hear(path);
         assert!(!old.join("summary.json").exists());
         assert_notes(&old);
-        // It is under way: nobody puts anything back.
+        // It is running: nothing is put back.
         run(["eval", path]).failed(
             1,
             &format!("{path}: it has no checkpoint; is it at its beginning, or did it end there?"),
@@ -130,7 +130,7 @@ fn the_old_run_goes_with_the_first_checkpoint() {
     run(["eval", path, "--which", "mean"]).well();
 }
 
-/// Two runs of one name: the second is told whose the folder is. Others may read it.
+/// Two runs of one name: the second is told which process has the folder. Others may read it.
 #[test]
 fn a_folder_that_a_run_writes_to_is_taken() {
     let runs = Runs::new();
@@ -175,7 +175,7 @@ fn a_folder_without_a_run_is_begun_in() {
     assert_eq!(chapter, "years of work");
 }
 
-/// What has the name of a run's file and is not known to be one is nobody's to replace.
+/// What has the name of a run's file and is not known to be one is no node's to replace.
 #[test]
 fn a_file_of_somebody_else_s_is_in_the_way() {
     let runs = Runs::new();
@@ -203,7 +203,7 @@ fn a_file_of_somebody_else_s_is_in_the_way() {
     runs.start(SMOKE, "file", &[]).failed(2, &text);
 }
 
-/// What can be told at once is told before the data is looked for, which is not there.
+/// What can be reported at once is reported before the data, which do not exist, are looked for.
 #[test]
 fn a_place_that_cannot_be_had_is_told_before_the_data_is_listed() {
     let runs = Runs::new();

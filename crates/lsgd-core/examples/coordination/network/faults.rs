@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::{Due, LEASE, Network, RECONNECT};
+use super::{LEASE, Network, RECONNECT, Scheduled};
 
 impl Network {
-    /// A node's process ends at once. Half of the others are told by their system.
+    /// A node's process ends immediately. Half of the others are notified by their system.
     pub fn kill(&mut self, node: u32) {
         self.frozen.remove(&node);
         if self.hosts[node as usize].take().is_some() {
@@ -22,7 +22,7 @@ impl Network {
         }
     }
 
-    /// A stopped process goes on. It notices that it was stopped, and connects anew.
+    /// A stopped process continues. It notices that it was stopped, and reconnects.
     pub fn thaw(&mut self, node: u32) {
         if !self.frozen.remove(&node) {
             return;
@@ -30,8 +30,8 @@ impl Network {
         let now = self.now;
         if let Some(host) = &mut self.hosts[node as usize] {
             host.trainer.thaw(now);
-            for (other, life) in std::mem::take(&mut host.up) {
-                host.leader.vanished(other, life, now);
+            for (other, incarnation) in std::mem::take(&mut host.up) {
+                host.leader.disconnected(other, incarnation, now);
             }
         }
         self.meet(node);
@@ -74,8 +74,8 @@ impl Network {
         for other in 0..self.setting.nodes {
             if other != node && self.reaches(node, other) {
                 let wait = RECONNECT.mul_f64(self.random.random_range(0.0..=1.0));
-                self.after(wait, Due::Look(node, other));
-                self.after(wait, Due::Look(other, node));
+                self.after(wait, Scheduled::Look(node, other));
+                self.after(wait, Scheduled::Look(other, node));
             }
         }
     }
@@ -86,8 +86,8 @@ impl Network {
             if other != node && !self.reaches(node, other) {
                 let at_once = !self.is_alive(node) && self.random.random_bool(0.5);
                 let wait = if at_once { Duration::ZERO } else { LEASE };
-                self.after(wait, Due::Look(node, other));
-                self.after(wait, Due::Look(other, node));
+                self.after(wait, Scheduled::Look(node, other));
+                self.after(wait, Scheduled::Look(other, node));
             }
         }
     }
@@ -98,20 +98,20 @@ impl Network {
             return;
         }
         let now = self.now;
-        let life = self.host(other).map(|host| host.life);
-        let life = life.filter(|_| self.reaches(node, other));
+        let incarnation = self.host(other).map(|host| host.incarnation);
+        let incarnation = incarnation.filter(|_| self.reaches(node, other));
         self.drive(node, |host| {
             let known = host.up.get(&other).copied();
-            if known == life {
+            if known == incarnation {
                 return;
             }
             if let Some(known) = known {
                 host.up.remove(&other);
-                host.leader.vanished(other, known, now);
+                host.leader.disconnected(other, known, now);
             }
-            if let Some(life) = life {
-                host.up.insert(other, life);
-                host.leader.appeared(other, life, now);
+            if let Some(incarnation) = incarnation {
+                host.up.insert(other, incarnation);
+                host.leader.connected(other, incarnation, now);
             }
         });
     }

@@ -15,20 +15,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsgd_core::{
-    Action, Event, GlobalLeader, Layout, Membership, Method, Mode, Offered, Snapshot, Source,
-    Status, Wire,
+    Action, Event, GlobalLeader, Layout, Method, Mode, NodeConfig, Snapshot, Source, Status,
+    VectorRef, WireFormat,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::trainer::Trainer;
-use vectors::{Board, keep};
+use vectors::{SnapshotStore, keep};
 
 /// Until a connection that carries nothing is given up.
 pub const LEASE: Duration = Duration::from_millis(1500);
 /// Longest time until two nodes that can reach each other are connected.
 const RECONNECT: Duration = Duration::from_millis(1000);
-/// `sync`: how long the nodes wait for one that gets on with nothing.
+/// `sync`: how long the nodes wait for one that makes no progress.
 pub const LIMIT: Duration = Duration::from_secs(5);
 /// How long a node evaluates the mean of all.
 pub const EVALUATION: Duration = Duration::from_secs(2);
@@ -42,8 +42,8 @@ pub struct Setting {
     pub mode: Mode,
     /// What they do to each other's parameters.
     pub method: Method,
-    /// How values cross the network.
-    pub wire: Wire,
+    /// The format of values between nodes.
+    pub wire: WireFormat,
     /// What the workers train.
     pub layout: Arc<Layout>,
     /// Of everything that is drawn.
@@ -60,11 +60,11 @@ pub struct Setting {
 pub struct Host {
     leader: GlobalLeader,
     trainer: Trainer,
-    life: u64,
-    /// Others that it is connected to, with their lives.
+    incarnation: u64,
+    /// Others that it is connected to, with their incarnations.
     up: BTreeMap<u32, u64>,
-    published: Board,
-    fetched: Board,
+    published: SnapshotStore,
+    fetched: SnapshotStore,
     /// When it is to be woken.
     wakes_at: Option<Duration>,
 }
@@ -76,8 +76,8 @@ pub type Entry = (Duration, u32, Event);
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
     /// Times that a node told the others something.
-    pub tellings: u64,
-    /// Statuses, one for each that was told.
+    pub broadcasts: u64,
+    /// Statuses, one for each recipient.
     pub statuses: u64,
     /// Bytes of these.
     pub bytes: u64,
@@ -97,30 +97,30 @@ pub struct Network {
     parts: Vec<u32>,
     /// How long a vector is on its way to each node.
     transfers: Vec<Duration>,
-    lives: u64,
-    due: BTreeMap<(Duration, u64), Due>,
+    incarnations: u64,
+    queue: BTreeMap<(Duration, u64), Scheduled>,
     counter: u64,
     random: ChaCha8Rng,
     /// What the nodes recorded, in order.
     pub history: Vec<Entry>,
-    /// How long each bid of `sync` waited for its answer.
+    /// How long each update of `sync` waited for its answer.
     pub waits: Vec<(Duration, u32, Duration)>,
     pub sent: Sent,
 }
 
 /// What comes at its time.
-enum Due {
-    /// A status reaches a node: its number, the sender's life, and the bytes.
+enum Scheduled {
+    /// A status reaches a node: its number, the sender's incarnation, and the bytes.
     Status(u32, u64, Arc<[u8]>),
     /// A node sees whether it is connected to another, as it now should be.
     Look(u32, u32),
     /// A node asked others for a vector, those left to ask last first.
-    Fetch(u32, u64, Offered, Vec<u32>),
-    /// A vector reaches a node's life.
+    Fetch(u32, u64, VectorRef, Vec<u32>),
+    /// A vector reaches a node's incarnation.
     Arrival(u32, u64, Arc<Snapshot>),
-    /// The workers of a node's life come to the end of a period.
-    Bid(u32, u64, u64),
-    /// A node's life has evaluated the mean of all, or knows that another has.
+    /// The workers of a node's incarnation reach the end of a period.
+    Update(u32, u64, u64),
+    /// A node's incarnation has evaluated the mean of all, or knows that another has.
     Closed(u32, u64),
     /// Time has passed for a node.
     Wake(u32),
@@ -136,8 +136,8 @@ impl Network {
             frozen: BTreeSet::new(),
             parts: vec![0; nodes as usize],
             transfers: vec![Duration::ZERO; nodes as usize],
-            lives: 0,
-            due: BTreeMap::new(),
+            incarnations: 0,
+            queue: BTreeMap::new(),
             counter: 0,
             random: ChaCha8Rng::seed_from_u64(setting.seed),
             history: Vec::new(),
@@ -152,7 +152,7 @@ impl Network {
     /// Lets `time` pass.
     pub fn run(&mut self, time: Duration) {
         let end = self.now + time;
-        while let Some(entry) = self.due.first_entry().filter(|e| e.key().0 <= end) {
+        while let Some(entry) = self.queue.first_entry().filter(|e| e.key().0 <= end) {
             let ((at, _), due) = entry.remove_entry();
             self.now = at;
             self.happen(due);
@@ -163,33 +163,33 @@ impl Network {
     /// Starts a node's process; one that runs is killed first.
     pub fn start(&mut self, node: u32) {
         self.kill(node);
-        self.lives += 1;
-        let membership = Membership {
+        self.incarnations += 1;
+        let node_config = NodeConfig {
             node,
             nodes: self.setting.nodes,
             workers: Trainer::WORKERS,
-            life: self.lives,
+            incarnation: self.incarnations,
             wire: self.setting.wire,
             wait: Duration::from_secs(60),
             limit: LIMIT,
         };
         let (method, mode) = (self.setting.method.clone(), self.setting.mode);
-        let leader = GlobalLeader::new(membership, method, mode, self.now)
+        let leader = GlobalLeader::new(node_config, method, mode, self.now)
             .expect("the method fits the mode");
         self.hosts[node as usize] = Some(Host {
             leader,
             trainer: Trainer::new(node, &self.setting),
-            life: self.lives,
+            incarnation: self.incarnations,
             up: BTreeMap::new(),
-            published: Board::new(),
-            fetched: Board::new(),
+            published: SnapshotStore::new(),
+            fetched: SnapshotStore::new(),
             wakes_at: None,
         });
         self.meet(node);
         self.act(node);
     }
 
-    /// From now on a worker's loss depends only on its node, and each bids.
+    /// From now on a worker's loss depends only on its node, and each node proposes.
     pub fn settle(&mut self) {
         for host in self.hosts.iter_mut().flatten() {
             host.trainer.settle();
@@ -203,12 +203,12 @@ impl Network {
         }
     }
 
-    /// Lets all nodes' workers come to the end of their budget.
+    /// Lets all nodes' workers reach the end of their budget.
     pub fn finish(&mut self) {
         (0..self.setting.nodes).for_each(|node| self.finish_node(node));
     }
 
-    /// Lets a node's workers come to the end of their budget.
+    /// Lets a node's workers reach the end of their budget.
     pub fn finish_node(&mut self, node: u32) {
         let now = self.now;
         self.drive(node, |host| {
@@ -217,7 +217,7 @@ impl Network {
         });
     }
 
-    /// A node's workers get on with nothing from now on.
+    /// A node's workers make no progress from now on.
     pub fn halt(&mut self, node: u32) {
         self.drive(node, |host| drop(host.trainer.stop()));
     }
@@ -253,9 +253,9 @@ impl Network {
         self.hosts.get(node as usize)?.as_ref()
     }
 
-    fn after(&mut self, wait: Duration, due: Due) {
+    fn after(&mut self, wait: Duration, due: Scheduled) {
         self.counter += 1;
-        self.due.insert((self.now + wait, self.counter), due);
+        self.queue.insert((self.now + wait, self.counter), due);
     }
 
     fn delay(&mut self) -> Duration {
@@ -263,38 +263,49 @@ impl Network {
         least + (most - least).mul_f64(self.random.random_range(0.0..=1.0))
     }
 
-    fn happen(&mut self, due: Due) {
+    fn happen(&mut self, due: Scheduled) {
         let now = self.now;
         match due {
-            Due::Status(to, life, bytes) => {
+            Scheduled::Status(to, incarnation, bytes) => {
                 let status = Status::decode(&bytes).expect("as it was encoded");
                 let from = status.node;
-                let same = |host: &Host| host.up.get(&from) == Some(&life);
+                let same = |host: &Host| host.up.get(&from) == Some(&incarnation);
                 if self.reaches(from, to) && self.host(to).is_some_and(same) {
                     self.drive(to, |host| host.leader.receive(status, now));
                 }
             }
-            Due::Look(node, other) => self.look(node, other),
-            Due::Fetch(node, life, vector, holders) => self.fetch(node, life, vector, holders),
-            Due::Arrival(node, life, snapshot) => self.arrival(node, life, snapshot),
-            Due::Bid(node, life, crew) => {
+            Scheduled::Look(node, other) => self.look(node, other),
+            Scheduled::Fetch(node, incarnation, vector, holders) => {
+                self.fetch(node, incarnation, vector, holders)
+            }
+            Scheduled::Arrival(node, incarnation, snapshot) => {
+                self.arrival(node, incarnation, snapshot)
+            }
+            Scheduled::Update(node, incarnation, generation) => {
                 if self.is_frozen(node) {
                     // Its workers stand still as well.
-                    return self.after(RECONNECT, Due::Bid(node, life, crew));
+                    return self.after(RECONNECT, Scheduled::Update(node, incarnation, generation));
                 }
-                let current = |host: &Host| host.life == life && host.trainer.crew() == crew;
+                let current = |host: &Host| {
+                    host.incarnation == incarnation && host.trainer.generation() == generation
+                };
                 if self.host(node).is_some_and(current) {
-                    self.bid(node);
+                    self.update(node);
                 }
             }
-            Due::Closed(node, life) => {
-                if self.host(node).is_some_and(|host| host.life == life) {
+            Scheduled::Closed(node, incarnation) => {
+                if self
+                    .host(node)
+                    .is_some_and(|host| host.incarnation == incarnation)
+                {
                     self.drive(node, |host| host.leader.close(now));
                 }
             }
             // No time passes for one that is stopped.
-            Due::Wake(node) if self.is_frozen(node) => self.after(RECONNECT, Due::Wake(node)),
-            Due::Wake(node) => {
+            Scheduled::Wake(node) if self.is_frozen(node) => {
+                self.after(RECONNECT, Scheduled::Wake(node))
+            }
+            Scheduled::Wake(node) => {
                 let due = |host: &Host| host.wakes_at.is_some_and(|at| at <= now);
                 if self.host(node).is_some_and(due) {
                     self.drive(node, |host| {
@@ -306,12 +317,12 @@ impl Network {
         }
     }
 
-    fn bid(&mut self, node: u32) {
+    fn update(&mut self, node: u32) {
         let now = self.now;
         let mut draws = ChaCha8Rng::seed_from_u64(self.random.random());
         self.drive(node, |host| {
-            let bid = host.trainer.bid(now, &mut draws);
-            host.leader.bid(bid, now);
+            let update = host.trainer.update(now, &mut draws);
+            host.leader.propose(update, now);
         });
         if self.setting.mode == Mode::Async {
             self.train(node);
@@ -325,9 +336,9 @@ impl Network {
             return;
         };
         let steps = host.trainer.period();
-        let (life, crew) = (host.life, host.trainer.crew());
+        let (incarnation, generation) = (host.incarnation, host.trainer.generation());
         let wait = self.setting.step.mul_f64(steps as f64 * speed);
-        self.after(wait, Due::Bid(node, life, crew));
+        self.after(wait, Scheduled::Update(node, incarnation, generation));
     }
 
     fn drive(&mut self, node: u32, act: impl FnOnce(&mut Host)) {
@@ -344,7 +355,7 @@ impl Network {
             && let Some(action) = host.leader.next_action()
         {
             match action {
-                Action::Tell { status, .. } => self.tell(node, &status),
+                Action::Broadcast(status) => self.tell(node, &status),
                 Action::Publish(snapshot) => {
                     let digest = snapshot.digest();
                     keep(&mut host.published, digest, &snapshot);
@@ -354,9 +365,9 @@ impl Network {
                     mut holders,
                 } => {
                     holders.reverse();
-                    let life = host.life;
+                    let incarnation = host.incarnation;
                     let wait = self.delay() * 3;
-                    self.after(wait, Due::Fetch(node, life, vector, holders));
+                    self.after(wait, Scheduled::Fetch(node, incarnation, vector, holders));
                 }
                 Action::Deliver(delivered) => {
                     let waited = host.trainer.deliver(&delivered, now);
@@ -369,6 +380,7 @@ impl Network {
                     step,
                     parameters,
                     trained,
+                    resumes: _,
                 } => {
                     host.trainer.begin(step, parameters.as_deref());
                     host.trainer.began_at = trained;
@@ -380,37 +392,40 @@ impl Network {
                         _ => 0,
                     };
                     host.trainer.concluded = Some(workers);
-                    let life = host.life;
+                    let incarnation = host.incarnation;
                     let wait = mean.map_or(Duration::ZERO, |_| EVALUATION);
-                    self.after(wait, Due::Closed(node, life));
+                    self.after(wait, Scheduled::Closed(node, incarnation));
                 }
                 Action::Record(event) => self.history.push((now, node, event)),
                 Action::Await(_) | Action::GiveUp(_) | Action::CannotJoin => {}
             }
         }
         if let Some(host) = &mut self.hosts[node as usize] {
-            // Later than now in any case, or the clock would stand still.
+            // Always later than now, or the clock would stand still.
             let at = host.leader.deadline().max(now + Duration::from_millis(1));
             if host.wakes_at.is_none_or(|wakes| wakes > at || wakes <= now) {
                 host.wakes_at = Some(at);
-                self.after(at - now, Due::Wake(node));
+                self.after(at - now, Scheduled::Wake(node));
             }
         }
     }
 
     fn tell(&mut self, node: u32, status: &Status) {
         let bytes: Arc<[u8]> = status.encode().into();
-        self.sent.tellings += 1;
+        self.sent.broadcasts += 1;
         let Some(host) = self.host(node) else {
             return;
         };
-        let (life, others) = (host.life, host.up.keys().copied().collect::<Vec<_>>());
+        let (incarnation, others) = (
+            host.incarnation,
+            host.up.keys().copied().collect::<Vec<_>>(),
+        );
         for other in others {
             self.sent.statuses += 1;
             self.sent.bytes += bytes.len() as u64;
             if !self.random.random_bool(self.setting.loss) {
                 let delay = self.delay();
-                self.after(delay, Due::Status(other, life, bytes.clone()));
+                self.after(delay, Scheduled::Status(other, incarnation, bytes.clone()));
             }
         }
     }

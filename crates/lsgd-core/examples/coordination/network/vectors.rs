@@ -2,25 +2,37 @@
 
 use std::sync::Arc;
 
-use lsgd_core::{Fetched, Offered, Snapshot, SnapshotDigest};
+use lsgd_core::{Fetched, Snapshot, SnapshotDigest, VectorRef};
 
-use super::{Due, LEASE, Network, RECONNECT};
+use super::{LEASE, Network, RECONNECT, Scheduled};
 
 /// Vectors that a node keeps for others of its own, and as many of those it has fetched.
 const KEPT: usize = 3;
 
-pub(super) type Board = Vec<(SnapshotDigest, Arc<Snapshot>)>;
+pub(super) type SnapshotStore = Vec<(SnapshotDigest, Arc<Snapshot>)>;
 
 impl Network {
-    /// Asks the holder that is next for a vector that a node of that life wants.
-    pub(super) fn fetch(&mut self, node: u32, life: u64, vector: Offered, mut holders: Vec<u32>) {
+    /// Asks the holder that is next for a vector that a node of that incarnation wants.
+    pub(super) fn fetch(
+        &mut self,
+        node: u32,
+        incarnation: u64,
+        vector: VectorRef,
+        mut holders: Vec<u32>,
+    ) {
         let now = self.now;
-        if self.host(node).is_none_or(|host| host.life != life) {
+        if self
+            .host(node)
+            .is_none_or(|host| host.incarnation != incarnation)
+        {
             return;
         }
         if self.is_frozen(node) {
             holders.push(node);
-            return self.after(RECONNECT, Due::Fetch(node, life, vector, holders));
+            return self.after(
+                RECONNECT,
+                Scheduled::Fetch(node, incarnation, vector, holders),
+            );
         }
         let digest = vector.digest;
         let Some(holder) = holders.pop() else {
@@ -37,23 +49,26 @@ impl Network {
             // It stays there as long as it is on its way.
             Some(snapshot) => {
                 let wait = self.transfers[node as usize];
-                self.after(wait, Due::Arrival(node, life, snapshot));
+                self.after(wait, Scheduled::Arrival(node, incarnation, snapshot));
             }
             None => {
                 let wait = if reached { self.delay() } else { LEASE };
-                self.after(wait, Due::Fetch(node, life, vector, holders));
+                self.after(wait, Scheduled::Fetch(node, incarnation, vector, holders));
             }
         }
     }
 
-    /// A vector has come to a node of that life.
-    pub(super) fn arrival(&mut self, node: u32, life: u64, snapshot: Arc<Snapshot>) {
+    /// A vector has arrived at a node of that incarnation.
+    pub(super) fn arrival(&mut self, node: u32, incarnation: u64, snapshot: Arc<Snapshot>) {
         let now = self.now;
-        if self.host(node).is_none_or(|host| host.life != life) {
+        if self
+            .host(node)
+            .is_none_or(|host| host.incarnation != incarnation)
+        {
             return;
         }
         if self.is_frozen(node) {
-            return self.after(RECONNECT, Due::Arrival(node, life, snapshot));
+            return self.after(RECONNECT, Scheduled::Arrival(node, incarnation, snapshot));
         }
         self.sent.vectors += 1;
         self.drive(node, |host| {
@@ -66,8 +81,8 @@ impl Network {
     }
 }
 
-pub(super) fn keep(board: &mut Board, digest: SnapshotDigest, snapshot: &Arc<Snapshot>) {
-    board.retain(|(name, _)| *name != digest);
-    board.insert(0, (digest, snapshot.clone()));
-    board.truncate(KEPT);
+pub(super) fn keep(store: &mut SnapshotStore, digest: SnapshotDigest, snapshot: &Arc<Snapshot>) {
+    store.retain(|(name, _)| *name != digest);
+    store.insert(0, (digest, snapshot.clone()));
+    store.truncate(KEPT);
 }

@@ -14,12 +14,12 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::{DataError, Response, Transport};
 
-/// Longest wait for a connection, and for each further piece of an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for a connection, and for each further piece of a response.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// HTTPS through `ureq`, resuming by range requests. Follows redirects, but never off HTTPS; a
-/// server that falls silent for a minute counts as broken off. A mirror may do without HTTPS: what
-/// comes is checked by its SHA-256.
+/// server that is silent for a minute counts as a broken connection. A mirror may use plain HTTP:
+/// the file is checked by its SHA-256.
 pub struct Http {
     agent: Agent,
 }
@@ -41,9 +41,9 @@ impl Http {
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             // The archive's own bytes are wanted, not an encoding of them.
             .accept_encoding("identity")
-            .timeout_connect(Some(PATIENCE))
-            .timeout_recv_response(Some(PATIENCE))
-            .timeout_per_read(Some(PATIENCE))
+            .timeout_connect(Some(TIMEOUT))
+            .timeout_recv_response(Some(TIMEOUT))
+            .timeout_per_read(Some(TIMEOUT))
             .build();
         Ok(Self {
             agent: config.new_agent(),
@@ -51,7 +51,7 @@ impl Http {
     }
 }
 
-/// The certificates in a PEM file, each one that can be trusted.
+/// The certificates in a PEM file, each one usable as an authority.
 fn authorities(file: &Path) -> Result<Vec<Certificate<'static>>, DataError> {
     let wrong = |reason: String| DataError::Authority {
         file: file.to_owned(),
@@ -65,7 +65,7 @@ fn authorities(file: &Path) -> Result<Vec<Certificate<'static>>, DataError> {
         return Err(wrong("there is no certificate in it".to_owned()));
     }
     for certificate in &parsed {
-        // The connection would pass over it without a word.
+        // Checked here: the connection would silently skip an invalid one.
         let added = RootCertStore::empty().add(certificate.clone());
         added.map_err(|error| wrong(error.to_string()))?;
     }
@@ -89,7 +89,7 @@ impl Transport for Http {
     }
 }
 
-/// What failed; of a certificate that is not trusted, with what to do.
+/// What failed and, for a certificate that is not trusted, what to do.
 fn told(error: ureq::Error) -> io::Error {
     let text = error.to_string();
     match text.contains("certificate") {
@@ -100,7 +100,7 @@ fn told(error: ureq::Error) -> io::Error {
     }
 }
 
-/// First byte and length of the whole file, from an answer's status and headers.
+/// First byte and length of the whole file, from a response's status and headers.
 fn extent(status: StatusCode, headers: &HeaderMap) -> io::Result<(u64, Option<u64>)> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     match status {

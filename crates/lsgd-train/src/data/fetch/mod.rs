@@ -7,10 +7,10 @@
 //! rename     each file into place when all are whole; then the archive is removed
 //! ```
 //!
-//! An archive that lies somewhere already is checked and unpacked alike, and left there. Wherever it
-//! comes from, its SHA-256 says whether it is the published one.
+//! An archive downloaded by other means is checked and unpacked in the same way, and left in place.
+//! Wherever it comes from, its SHA-256 decides whether it is the published one.
 //!
-//! The network is behind [`Transport`], so that all of this is tested without one.
+//! The network is behind [`Transport`], so that all of this can be tested without one.
 
 mod http;
 mod unpack;
@@ -25,7 +25,7 @@ pub use http::Http;
 
 use super::DataError;
 use super::error::{io as io_error, word};
-use crate::config::DataName;
+use crate::image_config::DataName;
 
 /// How often one call resumes a download that breaks off.
 const ATTEMPTS: usize = 10;
@@ -33,12 +33,12 @@ const ATTEMPTS: usize = 10;
 /// Bytes read and written at a time.
 const CHUNK: usize = 1 << 16;
 
-/// A published archive and what is wanted of it.
+/// A published archive and the files wanted from it.
 #[derive(Debug, Clone, Copy)]
 pub struct Archive<'a> {
     /// Where it is published.
     pub url: &'a str,
-    /// Its name in the folder; `.part` is put behind it.
+    /// Its file name; `.part` is appended during the download.
     pub name: &'a str,
     /// Its length in bytes.
     pub bytes: u64,
@@ -78,11 +78,11 @@ const CIFAR100: Archive = Archive {
 /// What a fetch is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// All files are in the folder already; nothing is done.
+    /// All files are in the folder already; nothing to do.
     Present,
     /// Downloading.
     Download {
-        /// Bytes on disk, those of earlier calls included.
+        /// Bytes on disk, including those of earlier calls.
         done: u64,
         /// Bytes of the archive.
         total: u64,
@@ -96,9 +96,9 @@ pub enum Progress {
     },
 }
 
-/// What a server sends from some byte of a file on.
+/// A server's response: a file from some byte on.
 pub struct Response {
-    /// The file's byte that the body begins with: nought if the server does not resume.
+    /// The byte of the file that the body begins with: zero if the server does not resume.
     pub start: u64,
     /// Length of the whole file in bytes, if the server says it.
     pub total: Option<u64>,
@@ -111,14 +111,14 @@ pub trait Transport {
     /// Asks for the file at `url` from its byte `from` on.
     ///
     /// # Errors
-    /// If there is no answer, or one that is not the file.
+    /// If there is no response, or one that is not the file.
     fn open(&mut self, url: &str, from: u64) -> io::Result<Response>;
 }
 
 /// Where the archive is taken from; by default, from where it is published.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The archive itself, if it is here already.
+    /// The archive itself, if it is on this machine already.
     pub archive: Option<PathBuf>,
     /// Another URL, `https://` or `http://`: of the archive (it ends in `.tar.gz` or `.tgz`), or of
     /// the folder that holds it under its published name.
@@ -127,10 +127,10 @@ pub struct Origin {
     pub ca: Option<PathBuf>,
 }
 
-/// The archive that is published of `name`.
+/// The published archive of `name`.
 ///
 /// # Errors
-/// If nothing is.
+/// If there is none.
 pub(super) fn published(name: DataName) -> Result<Archive<'static>, DataError> {
     let reason = match name {
         DataName::Cifar10 => return Ok(CIFAR10),
@@ -143,8 +143,8 @@ pub(super) fn published(name: DataName) -> Result<Archive<'static>, DataError> {
     Err(DataError::NothingToFetch { name, reason })
 }
 
-/// Puts the files of the published data set `name` into `folder`, which is made if need be.
-/// Nothing is downloaded if they are there already; a download that broke off is resumed.
+/// Puts the files of the published data set `name` into `folder`, which is created if necessary.
+/// Nothing is downloaded if they are there already; an interrupted download is resumed.
 ///
 /// # Errors
 /// If nothing is published for `name`, or the download, its checksum, or the disk fails. What was
@@ -174,7 +174,7 @@ fn at(mirror: &str, name: &str) -> String {
     }
 }
 
-/// Whether all files of the archive are in `folder`, by their names and lengths.
+/// Whether all files of the archive are in `folder`, judged by name and length.
 fn is_complete(archive: &Archive, folder: &Path) -> bool {
     let whole = |(name, bytes): &(&str, u64)| {
         fs::metadata(folder.join(name)).is_ok_and(|m| m.is_file() && m.len() == *bytes)
@@ -182,7 +182,7 @@ fn is_complete(archive: &Archive, folder: &Path) -> bool {
     archive.files.iter().all(whole)
 }
 
-/// [`fetch`] of an archive that lies at `file`, where it stays.
+/// [`fetch`] from an archive at `file`, which is left in place.
 ///
 /// # Errors
 /// As [`fetch`], and if it is not the published archive.
@@ -247,7 +247,7 @@ pub fn fetch_from(
     fs::remove_file(&part).map_err(io_error(&part))
 }
 
-/// Brings `part` to the archive's length, going on from what is there.
+/// Downloads the rest of `part`, up to the archive's length.
 fn download(
     transport: &mut dyn Transport,
     archive: &Archive,
@@ -256,7 +256,7 @@ fn download(
 ) -> Result<(), DataError> {
     let mut got = fs::metadata(part).map_or(0, |m| m.len());
     if got > archive.bytes {
-        // Not a beginning of the published file.
+        // Not the beginning of the published file.
         fs::remove_file(part).map_err(io_error(part))?;
         got = 0;
     }
@@ -272,7 +272,8 @@ fn download(
             Ok(()) => "the connection closed early".to_owned(),
             Err(error) => error.to_string(),
         };
-        // One that brought bytes is resumed; one that brought none will not get better at once.
+        // After a response that brought bytes, resume; after one that brought none, an immediate
+        // retry would not help.
         if got < archive.bytes && (got <= before || attempt == ATTEMPTS) {
             let (url, total) = (archive.url.to_owned(), archive.bytes);
             return Err(DataError::Download {
@@ -286,8 +287,8 @@ fn download(
     Ok(())
 }
 
-/// One request, from byte `got` on: appends what comes to `part` and counts it in `got`. The outer
-/// error is final; the inner one is the transport's, after which a further request may do.
+/// One request, from byte `got` on: appends the response to `part` and counts it in `got`. The
+/// outer error is final; the inner one is the transport's, after which another request may succeed.
 fn receive(
     transport: &mut dyn Transport,
     archive: &Archive,
@@ -309,7 +310,7 @@ fn receive(
             .open(part)
             .map_err(io_error(part))?
     } else if response.start == 0 {
-        // The server sends the whole file, so what is there is written anew.
+        // The server sends the whole file, so start over.
         *got = 0;
         File::create(part).map_err(io_error(part))?
     } else {

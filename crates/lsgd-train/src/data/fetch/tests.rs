@@ -13,11 +13,12 @@ const FILES: &[(&str, u64)] = &[("train.bin", 1000), ("test.bin", 10)];
 /// A server in memory.
 struct Server {
     bytes: Vec<u8>,
-    /// How many bytes each answer brings before the connection breaks; then whole answers.
+    /// How many bytes each response brings before the connection breaks; whole responses after
+    /// that.
     breaks: Vec<usize>,
-    /// Whether ranges are honoured.
+    /// Whether range requests are honoured.
     ranges: bool,
-    /// Where each request asked to begin.
+    /// The first byte that each request asked for.
     asked: Vec<u64>,
 }
 
@@ -74,7 +75,7 @@ fn tarball(entries: &[(&str, tar::EntryType, &[u8])]) -> Vec<u8> {
     tar.into_inner().unwrap().finish().unwrap()
 }
 
-/// The published kind: a folder, two wanted files and one that is not.
+/// Like the published ones: a folder, two wanted files and one that is not.
 fn published() -> Vec<u8> {
     use tar::EntryType::{Directory, Regular};
     tarball(&[
@@ -92,7 +93,7 @@ fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// The archive of these contents, whose SHA-256 is given.
+/// The archive of these contents, with the given SHA-256.
 fn archive<'a>(truth: &[u8], sha256: &'a str) -> Archive<'a> {
     Archive {
         url: "https://data.example/set.tar.gz",
@@ -154,7 +155,7 @@ fn a_download_is_checked_and_unpacked() {
             unpack("test.bin")
         ]
     );
-    // Nothing is asked of the server the second time.
+    // The second call makes no request.
     assert_eq!(
         run(&mut server, &truth, &target).unwrap(),
         [Progress::Present]
@@ -252,7 +253,7 @@ fn a_file_of_another_length_is_refused() {
             truth.len()
         )
     );
-    // One that does not say its length is stopped when it sends too much.
+    // A server that does not give the length is stopped when it sends too much.
     struct Silent(Server);
     impl Transport for Silent {
         fn open(&mut self, url: &str, from: u64) -> io::Result<Response> {
@@ -270,7 +271,7 @@ fn a_file_of_another_length_is_refused() {
     assert!(names(folder.path()).is_empty());
 }
 
-/// A part longer than the archive is no beginning of it.
+/// A part longer than the archive cannot be its beginning.
 #[test]
 fn an_overlong_part_is_begun_anew() {
     let folder = tempfile::tempdir().unwrap();
@@ -375,7 +376,7 @@ fn only_published_data_is_fetched() {
     }
 }
 
-/// An archive that was downloaded otherwise is checked like any, and stays where it is.
+/// An archive that was downloaded by other means is checked like any other, and left in place.
 #[test]
 fn an_archive_that_is_here_is_unpacked() {
     let here = tempfile::tempdir().unwrap();
@@ -412,7 +413,7 @@ fn an_archive_that_is_here_is_unpacked() {
             hex(&wrong)
         )
     );
-    // What is the user's is left alone, and nothing is made of it.
+    // The user's own files are left alone, and nothing is created from them.
     assert_eq!(names(here.path()), ["mine.tar.gz"]);
 
     fs::write(&file, &truth).unwrap();
@@ -443,7 +444,7 @@ fn a_mirror_is_a_folder_or_the_archive_itself() {
     }
 }
 
-/// A server of one file on loopback that breaks its first answer off, and honours ranges.
+/// A server of one file on loopback that breaks off its first response and honours ranges.
 fn serve(bytes: Vec<u8>) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/set.tar.gz", listener.local_addr().unwrap());
@@ -477,7 +478,7 @@ fn serve(bytes: Vec<u8>) -> (String, std::thread::JoinHandle<Vec<String>>) {
     (url, std::thread::spawn(answer))
 }
 
-/// Over HTTP itself, as from a mirror: broken off once, resumed, checked.
+/// Over HTTP itself, as from a mirror: interrupted once, resumed, checked.
 #[test]
 fn a_mirror_may_do_without_https() {
     let folder = tempfile::tempdir().unwrap();

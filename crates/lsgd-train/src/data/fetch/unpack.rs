@@ -16,7 +16,7 @@ const REST_LIMIT: u64 = 16 << 20;
 
 /// Unpacks `files` (name and length) from the gzipped tar `archive` into `folder`, whatever folder
 /// they have in the archive. Other plain files in it are left out. All or none: files are written
-/// to a temporary folder and renamed once all of them are whole.
+/// to a temporary folder and renamed once all of them are complete.
 pub(super) fn unpack(
     archive: &Path,
     files: &[(&str, u64)],
@@ -77,10 +77,10 @@ pub(super) fn unpack(
     scratch.close().map_err(io_error(folder))
 }
 
-/// Only plain names one below another: nothing absolute, no `..`.
+/// Only normal components: nothing absolute, no `..`.
 fn check_path(path: &str) -> Result<(), String> {
     let plain = |c| matches!(c, Component::Normal(_) | Component::CurDir);
-    // A backslash or a colon would be a separator or a drive elsewhere.
+    // A backslash or a colon would be a separator or a drive on other systems.
     if path.is_empty()
         || path.contains(['\\', ':', '\0'])
         || !Path::new(path).components().all(plain)

@@ -1,10 +1,10 @@
-//! Data that are not where they were looked for: the advice fits what is there.
+//! The advice for data that were not found fits what is in the folder.
 
 use std::fs;
 use std::path::Path;
 
 use super::{config, refusal};
-use crate::config::{Augment, DataName};
+use crate::image_config::{Augment, DataName};
 
 const CIFAR10: [&str; 6] = [
     "data_batch_1.bin",
@@ -16,7 +16,7 @@ const CIFAR10: [&str; 6] = [
 ];
 const CIFAR100: [&str; 2] = ["train.bin", "test.bin"];
 
-/// Makes empty files, and the folders that they are in.
+/// Creates empty files and their folders.
 fn files(folder: &Path, files: &[&str]) {
     for file in files {
         let file = folder.join(file);
@@ -25,7 +25,7 @@ fn files(folder: &Path, files: &[&str]) {
     }
 }
 
-/// What a refusal of `folder` says behind what is missing.
+/// The part of the error for `folder` that follows what is missing.
 #[track_caller]
 fn advised(name: DataName, folder: &Path, advice: &str) {
     let text = refusal(&config(name, folder, Augment::None));
@@ -45,14 +45,14 @@ fn records_one_level_off() {
     files(&inner, &CIFAR10);
     let is_in = format!("its files are in {0}: set data.folder={0}", inner.display());
     advised(DataName::Cifar10, folder.path(), &is_in);
-    // Mistyped; and within it.
+    // A typo; and a folder too far down.
     advised(
         DataName::Cifar10,
         &folder.path().join("cifar-10-bin"),
         &is_in,
     );
     advised(DataName::Cifar10, &inner.join("data"), &is_in);
-    // Not taken for whole when a file is missing.
+    // Not accepted as complete when a file is missing.
     fs::remove_file(inner.join("test_batch.bin")).unwrap();
     let fetch = format!("get the data with `lsgd-train data fetch cifar10 --folder {at}`");
     advised(DataName::Cifar10, folder.path(), &fetch);
@@ -82,7 +82,7 @@ fn records_in_another_form() {
         archive.display()
     );
     assert_eq!(refused, expected);
-    // Beside a folder that is to be made.
+    // Beside a folder that does not exist yet.
     let packed = packed.replace(&format!("--folder {at}"), &format!("--folder {at}/new"));
     advised(DataName::Cifar10, &folder.path().join("new"), &packed);
 }

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use super::{config, refusal};
-use crate::config::{Augment, DataConfig, DataName};
 use crate::data::{Dataset, Stream};
+use crate::image_config::{Augment, DataConfig, DataName};
 
-/// A record whose pixels are all `value`, but 255 at `bright` in the red plane.
+/// A record whose pixels are all `value`, except 255 at `bright` in the red plane.
 fn record(labels: &[u8], value: u8, bright: usize) -> Vec<u8> {
     let mut bytes = labels.to_vec();
     bytes.resize(labels.len() + 3072, value);
@@ -148,7 +148,7 @@ fn truncated_files_and_wrong_records_are_named() {
     let file = folder.path().join("data_batch_2.bin");
     write_cifar10(folder.path());
     let whole = fs::read(&file).unwrap();
-    // Cut short, empty, and CIFAR-100's records of one byte more.
+    // Truncated, empty, and CIFAR-100's records, which are one byte longer.
     let other = record(&[1, 2], 0, 0);
     for bytes in [&whole[..whole.len() - 1], &[], &other] {
         fs::write(&file, bytes).unwrap();
@@ -173,7 +173,7 @@ fn truncated_files_and_wrong_records_are_named() {
     );
 }
 
-/// The published names, or those of the file that comes with the records.
+/// The published names, or those in the file that comes with the records.
 #[test]
 fn classes_have_names() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,12 +6,12 @@ use std::path::Path;
 use image::{ImageFormat, Rgb, RgbImage};
 
 use super::{config, refusal};
-use crate::config::{Augment, DataConfig, DataName};
 use crate::data::{Dataset, Stream};
+use crate::image_config::{Augment, DataConfig, DataName};
 
 const PLANE: usize = 224 * 224;
 
-/// What byte `value` of channel `c` becomes.
+/// The normalised value of byte `value` in channel `c`.
 fn normalised(value: f32, c: usize) -> f32 {
     (value / 255.0 - [0.485, 0.456, 0.406][c]) / [0.229, 0.224, 0.225][c]
 }
@@ -70,7 +70,7 @@ fn images_of_all_sizes_become_labelled_batches() {
             .chain(test.images.chunks(3 * PLANE))
             .zip(&labels)
         {
-            // Cats are red and dogs blue, all over; JPEG may be off by a little.
+            // Cats are red and dogs are blue all over; JPEG may be off by a little.
             let bright = if *label == 0 { 0 } else { 2 };
             for (c, plane) in image.chunks(PLANE).enumerate() {
                 let want = normalised(if c == bright { 255.0 } else { 0.0 }, c);
@@ -126,7 +126,7 @@ fn training_crops_are_random_and_repeatable() {
     let mut mirrored = 0;
     let mut widths = Vec::new();
     for image in batch.images.chunks(3 * PLANE) {
-        // Red grows with x and green with y, so corners tell where the crop came from.
+        // Red grows with x and green with y, so corners tell the crop's origin.
         let red = |i: usize| (image[i] * 0.229 + 0.485) * 255.0 / 4.0;
         let (left, right) = (red(0), red(223));
         mirrored += usize::from(left > right);
@@ -209,7 +209,7 @@ fn wrong_folders_say_what_is_wrong() {
         "data.augment \"pad_crop\" needs images of one size, and those of data.name \"folder\" differ; \
          use \"paper\" (random resized crop of 224 and flip) or \"none\" (centre crop of 224)"
     );
-    // Nothing that is read, and what there is instead.
+    // A folder without readable images, and what it holds instead.
     fs::rename(
         folder.path().join("val/cat/4.PNG"),
         folder.path().join("val/cat/4.webp"),

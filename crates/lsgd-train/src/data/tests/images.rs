@@ -1,4 +1,4 @@
-//! Image files as they are met: cut off, damaged, odd, and larger than memory.
+//! Image files as found in practice: truncated, damaged, odd, and larger than memory.
 
 use std::fs;
 use std::io::Cursor;
@@ -11,7 +11,7 @@ use crate::data::decode::{decode, pixels};
 const CMYK: &[u8] = include_bytes!("images/cmyk.jpg");
 const PROGRESSIVE: &[u8] = include_bytes!("images/progressive.jpg");
 
-/// The pixels of a file of these bytes, or why there are none.
+/// The pixels of a file with these bytes, or why there are none.
 fn decoded(name: &str, bytes: &[u8]) -> Result<RgbImage, String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(name);
@@ -25,7 +25,7 @@ fn decoded(name: &str, bytes: &[u8]) -> Result<RgbImage, String> {
     })
 }
 
-/// A gradient of 32 x 24 pixels with something in every block.
+/// A gradient of 32 x 24 pixels with detail in every block.
 fn gradient() -> RgbImage {
     let pixel = |x: u32, y: u32| Rgb([8 * x as u8, 10 * y as u8, (8 * (x * y % 32)) as u8]);
     RgbImage::from_fn(32, 24, pixel)
@@ -37,7 +37,7 @@ fn encoded(image: &RgbImage, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// Bytes put behind the start of a JPEG, where its segments are.
+/// Bytes inserted after the start of a JPEG, where its segments are.
 fn with_segment(jpeg: &[u8], segment: &[u8]) -> Vec<u8> {
     [&jpeg[..2], segment, &jpeg[2..]].concat()
 }
@@ -50,7 +50,7 @@ fn assert_near(image: &RgbImage, x: u32, y: u32, want: [u8; 3]) {
 
 const CUT_OFF: &str = "it ends before its end-of-image marker, so it was cut off; get it again";
 
-/// Wherever a file ends too soon, and whether or not it has its length by zeros.
+/// Wherever a file is truncated, and whether or not zeros restore its length.
 #[test]
 fn a_cut_off_image_is_refused() {
     let baseline = encoded(&gradient(), ImageFormat::Jpeg);
@@ -76,14 +76,14 @@ fn a_cut_off_image_is_refused() {
     assert_eq!(whole, gradient());
     for length in 0..png.len() {
         match pixels(&png[..length]) {
-            // The last four bytes are the checksum of the end.
+            // The last four bytes are the checksum of the end chunk.
             Ok(image) => assert!(length >= png.len() - 4 && image == whole, "{length}"),
             Err(_) => assert!(length < png.len() - 4, "{length}"),
         }
     }
 }
 
-/// Sixteen ones are no code of any image, so what follows is lost.
+/// Sixteen ones are no valid code in any image, so what follows is lost.
 #[test]
 fn damaged_image_data_are_refused() {
     for jpeg in [&encoded(&gradient(), ImageFormat::Jpeg)[..], PROGRESSIVE] {
@@ -95,21 +95,21 @@ fn damaged_image_data_are_refused() {
     }
 }
 
-/// What other programs take without a loss is taken here.
+/// Files that other programs read without loss are accepted.
 #[test]
 fn odd_images_are_read() {
     let jpeg = encoded(&gradient(), ImageFormat::Jpeg);
     let plain = decoded("plain.jpg", &jpeg).unwrap();
     let garbage = [&jpeg[..], b"something behind the end \xff\xd8 \xff"].concat();
     assert_eq!(decoded("garbage.jpg", &garbage).unwrap(), plain);
-    // Behind the first segment, of 18 bytes.
+    // After the first segment, of 18 bytes.
     let padded = [&jpeg[..20], &[0; 10], &jpeg[20..]].concat();
     assert_eq!(decoded("padded.jpg", &padded).unwrap(), plain);
-    // A comment with the end marker of a thumbnail.
+    // A comment that contains the end marker of a thumbnail.
     let commented = with_segment(&jpeg, b"\xff\xfe\x00\x04\xff\xd9");
     assert_eq!(decoded("commented.jpg", &commented).unwrap(), plain);
 
-    // As in ImageNet: a PNG by another name, and four colours of print.
+    // As in ImageNet: a PNG with the wrong extension, and CMYK.
     let png = encoded(&gradient(), ImageFormat::Png);
     assert_eq!(decoded("n02105855_2933.JPEG", &png).unwrap(), gradient());
     let cmyk = decoded("n01739381_1309.JPEG", CMYK).unwrap();
@@ -129,11 +129,11 @@ fn odd_images_are_read() {
     assert_eq!(clear.get_pixel(2, 1).0, [9, 8, 7]);
 }
 
-/// An orientation in EXIF is left alone, as by torchvision's loader.
+/// EXIF orientation is ignored, as by torchvision's loader.
 #[test]
 fn images_are_not_turned() {
     let jpeg = encoded(&gradient(), ImageFormat::Jpeg);
-    // Big-endian TIFF, one entry: tag 0x0112, a short, one of it, 6 (a quarter to the right).
+    // Big-endian TIFF, one entry: tag 0x0112, a short, count 1, value 6 (rotated by 90 degrees).
     let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\
                  \x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     let turned = with_segment(&jpeg, exif);
@@ -162,7 +162,7 @@ fn other_formats_are_named() {
     }
 }
 
-/// A few bytes that promise more pixels than are accepted are refused before memory is taken.
+/// A few bytes that declare more pixels than are accepted are refused before memory is allocated.
 #[test]
 fn huge_images_are_refused() {
     let jpeg = encoded(&gradient(), ImageFormat::Jpeg);
@@ -183,7 +183,7 @@ fn huge_images_are_refused() {
         decoded("huge.png", &size(60_000)).unwrap_err(),
         "its 60000 x 60000 pixels are more than the 178956970 accepted"
     );
-    // Few enough pixels, but of eight bytes.
+    // Few enough pixels, but of eight bytes each.
     let deep = image::ImageBuffer::from_pixel(2, 2, Rgba([1u16, 2, 3, 4]));
     let mut bytes = Cursor::new(Vec::new());
     deep.write_to(&mut bytes, ImageFormat::Png).unwrap();
@@ -191,7 +191,7 @@ fn huge_images_are_refused() {
     assert!(reason.to_lowercase().contains("limit"), "{reason}");
 }
 
-/// Width and height stand at bytes 16 to 24 of a PNG, checked by a CRC that comes after.
+/// Width and height are at bytes 16 to 24 of a PNG, followed by a CRC.
 fn png_of_size(png: &[u8], side: u32) -> Vec<u8> {
     let mut bytes = png.to_vec();
     let side = side.to_be_bytes();

@@ -1,18 +1,18 @@
-//! Data sets as a whole: from files and config to batches and error texts.
+//! Data sets as a whole: files and config in, batches and error texts out.
 
 mod advice;
+mod bad_images;
 mod cifar;
 mod folder;
 mod images;
 mod small;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Dataset, Loader, Stream};
-use crate::config::{Augment, DataConfig, DataName};
+use super::{Dataset, Stream};
+use crate::image_config::{Augment, DataConfig, DataName};
 
 /// A config of `name` reading `folder`.
 fn config(name: DataName, folder: &Path, augment: Augment) -> DataConfig {
@@ -37,7 +37,7 @@ fn generated(examples: usize, classes: usize, shape: [usize; 3], augment: Augmen
     }
 }
 
-/// The text of the error that opening gives.
+/// The text of the error from opening the data set.
 fn refusal(config: &DataConfig) -> String {
     Dataset::open(config, 0).unwrap_err().to_string()
 }
@@ -45,15 +45,13 @@ fn refusal(config: &DataConfig) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// A batch has the same bits whatever was asked before it, from another thread, and through a
-    /// loader that starts anywhere.
+    /// A batch has the same bits whatever was requested before, and on another thread.
     #[test]
     fn a_batch_is_the_same_however_it_is_made(
         seed: u64, number in 0u64..40, asked in prop::collection::vec(0u64..40, 0..4),
-        workers in 1usize..4, ahead in 0usize..3,
     ) {
         let config = generated(30, 3, [2, 6, 5], Augment::PadCrop);
-        let dataset = Arc::new(Dataset::open(&config, 1).unwrap());
+        let dataset = Dataset::open(&config, 1).unwrap();
         let stream = Stream::new(30, 7, seed).unwrap();
         let direct = dataset.train_batch(&stream, number).unwrap();
         let again = Stream::new(30, 7, seed).unwrap();
@@ -64,16 +62,6 @@ proptest! {
             scope.spawn(|| dataset.train_batch(&again, number).unwrap()).join().unwrap()
         });
         prop_assert_eq!(&direct, &elsewhere);
-
-        let worker = (number % workers as u64) as usize;
-        let step = number / workers as u64;
-        let from = step.saturating_sub(2);
-        let mut loader =
-            Loader::start(Arc::clone(&dataset), again, worker, workers, from, ahead).unwrap();
-        for _ in from..step {
-            loader.next().unwrap();
-        }
-        prop_assert_eq!(&direct, &loader.next().unwrap());
     }
 }
 
@@ -105,7 +93,7 @@ fn a_training_batch_holds_the_streams_examples() {
 
 #[test]
 fn augmentation_changes_with_the_batch_and_the_seed() {
-    // One example, so that two batches differ by augmentation alone.
+    // One example, so that two batches differ only by augmentation.
     let dataset = Dataset::open(&generated(1, 1, [1, 8, 8], Augment::PadCrop), 0).unwrap();
     let batch = |seed, number| {
         dataset
@@ -124,21 +112,14 @@ fn augmentation_changes_with_the_batch_and_the_seed() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let dataset = Arc::new(Dataset::open(&generated(20, 4, [1, 3, 3], Augment::None), 5).unwrap());
+    let dataset = Dataset::open(&generated(20, 4, [1, 3, 3], Augment::None), 5).unwrap();
     let other = Stream::new(21, 2, 0).unwrap();
     let mismatch = "the stream orders 21 examples, but the data set has 20";
     assert_eq!(
         dataset.train_batch(&other, 0).unwrap_err().to_string(),
         mismatch
     );
-    let start = |stream, worker| Loader::start(Arc::clone(&dataset), stream, worker, 2, 0, 1);
-    assert_eq!(start(other, 0).unwrap_err().to_string(), mismatch);
-    assert_eq!(
-        start(Stream::new(20, 2, 0).unwrap(), 2)
-            .unwrap_err()
-            .to_string(),
-        "worker 2 of 2 was given batches; workers count from 0"
-    );
+    assert_eq!(dataset.check(&other).unwrap_err().to_string(), mismatch);
     assert_eq!(
         dataset.test_batch(2..5).unwrap_err().to_string(),
         "test examples 2..5 were asked for, but there are 4"
@@ -151,9 +132,8 @@ fn what_does_not_fit_is_refused() {
     );
 }
 
-/// A decoder's error reaches the consumer through the thread, and then the loader has ended.
 #[test]
-fn a_loader_passes_errors_on() {
+fn an_image_that_cannot_be_decoded_is_named() {
     let folder = tempfile::tempdir().unwrap();
     for split in ["train", "val"] {
         let class = folder.path().join(split).join("a");
@@ -161,9 +141,9 @@ fn a_loader_passes_errors_on() {
         std::fs::write(class.join("x.png"), b"not an image").unwrap();
     }
     let config = config(DataName::Folder, folder.path(), Augment::None);
-    let dataset = Arc::new(Dataset::open(&config, 0).unwrap());
-    let mut loader = Loader::start(dataset, Stream::new(1, 1, 0).unwrap(), 0, 1, 0, 2).unwrap();
-    let error = loader.next().unwrap_err().to_string();
+    let dataset = Dataset::open(&config, 0).unwrap();
+    let stream = Stream::new(1, 1, 0).unwrap();
+    let error = dataset.train_batch(&stream, 0).unwrap_err().to_string();
     let file = folder.path().join("train/a/x.png");
     assert!(
         error.starts_with(&format!(
@@ -172,5 +152,4 @@ fn a_loader_passes_errors_on() {
         )),
         "{error}"
     );
-    assert!(loader.next().is_err());
 }

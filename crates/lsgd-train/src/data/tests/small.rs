@@ -7,8 +7,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::{config, generated, refusal};
-use crate::config::{Augment, DataConfig, DataName};
 use crate::data::{Batch, Dataset, Stream};
+use crate::image_config::{Augment, DataConfig, DataName};
 
 fn bundled(augment: Augment) -> DataConfig {
     DataConfig {
@@ -134,7 +134,7 @@ fn digits_from_a_folder_are_checked_line_by_line() {
     }
     write(&good.repeat(3));
     assert!(refusal(&config).ends_with("line 3: at least 5 lines are needed"));
-    // A bomb: 17 MB of one letter in a few kB.
+    // A zip bomb: 17 MB of one letter in a few kB.
     write(&"0".repeat(17 << 20));
     assert!(refusal(&config).contains("more than the 16777216 bytes accepted"));
     fs::write(&file, b"no gzip").unwrap();
@@ -160,11 +160,11 @@ fn generated_data_is_drawn_from_its_seed() {
         dataset.test_batch(0..12).unwrap().labels,
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
     );
-    // The same everywhere: stored from the first run.
+    // The same on every machine: compared with stored values.
     assert_eq!(&dataset.digest()[..16], "f05b68ea0f357749");
 }
 
-/// Far better than chance by the simplest of means, and far from perfect.
+/// Far better than chance by the simplest method, and far from perfect.
 #[test]
 fn generated_data_is_learnable_but_not_trivial() {
     let dataset = Dataset::open(&generated(2000, 10, [3, 16, 16], Augment::None), 3).unwrap();

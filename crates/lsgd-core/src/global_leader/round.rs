@@ -1,0 +1,202 @@
+//! `sync`: the nodes exchange every `tau_G` steps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::peers::proposal_for;
+use super::proposing::candidate;
+use super::{Fetching, GlobalLeader, Stage};
+use crate::{Candidate, Event, NodeLoss, Proposal, Scope, Snapshot, VectorKind, VectorRef};
+
+impl GlobalLeader {
+    /// Continues the round under way, unless the others have moved on without this node.
+    pub(super) fn try_to_complete_round(&mut self, now: Duration) {
+        if matches!(self.stage, Stage::CatchingUp(_)) {
+            return;
+        }
+        let round = self.rounds + 1;
+        if self.peers.left_behind(round, self.has_proposed()) {
+            return self.catch_up(None, now);
+        }
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::AwaitingProposals { since, deadline } => {
+                let deadline = match now < deadline {
+                    true => deadline,
+                    false => self.give_up_stalled(round, since, now),
+                };
+                if self.peers.is_incomplete(round) {
+                    self.stage = Stage::AwaitingProposals { since, deadline };
+                } else {
+                    let proposals = self.proposals_for(round);
+                    self.resolve(round, Fetching::of(proposals));
+                }
+            }
+            Stage::Fetching(fetching) => self.resolve(round, fetching),
+            other => self.stage = other,
+        }
+        // Nodes that took part learn of it from the next proposal. One that is about to start would
+        // otherwise learn too late that this round is over. One that is late by this round can
+        // still follow the leader, but a mean that included its own part would differ from the
+        // others'.
+        let in_time = match self.method.averages() {
+            Some(_) => round,
+            None => round - 1,
+        };
+        if self.rounds == round && self.peers.is_anyone_before(in_time) {
+            self.broadcast(now, false);
+        }
+    }
+
+    /// Starts waiting for the other proposals.
+    pub(super) fn await_proposals(&mut self, now: Duration) {
+        self.stage = Stage::AwaitingProposals {
+            since: now,
+            deadline: now + self.config.limit,
+        };
+    }
+
+    /// Stops waiting for nodes that have made no progress for the limit. Returns the next deadline.
+    fn give_up_stalled(&mut self, round: u64, since: Duration, now: Duration) -> Duration {
+        let limit = self.config.limit;
+        for (node, stalled) in self.peers.give_up(round, since, limit, now) {
+            let seconds = stalled.as_secs_f64();
+            self.record_loss(node, NodeLoss::Stalled { seconds });
+        }
+        self.peers.stalled_since(round, since).unwrap_or(now) + limit
+    }
+
+    /// Whether this node has proposed for the round under way.
+    pub(super) fn has_proposed(&self) -> bool {
+        let proposal = self.proposals[0];
+        proposal.is_some_and(|proposal| proposal.round > self.rounds)
+    }
+
+    /// All proposals of the round are in: delivers the outcome, or fetches what is missing.
+    /// Proposals that arrive meanwhile, and nodes that leave, change nothing, since other nodes may
+    /// have completed the round.
+    fn resolve(&mut self, round: u64, mut fetching: Fetching) {
+        let leader = match self.method.elects() {
+            true => self.lead(&mut fetching),
+            false => None,
+        };
+        let sums = match self.method.averages() {
+            Some(kind) => self.gather(kind, &mut fetching),
+            None => Vec::new(),
+        };
+        if fetching.waits() {
+            self.stage = Stage::Fetching(fetching);
+            return;
+        }
+        let mean = self.average(&sums);
+        self.deliver(round, leader, mean, fetching);
+    }
+
+    /// Elects among the round's proposals; if the elected vector cannot be fetched, the next best.
+    /// `None` if no node is eligible, or the vector has yet to arrive.
+    fn lead(&mut self, fetching: &mut Fetching) -> Option<(VectorRef, Arc<Snapshot>)> {
+        let kind = VectorKind::Parameters;
+        let proposals = fetching.vectors(kind);
+        let candidates: Vec<Candidate> = proposals
+            .iter()
+            .filter(|(node, _)| !fetching.failed.contains(&(*node, kind)))
+            .filter_map(|(_, vector)| candidate(vector.as_ref()?, 0))
+            .collect();
+        // All nodes use the incumbent named by the lowest node that knows one, even if they
+        // followed different leaders before.
+        let followed = fetching
+            .proposals
+            .iter()
+            .find_map(|(_, proposal)| proposal.followed);
+        let election = self.elect(&candidates, followed);
+        let leader = election.leader;
+        // An election that only waits for its vector is not held again.
+        if fetching.elected != Some(leader) {
+            fetching.elected = Some(leader);
+            self.record(Event::Election {
+                step: self.step,
+                scope: Scope::Global,
+                election,
+            });
+        }
+        let led = proposals
+            .iter()
+            .find(|(node, _)| Some(*node) == leader.map(|id| id.node));
+        let (node, vector) = led.and_then(|(node, vector)| Some((*node, (*vector)?)))?;
+        let snapshot = self.own_or_fetched(node, vector, fetching)?;
+        Some((vector, snapshot))
+    }
+
+    /// The sums in the round's proposals, in node order, without those that cannot be fetched.
+    /// Empty if a node's sum was rejected.
+    fn gather(
+        &mut self,
+        kind: VectorKind,
+        fetching: &mut Fetching,
+    ) -> Vec<(VectorKind, Arc<Snapshot>)> {
+        let proposals = fetching.vectors(kind).into_iter();
+        let all: Option<Vec<_>> = proposals
+            .map(|(node, vector)| Some((node, vector?)))
+            .collect();
+        let mut sums = Vec::new();
+        for (node, vector) in all.unwrap_or_default() {
+            let sum = self.own_or_fetched(node, vector, fetching);
+            sums.extend(sum.map(|sum| (kind, sum)));
+        }
+        sums
+    }
+
+    /// A proposed vector, if it is here; otherwise requests it, unless that has failed.
+    fn own_or_fetched(
+        &mut self,
+        node: u32,
+        vector: VectorRef,
+        fetching: &mut Fetching,
+    ) -> Option<Arc<Snapshot>> {
+        if node == self.config.node {
+            return self.own.get(&vector.kind).cloned();
+        }
+        if fetching.request(node, vector) {
+            self.fetch(node, vector);
+        }
+        fetching.got(node, vector.kind)
+    }
+
+    /// The mean of all nodes' sums; `None` if there are none, or it overflows.
+    fn average(
+        &mut self,
+        sums: &[(VectorKind, Arc<Snapshot>)],
+    ) -> Option<(VectorRef, Arc<Snapshot>)> {
+        let kind = sums.first()?.0;
+        let mean = Snapshot::mean(sums.iter().map(|(_, sum)| sum.as_ref()));
+        let rounded = mean.and_then(|mean| match mean {
+            Some(mean) => Ok(Some(self.round_for_wire(Arc::new(mean))?.0)),
+            None => Ok(None),
+        });
+        let mean = match rounded {
+            Ok(mean) => mean?,
+            Err(why) => {
+                self.refuse(why);
+                return None;
+            }
+        };
+        let vector = VectorRef {
+            kind,
+            source: mean.source(),
+            loss: 0.0,
+            digest: mean.digest(),
+        };
+        Some((vector, mean))
+    }
+
+    /// The proposals for a round, in node order, including this node's own.
+    fn proposals_for(&self, round: u64) -> Vec<(u32, Proposal)> {
+        let theirs = self
+            .peers
+            .running()
+            .filter_map(|(_, status)| Some((status.node, proposal_for(status, round)?)));
+        let own = self.proposals[0].map(|proposal| (self.config.node, proposal));
+        let mut proposals: Vec<_> = theirs.chain(own).collect();
+        proposals.sort_by_key(|(node, _)| *node);
+        proposals
+    }
+}

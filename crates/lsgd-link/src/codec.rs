@@ -1,0 +1,238 @@
+//! A vector's values as bytes on the wire: little endian, parameters first, then buffers, then
+//! weights if it has any.
+
+use half::bf16;
+use lsgd_core::{Layout, Snapshot, WireFormat};
+use std::io::{self, Read};
+use std::ops::Range;
+
+/// The values of `range` as bytes. `None` if the snapshot does not have them.
+pub(crate) fn encode(
+    wire: WireFormat,
+    snapshot: &Snapshot,
+    range: Range<usize>,
+) -> Option<Vec<u8>> {
+    if range.start > range.end || range.end > snapshot.values() {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(range.len() * wire.width());
+    let vectors = [
+        snapshot.parameters(),
+        snapshot.buffers(),
+        snapshot.weights(),
+    ];
+    for (part, values) in parts(vectors.map(<[f32]>::len), &range)
+        .into_iter()
+        .zip(vectors)
+    {
+        let part = &values[part];
+        match wire {
+            WireFormat::F32 if cfg!(target_endian = "little") => {
+                bytes.extend_from_slice(bytemuck::cast_slice(part));
+            }
+            WireFormat::F32 => bytes.extend(part.iter().flat_map(|value| value.to_le_bytes())),
+            WireFormat::Bf16 => bytes.extend(
+                part.iter()
+                    .flat_map(|&value| bf16::from_f32(value).to_le_bytes()),
+            ),
+        }
+    }
+    Some(bytes)
+}
+
+/// The parts of `range` within consecutive vectors of these lengths.
+fn parts(lengths: [usize; 3], range: &Range<usize>) -> [Range<usize>; 3] {
+    let mut begin = 0;
+    lengths.map(|length| {
+        let within = |at: usize| at.clamp(begin, begin + length) - begin;
+        let part = within(range.start)..within(range.end);
+        begin += length;
+        part
+    })
+}
+
+/// A vector of which only part has arrived. Its memory depends on the layout and method, not on
+/// what arrives.
+pub(crate) struct PartialVector {
+    wire: WireFormat,
+    pub parameters: Vec<f32>,
+    pub buffers: Vec<f32>,
+    pub weights: Vec<f32>,
+}
+
+impl PartialVector {
+    /// Memory for a vector of `layout` with this many weights.
+    pub fn new(wire: WireFormat, layout: &Layout, weights: usize) -> Self {
+        Self {
+            wire,
+            parameters: vec![0.0; layout.parameter_len()],
+            buffers: vec![0.0; layout.buffer_len()],
+            weights: vec![0.0; weights],
+        }
+    }
+
+    /// Number of values.
+    pub fn values(&self) -> usize {
+        self.parameters.len() + self.buffers.len() + self.weights.len()
+    }
+
+    /// Reads the values of `range` from `bytes`, which must hold them all.
+    pub fn take(&mut self, range: &Range<usize>, mut bytes: impl Read) -> io::Result<()> {
+        let wire = self.wire;
+        let vectors = [&mut self.parameters, &mut self.buffers, &mut self.weights];
+        let lengths = [0, 1, 2].map(|vector: usize| vectors[vector].len());
+        if range.start > range.end || range.end > lengths.iter().sum() {
+            let beyond = "values beyond the vector";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, beyond));
+        }
+        for (part, vector) in parts(lengths, range).into_iter().zip(vectors) {
+            let values = &mut vector[part];
+            match wire {
+                WireFormat::F32 => read_f32(values, &mut bytes)?,
+                WireFormat::Bf16 => read_bf16(values, &mut bytes)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Position of the first value that is NaN or infinite.
+    pub fn first_not_finite(&self) -> Option<usize> {
+        let values = self.parameters.iter().chain(&self.buffers);
+        let values = values.chain(&self.weights);
+        values
+            .enumerate()
+            .find_map(|(index, value)| (!value.is_finite()).then_some(index))
+    }
+}
+
+fn read_f32(values: &mut [f32], bytes: &mut impl Read) -> io::Result<()> {
+    bytes.read_exact(bytemuck::cast_slice_mut(values))?;
+    if cfg!(target_endian = "big") {
+        for value in values {
+            *value = f32::from_bits(u32::from_le(value.to_bits()));
+        }
+    }
+    Ok(())
+}
+
+fn read_bf16(values: &mut [f32], bytes: &mut impl Read) -> io::Result<()> {
+    // Through a small buffer on the stack, half the size of the values.
+    let mut buffer = [0; 4096];
+    for values in values.chunks_mut(buffer.len() / 2) {
+        let buffer = &mut buffer[..2 * values.len()];
+        bytes.read_exact(buffer)?;
+        for (value, pair) in values.iter_mut().zip(buffer.chunks_exact(2)) {
+            *value = bf16::from_le_bytes([pair[0], pair[1]]).to_f32();
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use burn::module::{Module, Param};
+    use burn::tensor::{Device, Tensor};
+    use lsgd_core::{Source, WorkerId};
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Normed {
+        x: Param<Tensor<1>>,
+        running_mean: Param<Tensor<1>>,
+    }
+
+    /// Two parameters, one running statistic and one weight, all of which bf16 can hold.
+    fn vector() -> Snapshot {
+        let device = Device::flex().autodiff();
+        let layout = Layout::of(&Normed {
+            x: Param::from_data([0.0, 0.0], &device),
+            running_mean: Param::from_data([0.0], &device),
+        });
+        let source = Source::Worker {
+            id: WorkerId::new(0, 0),
+            step: 1,
+        };
+        let made = Snapshot::new(layout, source, vec![1.0, -2.0], vec![0.5]).unwrap();
+        made.with_weights(vec![3.0]).unwrap()
+    }
+
+    fn partial(wire: WireFormat) -> PartialVector {
+        let layout: Arc<Layout> = vector().layout().clone();
+        PartialVector::new(wire, &layout, 1)
+    }
+
+    /// Little endian, parameters first: as any other implementation would write it.
+    #[test]
+    fn bytes_are_those_of_the_protocol() {
+        let f32s = [1.0_f32, -2.0, 0.5, 3.0].map(f32::to_le_bytes).concat();
+        assert_eq!(encode(WireFormat::F32, &vector(), 0..4), Some(f32s));
+        let bf16s = vec![0x80, 0x3f, 0x00, 0xc0, 0x00, 0x3f, 0x40, 0x40];
+        assert_eq!(encode(WireFormat::Bf16, &vector(), 0..4), Some(bf16s));
+    }
+
+    #[test]
+    fn a_vector_arrives_in_any_parts() {
+        for wire in [WireFormat::F32, WireFormat::Bf16] {
+            for parts in [&[2..4, 0..2][..], &[3..4, 1..3, 0..1], &[0..3, 3..4]] {
+                let mut vector_of = partial(wire);
+                assert_eq!(vector_of.values(), 4);
+                for part in parts {
+                    let bytes = encode(wire, &vector(), part.clone()).unwrap();
+                    assert_eq!(bytes.len(), part.len() * wire.width());
+                    vector_of.take(part, &bytes[..]).unwrap();
+                }
+                assert_eq!(vector_of.parameters, [1.0, -2.0], "{wire:?} {parts:?}");
+                assert_eq!(vector_of.buffers, [0.5], "{wire:?} {parts:?}");
+                assert_eq!(vector_of.weights, [3.0], "{wire:?} {parts:?}");
+            }
+        }
+    }
+
+    #[test]
+    #[allow(clippy::reversed_empty_ranges, reason = "what a stranger may ask for")]
+    fn what_is_beyond_the_vector_is_neither_sent_nor_taken() {
+        assert_eq!(encode(WireFormat::F32, &vector(), 4..4), Some(Vec::new()));
+        for beyond in [0..5, 4..5, 5..5, 3..2] {
+            assert_eq!(encode(WireFormat::F32, &vector(), beyond.clone()), None);
+            let taken = partial(WireFormat::F32).take(&beyond, &[0; 64][..]);
+            assert!(taken.is_err(), "{beyond:?}");
+        }
+        assert!(partial(WireFormat::F32).take(&(4..4), &[][..]).is_ok());
+    }
+
+    #[test]
+    fn too_few_bytes_are_no_values() {
+        for wire in [WireFormat::F32, WireFormat::Bf16] {
+            let bytes = encode(wire, &vector(), 0..4).unwrap();
+            let short = &bytes[..bytes.len() - 1];
+            assert!(partial(wire).take(&(0..4), short).is_err(), "{wire:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_found_in_every_part() {
+        assert_eq!(partial(WireFormat::F32).first_not_finite(), None);
+        for index in 0..4 {
+            let mut spoilt = partial(WireFormat::F32);
+            let nan = f32::NAN.to_le_bytes();
+            spoilt.take(&(index..index + 1), &nan[..]).unwrap();
+            assert_eq!(spoilt.first_not_finite(), Some(index));
+        }
+    }
+
+    /// More values than fit in the buffer through which they are read.
+    #[test]
+    fn many_rounded_values_are_read_in_order() {
+        let expected: Vec<f32> = (0..5000).map(|n| (n % 256) as f32).collect();
+        let bytes = expected
+            .iter()
+            .flat_map(|&value| bf16::from_f32(value).to_le_bytes());
+        let bytes: Vec<u8> = bytes.collect();
+        let mut values = vec![0.0; expected.len()];
+        read_bf16(&mut values, &mut &bytes[..]).unwrap();
+        assert_eq!(values, expected);
+    }
+}

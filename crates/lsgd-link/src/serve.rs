@@ -1,0 +1,110 @@
+//! Serves vectors to other nodes.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use zenoh::Wait;
+use zenoh::query::Query;
+
+use crate::codec::encode;
+use crate::messages::ChunkRequest;
+use crate::shared::{Shared, lock};
+use crate::traffic::TrafficKind;
+
+/// Maximum number of waiting requests per node: several fetches with all their chunks in flight.
+const MAX_WAITING: usize = 64;
+
+/// One thread for each node that has ever sent a request. An answer blocks while the link to that
+/// node is congested, so a node that is slow, or dead before its lease has run out, does not delay
+/// the others.
+///
+/// The threads end when this is dropped.
+pub(crate) struct Servers {
+    shared: Arc<Shared>,
+    askers: Mutex<BTreeMap<u32, SyncSender<(ChunkRequest, Query)>>>,
+}
+
+impl Servers {
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            askers: Mutex::default(),
+        }
+    }
+
+    /// Passes a request on to the node's thread. Invalid or excessive requests end without an
+    /// answer.
+    pub fn take(&self, query: Query) {
+        let refused = |why: &str| self.shared.rejected.note(query.key_expr().as_str(), why);
+        let payload = query
+            .payload()
+            .filter(|payload| payload.len() == ChunkRequest::LENGTH);
+        let Some(payload) = payload else {
+            return refused("a request for part of a vector of another length than those have");
+        };
+        let request = match ChunkRequest::decode(&payload.to_bytes()) {
+            Ok(request) if request.asker < self.shared.own.nodes => request,
+            Ok(request) => return refused(&format!("a request of node {}", request.asker)),
+            Err(why) => return refused(&why),
+        };
+        let mut askers = lock(&self.askers);
+        let queue = match askers.entry(request.asker) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => match self.start(request.asker) {
+                Ok(queue) => entry.insert(queue),
+                Err(error) => return refused(&format!("no thread to answer it: {error}")),
+            },
+        };
+        match queue.try_send((request, query)) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full((_, query))) => {
+                let key = query.key_expr().as_str();
+                self.shared
+                    .rejected
+                    .note(key, "more requests than can be answered");
+            }
+        }
+    }
+
+    fn start(&self, asker: u32) -> std::io::Result<SyncSender<(ChunkRequest, Query)>> {
+        let (queue, inbox) = mpsc::sync_channel(MAX_WAITING);
+        let shared = self.shared.clone();
+        thread::Builder::new()
+            .name(format!("serve-{}", u64::from(asker) + 1))
+            .spawn(move || {
+                for (request, query) in inbox {
+                    answer(&shared, &request, &query);
+                }
+            })?;
+        Ok(queue)
+    }
+}
+
+fn answer(shared: &Shared, request: &ChunkRequest, query: &Query) {
+    let Some(snapshot) = shared.snapshots.get(&request.digest) else {
+        return refuse(query, "it does not have that vector");
+    };
+    let values = snapshot.values();
+    let bytes = match request.range(values) {
+        Ok(range) => encode(shared.wire, &snapshot, range),
+        Err(why) => {
+            shared.rejected.note(query.key_expr().as_str(), &why);
+            return refuse(query, &why);
+        }
+    };
+    let Some(bytes) = bytes else {
+        return refuse(query, "it has not that many values");
+    };
+    let length = bytes.len();
+    // A node that has gone in the meantime needs no answer.
+    if query.reply(query.key_expr().clone(), bytes).wait().is_ok() {
+        let kind = TrafficKind::of(snapshot.source());
+        shared.meter.sent(request.asker, kind, length);
+    }
+}
+
+fn refuse(query: &Query, why: &str) {
+    let _ = query.reply_err(why.as_bytes()).wait();
+}

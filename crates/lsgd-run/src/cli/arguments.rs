@@ -1,0 +1,281 @@
+//! What a command line says about a run.
+
+use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::{Args, Subcommand};
+
+use crate::home;
+use crate::storage::CheckpointName;
+
+/// A path, with `~` expanded where no shell did.
+pub fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| home::expand(&path))
+}
+
+/// A run: its config, with overrides.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Train {
+    /// Train as this TOML file says
+    #[arg(long, short, value_name = "FILE", value_parser = path())]
+    pub config: PathBuf,
+
+    /// Override a key of the config; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// No progress: warnings and errors only
+    #[arg(long, short)]
+    pub quiet: bool,
+
+    /// Continue the run that is there, if there is one
+    #[arg(skip)]
+    pub resume: bool,
+}
+
+/// How a run is asked for where no command is: `--config FILE` and what goes with it.
+#[derive(Debug, Clone, Args)]
+pub struct TrainOptions {
+    /// Train as this TOML file says
+    #[arg(long, short, value_name = "FILE", value_parser = path())]
+    config: Option<PathBuf>,
+
+    /// Override a key of the config, such as run.seed=2; may be repeated
+    ///
+    /// The key decides how the value is read: a string is taken as typed, a list of strings may be
+    /// written cpu,cpu, and anything else is TOML, such as 64, 1e-4, true or '[1, 8, 8]'. A ~/ that
+    /// begins a path is the home folder. Of keys that exclude each other
+    /// (budget.epochs, budget.steps, budget.minutes) the one set here takes the other's place.
+    #[arg(long, short, value_name = "KEY=VALUE", requires = "config")]
+    set: Vec<String>,
+
+    /// No progress: warnings and errors only
+    #[arg(long, short)]
+    quiet: bool,
+
+    /// Continue the run if it has begun; begin it if it has not
+    ///
+    /// The same command for the first start and for every one after it: it continues from the newest
+    /// checkpoint, and does nothing if the run has ended. Only the budget, the number of workers,
+    /// and what does not affect the result may be other than before.
+    #[arg(long, requires = "config")]
+    resume: bool,
+
+    /// Which node of several this is: J/N, from 1; or slurm or kubernetes, to read their variables
+    #[arg(
+        long,
+        value_name = "J/N",
+        requires = "config",
+        value_parser = |text: &str| NodePlacement::parse(text, |name| std::env::var(name).ok())
+    )]
+    node: Option<NodePlacement>,
+
+    /// Endpoints of all nodes, in order, such as tcp/127.0.0.1:7401,tcp/127.0.0.1:7402
+    #[arg(
+        long,
+        value_name = "ENDPOINTS",
+        requires = "config",
+        value_delimiter = ','
+    )]
+    connect: Vec<String>,
+
+    /// Where this node can be reached, if --connect does not list all nodes
+    #[arg(
+        long,
+        value_name = "ENDPOINTS",
+        requires = "config",
+        value_delimiter = ','
+    )]
+    listen: Vec<String>,
+}
+
+impl TrainOptions {
+    /// The run that is asked for, if there is one. Its overrides are in the order in which they count:
+    /// first those that `--node`, `--connect` and `--listen` stand for, then `--set`, which wins.
+    pub fn train(self) -> Option<Train> {
+        let list = |key: &str, endpoints: Vec<String>| {
+            let quoted: Vec<String> = endpoints.iter().map(|e| format!("{e:?}")).collect();
+            (!quoted.is_empty()).then(|| format!("cluster.{key}=[{}]", quoted.join(", ")))
+        };
+        let place = self.node.map(NodePlacement::overrides).unwrap_or_default();
+        let lists = [list("connect", self.connect), list("listen", self.listen)];
+        let set = place
+            .into_iter()
+            .chain(lists.into_iter().flatten())
+            .chain(self.set)
+            .collect();
+        Some(Train {
+            config: self.config?,
+            set,
+            quiet: self.quiet,
+            resume: self.resume,
+        })
+    }
+}
+
+/// What can be asked of any task's program, but training.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum RunCommand {
+    /// Train on several nodes, all of them on this machine
+    Launch(Launch),
+
+    /// Continue a run that was stopped or killed
+    #[command(after_help = "\
+For example runs/first, or with a longer budget: runs/first --set budget.epochs=20")]
+    Resume(Resume),
+
+    /// Train many workers on several nodes in this process, under a virtual clock
+    #[command(after_help = "\
+Steps and links take the time that the config's [simulate] says; all seconds of the run's records
+are of that clock. For example, with --set simulate.nodes=4 --set workers.count=4, or
+--set run.mode=async --set simulate.step_sigma=0.3.")]
+    Simulate(Train),
+
+    /// Write a config with every key, its default and its meaning
+    Init {
+        /// Where to write it; - is standard output
+        #[arg(value_name = "PATH", default_value = "lsgd.toml", value_parser = path())]
+        path: PathBuf,
+
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
+    },
+
+    /// List what can train here, by the names that workers.devices takes
+    Devices,
+
+    /// Train by several methods, and report them side by side
+    #[cfg(feature = "bench")]
+    #[command(after_help = "\
+The file lists methods, numbers of workers, periods and seeds. Every run keeps its folder; the same
+command continues a bench that was stopped.
+
+A bench file, whose runs and report go to runs/pulls:
+  name = \"pulls\"
+  config = \"lsgd.toml\"             # what every run starts from
+  set = [\"budget.steps=1000\"]      # overrides for every run
+  how = \"simulate\"                 # or \"train\", on one node
+  seeds = [1, 2, 3]
+  workers = [4]                    # over all nodes
+  periods = [16]                   # method.local_period
+  targets = [0.5]                  # values of the task's main metric, to report the cost of reaching each
+
+  [[method]]
+  label = \"weak\"
+  set = [\"method.local_pull=0.1\"]  # overrides for this method
+
+  [[method]]
+  label = \"strong\"
+  nodes = 2                        # two workers each
+  set = [\"method.local_pull=0.5\"]")]
+    Bench(Bench),
+}
+
+/// Arguments of `bench`.
+#[cfg(feature = "bench")]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Bench {
+    /// What is compared, a TOML file
+    #[arg(value_name = "FILE", value_parser = path())]
+    pub file: PathBuf,
+
+    /// Put the runs and the report under this name instead of the file's
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Override a key of every run's config, also where a method sets it; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Arguments of `resume`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Resume {
+    /// Folder of the run, such as runs/first
+    #[arg(value_name = "RUN", value_parser = path())]
+    pub run: PathBuf,
+
+    /// Continue from this checkpoint: newest, best or a step; later ones are removed
+    #[arg(long, value_name = "CHECKPOINT", default_value_t = CheckpointName::Newest)]
+    pub checkpoint: CheckpointName,
+
+    /// Override a key of the run's config, such as budget.epochs=20; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// No progress: warnings and errors only
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Arguments of `launch`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Launch {
+    /// How many nodes, a process each, that speak over loopback
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub nodes: u32,
+
+    /// Continue the run if it has begun; begin it if it has not
+    ///
+    /// The nodes continue from the last exchange after which all of them have a checkpoint.
+    #[arg(long)]
+    pub resume: bool,
+
+    /// Start a node that dies again, up to N times each: it continues, or joins the others
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub restarts: u32,
+
+    /// What all nodes train
+    #[command(flatten)]
+    pub train: Train,
+}
+
+/// Which node of a run this is, as `--node` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct NodePlacement {
+    /// From 1.
+    node: u32,
+    /// Of so many; where the config says it, nothing.
+    nodes: Option<u32>,
+}
+
+impl NodePlacement {
+    /// `2/4`, or where a scheduler's variables say it: `slurm` (`SLURM_PROCID` of `SLURM_NTASKS`) or
+    /// `kubernetes` (`JOB_COMPLETION_INDEX`; of how many, the config says).
+    fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let number = |name: &str| {
+            let value = variable(name).ok_or(format!("the variable {name} is not set"))?;
+            let number: Result<u32, _> = value.trim().parse();
+            number.map_err(|_| format!("the variable {name} is {value:?}, which is not a number"))
+        };
+        let after = |index: u32| index.checked_add(1).ok_or("the number is too large");
+        match text {
+            "slurm" => Ok(Self {
+                node: after(number("SLURM_PROCID")?)?,
+                nodes: Some(number("SLURM_NTASKS")?),
+            }),
+            "kubernetes" => Ok(Self {
+                node: after(number("JOB_COMPLETION_INDEX")?)?,
+                nodes: None,
+            }),
+            _ => {
+                let parts = text.split_once('/');
+                let numbers = parts.and_then(|(j, n)| Some((j.parse().ok()?, n.parse().ok()?)));
+                let (node, nodes) = numbers.ok_or(
+                    "give the node and how many there are, such as 2/4, or slurm or kubernetes",
+                )?;
+                Ok(Self {
+                    node,
+                    nodes: Some(nodes),
+                })
+            }
+        }
+    }
+
+    fn overrides(self) -> Vec<String> {
+        let nodes = self.nodes.map(|nodes| format!("cluster.nodes={nodes}"));
+        let node = format!("cluster.node={}", self.node);
+        nodes.into_iter().chain([node]).collect()
+    }
+}

@@ -1,0 +1,333 @@
+//! The common part of all programs that train a task: commands, logging, the outcome.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::mpsc::channel;
+
+use clap::error::ErrorKind as UsageError;
+use clap::{CommandFactory, FromArgMatches, Parser};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+#[cfg(feature = "bench")]
+use super::arguments::Bench;
+use super::arguments::{Resume, RunCommand, Train, TrainOptions};
+use super::signals::{on_signals, requests};
+use super::{launch, launcher};
+#[cfg(feature = "bench")]
+use crate::bench::{self, Changes};
+use crate::config::{Config, TaskTable, TaskTables};
+use crate::device::{self, DeviceError};
+use crate::error::RunError;
+use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SUCCESS};
+use crate::make::MakeTask;
+use crate::open_files;
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::storage::{CheckpointName, End, RunFolder, Score};
+use crate::task::Metric;
+use crate::train::Outcome;
+use crate::words::count;
+
+/// Zenoh's variable for the number of its threads.
+const ZENOH_THREADS: &str = "ZENOH_RUNTIME";
+
+/// Warnings and errors, except Zenoh's: the link reports in its own words what concerns a run.
+/// `RUST_LOG`, such as `zenoh=debug`, asks for others.
+pub fn log_to_stderr() {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        // If standard error cannot be written, it would report that there, and panic.
+        .log_internal_errors(false);
+    let asked_for = std::env::var("RUST_LOG").ok();
+    let asked_for = asked_for.and_then(|targets| Targets::from_str(&targets).ok());
+    let wanted = asked_for.unwrap_or_else(|| {
+        Targets::new()
+            .with_default(LevelFilter::WARN)
+            .with_target("zenoh", LevelFilter::OFF)
+    });
+    tracing_subscriber::registry()
+        .with(lines.with_filter(wanted))
+        .init();
+}
+
+/// The whole program of a task whose settings `C` are the table `[task]` of its configs: parses the
+/// command line, runs the command, reports the outcome.
+pub fn main<C>() -> ExitCode
+where
+    C: MakeTask,
+    TaskTable<C>: TaskTables,
+{
+    let (Program { train, command }, mut usage) = Program::read(std::env::args_os());
+    log_to_stderr();
+    open_files::raise_limit();
+    let done = match (command, train.train()) {
+        (Some(command), _) => self::command::<TaskTable<C>>(command),
+        (None, Some(arguments)) => self::train::<TaskTable<C>>(&arguments),
+        (None, None) => {
+            let name = name();
+            let why = format!(
+                "no config was given\n\n  {name} init                  writes one, with every key \
+                 explained, to lsgd.toml\n  {name} --config lsgd.toml    trains as it says"
+            );
+            usage.error(UsageError::MissingRequiredArgument, why).exit()
+        }
+    };
+    let code = done.unwrap_or_else(|error| {
+        let kind = match error {
+            RunError::Interrupted => "",
+            _ => "error: ",
+        };
+        // If the message cannot be written, the exit code still tells.
+        let _ = writeln!(io::stderr(), "{kind}{error}");
+        error.exit_code()
+    });
+    ExitCode::from(code)
+}
+
+/// Trains a task on several devices and nodes, with Leader SGD or another method
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Program {
+    #[command(flatten)]
+    train: TrainOptions,
+
+    #[command(subcommand)]
+    command: Option<RunCommand>,
+}
+
+impl Program {
+    /// Parses the command line. Also returns the usage, for errors found later. Exits on wrong usage, and
+    /// for `--help` and `--version`.
+    fn read(arguments: impl IntoIterator<Item = OsString>) -> (Self, clap::Command) {
+        let mut usage = Self::usage(&name());
+        let matches = usage.try_get_matches_from_mut(arguments);
+        let matches = matches.unwrap_or_else(|error| error.exit());
+        let program = Self::from_arg_matches(&matches);
+        let program = program.unwrap_or_else(|error| error.format(&mut usage).exit());
+        (program, usage)
+    }
+
+    /// The usage of the program `name`. Its own version is not known here, so `--version` prints the
+    /// engine's.
+    fn usage(name: &str) -> clap::Command {
+        Self::command()
+            .display_name(name)
+            .bin_name(name)
+            .version(concat!("(lsgd-run ", env!("CARGO_PKG_VERSION"), ")"))
+    }
+}
+
+/// Runs a command. Returns the exit code.
+///
+/// # Errors
+///
+/// [`RunError`] of the command.
+pub fn command<C: MakeTask + TaskTables>(command: RunCommand) -> Result<u8, RunError> {
+    match command {
+        RunCommand::Launch(arguments) => {
+            let (sender, signals) = channel();
+            on_signals(move |asked| {
+                // The sender ends once all nodes have.
+                let _ = sender.send(asked);
+            });
+            launch::launch::<C>(&arguments, signals)
+        }
+        RunCommand::Resume(arguments) => resume::<C>(&arguments),
+        RunCommand::Simulate(arguments) => {
+            let config = Config::<C>::load(&arguments.config, &arguments.set)?;
+            let observer = Box::new(progress(arguments.quiet));
+            let outcome = crate::simulate(config, observer, requests())?;
+            tell(&outcome, arguments.quiet, " a virtual second")
+        }
+        RunCommand::Init { path, force } => init::<C>(&path, force),
+        RunCommand::Devices => devices(),
+        #[cfg(feature = "bench")]
+        RunCommand::Bench(arguments) => bench::<C>(arguments),
+    }
+}
+
+#[cfg(feature = "bench")]
+fn bench<C: MakeTask + TaskTables>(arguments: Bench) -> Result<u8, RunError> {
+    let Bench { file, name, set } = arguments;
+    // If standard output is closed, the runs' folders have the record.
+    let told = |line: &str| drop(writeln!(io::stderr(), "{line}"));
+    let report = bench::run::<C>(&file, Changes { name, set }, &requests(), told)?;
+    say(format_args!("{}", report.display()))?;
+    Ok(EXIT_SUCCESS)
+}
+
+/// Trains. Returns the exit code.
+///
+/// # Errors
+///
+/// [`RunError`] of the run.
+pub fn train<C: MakeTask + TaskTables>(arguments: &Train) -> Result<u8, RunError> {
+    let config = Config::<C>::load(&arguments.config, &arguments.set)?;
+    let from = arguments.resume.then_some(CheckpointName::Newest);
+    train_from(config, from, arguments.quiet)
+}
+
+/// Continues a run, with its own config but for the overrides.
+fn resume<C: MakeTask + TaskTables>(arguments: &Resume) -> Result<u8, RunError> {
+    let folder = RunFolder::open(&arguments.run)?;
+    let mut config = Config::<C>::load(&folder.join("config.toml"), &arguments.set)?;
+    let place = folder.place(config.settings.cluster.nodes > 1)?;
+    (config.settings.run.folder, config.settings.run.name) = place;
+    train_from(config, Some(arguments.checkpoint), arguments.quiet)
+}
+
+fn train_from<C: MakeTask + TaskTables>(
+    config: Config<C>,
+    from: Option<CheckpointName>,
+    quiet: bool,
+) -> Result<u8, RunError> {
+    if config.settings.cluster.tls.is_some() {
+        use_one_network_thread();
+    }
+    let requests = requests();
+    launcher::heed(requests.clone()).map_err(|why| RunError::NoThread {
+        thread: String::from("the thread that listens to the launcher"),
+        why: why.to_string(),
+    })?;
+    let observer = Box::new(progress(quiet));
+    let outcome = match from {
+        Some(from) => crate::resume(config, from, observer, requests)?,
+        None => crate::train(config, observer, requests)?,
+    };
+    tell(&outcome, quiet, "/s")
+}
+
+fn progress(quiet: bool) -> Progress {
+    match quiet {
+        true => Progress::quiet(),
+        false => Progress::on_stderr(),
+    }
+}
+
+/// Reports the outcome of a run.
+fn tell(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, RunError> {
+    if let Some(error) = outcome.diverged() {
+        return Err(error);
+    }
+    let Outcome {
+        folder,
+        summary,
+        metrics,
+        unit,
+    } = outcome;
+    if !quiet {
+        let metric = metrics.first();
+        let shown = |score: &Option<Score>| {
+            let shown = |metric: &Metric| Some(metric.shown(score.as_ref()?.get(metric.name)?));
+            metric
+                .and_then(shown)
+                .unwrap_or_else(|| String::from("none"))
+        };
+        let came = match (summary.digests.is_empty(), metric) {
+            (true, _) => String::from("nothing was trained"),
+            (false, None) => String::from("nothing was scored"),
+            (false, Some(metric)) => format!(
+                "{} of the leader {}, the replica mean {}, workers {}",
+                metric.name,
+                shown(&summary.test.leader),
+                shown(&summary.test.replica_mean),
+                shown(&summary.test.worker_mean),
+            ),
+        };
+        say(format_args!(
+            "{}: {} of {}, {:.0} {unit}{pace}; {came}",
+            folder.path().display(),
+            count(summary.steps, "step"),
+            count(summary.workers, "worker"),
+            summary.samples_per_second,
+        ))?;
+    }
+    Ok(match summary.end {
+        End::Budget => EXIT_SUCCESS,
+        End::Interrupted => EXIT_INTERRUPTED,
+        End::Diverged => EXIT_FAILED,
+    })
+}
+
+/// Makes Zenoh read and write on one thread, unless the user has set its threads. Its TLS link
+/// (zenoh-link-tls 1.10.2, `UnicastLinkTls`) shares one `rustls` stream between its reading and its
+/// writing thread; a write during an unfinished read ends the connection with "handshake not
+/// complete".
+///
+/// Call it before any other thread is started.
+#[allow(
+    unsafe_code,
+    reason = "Zenoh reads the number of its threads from the environment and nowhere else"
+)]
+fn use_one_network_thread() {
+    if std::env::var_os(ZENOH_THREADS).is_none() {
+        // SAFETY: there is no other thread yet that could read or write the environment.
+        unsafe {
+            std::env::set_var(
+                ZENOH_THREADS,
+                "(rx: (worker_threads: 1), tx: (handover: rx))",
+            )
+        };
+    }
+}
+
+/// The program's name, as it was started.
+fn name() -> String {
+    let started = std::env::args_os().next().unwrap_or_default();
+    match Path::new(&started).file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => String::from("lsgd-run"),
+    }
+}
+
+fn init<C: TaskTables>(path: &Path, force: bool) -> Result<u8, RunError> {
+    let output = Output::new(path, force)?;
+    output.write(Config::<C>::template()?.as_bytes())?;
+    if !output.is_stream() {
+        say(format_args!(
+            "wrote {}; train with: {} --config {0}",
+            path.display(),
+            name()
+        ))?;
+    }
+    Ok(EXIT_SUCCESS)
+}
+
+fn devices() -> Result<u8, RunError> {
+    let available = device::available();
+    if available.is_empty() {
+        return Err(DeviceError::NoBackend.into());
+    }
+    for (index, device) in available.iter().enumerate() {
+        let kind = if device.gpu { "GPU" } else { "CPU" };
+        let preferred = if index == 0 {
+            ", first choice of \"auto\""
+        } else {
+            ""
+        };
+        say(format_args!("{}  {kind}{preferred}", device.name))?;
+    }
+    Ok(EXIT_SUCCESS)
+}
+
+/// Writes a line to standard output. A closed reader, as with `| head -1`, is not an error; a full
+/// disk is.
+pub fn say(line: fmt::Arguments) -> Result<(), RunError> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(source) if source.kind() != ErrorKind::BrokenPipe => {
+            let path = PathBuf::from("standard output");
+            Err(RunError::Write { path, source })
+        }
+        _ => Ok(()),
+    }
+}

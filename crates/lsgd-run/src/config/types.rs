@@ -1,0 +1,302 @@
+//! The engine's tables, one struct per table, every key with its default.
+
+use std::path::PathBuf;
+
+use lsgd_core::{BatchNorm, Mode};
+use serde::{Deserialize, Serialize};
+
+pub use super::cluster::{ClusterConfig, Tls};
+pub use super::simulate::{Death, SimulateConfig};
+
+/// The tables of the engine: everything about a run except its task.
+///
+/// `Settings::default()` leaves open what depends on other keys (the budget, the evaluation
+/// interval); [`Config::from_toml`](super::Config::from_toml) of an empty text fills those in too.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Name, folder, seed and mode of the run.
+    pub run: RunConfig,
+    /// The learning rate over the run.
+    pub schedule: ScheduleConfig,
+    /// The training method.
+    pub method: MethodConfig,
+    /// The workers and their devices.
+    pub workers: WorkersConfig,
+    /// When the run ends.
+    pub budget: BudgetConfig,
+    /// When and on how many examples the workers are evaluated.
+    pub evaluate: EvaluateConfig,
+    /// When checkpoints are written.
+    pub checkpoint: CheckpointConfig,
+    /// What happens to workers that fail.
+    pub faults: FaultsConfig,
+    /// The other nodes, if there are any.
+    pub cluster: ClusterConfig,
+    /// The settings of `simulate`.
+    pub simulate: SimulateConfig,
+}
+
+/// `[run]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConfig {
+    /// Name of the run, and of its folder below `folder`.
+    pub name: String,
+    /// Folder of all runs.
+    pub folder: PathBuf,
+    /// Seed of everything random: initial weights, batches, augmentation, dropout.
+    pub seed: u64,
+    /// Whether workers wait for each other (`sync`) or never block (`async`).
+    pub mode: Mode,
+    /// Replace an existing run of the same name.
+    pub overwrite: bool,
+}
+
+/// `[schedule]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleConfig {
+    /// Learning rate after warm-up and before any drop.
+    pub learning_rate: f64,
+    /// Shape of the learning rate over the run.
+    pub kind: ScheduleKind,
+    /// `steps` only: at each of these the learning rate is multiplied by the factor.
+    pub drops: Vec<Drop>,
+    /// The learning rate rises linearly from zero over this long.
+    pub warmup: Option<Span>,
+}
+
+/// `schedule.kind`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleKind {
+    /// Constant.
+    Constant,
+    /// Multiplied by a factor at each of `drops`.
+    Steps,
+    /// Half a cosine, from `learning_rate` to zero at the end of the budget.
+    Cosine,
+}
+
+/// One entry of `schedule.drops`: `{ epochs = 80, factor = 0.1 }` or `{ steps = 1000, factor = 0.1 }`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drop {
+    /// In epochs of the whole data. Exactly one of `epochs` and `steps` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
+    /// In steps of a worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// The factor.
+    pub factor: f64,
+}
+
+/// A length of training: `{ epochs = 5 }` or `{ steps = 500 }`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Span {
+    /// In epochs of the whole data. Exactly one of `epochs` and `steps` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
+    /// In steps of a worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+}
+
+/// `[method]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MethodConfig {
+    /// Which method.
+    pub name: MethodName,
+    /// The paper's lambda: pull strength toward the local leader, in [0, 1].
+    pub local_pull: f64,
+    /// The paper's lambda_G: pull strength toward the global leader, in [0, 1].
+    pub global_pull: f64,
+    /// Final strength of both pulls, reached at the end of the budget along half a cosine, in [0,
+    /// 1]; constant if absent.
+    pub final_pull: Option<f64>,
+    /// The paper's tau: steps of a worker between local exchanges.
+    pub local_period: u64,
+    /// The paper's tau_G: steps of a worker between global exchanges, a multiple of `local_period`.
+    pub global_period: u64,
+    /// Proximal strength toward the last local leader: `local_prox / local_period` a step.
+    pub local_prox: f64,
+    /// Proximal strength toward the last global leader: `global_prox / global_period` a step.
+    pub global_prox: f64,
+    /// Batches whose mean training loss ranks a worker.
+    pub loss_window: usize,
+    /// A report older than this many steps is not eligible; twice the period if absent.
+    pub max_staleness: Option<u64>,
+    /// What a pull does with BatchNorm's running statistics.
+    pub batch_norm: BatchNorm,
+    /// The loss that ranks the workers.
+    pub rank_by: RankBy,
+    /// Number of training examples held out for `probe_loss`.
+    pub probe_examples: usize,
+    /// A leader stays until another's loss is lower by this fraction of its own, in [0, 1).
+    pub margin: f64,
+    /// `easgd`: how strongly the centre follows the workers' mean in an exchange, in [0, 1]; each of
+    /// W workers is pulled to the centre by `beta / W`.
+    pub beta: f64,
+    /// `lsgd_plus` and `leader_mean`: c of `m + c (z - m)`, a point between mean m and leader z, in
+    /// [0, 1].
+    pub leader_weight: f64,
+    /// `diloco` and `slowmo`: learning rate of the outer step, over 0.
+    pub outer_learning_rate: f64,
+    /// `diloco` and `slowmo`: momentum of the outer step, in [0, 1).
+    pub outer_momentum: f64,
+}
+
+/// `method.name`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MethodName {
+    /// Independent workers, without communication.
+    Sgd,
+    /// All workers take every step with the mean of their gradients.
+    DataParallel,
+    /// All workers move to the mean of all parameters every `local_period` steps.
+    LocalSgd,
+    /// Elastic averaging: workers are pulled to a centre that follows their mean, or in `async`
+    /// each worker in turn.
+    Easgd,
+    /// Workers add their steps to a centre one by one, and move to it.
+    Downpour,
+    /// An outer step with Nesterov momentum on the pseudo-gradient.
+    Diloco,
+    /// The same with plain momentum.
+    Slowmo,
+    /// Leader SGD.
+    Lsgd,
+    /// Leader SGD whose proximal pulls go to a point between mean and leader.
+    LsgdPlus,
+    /// All workers move to a point between mean and leader.
+    LeaderMean,
+    /// Workers are pulled to a mean in which those with small gradients count more.
+    Grawa,
+    /// The same, layer by layer.
+    GrawaLayers,
+}
+
+impl MethodName {
+    /// The word in configs.
+    pub fn word(self) -> &'static str {
+        match self {
+            MethodName::Sgd => "sgd",
+            MethodName::DataParallel => "data_parallel",
+            MethodName::LocalSgd => "local_sgd",
+            MethodName::Easgd => "easgd",
+            MethodName::Downpour => "downpour",
+            MethodName::Diloco => "diloco",
+            MethodName::Slowmo => "slowmo",
+            MethodName::Lsgd => "lsgd",
+            MethodName::LsgdPlus => "lsgd_plus",
+            MethodName::LeaderMean => "leader_mean",
+            MethodName::Grawa => "grawa",
+            MethodName::GrawaLayers => "grawa_layers",
+        }
+    }
+
+    /// Whether its exchanges deliver a mean in this mode, which needs all workers.
+    pub fn averages(self, mode: Mode) -> bool {
+        match self {
+            MethodName::Sgd | MethodName::Lsgd | MethodName::Downpour => false,
+            MethodName::Easgd => mode == Mode::Sync,
+            _ => true,
+        }
+    }
+
+    /// Whether its exchanges have a leader.
+    pub fn elects(self) -> bool {
+        use MethodName::{LeaderMean, Lsgd, LsgdPlus};
+        matches!(self, Lsgd | LsgdPlus | LeaderMean)
+    }
+}
+
+/// `method.rank_by`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RankBy {
+    /// Mean training loss over the last `loss_window` batches, as in the paper.
+    TrainingLoss,
+    /// Loss on held-out training examples, the same for all workers.
+    ProbeLoss,
+}
+
+/// `[workers]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkersConfig {
+    /// Workers on this node; one per device if absent.
+    pub count: Option<usize>,
+    /// `"auto"`, or one name per worker such as `["cpu", "cpu"]` or `["wgpu:0", "wgpu:1"]`.
+    pub devices: Devices,
+    /// Compute threads per worker on the CPU.
+    pub threads: usize,
+}
+
+/// `workers.devices`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Devices {
+    /// The word `auto`: GPUs if the build and the machine have any, else the CPU.
+    /// [`Config::load`](super::Config::load) accepts no other word.
+    Word(String),
+    /// One device per worker.
+    List(Vec<String>),
+}
+
+/// `[budget]`: exactly one of the three is given.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BudgetConfig {
+    /// Epochs of the whole data, shared by all workers.
+    pub epochs: Option<f64>,
+    /// Steps per worker (in `async`, their mean).
+    pub steps: Option<u64>,
+    /// Minutes of training.
+    pub minutes: Option<f64>,
+}
+
+/// `[evaluate]`: at most one of the first three is given; the end is always evaluated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluateConfig {
+    /// Every so many steps of a worker.
+    pub every_steps: Option<u64>,
+    /// Every so many epochs of the whole data.
+    pub every_epochs: Option<f64>,
+    /// Every so many minutes of training.
+    pub every_minutes: Option<f64>,
+    /// Test examples to use; all if absent.
+    pub examples: Option<usize>,
+    /// Training batches from which the BatchNorm statistics of a mean are re-estimated.
+    pub batch_norm_batches: usize,
+}
+
+/// `[faults]`: what happens to workers that fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FaultsConfig {
+    /// How often a worker that fails may start again.
+    pub restarts: u64,
+    /// A worker has failed after so many steps without a finite loss.
+    pub bad_steps: Option<u64>,
+}
+
+/// `[checkpoint]`: at most one of the first three is given; the end and the best are always kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointConfig {
+    /// Every so many steps of a worker.
+    pub every_steps: Option<u64>,
+    /// Every so many epochs of the whole data.
+    pub every_epochs: Option<f64>,
+    /// Every so many minutes of training.
+    pub every_minutes: Option<f64>,
+    /// Number of these that are kept.
+    pub keep: usize,
+}

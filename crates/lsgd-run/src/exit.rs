@@ -1,0 +1,13 @@
+//! Exit codes.
+
+/// Exit code: success.
+pub const EXIT_SUCCESS: u8 = 0;
+/// Exit code: the command was understood and failed.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit code: the command line or the config is wrong; nothing was started.
+pub const EXIT_USAGE: u8 = 2;
+/// Exit code: a temporary obstacle, such as a port in use or a full disk; the same command may work
+/// later. It is `EX_TEMPFAIL` of `sysexits.h`.
+pub const EXIT_RETRY: u8 = 75;
+/// Exit code: stopped by a signal, such as Ctrl-C; what was trained is kept.
+pub const EXIT_INTERRUPTED: u8 = 130;

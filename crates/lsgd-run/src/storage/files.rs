@@ -1,0 +1,126 @@
+//! Files and folders that are written whole or not at all, and read within limits.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tempfile::NamedTempFile;
+
+use crate::error::RunError;
+
+/// Largest record that is read, in bytes.
+const MAX_RECORD: u64 = 32 << 20;
+
+/// Writes a file whole or not at all: next to its path first, then renamed.
+///
+/// # Errors
+///
+/// [`RunError::Write`]; an existing file is then unchanged.
+pub fn write_whole(path: &Path, contents: &[u8]) -> Result<(), RunError> {
+    let file = beside(path, contents)?;
+    let put = file.persist(path);
+    put.map_err(|error| RunError::write(path)(error.error))?;
+    Ok(())
+}
+
+/// The same for a file that must not exist yet.
+///
+/// # Errors
+///
+/// [`RunError::FileExists`] or [`RunError::Write`].
+pub fn write_new(path: &Path, contents: &[u8]) -> Result<(), RunError> {
+    let file = beside(path, contents)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Err(RunError::FileExists {
+            path: path.to_owned(),
+        }),
+        Err(error) => Err(RunError::write(path)(error.error)),
+    }
+}
+
+/// A temporary file next to `path`, to be renamed to it; removed when dropped.
+fn beside(path: &Path, contents: &[u8]) -> Result<NamedTempFile<File>, RunError> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // Opened like any other file: those of tempfile are private to their owner, and its errors end
+    // with a random name.
+    let open = |beside: &Path| File::create_new(beside);
+    let file = tempfile::Builder::new().make_in(folder, open);
+    let mut file = file.map_err(RunError::write(path))?;
+    let written = file.as_file_mut().write_all(contents);
+    written.map_err(RunError::write(path))?;
+    file.as_file().sync_all().map_err(RunError::write(path))?;
+    Ok(file)
+}
+
+/// Writes a record as indented JSON.
+///
+/// # Errors
+///
+/// [`RunError::Write`].
+pub(super) fn write_json(path: &Path, record: &impl Serialize) -> Result<(), RunError> {
+    write_whole(path, &to_json(path, record)?)
+}
+
+/// A record as indented JSON; `path` is for errors.
+///
+/// # Errors
+///
+/// [`RunError::Write`].
+pub(super) fn to_json(path: &Path, record: &impl Serialize) -> Result<Vec<u8>, RunError> {
+    let mut text =
+        serde_json::to_vec_pretty(record).map_err(|error| RunError::write(path)(error.into()))?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Reads a record.
+///
+/// # Errors
+///
+/// [`RunError::Read`] or [`RunError::Damaged`].
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
+    let text = read_bounded(path, MAX_RECORD)?;
+    serde_json::from_slice(&text).map_err(|error| RunError::damaged(path, error))
+}
+
+/// Reads a file of at most `limit` bytes.
+///
+/// # Errors
+///
+/// [`RunError::Read`], or [`RunError::Damaged`] for a larger file.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, RunError> {
+    let size = fs::metadata(path).map_err(RunError::read(path))?.len();
+    if size > limit {
+        let why = format!("{size} bytes are more than the {limit} such a file can have");
+        return Err(RunError::damaged(path, why));
+    }
+    fs::read(path).map_err(RunError::read(path))
+}
+
+/// Whether `path` still refers to `file`; an error if that cannot be determined.
+///
+/// Where the system does not identify files, existence is enough.
+pub(super) fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
+    let found = match fs::metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let own = file.metadata()?;
+        Ok((own.dev(), own.ino()) == (found.dev(), found.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (file, found);
+        Ok(true)
+    }
+}

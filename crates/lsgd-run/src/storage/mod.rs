@@ -1,0 +1,50 @@
+//! A run's folder: its files, written and read.
+
+mod aside;
+mod checkpoint;
+mod checkpoint_name;
+mod checkpoints;
+mod claim;
+mod digests;
+mod disk;
+mod files;
+mod folder;
+mod frozen;
+mod lines;
+mod lock;
+mod recorder;
+mod records;
+mod resume_record;
+mod resuming;
+mod run_change;
+mod run_state;
+mod saved_run;
+mod steps;
+mod values;
+mod which;
+
+pub use checkpoint::{Checkpoint, CheckpointState, Completion};
+pub use checkpoint_name::{CheckpointName, CheckpointNameError};
+pub use checkpoints::Checkpoints;
+pub use claim::{Claim, NodeNumber};
+pub use folder::RunFolder;
+pub use recorder::{Recorder, ResumedRecords};
+pub use records::{
+    BestScore, End, Evaluation, ExchangeSummary, FORMAT, HeldOut, IncarnationSummary, Interval,
+    Machine, MetricInfo, MetricRecord, NodesSummary, RunRecord, Score, SimulatedSummary, Summary,
+    Traffic, WorkerScore,
+};
+pub use resume_record::{
+    ClusterRecord, JoinPointRecord, RecordLengths, ResumeRecord, SavedTimes, SavedVector,
+    WorkerRecord,
+};
+pub use resuming::check_settings;
+pub use run_change::RunChange;
+pub use run_state::{RunState, SavedWorker};
+pub use saved_run::{LoadedWorker, SavedRun};
+pub use values::{decode, encode, slices};
+pub use which::{Which, WhichError};
+
+pub use aside::{belongs_to_run, is_run, is_unfinished};
+pub use files::{read_bounded, write_new, write_whole};
+pub use lines::read_lines;

@@ -1,0 +1,117 @@
+//! Which checkpoint a run continues from, and with which settings.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use lsgd_core::Layout;
+
+use super::checkpoint::CheckpointState;
+use super::checkpoint_name::CheckpointName;
+use super::records::RunRecord;
+use super::run_change::{RunChange, differences};
+use super::saved_run::SavedRun;
+use super::steps::{settle, steps_in};
+use crate::error::RunError;
+
+impl SavedRun {
+    /// The steps of the checkpoints that the run in `folder`, which the caller has claimed, can
+    /// continue from.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`] or [`RunError::Damaged`].
+    pub fn steps(folder: &Path) -> Result<Vec<u64>, RunError> {
+        let checkpoints = folder.join("checkpoints");
+        settle(&checkpoints)?;
+        let mut steps = Vec::new();
+        for step in steps_in(&checkpoints)? {
+            let state = CheckpointState::open(&checkpoints.join(format!("step-{step}")))?;
+            if state.resume.is_some() && !state.broken_off {
+                steps.push(step);
+            }
+        }
+        Ok(steps)
+    }
+
+    /// The state that the run in `folder`, which the caller has claimed, continues from, for a model of
+    /// `layout`; `None` if the run has no checkpoint yet. Of checkpoints that a run cannot continue from, such as that of a run
+    /// that broke off, the newest before them counts.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Absent`] if the run has checkpoints, but none that it can continue from, and
+    /// [`RunError::Damaged`] if the chosen one cannot be read.
+    pub fn find(
+        folder: &Path,
+        name: CheckpointName,
+        layout: &Arc<Layout>,
+    ) -> Result<Option<Self>, RunError> {
+        let checkpoints = folder.join("checkpoints");
+        settle(&checkpoints)?;
+        let mut steps = steps_in(&checkpoints)?;
+        steps.sort_unstable();
+        if steps.is_empty() {
+            return Ok(None);
+        }
+        for step in steps.into_iter().rev() {
+            let path = checkpoints.join(format!("step-{step}"));
+            let mut state = CheckpointState::open(&path)?;
+            let is_named = name.names(step, state.is_best);
+            let resume = state.resume.take();
+            if let Some(record) = resume.filter(|_| is_named && !state.broken_off) {
+                let fits = match state.step == step {
+                    true => record.check(step, state.workers),
+                    false => Err(format!("its step is {}, not {step}", state.step)),
+                };
+                fits.map_err(|why| RunError::damaged(&path.join("state.json"), why))?;
+                return Self::read(&path, state, record, layout).map(Some);
+            }
+        }
+        let why = match name {
+            CheckpointName::Newest => String::from(
+                "its checkpoints have only parameters, as after an error or of an earlier version; \
+                 begin anew with --set run.overwrite=true",
+            ),
+            name => format!("it has no checkpoint {name} that it can continue from"),
+        };
+        let path = folder.to_owned();
+        Err(RunError::Absent { path, why })
+    }
+}
+
+/// Compares the settings and the task's agreement of a run, as `record` has them, with those that it
+/// is to continue with. Returns what changes, which is only the budget: another model, method or
+/// data set would be another run.
+///
+/// # Errors
+///
+/// [`RunError::OtherSettings`] that names everything else that differs; [`RunError::Absent`] for a run
+/// of a version that did not record its settings.
+pub fn check_settings(
+    folder: &Path,
+    record: &RunRecord,
+    settings: &BTreeMap<String, String>,
+    agreement: &BTreeMap<String, String>,
+) -> Result<Vec<RunChange>, RunError> {
+    if record.settings.is_empty() {
+        return Err(RunError::Absent {
+            path: folder.to_owned(),
+            why: String::from(
+                "a run of an earlier version, whose checkpoints have only parameters; begin anew with \
+                 --set run.overwrite=true, or from its weights under another run.name",
+            ),
+        });
+    }
+    let differences =
+        differences(&record.settings, settings).chain(differences(&record.agreement, agreement));
+    let (changes, refused): (Vec<_>, Vec<_>) =
+        differences.partition(|change| change.key.starts_with("budget."));
+    match refused.is_empty() {
+        true => Ok(changes),
+        false => Err(RunError::OtherSettings {
+            path: folder.to_owned(),
+            changes: refused,
+        }),
+    }
+}

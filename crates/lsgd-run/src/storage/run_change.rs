@@ -1,0 +1,37 @@
+//! Settings in which a run that continues differs from before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// A setting that a run is to continue with in place of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunChange {
+    /// Its name in the config.
+    pub key: String,
+    /// What it was; `None` if it was unset.
+    pub was: Option<String>,
+    /// What it is.
+    pub is: Option<String>,
+}
+
+impl fmt::Display for RunChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_unset = |value: &Option<String>| value.clone().unwrap_or_else(|| "unset".into());
+        let (is, was) = (or_unset(&self.is), or_unset(&self.was));
+        write!(f, "{} is {is}, was {was}", self.key)
+    }
+}
+
+/// What differs, in order of the keys. The name of a run is that of its folder.
+pub(super) fn differences<'a>(
+    was: &'a BTreeMap<String, String>,
+    is: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = RunChange> + 'a {
+    let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let changed = |key: &&String| was.get(*key) != is.get(*key) && *key != "run.name";
+    keys.into_iter().filter(changed).map(|key| RunChange {
+        key: key.clone(),
+        was: was.get(key).cloned(),
+        is: is.get(key).cloned(),
+    })
+}

@@ -1,0 +1,161 @@
+//! What a checkpoint holds beside the values, so that a run continues from it with the same bits.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `worker-K.optimizer.bpk` | the inner optimizer's state, under parameter paths |
+//! | `state.safetensors` | loss windows, and the vectors and numbers of the method's rule |
+//! | `state.json`, `resume` | counters, the names of those vectors, lengths of the records |
+//!
+//! A vector is stored once under its digest, however many workers keep it: all workers have the same
+//! centre, and most the same last leader.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lsgd_core::{GlobalLeaderState, LocalLeaderState, Snapshot, WorkerState};
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::digests::DigestedFiles;
+use super::resume_record::{
+    ClusterRecord, RecordLengths, ResumeRecord, SavedTimes, SavedVector, WorkerRecord,
+};
+use crate::error::RunError;
+
+/// The file of vectors and numbers.
+pub(super) const STATE: &str = "state.safetensors";
+
+/// The state of a run between two steps, to be written.
+#[derive(Debug)]
+pub struct RunState {
+    /// The workers, each with its number.
+    pub workers: Vec<(usize, SavedWorker)>,
+    /// Their leader.
+    pub leader: LocalLeaderState,
+    /// What the node remembers of the exchange with others.
+    pub cluster: Option<GlobalLeaderState>,
+    /// Whether an evaluation was due at this step.
+    pub evaluates: bool,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Lengths of the records when the workers paused.
+    pub records: RecordLengths,
+}
+
+/// A worker's state, to be written.
+#[derive(Debug)]
+pub struct SavedWorker {
+    /// The optimizer's state.
+    pub state: WorkerState,
+    /// The inner optimizer's state, encoded.
+    pub optimizer: Arc<Vec<u8>>,
+    /// Its times so far.
+    pub times: SavedTimes,
+}
+
+impl RunState {
+    /// What `state.json` says of it.
+    pub fn record(&self) -> ResumeRecord {
+        let worker = |(number, worker): &(usize, SavedWorker)| {
+            let SavedWorker { state, times, .. } = worker;
+            let vectors = state.rule.vectors.iter();
+            WorkerRecord {
+                worker: *number,
+                step: state.step,
+                vectors: vectors
+                    .map(|(name, vector)| (name.clone(), SavedVector::of(vector)))
+                    .collect(),
+                numbers: state.rule.numbers.keys().cloned().collect(),
+                times: *times,
+            }
+        };
+        ResumeRecord {
+            evaluates: self.evaluates,
+            seconds: self.seconds,
+            records: self.records,
+            evaluated: None,
+            exchange: self.leader.counters.clone(),
+            cluster: self.cluster.as_ref().map(ClusterRecord::of),
+            centre: self.leader.centre.as_deref().map(SavedVector::of),
+            workers: self.workers.iter().map(worker).collect(),
+        }
+    }
+
+    /// Writes its files.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Write`].
+    pub(super) fn write(&self, files: &mut DigestedFiles) -> Result<(), RunError> {
+        for (number, worker) in &self.workers {
+            files.write(&optimizer_path(files.folder, *number), &worker.optimizer)?;
+        }
+        let path = files.folder.join(STATE);
+        files.write(&path, &self.tensors().encode(&path)?)
+    }
+
+    fn tensors(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        if let Some(centre) = &self.leader.centre {
+            tensors.vector(centre);
+        }
+        let join_point = self.cluster.as_ref().and_then(|c| c.join_point.as_ref());
+        if let Some((_, delivered)) = join_point {
+            tensors.vector(delivered);
+        }
+        for (number, worker) in &self.workers {
+            let SavedWorker { state, .. } = worker;
+            tensors.singles(format!("worker-{number}.losses"), &state.losses);
+            let probed: Vec<f64> = state.probed.into_iter().collect();
+            tensors.doubles(format!("worker-{number}.probed"), &probed);
+            for (name, numbers) in &state.rule.numbers {
+                tensors.doubles(format!("worker-{number}.{name}"), numbers);
+            }
+            for vector in state.rule.vectors.values() {
+                tensors.vector(vector);
+            }
+        }
+        tensors
+    }
+}
+
+/// The file of a worker's inner optimizer.
+pub(super) fn optimizer_path(checkpoint: &Path, worker: usize) -> PathBuf {
+    checkpoint.join(format!("worker-{worker}.optimizer.bpk"))
+}
+
+/// Tensors of one dimension, by name.
+#[derive(Default)]
+struct Tensors(BTreeMap<String, (Dtype, Vec<u8>)>);
+
+impl Tensors {
+    fn singles(&mut self, name: String, values: &[f32]) {
+        let bytes = bytemuck::cast_slice(values).to_vec();
+        self.0.insert(name, (Dtype::F32, bytes));
+    }
+
+    fn doubles(&mut self, name: String, values: &[f64]) {
+        let bytes = bytemuck::cast_slice(values).to_vec();
+        self.0.insert(name, (Dtype::F64, bytes));
+    }
+
+    fn vector(&mut self, vector: &Snapshot) {
+        let digest = vector.digest();
+        self.singles(format!("{digest}.parameters"), vector.parameters());
+        self.singles(format!("{digest}.buffers"), vector.buffers());
+    }
+
+    fn encode(&self, path: &Path) -> Result<Vec<u8>, RunError> {
+        let views = self.0.iter().map(|(name, (dtype, bytes))| {
+            let size = match dtype {
+                Dtype::F64 => 8,
+                _ => 4,
+            };
+            let view = TensorView::new(*dtype, vec![bytes.len() / size], bytes)?;
+            Ok((name.as_str(), view))
+        });
+        let views = views.collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
+        let bytes = views.and_then(|views| safetensors::serialize(views, None));
+        bytes.map_err(|error| RunError::damaged(path, error))
+    }
+}

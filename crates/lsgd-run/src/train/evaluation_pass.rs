@@ -1,0 +1,390 @@
+//! The evaluation of paused workers: their scores, their mean, a checkpoint, and at the end a
+//! summary.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use lsgd_core::{Candidate, GlobalLeaderState, LocalLeaderState, Snapshot, WorkerId, elect};
+
+use super::divergence::Divergence;
+use super::evaluation::{Scored, mean_statistics, statistics_batches};
+use super::messages::PausedWorker;
+use super::provenance;
+use super::setup::Setup;
+use crate::error::RunError;
+use crate::storage::{
+    BestScore, Checkpoint, CheckpointState, End, Evaluation, ExchangeSummary, HeldOut,
+    RecordLengths, RunState, Score, Summary, WorkerScore,
+};
+use crate::task::Metric;
+
+/// Scores snapshots, distributed over workers or threads.
+pub trait Evaluator {
+    /// Scores of several snapshots on parts of the held-out examples, in the order of `subjects`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] of a worker that has failed.
+    fn score(
+        &mut self,
+        subjects: &[Arc<Snapshot>],
+        parts: &[usize],
+    ) -> Result<Vec<Option<Scored>>, RunError>;
+
+    /// Running statistics of a snapshot on each of several training batches.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] of a worker that has failed.
+    fn statistics(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        batches: Range<u64>,
+    ) -> Result<Vec<(u64, Vec<f32>)>, RunError>;
+}
+
+/// Where a run pauses, apart from its workers.
+#[derive(Debug)]
+pub struct RunPosition {
+    /// What the workers' leader remembers.
+    pub leader: LocalLeaderState,
+    /// What the node remembers of the exchange with others.
+    pub cluster: Option<GlobalLeaderState>,
+    /// Whether an evaluation is due.
+    pub evaluates: bool,
+    /// Lengths of the records.
+    pub records: RecordLengths,
+}
+
+/// Paused workers.
+#[derive(Debug, Clone, Copy)]
+pub struct EvaluationPass<'a> {
+    /// Their common setup.
+    pub setup: &'a Setup,
+    /// The paused workers, ordered by number.
+    pub workers: &'a [PausedWorker],
+    /// Training examples that they have seen together.
+    pub samples: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+}
+
+impl EvaluationPass<'_> {
+    /// The replica mean with re-estimated running statistics; `None` if a worker has diverged or
+    /// the mean overflows. The mean of one worker is that worker.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] of the evaluator.
+    pub fn mean(&self, evaluator: &mut impl Evaluator) -> Result<Option<Arc<Snapshot>>, RunError> {
+        let layout = &self.setup.layout;
+        let sound = |snapshot: &Snapshot| snapshot.check(layout).is_ok();
+        if !self.workers.iter().all(|p| sound(&p.snapshot)) {
+            return Ok(None);
+        }
+        if let [only] = self.workers {
+            return Ok(Some(only.snapshot.clone()));
+        }
+        let mean = Snapshot::mean(self.workers.iter().map(|p| p.snapshot.as_ref()));
+        let Some(mean) = mean.ok().flatten().filter(sound).map(Arc::new) else {
+            return Ok(None);
+        };
+        self.estimate_statistics(evaluator, mean)
+    }
+
+    /// A mean with its own running statistics, estimated on batches that no worker has trained on
+    /// yet.
+    fn estimate_statistics(
+        &self,
+        evaluator: &mut impl Evaluator,
+        mean: Arc<Snapshot>,
+    ) -> Result<Option<Arc<Snapshot>>, RunError> {
+        let layout = &self.setup.layout;
+        if !self.setup.facts.re_estimates {
+            return Ok(Some(mean));
+        }
+        let next = self.total_steps() * u64::from(self.setup.nodes.max(1));
+        let count = self.setup.settings().evaluate.batch_norm_batches;
+        let statistics = evaluator.statistics(&mean, statistics_batches(next, count))?;
+        // Empty if the evaluation was aborted.
+        let Some(buffers) = mean_statistics(statistics) else {
+            return Ok(None);
+        };
+        let mean = mean
+            .with_buffers(buffers)
+            .map_err(|why| RunError::Unfit { why })?;
+        let sound = mean.check(layout).is_ok();
+        Ok(sound.then(|| Arc::new(mean)))
+    }
+
+    /// The score of a mean over more workers than these.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] of the evaluator.
+    pub fn score_mean(
+        &self,
+        evaluator: &mut impl Evaluator,
+        mean: Arc<Snapshot>,
+    ) -> Result<Option<Score>, RunError> {
+        let Some(mean) = self.estimate_statistics(evaluator, mean)? else {
+            return Ok(None);
+        };
+        let scores = evaluator.score(&[mean], &self.parts())?;
+        let scored = scores.into_iter().next().flatten();
+        Ok(scored.map(|scored| scored.score))
+    }
+
+    /// Scores of all workers, and of the replica mean if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] of the evaluator.
+    pub fn evaluate(
+        &self,
+        evaluator: &mut impl Evaluator,
+        mean: Option<&Arc<Snapshot>>,
+    ) -> Result<Evaluation, RunError> {
+        let paused = self.workers;
+        let layout = &self.setup.layout;
+        let sound: Vec<&PausedWorker> = paused
+            .iter()
+            .filter(|p| p.snapshot.check(layout).is_ok())
+            .collect();
+        let mut subjects: Vec<Arc<Snapshot>> = sound.iter().map(|p| p.snapshot.clone()).collect();
+        subjects.extend(mean.filter(|_| paused.len() > 1).cloned());
+
+        let scored = evaluator.score(&subjects, &self.parts())?;
+        let examples = scored.iter().flatten().map(|scored| scored.examples).max();
+        let scores: Vec<Option<Score>> = scored
+            .into_iter()
+            .map(|scored| scored.map(|scored| scored.score))
+            .collect();
+        let replica_mean = match (mean, paused.len()) {
+            (Some(_), 1) => scores.first().cloned().flatten(),
+            (Some(_), _) => scores.last().cloned().flatten(),
+            (None, _) => None,
+        };
+        let of_workers: Vec<(usize, Option<Score>)> =
+            sound.iter().map(|p| p.worker).zip(scores).collect();
+        Ok(Evaluation {
+            examples: examples.unwrap_or(0),
+            replica_mean,
+            ..self.evaluation(&of_workers)
+        })
+    }
+
+    /// The progress of all workers, without scores.
+    pub fn unevaluated(&self) -> Evaluation {
+        self.evaluation(&[])
+    }
+
+    fn evaluation(&self, scores: &[(usize, Option<Score>)]) -> Evaluation {
+        let score_of = |worker: usize| scores.iter().find(|(scored, _)| *scored == worker);
+        let workers: Vec<WorkerScore> = self
+            .workers
+            .iter()
+            .map(|p| WorkerScore {
+                worker: p.report.id,
+                training_loss: match p.loss {
+                    lsgd_core::WindowLoss::Mean(loss) => Some(loss),
+                    lsgd_core::WindowLoss::Filling { .. } => None,
+                },
+                test: score_of(p.worker).and_then(|(_, score)| score.clone()),
+                digest: p.snapshot.digest().to_string(),
+            })
+            .collect();
+        let leader = self.leader().map(|leader| leader.report.id);
+        Evaluation {
+            step: self.mean_step(),
+            epoch: self.setup.epochs(self.total_steps()),
+            samples: self.samples,
+            seconds: self.seconds,
+            examples: 0,
+            leader: workers
+                .iter()
+                .find(|score| Some(score.worker) == leader)
+                .cloned(),
+            replica_mean: None,
+            workers,
+        }
+    }
+
+    /// Passes the workers' state to `divergence`. Returns the step since which all have diverged,
+    /// if they have.
+    pub fn diverged(&self, divergence: &mut Divergence) -> Option<u64> {
+        for p in self.workers {
+            let is_finite = p.snapshot.check(&self.setup.layout).is_ok();
+            divergence.observe_values(p.worker, p.report.step, is_finite);
+        }
+        divergence.of_paused(self.workers.iter().map(|p| p.worker))
+    }
+
+    /// Whether any worker's values are finite.
+    pub fn is_sound(&self) -> bool {
+        let layout = &self.setup.layout;
+        let mut snapshots = self.workers.iter().map(|p| &p.snapshot);
+        snapshots.any(|snapshot| snapshot.check(layout).is_ok())
+    }
+
+    /// A checkpoint of all workers.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let workers = || self.workers.iter();
+        let steps_of = |worker| {
+            workers()
+                .find(|p| p.worker == worker)
+                .map(|p| p.report.step)
+        };
+        Checkpoint {
+            state: CheckpointState {
+                step: self.mean_step(),
+                samples: self.samples,
+                workers: self.setup.workers(),
+                leader: self.leader().map(|leader| leader.worker),
+                steps: (0..self.setup.workers()).map(steps_of).collect(),
+                broken_off: false,
+                layout: self.setup.layout.digest().to_string(),
+                evaluation: None,
+                is_best: false,
+                resume: None,
+                files: Default::default(),
+                notes: self.setup.facts.notes.clone(),
+            },
+            workers: workers().map(|p| (p.worker, p.snapshot.clone())).collect(),
+            frozen: self.setup.frozen.clone(),
+            run_state: None,
+        }
+    }
+
+    /// The same with all that the run continues from.
+    pub fn resumable_checkpoint(&self, run: RunPosition) -> Checkpoint {
+        let RunPosition {
+            leader,
+            cluster,
+            evaluates,
+            records,
+        } = run;
+        let run_state = RunState {
+            workers: self.workers.iter().map(PausedWorker::saved).collect(),
+            leader,
+            cluster,
+            evaluates,
+            seconds: self.seconds,
+            records,
+        };
+        let mut checkpoint = self.checkpoint();
+        checkpoint.run_state = Some(run_state);
+        checkpoint
+    }
+
+    /// The summary of a run, `seconds` after its start.
+    pub fn summary(&self, end: End, seconds: f64, evaluation: &Evaluation, best: Best) -> Summary {
+        let scores = evaluation.workers.iter().map(|worker| worker.test.as_ref());
+        let scores: Option<Vec<&Score>> = scores.collect();
+        Summary {
+            method: self.setup.method.name().to_owned(),
+            workers: self.workers.len(),
+            end,
+            steps: evaluation.step,
+            samples: evaluation.samples,
+            epochs: evaluation.epoch,
+            seconds,
+            training_seconds: evaluation.seconds,
+            samples_per_second: evaluation.samples as f64 / evaluation.seconds,
+            test: HeldOut {
+                leader: evaluation
+                    .leader
+                    .as_ref()
+                    .and_then(|leader| leader.test.clone()),
+                replica_mean: evaluation.replica_mean.clone(),
+                mean_of_all_nodes: None,
+                worker_mean: scores.as_deref().and_then(Score::mean),
+            },
+            best: best.0,
+            exchange: ExchangeSummary {
+                seconds: self.mean_seconds(|p| p.times.exchange),
+                wait_seconds: self.mean_seconds(|p| p.times.exchange_wait),
+                ..ExchangeSummary::default()
+            },
+            data_wait_seconds: self.mean_seconds(|p| p.times.data_wait),
+            diverged_since: None,
+            digests: self
+                .workers
+                .iter()
+                .map(|p| p.snapshot.digest().to_string())
+                .collect(),
+            nodes: None,
+            simulated: None,
+            peak_memory_bytes: provenance::peak_memory(),
+        }
+    }
+
+    fn mean_seconds(&self, time: fn(&PausedWorker) -> std::time::Duration) -> f64 {
+        let sum: f64 = self.workers.iter().map(|p| time(p).as_secs_f64()).sum();
+        sum / self.workers.len().max(1) as f64
+    }
+
+    fn parts(&self) -> Vec<usize> {
+        (0..self.setup.facts.parts).collect()
+    }
+
+    /// The leader: the paper's election, over the current reports of all workers.
+    fn leader(&self) -> Option<&PausedWorker> {
+        let candidate = |p: &PausedWorker| Candidate {
+            report: p.report,
+            age: 0,
+        };
+        let candidates: Vec<Candidate> = self.workers.iter().map(candidate).collect();
+        let id: WorkerId = elect(&candidates, 0).leader?;
+        self.workers.iter().find(|p| p.report.id == id)
+    }
+
+    fn total_steps(&self) -> u64 {
+        self.workers.iter().map(|p| p.report.step).sum()
+    }
+
+    fn mean_step(&self) -> u64 {
+        self.total_steps() / self.workers.len().max(1) as u64
+    }
+}
+
+/// The best evaluation so far.
+#[derive(Debug, Clone, Default)]
+pub struct Best(Option<BestScore>);
+
+impl Best {
+    /// The step of that evaluation, if there was one.
+    pub fn step(&self) -> Option<u64> {
+        self.0.as_ref().map(|best| best.step)
+    }
+
+    /// Whether this evaluation is the best so far by the metric `by`; if so, remembers it.
+    pub fn improves(&mut self, evaluation: &Evaluation, by: Option<&Metric>) -> bool {
+        let Some(metric) = by else {
+            return false;
+        };
+        let leader = evaluation
+            .leader
+            .as_ref()
+            .and_then(|leader| leader.test.as_ref());
+        let scores = leader.into_iter().chain(&evaluation.replica_mean);
+        let values = scores.filter_map(|score| score.get(metric.name));
+        let better = |a, b| match metric.better.is_better(b, a) {
+            true => b,
+            false => a,
+        };
+        let Some(value) = values.reduce(better) else {
+            return false;
+        };
+        let is_better = |best: &BestScore| metric.better.is_better(value, best.value);
+        let better = self.0.as_ref().is_none_or(is_better);
+        if better {
+            self.0 = Some(BestScore {
+                metric: metric.name.to_owned(),
+                value,
+                step: evaluation.step,
+            });
+        }
+        better
+    }
+}

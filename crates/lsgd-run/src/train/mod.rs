@@ -1,0 +1,54 @@
+//! Training on a node: config, data, model, worker loop, exchange, recorder.
+//!
+//! The main thread (`run`, `run_loop`) starts one thread per worker, receives and records their
+//! messages, and distributes evaluations over them at pauses. Workers communicate only through
+//! [`lsgd_core::Group`]. One more thread writes checkpoints, and with several nodes another drives the
+//! exchange between them.
+
+mod answers;
+mod checkpoint_writer;
+#[cfg(feature = "nodes")]
+mod cluster;
+#[cfg(not(feature = "nodes"))]
+#[path = "no_cluster.rs"]
+mod cluster;
+mod divergence;
+mod evaluation;
+mod evaluation_pass;
+mod failures;
+mod from_settings;
+mod full_disk;
+mod inbox;
+mod intervals;
+mod job;
+mod journal;
+mod load;
+mod loader;
+mod messages;
+mod objective;
+mod pause;
+mod pause_schedule;
+mod provenance;
+mod recovery;
+mod requests;
+mod resume;
+mod run;
+mod run_loop;
+mod salvage;
+mod setup;
+mod shared_parameter;
+mod simulation;
+mod totals;
+mod training_clock;
+mod worker_pool;
+mod worker_thread;
+
+pub use evaluation::{Scored, score, score_of};
+pub use job::{Context, Facts, Job};
+pub use load::load;
+pub use objective::batch_of;
+pub use pause_schedule::{Every, NextAction, Now, Pause, PauseSchedule, RunPlan};
+pub use requests::{Requests, SignalRequest};
+pub use run::{Outcome, train};
+pub use setup::Setup;
+pub use simulation::simulate;

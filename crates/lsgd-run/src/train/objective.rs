@@ -1,0 +1,110 @@
+//! What a worker minimizes: the task's loss on its own batches.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::Device;
+use lsgd_core::Objective;
+
+use super::loader::Loader;
+use super::setup::Setup;
+use crate::error::RunError;
+use crate::learning_rate::LearningRate;
+use crate::task::{StepKey, Task};
+
+/// Number of batches prepared ahead of the worker.
+const AHEAD: usize = 4;
+
+/// A worker's batches, loss and learning rate.
+#[derive(Debug)]
+pub struct TaskObjective<T: Task> {
+    task: Arc<T>,
+    loader: Loader<T::Batch>,
+    device: Device,
+    rate: LearningRate,
+    seed: u64,
+    /// The worker's index among the workers of all nodes.
+    global_rank: u64,
+    waited: Duration,
+}
+
+impl<T: Task> TaskObjective<T> {
+    /// Starts preparing the batches of this node's worker `worker`, whose module is on `device`,
+    /// from step `start` on.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NoThread`] if the system starts no thread for it.
+    pub fn start(
+        setup: &Setup,
+        task: &Arc<T>,
+        worker: usize,
+        device: Device,
+        start: u64,
+    ) -> Result<Self, RunError> {
+        let (global_rank, workers) = (setup.global_rank(worker) as u64, setup.all_workers() as u64);
+        let batches = task.clone();
+        let loader = Loader::start(format!("data-{global_rank}"), start, AHEAD, move |step| {
+            let number = batch_of(global_rank, workers, step);
+            batches.train_batch(number).map_err(RunError::task)
+        })?;
+        Ok(Self {
+            task: task.clone(),
+            loader,
+            device,
+            rate: setup.rate.clone(),
+            seed: setup.settings().run.seed,
+            global_rank,
+            waited: Duration::ZERO,
+        })
+    }
+
+    /// Time spent waiting for batches.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+}
+
+/// The number of the batch for step `step` of worker `worker` out of `workers`: together they take
+/// consecutive batches, none twice.
+pub fn batch_of(worker: u64, workers: u64, step: u64) -> u64 {
+    step * workers + worker
+}
+
+impl<T: Task> Objective<T::Module> for TaskObjective<T> {
+    type Error = RunError;
+
+    fn gradients(
+        &mut self,
+        module: &T::Module,
+        step: u64,
+    ) -> Result<(f32, GradientsParams), RunError> {
+        let began = Instant::now();
+        let batch = self.loader.next()?;
+        self.waited += began.elapsed();
+
+        let key = StepKey {
+            seed: self.seed,
+            worker: self.global_rank,
+            step,
+        };
+        let loss = self.task.loss(module, batch, &self.device, key);
+        let value = loss.clone().into_scalar::<f32>();
+        let gradients = GradientsParams::from_grads(loss.backward(), module);
+        Ok((value, gradients))
+    }
+
+    fn probe(&mut self, module: &T::Module) -> Result<Option<f64>, RunError> {
+        // Without autodiff: the probe is not trained on.
+        let device = self.device.clone().inner();
+        self.task
+            .probe(&module.valid(), &device)
+            .map_err(RunError::task)
+    }
+
+    fn learning_rate(&self, step: u64) -> f64 {
+        self.rate.at(step)
+    }
+}

@@ -1,0 +1,237 @@
+//! The work at a pause of all the node's workers: evaluation, checkpoint, summary.
+
+use std::sync::Arc;
+
+use lsgd_core::Snapshot;
+
+use super::answers::Answers;
+use super::checkpoint_writer::Job;
+use super::cluster::Cluster;
+use super::evaluation::Scored;
+use super::evaluation_pass::{EvaluationPass, Evaluator, RunPosition};
+use super::messages::{FromCluster, PausedWorker, ToMain};
+use super::pause_schedule::Pause;
+use super::run_loop::{FinalPause, RunLoop};
+use super::salvage;
+use super::setup::Setup;
+use super::training_clock::Leave;
+use super::worker_pool::WorkerPool;
+use crate::error::RunError;
+use crate::storage::{Completion, Evaluation, ExchangeSummary, MetricRecord, Score, Summary};
+use crate::task::Task;
+
+/// A paused pool, and its answers.
+struct PausedPool<'a> {
+    pool: &'a WorkerPool,
+    answers: Answers<'a>,
+}
+
+impl Evaluator for PausedPool<'_> {
+    fn score(
+        &mut self,
+        subjects: &[Arc<Snapshot>],
+        parts: &[usize],
+    ) -> Result<Vec<Option<Scored>>, RunError> {
+        self.pool.score(&mut self.answers, subjects, parts)
+    }
+
+    fn statistics(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        batches: std::ops::Range<u64>,
+    ) -> Result<Vec<(u64, Vec<f32>)>, RunError> {
+        self.pool.statistics(&mut self.answers, snapshot, batches)
+    }
+}
+
+impl<T: Task> RunLoop<T> {
+    /// Has a checkpoint written and evaluates, whichever is due; both at the end. The checkpoint is
+    /// written while the workers are evaluated, and the results are added afterwards: the replica
+    /// mean with its statistics, the scores. Training goes on while they are written. `None` for an
+    /// evaluation that was interrupted.
+    pub(super) fn pause(
+        &mut self,
+        pool: &WorkerPool,
+        pause: Pause,
+        paused: &[PausedWorker],
+    ) -> Result<Option<Evaluation>, RunError> {
+        let seconds = pool.seconds();
+        let ends = pause.end.is_some();
+        // The event of the checkpoint before comes before the lengths of the records are taken.
+        self.writer.wait(&mut self.journal)?;
+        if ends {
+            self.writer.expect_end();
+        }
+        self.journal.end_intervals(seconds)?;
+        let setup = self.setup.clone();
+        let evaluation_pass = self.evaluation_pass(&setup, paused, seconds);
+        // A checkpoint without finite values would replace a useful one.
+        let saves = (pause.checkpoint || ends)
+            && evaluation_pass.is_sound()
+            && self.journal.can_save(ends)?;
+        let checkpoint = evaluation_pass.resumable_checkpoint(RunPosition {
+            leader: pool.leader(),
+            cluster: self.cluster.as_ref().and_then(Cluster::state),
+            evaluates: pause.evaluate,
+            records: self.journal.recorder.lengths(),
+        });
+        let mut unsaved = Some((checkpoint, seconds));
+        if saves {
+            let job = Job {
+                checkpoint: unsaved.take(),
+                completion: None,
+            };
+            self.writer.submit(job, &mut self.journal)?;
+        }
+
+        let mut evaluator = self.paused(pool);
+        let mean = evaluation_pass.mean(&mut evaluator)?;
+        let evaluation = match pause.evaluate || ends {
+            true => Some(evaluation_pass.evaluate(&mut evaluator, mean.as_ref())?),
+            false => None,
+        };
+        if evaluation.is_some() {
+            // The checkpoint's event comes before the evaluation is recorded.
+            self.writer.wait(&mut self.journal)?;
+        }
+        if !pool.evaluates() {
+            return Ok(ends.then(|| evaluation_pass.unevaluated()));
+        }
+        let better = evaluation
+            .as_ref()
+            .is_some_and(|e| self.journal.totals.best.improves(e, setup.main_metric()));
+        if let Some(evaluation) = &evaluation {
+            self.journal.observer.evaluated(evaluation);
+            self.journal
+                .recorder
+                .metric(&MetricRecord::Evaluation(evaluation.clone()))?;
+        }
+        if (better || saves) && self.journal.can_save(ends)? {
+            let job = Job {
+                checkpoint: unsaved,
+                completion: Some(Completion {
+                    evaluation: evaluation.clone(),
+                    is_best: better,
+                    mean,
+                    evaluated: Some(self.journal.recorder.lengths()),
+                }),
+            };
+            self.writer.submit(job, &mut self.journal)?;
+        }
+        if ends {
+            self.writer.wait(&mut self.journal)?;
+        }
+        Ok(evaluation)
+    }
+
+    /// The run ends with an error: saves its workers, as far as they can be read.
+    pub(super) fn break_off(&mut self, pool: WorkerPool, error: &RunError) {
+        pool.clock().leave(Leave::Saved);
+        let seconds = pool.seconds();
+        let (left, heard) = pool.break_off(&mut self.inbox);
+        self.writer.expect_end();
+        let written = self.writer.wait(&mut self.journal);
+        let setup = self.setup.clone();
+        let saved = heard
+            .into_iter()
+            .try_for_each(|message| match message {
+                ToMain::Worker(message) => self.journal.on_message(message, seconds),
+                ToMain::Cluster(FromCluster::Event(event)) => self.journal.event(&event, seconds),
+                ToMain::Cluster(_) | ToMain::Saved => Ok(()),
+            })
+            .and(written)
+            .and_then(|()| self.journal.end_intervals(seconds))
+            .and_then(|()| {
+                let left = self.evaluation_pass(&setup, &left, seconds);
+                match self.writer.close()? {
+                    Some(checkpoints) => salvage::save(left, &checkpoints, &mut self.journal),
+                    None => Ok(None),
+                }
+            });
+        if let Some(line) = salvage::message(saved, Some(error)) {
+            self.journal.observer.warn(&line);
+        }
+    }
+
+    fn paused<'a>(&'a mut self, pool: &'a WorkerPool) -> PausedPool<'a> {
+        PausedPool {
+            pool,
+            answers: Answers {
+                seconds: pool.seconds(),
+                inbox: &mut self.inbox,
+                journal: &mut self.journal,
+                writer: &mut self.writer,
+            },
+        }
+    }
+
+    /// The score of the mean over all nodes' workers.
+    pub(super) fn score_mean(
+        &mut self,
+        pool: &WorkerPool,
+        mean: Arc<Snapshot>,
+        paused: &[PausedWorker],
+    ) -> Result<Option<Score>, RunError> {
+        let setup = self.setup.clone();
+        let evaluation_pass = self.evaluation_pass(&setup, paused, pool.seconds());
+        let score = evaluation_pass.score_mean(&mut self.paused(pool), mean)?;
+        Ok(score.filter(|_| pool.evaluates()))
+    }
+
+    /// The step since which all of these workers have diverged, if they have.
+    pub(super) fn diverged(&mut self, pool: &WorkerPool, paused: &[PausedWorker]) -> Option<u64> {
+        let setup = self.setup.clone();
+        self.evaluation_pass(&setup, paused, pool.seconds())
+            .diverged(&mut self.journal.divergence)
+    }
+
+    fn evaluation_pass<'a>(
+        &self,
+        setup: &'a Setup,
+        workers: &'a [PausedWorker],
+        seconds: f64,
+    ) -> EvaluationPass<'a> {
+        EvaluationPass {
+            setup,
+            workers,
+            samples: self.samples(),
+            seconds,
+        }
+    }
+
+    /// Training examples that this node's workers have seen, in all incarnations of the node.
+    fn samples(&self) -> u64 {
+        self.setup.samples(self.journal.totals.steps)
+    }
+
+    /// The summary of the run, `seconds` after its start.
+    pub(super) fn summary(&self, last: &FinalPause, seconds: f64) -> Summary {
+        let FinalPause {
+            end,
+            diverged,
+            workers,
+            evaluation,
+            cluster_mean,
+        } = last;
+        let evaluation_pass = EvaluationPass {
+            setup: &self.setup,
+            workers,
+            samples: evaluation.samples,
+            seconds: evaluation.seconds,
+        };
+        let mut summary =
+            evaluation_pass.summary(*end, seconds, evaluation, self.journal.totals.best.clone());
+        summary.diverged_since = *diverged;
+        summary.test.mean_of_all_nodes = cluster_mean
+            .as_ref()
+            .and_then(|cluster_mean| cluster_mean.score.clone());
+        let incarnation = self.incarnation(last);
+        summary.samples_per_second = incarnation.samples as f64 / incarnation.training_seconds;
+        summary.exchange = ExchangeSummary {
+            count: self.journal.totals.exchange.count,
+            bytes: self.journal.totals.exchange.bytes,
+            ..summary.exchange
+        };
+        summary
+    }
+}

@@ -1,0 +1,397 @@
+//! A worker's thread: batch, forward, backward, step, exchange, report; and evaluations at pauses.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
+use burn::tensor::Device;
+use lsgd_core::{
+    Command, Exchange, GradientStep, LeaderSgd, Member, Message, Mode, Next, Source, Worker,
+    WorkerId, decode_optimizer, encode_optimizer, read, write,
+};
+
+use super::evaluation::Scratch;
+use super::messages::{Ended, FromWorker, PausedWorker, Start, Times, ToMain, ToWorker};
+use super::objective::TaskObjective;
+use super::pause_schedule::{NextAction, Pause};
+use super::setup::Setup;
+use super::training_clock::{Leave, TrainingClock};
+use crate::device::DeviceError;
+use crate::error::{RunError, panic_message};
+use crate::storage::LoadedWorker;
+use crate::task::Task;
+
+/// The inputs of a worker's thread.
+pub struct Assignment<T> {
+    /// The setup shared by all workers.
+    pub setup: Arc<Setup>,
+    /// The task.
+    pub task: Arc<T>,
+    /// Where all workers start.
+    pub start: Start,
+    /// Connection to the other workers.
+    pub member: Member,
+    /// When to pause and stop.
+    pub clock: Arc<TrainingClock>,
+    /// Commands at pauses.
+    pub commands: Receiver<ToWorker>,
+    /// To the main thread.
+    pub reports: Sender<ToMain>,
+}
+
+impl<T> Assignment<T> {
+    fn worker(&self) -> usize {
+        self.member.id().worker as usize
+    }
+}
+
+/// Starts the thread `worker-K`. Its last message is [`FromWorker::Ended`], even after a panic.
+///
+/// # Errors
+///
+/// [`RunError::NoThread`] if the system starts none.
+pub fn spawn<T: Task>(assignment: Assignment<T>) -> Result<JoinHandle<()>, RunError> {
+    let worker = assignment.worker();
+    let no_thread = |why: String| RunError::NoThread {
+        thread: format!("worker {worker}"),
+        why,
+    };
+    // All work of a worker runs in its own thread pool: its bits do not depend on other workers,
+    // and `workers.threads` limits its share of the machine.
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(assignment.setup.settings().workers.threads)
+        .thread_name(move |thread| format!("worker-{worker}-{thread}"))
+        .build()
+        .map_err(|why| no_thread(why.to_string()))?;
+    Builder::new()
+        .name(format!("worker-{worker}"))
+        .spawn(move || {
+            let reports = assignment.reports.clone();
+            let ended = pool.install(|| run(assignment));
+            // If the receiver is gone, the run is over for another reason.
+            let _ = reports.send(ToMain::Worker(FromWorker::Ended(ended)));
+        })
+        .map_err(|why| no_thread(why.to_string()))
+}
+
+/// Runs `act` for worker `worker`; a panic becomes an error of the worker.
+fn catch_panic<T>(worker: usize, act: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
+        Err(RunError::WorkerPanicked {
+            worker,
+            message: panic_message(panic.as_ref()),
+        })
+    })
+}
+
+/// Trains until the run is over, for this worker or for all. If the run is aborted, the worker
+/// returns its final state.
+fn run<T: Task>(assignment: Assignment<T>) -> Ended {
+    let worker = assignment.worker();
+    let (setup, task) = (assignment.setup.clone(), assignment.task.clone());
+    let clock = assignment.clock.clone();
+    let mut worker_loop = match catch_panic(worker, || WorkerLoop::new(&setup, &task, assignment)) {
+        Ok(worker_loop) => worker_loop,
+        Err(error) => {
+            return Ended {
+                worker,
+                outcome: Err(error),
+                left: None,
+            };
+        }
+    };
+    let outcome = catch_panic(worker, || worker_loop.train());
+    let is_asked = outcome.is_err() || clock.leaves() == Some(Leave::Saved);
+    // Values that cannot be read are lost; the error that ended the run is the one to report.
+    let left = (is_asked && worker_loop.worker.is_whole())
+        .then(|| catch_panic(worker, || worker_loop.paused(Pause::default())).ok());
+    Ended {
+        worker,
+        outcome,
+        left: left.flatten().map(Box::new),
+    }
+}
+
+/// A worker, its connections, and its times.
+struct WorkerLoop<'a, T: Task> {
+    number: usize,
+    worker: Worker<T::Module, TaskObjective<T>>,
+    setup: &'a Setup,
+    task: &'a T,
+    device: Device,
+    clock: Arc<TrainingClock>,
+    commands: Receiver<ToWorker>,
+    reports: Sender<ToMain>,
+    exchanging: Duration,
+    waited: Arc<AtomicU64>,
+    /// Its times before the run continued.
+    before: Times,
+    /// The first of the last losses, none of which was finite.
+    bad_since: Option<u64>,
+}
+
+/// The optimizer of a worker that continues as a checkpoint has it.
+fn resume<M: Module>(
+    setup: &Setup,
+    inner: ModuleOptimizer,
+    exchange: TimedMember,
+    worker: usize,
+    module: &M,
+    saved: LoadedWorker,
+) -> Result<LeaderSgd, RunError> {
+    let layout = &setup.layout;
+    let damaged = |why: String| RunError::Unresumable { worker, why };
+    let inner = match saved.optimizer {
+        Some(bytes) => {
+            let record = decode_optimizer(bytes, module, layout);
+            inner.load_record(record.map_err(|why| damaged(why.to_string()))?)
+        }
+        None => inner,
+    };
+    LeaderSgd::new(inner, setup.method.clone(), exchange)
+        .resuming(&saved.state, layout.clone())
+        .map_err(|why| damaged(why.to_string()))
+}
+
+impl<'a, T: Task> WorkerLoop<'a, T> {
+    fn new(
+        setup: &'a Setup,
+        task: &'a Arc<T>,
+        assignment: Assignment<T>,
+    ) -> Result<Self, RunError> {
+        let number = assignment.worker();
+        let Assignment {
+            start,
+            member,
+            clock,
+            commands,
+            reports,
+            ..
+        } = assignment;
+        let device = setup.devices.get(number).map(|d| d.device.clone());
+        let device = device.ok_or(DeviceError::NoBackend)?;
+        let training = device.clone().autodiff();
+        // A module of its own: clones of a Burn module share BatchNorm's running statistics.
+        let module = setup.module(task.as_ref(), &training)?;
+        let saved = start
+            .resumed
+            .as_ref()
+            .and_then(|saved| saved.worker(number));
+        let parameters = match &saved {
+            Some(saved) => &saved.values,
+            None => start.parameters.as_ref().unwrap_or(&setup.initial),
+        };
+        let module =
+            write(module, &setup.layout, parameters).map_err(|why| RunError::Unfit { why })?;
+        let step = saved.as_ref().map_or(start.step, |saved| saved.state.step);
+        let objective = TaskObjective::start(setup, task, number, training, step)?;
+        let exchange = TimedMember {
+            member,
+            waited: Arc::default(),
+        };
+        let waited = exchange.waited.clone();
+        let times = saved.as_ref().map(|saved| saved.times).unwrap_or_default();
+        let optimizer = match saved {
+            Some(saved) => resume(setup, task.optimizer(), exchange, number, &module, saved)?,
+            None => LeaderSgd::new(task.optimizer(), setup.method.clone(), exchange)
+                .starting_at(start.step),
+        };
+        Ok(Self {
+            before: times.into(),
+            bad_since: None,
+            number,
+            worker: Worker::new(module, optimizer, objective),
+            setup,
+            task,
+            device,
+            clock,
+            commands,
+            reports,
+            exchanging: Duration::ZERO,
+            waited,
+        })
+    }
+
+    /// Trains until the run is over. Returns early, without an error, if the main thread or the
+    /// group has ended it.
+    fn train(&mut self) -> Result<(), RunError> {
+        if !self.tell(FromWorker::Ready) || !self.pause()? {
+            return Ok(());
+        }
+        while let Some(next_action) = self.clock.next_action(self.number) {
+            let goes_on = match next_action {
+                NextAction::Step => self.step()?,
+                NextAction::Pause(pause) => {
+                    let paused = self.paused(pause)?;
+                    self.tell(FromWorker::Paused(Box::new(paused))) && self.pause()?
+                }
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// False if the receiver is gone.
+    fn tell(&self, message: FromWorker) -> bool {
+        self.reports.send(ToMain::Worker(message)).is_ok()
+    }
+
+    /// One batch, one gradient step, the pulls that are due. False when the run is over.
+    fn step(&mut self) -> Result<bool, RunError> {
+        let GradientStep {
+            loss,
+            learning_rate,
+        } = self.worker.gradient_step()?;
+        self.check_loss(loss)?;
+        let began = Instant::now();
+        let next = self.worker.exchange();
+        self.exchanging += began.elapsed();
+        let told = self.tell(FromWorker::Stepped {
+            worker: self.number,
+            step: self.worker.optimizer().steps(),
+            loss,
+            rate: learning_rate,
+        });
+        Ok(told && next != Next::Stop)
+    }
+
+    /// Fails once the loss has not been finite for `faults.bad_steps` steps.
+    fn check_loss(&mut self, loss: f32) -> Result<(), RunError> {
+        let step = self.worker.optimizer().steps();
+        if loss.is_finite() {
+            self.bad_since = None;
+            return Ok(());
+        }
+        let since = *self.bad_since.get_or_insert(step);
+        let most = self.setup.settings().faults.bad_steps;
+        match most.is_some_and(|most| step - since + 1 >= most) {
+            true => Err(RunError::WorkerDiverged {
+                worker: self.number,
+                since,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    fn paused(&mut self, pause: Pause) -> Result<PausedWorker, RunError> {
+        let report = self.worker.optimizer().report();
+        let source = Source::Worker {
+            id: report.id,
+            step: report.step,
+        };
+        let snapshot = read(self.worker.module(), &self.setup.layout, source).map_err(|why| {
+            RunError::Snapshot {
+                worker: self.number,
+                step: report.step,
+                why,
+            }
+        })?;
+        let exchange_wait = Duration::from_nanos(self.waited.load(Ordering::Relaxed));
+        let times = Times {
+            data_wait: self.worker.objective_mut().waited(),
+            exchange: self.exchanging.saturating_sub(exchange_wait),
+            exchange_wait,
+        };
+        let optimizer = self.worker.optimizer();
+        let inner = encode_optimizer(optimizer.inner_record(), &self.setup.layout);
+        Ok(PausedWorker {
+            worker: self.number,
+            pause,
+            snapshot: Arc::new(snapshot),
+            report,
+            loss: optimizer.loss(),
+            state: optimizer.state(),
+            optimizer: Arc::new(inner.map_err(|why| RunError::Unsaved {
+                worker: self.number,
+                step: report.step,
+                why,
+            })?),
+            times: self.before + times,
+        })
+    }
+
+    /// Handles commands until it resumes. False when the run is over.
+    fn pause(&self) -> Result<bool, RunError> {
+        let mut scratch = Scratch::new(self.setup, self.task, self.device.clone());
+        for command in &self.commands {
+            let evaluates = || self.clock.evaluates();
+            let report = match command {
+                ToWorker::Resume => return Ok(true),
+                ToWorker::Score {
+                    subject,
+                    snapshot,
+                    parts,
+                } => {
+                    let parts = parts.into_iter().take_while(|_| evaluates());
+                    FromWorker::Scores {
+                        subject,
+                        scores: scratch.score(&snapshot, parts)?,
+                    }
+                }
+                ToWorker::Statistics { snapshot, batches } => {
+                    let batches = batches.into_iter().take_while(|_| evaluates());
+                    let statistics = scratch.statistics(&snapshot, batches)?;
+                    FromWorker::Statistics(statistics)
+                }
+            };
+            if !self.tell(report) {
+                break;
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// A [`Member`] that measures how long it waits for others.
+struct TimedMember {
+    member: Member,
+    /// Nanoseconds.
+    waited: Arc<AtomicU64>,
+}
+
+impl Exchange for TimedMember {
+    fn id(&self) -> WorkerId {
+        self.member.id()
+    }
+
+    fn mode(&self) -> Mode {
+        self.member.mode()
+    }
+
+    fn send(&mut self, message: Message) {
+        self.member.send(message);
+    }
+
+    fn receive(&mut self, waiting: bool) -> Option<Command> {
+        let began = Instant::now();
+        let command = self.member.receive(waiting);
+        if waiting {
+            let waited = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.waited.fetch_add(waited, Ordering::Relaxed);
+        }
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_of_its_worker() {
+        let failed = catch_panic(3, || -> Result<(), _> { panic!("no memory left") });
+        let text = failed.unwrap_err().to_string();
+        assert!(
+            text.starts_with("worker 3 panicked: no memory left"),
+            "{text}"
+        );
+        assert_eq!(catch_panic(3, || Ok(7)).unwrap(), 7);
+    }
+}

@@ -1,0 +1,61 @@
+//! Phrases for messages: counts, lists, suggestions.
+
+use std::fmt::Display;
+
+/// `1 step`, `2 steps`: a number with its noun, whose plural ends in s.
+///
+/// ```
+/// use lsgd_run::words::count;
+///
+/// assert_eq!(count(1, "step"), "1 step");
+/// assert_eq!(count(0, "step"), "0 steps");
+/// ```
+pub fn count(number: impl Display, noun: &str) -> String {
+    let number = number.to_string();
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+/// `"a", "b" or "c"`: a list of alternatives.
+pub fn list(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+/// `; did you mean "b"?` if one of `known` is [`nearest`] to `word`, else empty: the end of a
+/// message.
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match nearest(word, known) {
+        Some(meant) => format!("; did you mean \"{meant}\"?"),
+        None => String::new(),
+    }
+}
+
+/// The most similar of `known`, if it is similar enough to have been meant by `word`; case is
+/// ignored.
+///
+/// ```
+/// use lsgd_run::words::nearest;
+///
+/// assert_eq!(nearest("LSDG", ["sgd", "lsgd"]), Some("lsgd"));
+/// assert_eq!(nearest("adagrad", ["sgd", "lsgd"]), None);
+/// ```
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Long words are no misspellings, and the comparison takes quadratic time.
+    if word.len() > 64 {
+        return None;
+    }
+    let word = word.to_lowercase();
+    known
+        .into_iter()
+        .map(|known| {
+            let similarity = strsim::normalized_damerau_levenshtein(&word, &known.to_lowercase());
+            (similarity, known)
+        })
+        .filter(|(similarity, _)| *similarity >= 0.6)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, known)| known)
+}

@@ -1,0 +1,10 @@
+//! The engine with a task of a few parameters: no images, no classes, no BatchNorm.
+
+mod benching;
+mod failing;
+mod faults;
+mod frozen;
+mod sharing;
+mod toy;
+mod training;
+mod two_nodes;

@@ -1,0 +1,70 @@
+//! Relations between keys; the range of each is declared with the key.
+
+use lsgd_models::{MAX_CHANNELS, MAX_IMAGE_SIDE};
+
+use super::types::*;
+use lsgd_run::config::{ConfigError, ConfigSources};
+
+/// Most values (channels x height x width x examples) of generated data: one gibibyte.
+const MAX_VALUES: u64 = 1 << 30;
+
+/// Checks all tables.
+///
+/// # Errors
+///
+/// The first value out of its range or inconsistent with another.
+pub(super) fn check(config: &ImageConfig, sources: &ConfigSources) -> Result<(), ConfigError> {
+    check_data(&config.data, sources)?;
+    check_optimizer(&config.optimizer, sources)
+}
+
+fn check_data(data: &DataConfig, sources: &ConfigSources) -> Result<(), ConfigError> {
+    match &data.folder {
+        Some(folder) if folder.as_os_str().is_empty() => {
+            let problem = "is empty; give the folder that holds the data set's files";
+            return Err(sources.refuse("data.folder", "\"\"", problem));
+        }
+        None if data.name == DataName::Folder => {
+            return Err(ConfigError::Absent {
+                source_name: sources.of(&["data.name"]),
+                key: String::from("data.folder"),
+                problem: String::from(
+                    "data.name \"folder\" needs it; set it to the folder that holds train and val",
+                ),
+            });
+        }
+        _ => {}
+    }
+    let most = [MAX_CHANNELS, MAX_IMAGE_SIDE, MAX_IMAGE_SIDE];
+    for (size, most) in data.shape.into_iter().zip(most) {
+        if !(1..=most).contains(&size) {
+            let problem =
+                format!("has {size}, which is not in [1, {most}]; give channels, height, width");
+            return Err(sources.refuse("data.shape", format!("{:?}", data.shape), problem));
+        }
+    }
+    let values: u64 = data.shape.iter().map(|size| *size as u64).product();
+    let values = values.saturating_mul(data.examples as u64);
+    if values > MAX_VALUES {
+        let [channels, height, width] = data.shape;
+        let problem = format!(
+            "times data.shape [{channels}, {height}, {width}] is over {MAX_VALUES} values; \
+             give fewer or smaller examples"
+        );
+        let keys = ["data.examples", "data.shape"];
+        return Err(sources.refuse_relation(&keys, data.examples, problem));
+    }
+    Ok(())
+}
+
+fn check_optimizer(
+    optimizer: &OptimizerConfig,
+    sources: &ConfigSources,
+) -> Result<(), ConfigError> {
+    if optimizer.nesterov && optimizer.momentum == 0.0 {
+        let problem = "needs optimizer.momentum over 0; set nesterov to false or momentum to 0.9";
+        let keys = ["optimizer.nesterov", "optimizer.momentum"];
+        return Err(sources.refuse_relation(&keys, true, problem));
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! The tables of this program's configs besides the engine's: data, model, optimizer, kernels.
+//!
+//! [`lsgd_run::config`] has the tables of every config and says how a config is read. Relative
+//! paths and `~/` work as there.
+
+mod check;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use lsgd_models::{MAX_BASE_WIDTH, MAX_CLASSES, ModelKind};
+
+use lsgd_run::config::{
+    self, ConfigError, ConfigSources, Key, Kind, Range, Settings, TableDoc, TaskTables,
+};
+pub use types::*;
+
+/// A whole run of this program.
+pub type Config = config::Config<ImageConfig>;
+
+/// Largest batch, in examples.
+const MAX_BATCH: u64 = 1 << 16;
+
+const UNDER_ONE: Kind = Kind::Number(Range::from(0.0).under(1.0));
+/// The data sets that are read from files.
+const FILES: &[&str] = &["cifar10", "cifar100", "digits", "folder"];
+/// The data sets that are drawn.
+const GENERATED: &[&str] = &["generated"];
+/// Optimizers with plain momentum.
+const MOMENTUM: &[&str] = &["sgd", "lars"];
+
+/// The tables.
+const TABLES: &[TableDoc] = &[
+    table("data"),
+    table("model"),
+    table("optimizer"),
+    table("compute"),
+];
+
+const fn table(name: &'static str) -> TableDoc {
+    TableDoc { name, doc: "" }
+}
+
+/// The keys.
+#[rustfmt::skip]
+const KEYS: &[Key] = &[
+    Key::new("data.name", Kind::Word(&["cifar10", "cifar100", "folder", "digits", "generated"]), "\
+\"cifar10\" and \"cifar100\" (`lsgd-train data fetch cifar10`), \"digits\" (ships
+with the program), \"folder\" (train/CLASS/*.jpg and val/CLASS/*.jpg; .png
+too; EXIF orientation is not applied), \"generated\" (drawn from the seed)"),
+    Key::new("data.folder", Kind::Path, "\
+the data set's files themselves are in it; this is the default of cifar10, \
+\"datasets/cifar-100-binary\" that of cifar100; \"folder\" needs one")
+        .example("\"datasets/cifar-10-batches-bin\"").used_if("data.name", FILES),
+    Key::new("data.batch_size", Kind::up_to(MAX_BATCH), "\
+examples a batch, per worker; at most those there are, and not 1 where BatchNorm would see one pixel"),
+    Key::new("data.augment", Kind::Word(&["paper", "pad_crop", "none"]), "\
+\"pad_crop\": flip, pad by 4, random crop of the image's own size
+\"paper\": flip, random crop of 28 x 28, centre crop in the test
+\"none\""),
+    Key::new("data.bad_images", Kind::Word(&["stop", "skip"]), "\
+what an image that cannot be decoded does: \"stop\" ends the run, \"skip\" trains on
+the next image in its place, and scores the test without it")
+        .used_if("data.name", &["folder"]),
+    Key::new("data.bad_images_limit", Kind::Number(Range::over(0.0).to(1.0)), "\
+end the run when more than this share of the training or the test images is bad; one always may be")
+        .used_if("data.bad_images", &["skip"]),
+    Key::new("data.examples", Kind::up_to(1_000_000), "training examples; a fifth as many are made for the test")
+        .used_if("data.name", GENERATED),
+    Key::new("data.classes", Kind::Whole(2, MAX_CLASSES as u64), "how many there are")
+        .used_if("data.name", GENERATED),
+    Key::new("data.shape", Kind::Shape, "channels (up to 256), height, width (up to 512)")
+        .used_if("data.name", GENERATED),
+
+    Key::new("model.name", Kind::Word(&ModelKind::NAMES), "\
+\"cnn7\", CIFAR ResNets of depth 6n+2 (\"resnet8\", \"resnet14\", \"resnet20\", ..),
+\"resnet18\", \"resnet34\", \"resnet50\", \"vgg11\", \"vgg13\", \"vgg16\", \"vgg19\""),
+    Key::new("model.width", Kind::up_to(MAX_BASE_WIDTH as u64), "channels of the first stage of a CIFAR ResNet"),
+    Key::new("model.dropout", UNDER_ONE, "probability of dropping a value in cnn7 and vgg"),
+
+    Key::new("model.init_from", Kind::Path, "\
+begin with the weights of a run (a folder) or of a PyTorch state dict (.safetensors) in place of
+random ones; a last layer of another size is drawn")
+        .example("\"runs/first\""),
+
+    Key::new("optimizer.name", Kind::Word(&["sgd", "adam", "adamw", "lars"]), "each worker has its own; or \"adam\", \"adamw\", \"lars\""),
+    Key::new("optimizer.momentum", UNDER_ONE, "of the gradient").used_if("optimizer.name", MOMENTUM),
+    Key::new("optimizer.nesterov", Kind::Flag, "Nesterov's momentum").used_if("optimizer.name", MOMENTUM),
+    Key::new("optimizer.weight_decay", Kind::Number(Range::from(0.0)), "added to the gradient by sgd, adam and lars, decoupled in adamw")
+        .example("5e-4"),
+    Key::new("optimizer.trust_coefficient", Kind::Number(Range::over(0.0)), "steps are this times a tensor's norm, times the learning rate")
+        .used_if("optimizer.name", &["lars"]),
+
+    Key::new("compute.cpu_kernels", Kind::Flag, "\
+on the CPU: convolutions and normalisations of lsgd-cpu, faster than Burn's, \
+which false takes; the results agree to rounding"),
+];
+
+/// The beginning of the template.
+const HEAD: &str = "\
+# A run of lsgd-train. Every key is here with its default; a key that is left out has that default, and
+# one behind a # has none. Start it with
+#
+#     lsgd-train --config lsgd.toml
+#
+# and change a key for one run with `--set`, such as `--set budget.epochs=10`.
+# Where a comment begins with names, such as \"sgd, lars:\", the key is used by these alone.
+# Paths are relative to the directory the program is started in; ~/ is the home folder.
+# Whole numbers may be written as 1e3.
+";
+
+impl TaskTables for ImageConfig {
+    const HEAD: &'static str = HEAD;
+    const TABLES: &'static [TableDoc] = TABLES;
+    const KEYS: &'static [Key] = KEYS;
+    const OWN: &'static [&'static str] = &["data.folder", "model.init_from", "compute.cpu_kernels"];
+    const MISSING: &'static str = "check the path, or write a config with `lsgd-train init`";
+    const MISSING_BENCH: &'static str = "give a bench file, such as configs/bench/smoke.toml";
+
+    fn resolve(&mut self, _: &Settings, _: &ConfigSources) {
+        let data = &mut self.data;
+        if data.folder.is_none() {
+            data.folder = data.name.default_folder();
+        }
+    }
+
+    fn check(&self, _: &Settings, sources: &ConfigSources) -> Result<(), ConfigError> {
+        check::check(self, sources)
+    }
+}

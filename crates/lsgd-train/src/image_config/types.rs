@@ -1,0 +1,203 @@
+//! The program's tables, one struct per table, every key with its default.
+
+use std::path::PathBuf;
+
+use lsgd_models::ModelKind;
+use serde::{Deserialize, Serialize};
+
+/// What is trained, and on which examples: the tables of the program besides those of the engine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImageConfig {
+    /// The examples and how they are made into batches.
+    pub data: DataConfig,
+    /// The network.
+    pub model: ModelConfig,
+    /// The inner optimizer of every worker.
+    pub optimizer: OptimizerConfig,
+    /// How kernels are chosen.
+    pub compute: ComputeConfig,
+}
+
+/// `[data]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// Which data set.
+    pub name: DataName,
+    /// The folder that holds the data set's files themselves.
+    pub folder: Option<PathBuf>,
+    /// Examples per batch, per worker.
+    pub batch_size: usize,
+    /// Random changes of training images.
+    pub augment: Augment,
+    /// `folder` only: what an image that cannot be decoded does to the run.
+    pub bad_images: BadImages,
+    /// With `bad_images = "skip"`: most of a split's images that are skipped, as a share in (0, 1].
+    pub bad_images_limit: f64,
+    /// `generated` only: number of training examples (there are a fifth as many test examples).
+    pub examples: usize,
+    /// `generated` only: number of classes.
+    pub classes: usize,
+    /// `generated` only: channels, height, width.
+    pub shape: [usize; 3],
+}
+
+/// `data.name`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataName {
+    /// CIFAR-10 in its published binary layout.
+    Cifar10,
+    /// CIFAR-100 in its published binary layout.
+    Cifar100,
+    /// `train/CLASS/*.jpg` and `val/CLASS/*.jpg`.
+    Folder,
+    /// 1,797 handwritten digits of 8 x 8 pixels, shipped in `datasets/digits`.
+    Digits,
+    /// Images drawn from the seed, for tests and benchmarks.
+    Generated,
+}
+
+/// `data.augment`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Augment {
+    /// The paper's: horizontal flip, random crop of 28 x 28 (test: centre crop).
+    Paper,
+    /// The usual one: horizontal flip, pad by 4, random crop of the image's own size.
+    PadCrop,
+    /// None.
+    None,
+}
+
+/// `data.bad_images`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadImages {
+    /// The first ends the run.
+    Stop,
+    /// Another takes its place in training, and the test is scored without it.
+    Skip,
+}
+
+/// `[model]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// Which network.
+    pub name: ModelKind,
+    /// Channels of the first stage of a CIFAR ResNet.
+    pub width: usize,
+    /// Dropout probability of CNN7 and VGG.
+    pub dropout: f64,
+    /// Where the initial weights are: a safetensors file, or the folder of a run.
+    pub init_from: Option<PathBuf>,
+}
+
+/// `[optimizer]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimizerConfig {
+    /// Which optimizer.
+    pub name: OptimizerName,
+    /// Momentum of `sgd` and `lars`, in [0, 1).
+    pub momentum: f64,
+    /// Nesterov momentum (`sgd`, `lars`).
+    pub nesterov: bool,
+    /// Weight decay: added to the gradient by `sgd`, `adam` and `lars`, decoupled in `adamw`.
+    pub weight_decay: f64,
+    /// `lars`: how far a tensor may move in a step, relative to its norm, at a learning rate of 1;
+    /// positive.
+    pub trust_coefficient: f64,
+}
+
+/// `optimizer.name`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerName {
+    /// Stochastic gradient descent with PyTorch's arithmetic (dampening 0).
+    Sgd,
+    /// Adam.
+    Adam,
+    /// Adam with decoupled weight decay.
+    Adamw,
+    /// SGD whose rate is scaled layer by layer.
+    Lars,
+}
+
+/// `[compute]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ComputeConfig {
+    /// On the CPU: convolutions and normalisations of `lsgd-cpu` instead of Burn's. Both give the
+    /// same results up to rounding.
+    pub cpu_kernels: bool,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        DataConfig {
+            name: DataName::Cifar10,
+            folder: None,
+            batch_size: 128,
+            augment: Augment::PadCrop,
+            bad_images: BadImages::Stop,
+            bad_images_limit: 0.01,
+            examples: 2048,
+            classes: 10,
+            shape: [3, 32, 32],
+        }
+    }
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        ModelConfig {
+            name: ModelKind::ResNet20,
+            width: 16,
+            dropout: 0.5,
+            init_from: None,
+        }
+    }
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        OptimizerConfig {
+            name: OptimizerName::Sgd,
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 5e-4,
+            trust_coefficient: 0.001,
+        }
+    }
+}
+
+impl Default for ComputeConfig {
+    fn default() -> Self {
+        ComputeConfig { cpu_kernels: true }
+    }
+}
+
+impl DataName {
+    /// As spelled in configs.
+    pub fn word(self) -> &'static str {
+        match self {
+            DataName::Cifar10 => "cifar10",
+            DataName::Cifar100 => "cifar100",
+            DataName::Folder => "folder",
+            DataName::Digits => "digits",
+            DataName::Generated => "generated",
+        }
+    }
+
+    /// Where the data set's files are by default: where `data fetch` puts them.
+    pub fn default_folder(self) -> Option<PathBuf> {
+        match self {
+            DataName::Cifar10 => Some(PathBuf::from("datasets/cifar-10-batches-bin")),
+            DataName::Cifar100 => Some(PathBuf::from("datasets/cifar-100-binary")),
+            DataName::Folder | DataName::Digits | DataName::Generated => None,
+        }
+    }
+}

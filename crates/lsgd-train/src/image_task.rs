@@ -1,0 +1,298 @@
+//! The task of this program: training a CNN to classify images.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::optim::ModuleOptimizer;
+use burn::tensor::{Device, ElementConversion, Int, Tensor, TensorData};
+use lsgd_models::{ForwardMode, Model, ModelConfig};
+use lsgd_run::config::RankBy;
+use lsgd_run::epoch::Epoch;
+use lsgd_run::train::Context;
+use lsgd_run::{MakeTask, Metric, StepKey, Sums, Task};
+use serde_json::{Map, Value};
+
+use crate::batches;
+use crate::data::{Batch, DataError, Dataset, Stream};
+use crate::error::TrainError;
+use crate::image_config::{Augment, DataName, ImageConfig};
+use crate::image_model::{ImageNotes, model_config};
+use crate::initial_weights::InitialWeights;
+use crate::optimizer;
+
+/// The result on test examples: wrong classes in percent, mean cross-entropy in nats.
+pub const METRICS: &[Metric] = &[
+    Metric::lower("error", "%").of(|sums| sums.percent(1)),
+    Metric::lower("loss", ""),
+];
+
+/// Images, in batches, and a CNN that learns to classify them.
+#[derive(Debug)]
+pub struct ImageTask {
+    config: ImageConfig,
+    dataset: Arc<Dataset>,
+    /// The order of training batches.
+    stream: Stream,
+    /// The held-out training examples that rank workers, in batches; none where the training loss
+    /// ranks them.
+    probe: Vec<Batch>,
+    model: ModelConfig,
+    /// The weights that the model begins with, if they are not drawn.
+    initial: Option<InitialWeights>,
+    /// The test examples of each part.
+    parts: Vec<Range<usize>>,
+}
+
+impl ImageTask {
+    /// Opens the data, and checks that the model can learn from it.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if the data cannot be opened or do not fit the model.
+    pub fn new(config: ImageConfig, run: Context) -> Result<Self, TrainError> {
+        if config.data.name == DataName::Generated && config.data.augment != Augment::Paper {
+            // Checked first: it needs no data to find that the model does not fit it.
+            model_config(&config, config.data.classes, config.data.shape).check()?;
+        }
+        let (seed, method) = (run.settings.run.seed, &run.settings.method);
+        let dataset = Arc::new(Dataset::open(&config.data, seed)?);
+        let stream = Stream::new(dataset.train_len(), config.data.batch_size, seed)?;
+        let stream = match method.rank_by {
+            RankBy::TrainingLoss => stream,
+            RankBy::ProbeLoss => stream.holding_out(run.probe_examples(), seed)?,
+        };
+        dataset.check(&stream)?;
+        let batch = scoring_batch(config.data.batch_size);
+        let held_out = ranges(stream.held_out().len(), batch);
+        let probe = held_out
+            .into_iter()
+            .map(|range| dataset.held_out(&stream, range))
+            .collect::<Result<Vec<_>, _>>()?;
+        // Empty if all its images are skipped.
+        let probe = probe.into_iter().filter(|batch| !batch.labels.is_empty());
+        let probe: Vec<Batch> = probe.collect();
+        if let (examples @ 1.., true) = (stream.held_out().len(), probe.is_empty()) {
+            return Err(DataError::BadProbe { examples }.into());
+        }
+        let model = model_config(&config, dataset.classes(), dataset.shape());
+        if run.trains {
+            let epoch = Epoch {
+                examples: stream.epoch() as u64,
+                examples_per_step: config.data.batch_size as u64 * run.workers,
+            };
+            for warning in batches::check(&model, config.data.batch_size, epoch)? {
+                tracing::warn!("{warning}");
+            }
+        }
+        let initial = config.model.init_from.as_deref();
+        let initial = initial.map(|path| InitialWeights::open(path, &model));
+        let initial = initial.transpose()?.map(|(weights, line)| {
+            if let Some(line) = line {
+                tracing::warn!("{line}");
+            }
+            weights
+        });
+        Ok(Self {
+            initial,
+            parts: ranges(run.held_out_examples(dataset.test_len()), batch),
+            config,
+            dataset,
+            stream,
+            probe,
+            model,
+        })
+    }
+
+    /// For scoring trained values on all of `dataset`'s test examples.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if the data cannot have the batch size of `config`.
+    pub fn scoring(
+        config: ImageConfig,
+        model: ModelConfig,
+        dataset: Dataset,
+    ) -> Result<Self, TrainError> {
+        Ok(Self {
+            initial: None,
+            parts: ranges(dataset.test_len(), SCORING_BATCH),
+            stream: Stream::new(dataset.train_len(), config.data.batch_size, 0)?,
+            config,
+            dataset: Arc::new(dataset),
+            probe: Vec::new(),
+            model,
+        })
+    }
+}
+
+/// Test images that `eval` scores at once.
+const SCORING_BATCH: usize = 128;
+
+/// Test examples that are scored at once: as many as are trained on at once, within bounds that
+/// keep small batches from being slow and large ones from taking more memory than training does.
+fn scoring_batch(batch_size: usize) -> usize {
+    batch_size.clamp(32, 256)
+}
+
+/// Examples in batches of `batch_size`.
+fn ranges(examples: usize, batch_size: usize) -> Vec<Range<usize>> {
+    let batch_size = batch_size.max(1);
+    (0..examples)
+        .step_by(batch_size)
+        .map(|start| start..examples.min(start + batch_size))
+        .collect()
+}
+
+impl MakeTask for ImageConfig {
+    type Task = ImageTask;
+
+    fn make(self, run: Context) -> Result<ImageTask, TrainError> {
+        ImageTask::new(self, run)
+    }
+}
+
+impl Task for ImageTask {
+    type Module = Model;
+    type Batch = Batch;
+    type Error = TrainError;
+
+    fn module(&self, device: &Device) -> Result<Model, TrainError> {
+        let model = self.model.init(device)?;
+        match &self.initial {
+            Some(initial) => initial.write(model),
+            None => Ok(model),
+        }
+    }
+
+    fn optimizer(&self) -> ModuleOptimizer {
+        optimizer::inner(&self.config.optimizer)
+    }
+
+    fn train_batch(&self, number: u64) -> Result<Batch, TrainError> {
+        Ok(self.dataset.train_batch(&self.stream, number)?)
+    }
+
+    fn loss(&self, model: &Model, batch: Batch, device: &Device, key: StepKey) -> Tensor<1> {
+        let (images, labels) = tensors(batch, device);
+        let mut dropout = key.generator("lsgd-train v1 dropout");
+        let logits = model.forward(images, ForwardMode::Train(&mut dropout));
+        cross_entropy(logits, labels, device)
+    }
+
+    fn batch_size(&self) -> usize {
+        self.config.data.batch_size
+    }
+
+    fn epoch(&self) -> u64 {
+        self.stream.epoch() as u64
+    }
+
+    fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    fn score(&self, model: &Model, part: usize, device: &Device) -> Result<Sums, TrainError> {
+        let range = self.parts.get(part).cloned().unwrap_or_default();
+        let batch = self.dataset.test_batch(range)?;
+        let examples = batch.labels.len() as u64;
+        if examples == 0 {
+            return Ok(Sums {
+                examples,
+                sums: vec![0.0; 2],
+            });
+        }
+        let (images, labels) = tensors(batch, device);
+        let logits = model.forward(images, ForwardMode::Evaluate);
+        let loss = cross_entropy(logits.clone(), labels.clone(), device);
+        let guesses = logits.argmax(1).squeeze_dim::<1>(1);
+        let wrong = guesses.not_equal(labels).int().sum().into_scalar::<i64>();
+        let loss = f64::from(loss.into_scalar::<f32>()) * examples as f64;
+        Ok(Sums {
+            examples,
+            sums: vec![loss, wrong.elem::<u64>() as f64],
+        })
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        METRICS
+    }
+
+    fn probe(&self, model: &Model, device: &Device) -> Result<Option<f64>, TrainError> {
+        let (mut sum, mut count) = (0.0, 0);
+        for batch in self.probe.iter().cloned() {
+            let examples = batch.labels.len();
+            let (images, labels) = tensors(batch, device);
+            let logits = model.forward(images, ForwardMode::Evaluate);
+            let loss = cross_entropy(logits, labels, device);
+            sum += f64::from(loss.into_scalar::<f32>()) * examples as f64;
+            count += examples;
+        }
+        Ok((count > 0).then(|| sum / count as f64))
+    }
+
+    fn statistics_module(&self, device: &Device) -> Result<Option<Model>, TrainError> {
+        let model = ModelConfig {
+            batch_norm_momentum: 1.0,
+            ..self.model.clone()
+        };
+        Ok(Some(model.init(device)?))
+    }
+
+    fn agreement(&self) -> BTreeMap<String, String> {
+        let digest = self.dataset.digest().to_owned();
+        BTreeMap::from([(String::from("the data"), digest)])
+    }
+
+    fn notes(&self) -> Map<String, Value> {
+        let notes = ImageNotes {
+            classes: self.dataset.classes(),
+            class_names: self.dataset.class_names().to_vec(),
+            image: self.dataset.shape(),
+        };
+        match serde_json::to_value(notes) {
+            Ok(Value::Object(notes)) => notes,
+            _ => Map::new(),
+        }
+    }
+
+    fn title(&self) -> String {
+        format!(
+            "{} on {}",
+            self.config.model.name,
+            self.config.data.name.word()
+        )
+    }
+
+    fn unit(&self) -> &'static str {
+        "images"
+    }
+}
+
+fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, device: &Device) -> Tensor<1> {
+    CrossEntropyLossConfig::new()
+        .init(device)
+        .forward(logits, labels)
+}
+
+/// A batch as tensors on `device`: images `[batch, channels, height, width]`, labels `[batch]`.
+pub fn tensors(batch: Batch, device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
+    let labels = TensorData::new(batch.labels, [batch.shape[0]]);
+    let images = TensorData::new(batch.images, batch.shape);
+    (
+        Tensor::from_data(images, device),
+        Tensor::from_data(labels, device),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_every_example_once() {
+        assert_eq!(ranges(10, 4), [0..4, 4..8, 8..10]);
+        assert!(ranges(0, 4).is_empty());
+    }
+}
