@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Training steps (forward, backward, SGD with momentum) on the CPU, batch 128: the kernels of
-crates/lsgd-cpu and Burn's own operations beside PyTorch, in turn in every round.
+"""Times training steps (forward, backward, SGD with momentum) on the CPU at batch 128: the kernels of
+crates/lsgd-cpu, Burn's own operations and PyTorch, one after another in every round.
 
     cargo build --release --workspace --examples
     python scripts/bench_cpu.py                   (needs torch)
 
-One worker of one thread beside PyTorch on one thread; two workers, threads of one process, beside
-two PyTorch processes of one thread. Ratios are taken within a round. The floor is what the time
-would be if every convolution and fully connected layer ran at the rate of a matrix product of 1024 x
-1024 (on one thread, measured in every round) and all else took none.
+One worker with one thread is compared with PyTorch on one thread; two workers, as threads of one process,
+with two PyTorch processes of one thread each. Ratios are taken within a round. The roofline (called floor
+in the record) is the speed if every convolution and fully connected layer ran at the rate of a 1024 x 1024
+matrix product (on one thread, measured in every round) and everything else were free.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import bench_runs
 import torch_steps
 from torch_steps import BATCH_SIZE
 
-# Model -> image side, steps that are timed.
+# Model -> (side of its images, timed steps).
 MODELS = {"resnet20": (32, 6), "cnn7": (28, 12), "vgg16": (32, 1)}
 
 
@@ -38,14 +38,14 @@ def pytorch(name, processes, steps):
 def example(*words):
     program = bench_runs.target_folder() / "release" / "examples" / "step_speed"
     if not program.is_file():
-        sys.exit(f"{program} is not there; cargo build --release --workspace --examples")
+        sys.exit(f"{program} does not exist; run cargo build --release --workspace --examples")
     command = [str(program), *map(str, words)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def flops_an_image(name):
-    """Of forward and backward: each product of the forward pass comes back for the gradient of its
-    weights and, but for the first layer, of its input."""
+    """Floating-point operations of forward and backward: each product of the forward pass recurs in the
+    gradient of its weights and, except in the first layer, in that of its input."""
     import torch
 
     network, products = model_of(name).eval(), []
@@ -105,7 +105,7 @@ def measure(name, arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("models", nargs="*", default=list(MODELS), help="of " + ", ".join(MODELS))
+    parser.add_argument("models", nargs="*", default=list(MODELS), help="one or more of " + ", ".join(MODELS))
     parser.add_argument("--steps", type=bench_runs.positive, help="timed steps of each run")
     parser.add_argument("--pytorch", help=argparse.SUPPRESS)
     bench_runs.options(parser)
@@ -126,7 +126,7 @@ def main():
                 [f"images/s, {key}", bench_runs.text(figure, ".1f")]
                 for key, figure in result["images_per_second"].items()
             ]
-            + [["images/s, floor of one thread", bench_runs.text(result["floor_images_per_second"], ".1f")]]
+            + [["images/s, roofline of one thread", bench_runs.text(result["floor_images_per_second"], ".1f")]]
             + [[key, bench_runs.text(figure, ".2f")] for key, figure in result["ratios"].items()]
             + [
                 [f"peak MB, {key}", bench_runs.text(bench_runs.scaled(figure, 1e-6), ".0f")]

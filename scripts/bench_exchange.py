@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""What exchanges cost: two workers of one thread each, an exchange every 16 steps, ResNet-20 and
-VGG-16 on images of CIFAR's shape.
+"""Measures the cost of exchanges: two workers with one thread each, an exchange every 16 steps, ResNet-20
+and VGG-16 on images of CIFAR's shape.
 
     python scripts/bench_exchange.py
 
-The share is counted inside the run: seconds of reading, electing, pulling and recording over
-seconds of training, both from the summary; waiting for the other worker stands apart. A run of 16
-steps has one exchange in 16 steps, as a long one has. An exchange takes as long whatever the batch
-size, so a share at batch 32 is also given as what it is at batch 128.
+The share is measured inside the run: seconds of reading, electing, pulling and recording divided by
+seconds of training, both from the summary; waiting for the other worker is reported separately. A run of
+16 steps has one exchange in 16 steps, like a long one. The duration of an exchange does not depend on the
+batch size, so a share at batch 32 is also converted to batch 128.
 
-Each run with exchanges has a partner without (method sgd), before or after it by turns. How their
-speeds compare is reported with its spread and not judged: a machine's own noise is larger than
-what is looked for.
+Each run with exchanges is paired with one without (method sgd), alternately before and after it. The
+ratio of their speeds is reported with its range but has no target, because the machine's noise is larger
+than the effect.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import bench_runs
 BATCH_SIZES = {"resnet20": 128, "vgg16": 32}
 PERIOD = 16
 PAPER_BATCH = 128
-WANTED = 0.01  # largest share of wall time
+WANTED = 0.01  # target: largest share of training time
 
 
 def run(program, folder, model, method, arguments):
@@ -51,7 +51,7 @@ def batch_size(arguments, model):
 
 
 def measure(program, folder, model, arguments):
-    """The figures of one model over all rounds."""
+    """Measures one model in all rounds."""
     size = batch_size(arguments, model)
     figures = {
         "share": [],
@@ -88,7 +88,7 @@ def main():
         "--models", nargs="+", default=list(BATCH_SIZES), help="[default: resnet20 vgg16]"
     )
     parser.add_argument(
-        "--steps", type=int, default=PERIOD, help="steps of each run, of which every 16th exchanges"
+        "--steps", type=int, default=PERIOD, help="steps of each run; every 16th has an exchange"
     )
     parser.add_argument(
         "--batch-size", type=int, help="[default: 128 for resnet20, 32 for the slower vgg16]"
@@ -116,7 +116,7 @@ def main():
             for model, figures in models.items()
         ],
     )
-    print(f"wanted: a share of at most {WANTED:.0%}\n")
+    print(f"target: a share of at most {WANTED:.0%}\n")
     bench_runs.table(
         ["interleaved pairs", "images/s with / without exchanges"],
         [

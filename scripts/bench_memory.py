@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Memory: what a worker adds to the peak (ResNet-20, batch 128, images of CIFAR's shape), and
-whether a process grows over 2,000 steps of configs/smoke.toml.
+"""Measures memory: how much each worker adds to the peak (ResNet-20, batch 128, images of CIFAR's shape),
+and whether a process grows over 2,000 steps of configs/smoke.toml.
 
     python scripts/bench_memory.py                (Linux: reads /proc)
 
-The peak is the summary's peak_memory_bytes; a worker's part is the slope of a straight line
-through the peaks of 1, 2 and 4 workers. Growth compares the medians of resident memory over the
-first and the last quarter of the run.
+The peak is the summary's peak_memory_bytes; the amount per worker is the slope of a line fitted to the
+peaks of 1, 2 and 4 workers. Growth is the difference between the medians of resident memory in the first
+and the last quarter of the run.
 """
 
 import argparse
@@ -36,12 +36,12 @@ def peak(program, folder, model, workers, steps):
 
 
 def slope(points):
-    """Slope of the line of least squares through (x, y) pairs."""
+    """Slope of the least-squares line through (x, y) pairs."""
     return statistics.linear_regression(*zip(*points)).slope
 
 
 def resident(pid):
-    """Resident memory of a process in bytes; nothing once it has ended."""
+    """Resident memory of a process in bytes; None once it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -51,7 +51,7 @@ def resident(pid):
 
 
 def smoke(program, folder, steps):
-    """Resident memory over a run of the smoke model, and the run's own peak."""
+    """Resident memory during a run of the smoke model, and the run's own peak."""
     samples = []
 
     def watch(process):
@@ -79,7 +79,7 @@ def main():
     parser.set_defaults(rounds=3)
     parser.add_argument("--model", default="resnet20")
     parser.add_argument(
-        "--steps", type=bench_runs.positive, default=3, help="of a run for its peak [default: 3]"
+        "--steps", type=bench_runs.positive, default=3, help="steps of each run that measures a peak [default: 3]"
     )
     parser.add_argument("--smoke-steps", type=bench_runs.positive, default=2000)
     arguments = parser.parse_args()

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""What several nodes cost, and what the death of one costs the others. All nodes are processes on
-this machine, which speak over loopback.
+"""Measures the cost of several nodes, and the effect of a node's death on the others. All nodes are
+processes on this machine, connected over loopback.
 
     python scripts/bench_nodes.py            # kills, volume, overhead
 
-kills     Three nodes; one at a time, drawn from a seed, node 1 as well, is killed (SIGKILL) and
-          started again with the same command. Detection is from the kill to when a survivor says
-          so, the next exchange from there to the survivor's next global exchange, and rejoining
-          from the start of the process to its own first global exchange. In both modes.
-volume    Four nodes of four workers, periods 16 and 64: bytes that were counted, per step, against
-          data parallel (a ring all-reduce between the nodes), and against the vectors that the
-          record says were fetched.
-overhead  Two nodes of one worker, VGG-16, one global exchange in 64 steps: what it took of the
-          training time, waiting for the other node included.
+kills     Three nodes, in both modes. One at a time (chosen by seed, node 1 included) is killed with
+          SIGKILL and restarted with the same command. Detection is the time from the kill until a
+          survivor reports it; recovery, from then to the survivor's next global exchange; rejoining,
+          from the start of the process to its own first global exchange.
+volume    Four nodes of four workers, periods 16 and 64: bytes counted per step, compared with data
+          parallel training (a ring all-reduce between the nodes), and checked against the vectors
+          that the records say were fetched.
+overhead  Two nodes of one worker, VGG-16, one global exchange in 64 steps: its share of the training
+          time, including waiting for the other node.
 """
 
 import argparse
@@ -48,19 +48,19 @@ def kills(program, folder, mode, arguments):
         for node in cluster.nodes.values():
             node.hear("resnet8")
         for number in range(arguments.kills):
-            time.sleep(2)  # some exchanges of all three
+            time.sleep(2)  # for a few exchanges of all three
             victim = draw.randint(1, 3)
             survivors = [node for node in cluster.nodes if node != victim]
             cluster.nodes[victim].process.kill()
             killed = time.monotonic()
             for survivor in survivors:
-                heard = cluster.nodes[survivor].hear(f"node {victim} is gone")
+                heard = cluster.nodes[survivor].hear(f"node {victim} disconnected")
                 detections.append(heard - killed)
             time.sleep(1)
             cluster.start(victim)
             begun = cluster.nodes[victim].hear("resnet8") - cluster.nodes[victim].started
             for survivor in survivors:
-                cluster.nodes[survivor].hear(f"node {victim} is there")
+                cluster.nodes[survivor].hear(f"node {victim} connected")
             restarts.append((victim, begun))
             bench_runs.progress(f"{mode}, kill {number + 1}: node {victim}")
         time.sleep(3)
@@ -78,7 +78,7 @@ def is_global_exchange(event):
 
 
 def next_exchanges(events):
-    """From each loss that a node noticed to its next global exchange, by its own clock."""
+    """Seconds from each lost node that a node detected to its next global exchange, by its own clock."""
     waits = []
     for of_node in events.values():
         lost = None
@@ -92,19 +92,19 @@ def next_exchanges(events):
 
 
 def rejoins(events, restarts):
-    """From the start of each process that came back to its first global exchange."""
+    """Seconds from the start of each restarted process to its first global exchange."""
     first = {node: first_exchanges(of_node) for node, of_node in events.items()}
     return [begun + first[victim].pop(0) for victim, begun in restarts if first[victim]]
 
 
 def first_exchanges(of_node):
-    """Seconds of training until the first global exchange of each life after the first."""
-    lives, waits = 0, False
+    """Seconds of training until the first global exchange of each incarnation after the first."""
+    incarnations, waits = 0, False
     found = []
     for event in of_node:
         if event["event"] == "joined":
-            lives += 1
-            waits = lives > 1
+            incarnations += 1
+            waits = incarnations > 1
         elif waits and is_global_exchange(event):
             found.append(event["seconds"])
             waits = False
@@ -130,9 +130,9 @@ def volume(program, folder, arguments):
     fetched = sum(e["bytes"] for of_node in events for e in of_node if is_global_exchange(e))
     link = sum(s["nodes"]["traffic"]["link"]["sent"] for s in summaries)
     parallel = sum(s["nodes"]["data_parallel_bytes"] for s in summaries)
-    training = sent.get("snapshot", 0) + sent.get("report", 0) + sent.get("other", 0)
-    if sent.get("snapshot") != fetched:
-        sys.exit(f"{sent.get('snapshot')} bytes of snapshots sent, {fetched} by the record")
+    training = sent.get("parameters", 0) + sent.get("report", 0) + sent.get("other", 0)
+    if sent.get("parameters") != fetched:
+        sys.exit(f"{sent.get('parameters')} bytes of parameters sent, but {fetched} in the records")
     return {
         "steps": steps,
         "bytes_sent": sent,
@@ -157,15 +157,15 @@ def overhead(program, folder, arguments):
             "method.local_period": 64,
             "method.global_period": 64,
             "method.loss_window": 8,
-            # With more, a batch this small diverges, and who diverges does not lead.
+            # A larger rate diverges with batches this small, and a diverged worker cannot lead.
             "schedule.learning_rate": 0.001,
         }
         with Cluster(program, folder, f"overhead-{number}", 2, settings) as cluster:
             summaries = cluster.summaries()
             events = {node: cluster.events(node) for node in cluster.nodes}
-        # From when both had offered to when the vector was there.
+        # From when both had proposed their leaders to when the vector had arrived.
         both = max(
-            e["seconds"] for of in events.values() for e in of if e["event"] == "offered"
+            e["seconds"] for of in events.values() for e in of if e["event"] == "proposed"
         )
         for node, summary in zip(events, summaries):
             fetched = [e for e in events[node] if is_global_exchange(e) and e["bytes"] > 0]
@@ -181,11 +181,11 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     bench_runs.options(parser)
-    parser.add_argument("--kills", type=int, default=20, help="in each mode [default: 20]")
-    parser.add_argument("--seed", type=int, default=1, help="of who is killed [default: 1]")
-    parser.add_argument("--batch-size", type=int, default=16, help="of VGG-16 [default: 16]")
+    parser.add_argument("--kills", type=int, default=20, help="kills in each mode [default: 20]")
+    parser.add_argument("--seed", type=int, default=1, help="seed that chooses the nodes to kill [default: 1]")
+    parser.add_argument("--batch-size", type=int, default=16, help="batch size of VGG-16 [default: 16]")
     parser.add_argument(
-        "--only", nargs="+", default=["kills", "volume", "overhead"], help="some of the three"
+        "--only", nargs="+", default=["kills", "volume", "overhead"], help="run only some of the three"
     )
     arguments = parser.parse_args()
     program = bench_runs.binary(arguments)
@@ -205,9 +205,9 @@ def main():
             [
                 [name, bench_runs.text(figures[key], ".2f")]
                 for name, key in [
-                    ("until a survivor notices", "seconds_to_notice"),
-                    ("from then to its next exchange", "seconds_to_next_exchange"),
-                    ("from a restart to the first exchange", "seconds_to_rejoin"),
+                    ("failure detection by a survivor", "seconds_to_notice"),
+                    ("recovery, to its next exchange", "seconds_to_next_exchange"),
+                    ("rejoin, from restart to first exchange", "seconds_to_rejoin"),
                 ]
             ],
         )

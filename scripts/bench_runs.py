@@ -1,4 +1,4 @@
-"""What the bench_*.py scripts share: running lsgd-train, medians, tables, result files."""
+"""Shared by the bench_*.py scripts: running lsgd-train, medians, tables, result files."""
 
 import argparse
 import json
@@ -14,8 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "scripts" / "results"
 
-# Generated images of CIFAR's shape: what is timed does not depend on what they show. The budget
-# ends the run, and the evaluation at its end, which counts as no training, is kept short.
+# Generated images of CIFAR's shape, since speed does not depend on their content. The budget ends the run;
+# the final evaluation, which does not count as training, is kept short.
 CIFAR_SHAPE = {
     "data.name": "generated",
     "data.shape": [3, 32, 32],
@@ -26,10 +26,10 @@ CIFAR_SHAPE = {
 
 
 def options(parser):
-    """The options that all these scripts have."""
-    parser.add_argument("--binary", type=Path, help="lsgd-train [default: the release build's]")
+    """Adds the options that all these scripts share."""
+    parser.add_argument("--binary", type=Path, help="the lsgd-train to run [default: the release build]")
     parser.add_argument(
-        "--rounds", type=positive, default=5, help="times to repeat all [default: %(default)s]"
+        "--rounds", type=positive, default=5, help="how often to repeat everything [default: %(default)s]"
     )
     parser.add_argument(
         "--output", type=Path, help="result file [default: scripts/results/NAME.json]"
@@ -48,7 +48,7 @@ def binary(arguments):
     """The lsgd-train to run."""
     path = arguments.binary or target_folder() / "release" / "lsgd-train"
     if not path.is_file():
-        sys.exit(f"{path} is not there; cargo build --release --workspace, or give --binary")
+        sys.exit(f"{path} does not exist; run cargo build --release --workspace, or give --binary")
     return path.resolve()
 
 
@@ -59,7 +59,7 @@ def target_folder():
 
 
 def toml(value):
-    """A value as `--set` takes it; strings are given as bare words."""
+    """A value in the form that `--set` takes; strings become bare words."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -70,7 +70,7 @@ def command(program, config, settings):
 
 
 def train(program, folder, settings, config=None, watch=None):
-    """Trains and returns summary.json. `watch` is called with the process until it has ended."""
+    """Trains and returns summary.json. Calls `watch`, if given, with the running process."""
     if config is None:
         config = Path(folder) / "empty.toml"
         config.write_text("# every key at its default\n")
@@ -81,27 +81,27 @@ def train(program, folder, settings, config=None, watch=None):
             watch(process)
         code = process.wait()
     finally:
-        # Interrupted here, or `watch` failed.
+        # This script was interrupted, or `watch` failed.
         if process.poll() is None:
             process.terminate()
             process.wait()
     if code != 0:
-        sys.exit(f"lsgd-train ended with code {code}: {shlex.join(process.args)}")
+        sys.exit(f"lsgd-train exited with code {code}: {shlex.join(process.args)}")
     return json.loads((Path(folder) / "bench" / "summary.json").read_text())
 
 
 def spread(values):
-    """Median, least and most of one figure over the rounds."""
+    """Median, minimum and maximum of a figure over the rounds."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def scaled(figure, factor):
-    """The same figure in another unit."""
+    """A figure of `spread` in another unit."""
     return {key: factor * value for key, value in figure.items()}
 
 
 def text(figure, form):
-    """A figure of `spread` in a table: median (least to most)."""
+    """A figure of `spread` as text: median (minimum to maximum)."""
     median, least, most = (format(figure[key], form) for key in ("median", "min", "max"))
     return f"{median} ({least} to {most})"
 
@@ -115,7 +115,7 @@ def table(head, rows):
 
 
 def progress(line):
-    """Says on stderr how far a script is."""
+    """Prints progress to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -124,7 +124,7 @@ def write(name, arguments, result):
     path = arguments.output or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {
-        # The path of another build says nothing about the result.
+        # Without the paths, which say nothing about the result.
         "command": shlex.join([f"scripts/{Path(sys.argv[0]).name}", *shown(sys.argv[1:])]),
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
@@ -135,7 +135,7 @@ def write(name, arguments, result):
 
 
 def rounded(value):
-    """The same with six digits of every float; more would be noise."""
+    """A copy with every float rounded to six digits; more would be noise."""
     match value:
         case float():
             return float(f"{value:.6g}")
@@ -159,7 +159,7 @@ def shown(words):
 
 
 def machine():
-    """Processor, cores, and how busy they were in the last minute, this script included."""
+    """Processor, cores, and the load average of the last minute, including this script."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Images/s of ResNet-20 on images of CIFAR's shape, batch 128: lsgd-train with one and two
-workers of one thread each, beside PyTorch on the same machine in the same minutes.
+"""Measures images/s of ResNet-20 on images of CIFAR's shape at batch 128: lsgd-train with one and two
+workers of one thread each, and PyTorch on the same machine at the same time.
 
     python scripts/bench_throughput.py            (needs torch)
 
-A step is forward, backward and SGD with momentum 0.9. lsgd-train's figure is the summary's
-samples_per_second: data, augmentation and exchanges (every 4 steps, so that a short run has some;
-the default is 16) are in it, set-up and evaluation are not. PyTorch gets its batch ready made, and
-its first step is not counted. All take turns in every round; ratios are taken within a round.
+A step is forward, backward and SGD with momentum 0.9. For lsgd-train the figure is the summary's
+samples_per_second, which includes data, augmentation and exchanges (every 4 steps, so that a short run has
+some; the default is 16) but not set-up and evaluation. PyTorch gets a prepared batch, and its first step is
+not timed. All are run one after another in every round; ratios are taken within a round.
 """
 
 import argparse
@@ -26,7 +26,7 @@ PYTORCH = {
 }
 WORKERS = {"lsgd-train, 1 worker": 1, "lsgd-train, 2 workers": 2}
 SCALING = "lsgd-train, 2 workers / lsgd-train, 1 worker"
-WANTED = 1.7  # of SCALING, on two cores that nothing else uses
+WANTED = 1.7  # target for SCALING, on two otherwise idle cores
 RATIOS = [
     ("lsgd-train, 2 workers", "lsgd-train, 1 worker"),
     ("PyTorch, 2 processes", "PyTorch, 1 thread"),
@@ -98,7 +98,7 @@ def main():
         [[name, bench_runs.text(figure, ".2f")] for name, figure in ratios.items()],
     )
     reached = ratios[SCALING]["median"]
-    print(f"\n{SCALING}: {reached:.2f}, wanted at least {WANTED}")
+    print(f"\n{SCALING}: {reached:.2f}, target at least {WANTED}")
     result = {
         "model": arguments.model,
         "batch_size": BATCH_SIZE,

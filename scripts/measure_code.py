@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Says how large the code is and how it hangs together: lines a crate, the longest files, the functions
-with the most arguments, and circles among modules of a crate.
+"""Reports the size and structure of the code: lines per crate, the longest files, the functions with the
+most arguments, and import cycles between the modules of a crate.
 
     scripts/measure_code.py            a report
-    scripts/measure_code.py --check    exit code 1 if modules form a circle
+    scripts/measure_code.py --check    exit with 1 if there is an import cycle
 
-A circle is a set of files that all use each other, directly or over others. A module and the folder
-module above it are not counted as using each other: `mod.rs` names what is in its files, and these name
-what it holds for all of them. What a file takes from a `mod.rs` that re-exports it counts as taken from
-the file that defines it. Tests inside of files are left out.
+A cycle is a set of files that all use each other, directly or indirectly. A module and its parent module
+do not count as using each other, because `mod.rs` re-exports what is in its files and these use what it
+defines for all of them. An item that a file takes through a re-export in `mod.rs` counts as taken from the
+file that defines it. Tests inside files are ignored.
 """
 
 import re
@@ -20,10 +20,10 @@ SHOWN = 8
 
 
 def code(path):
-    """A file without comments, strings and its test module."""
+    """The text of a file without comments, strings and its test module."""
     text = path.read_text()
     text = re.sub(r"//[^\n]*", "", text)
-    text = re.sub(r'"(?:\\.|[^"\\])*"', '""', text)
+    text = re.sub(r'"(?:\\.|[^"\\])*"', '""', text, flags=re.DOTALL)
     return re.split(r"#\[cfg\(test\)\]\s*mod \w+\s*\{", text)[0]
 
 
@@ -34,7 +34,7 @@ def module_of(source, path):
 
 
 def uses(tree, prefix=()):
-    """The paths that a use tree names, as (path, name it is known by)."""
+    """The paths in a use tree, as (path, local name)."""
     tree = tree.strip()
     head, brace, rest = tree.partition("{")
     if brace:
@@ -77,7 +77,7 @@ class Crate:
         self.names = {module: dict(self.imports(module)) for module in self.files}
 
     def imports(self, module):
-        """Names that a module brings in, with their paths from the crate's root."""
+        """Names that a module imports, with their paths from the crate's root."""
         for tree in re.findall(r"\buse\s+([^;]+);", self.code[module]):
             for path, name in uses(tree):
                 absolute = self.absolute(module, path)
@@ -85,7 +85,7 @@ class Crate:
                     yield name, absolute
 
     def absolute(self, module, path):
-        """A path as seen from the crate's root; None for one of another crate."""
+        """A path from the crate's root; None if it belongs to another crate."""
         if path[0] == "crate":
             return path[1:]
         if path[0] in ("self", "super"):
@@ -96,7 +96,7 @@ class Crate:
         return module + path if module + path[:1] in self.files else None
 
     def defined_in(self, path, seen=()):
-        """The module in which what a path names is written down."""
+        """The module that defines the item at a path."""
         length = max(n for n in range(len(path) + 1) if path[:n] in self.files)
         module, rest = path[:length], path[length:]
         behind = self.names[module].get(rest[0]) if rest else None
@@ -115,8 +115,8 @@ class Crate:
             if other != module[: len(other)] and module != other[: len(module)]
         }
 
-    def circles(self):
-        """Sets of modules that use each other, largest first (Tarjan's components)."""
+    def cycles(self):
+        """Sets of modules that use each other, largest first (Tarjan's strongly connected components)."""
         edges = {module: self.edges(module) for module in self.files}
         index, low, stack, found = {}, {}, [], []
 
@@ -141,7 +141,7 @@ class Crate:
 
 
 def arguments(text):
-    """Functions and how many arguments they take, `self` included."""
+    """Functions and the number of their arguments, `self` included."""
     for match in re.finditer(r"\bfn (\w+)\s*(?:<[^({]*>)?\s*\(", text):
         depth, end = 1, match.end()
         while depth and end < len(text):
@@ -158,7 +158,7 @@ def lines(paths):
 
 def main():
     crates = sorted(path.parent for path in ROOT.glob("crates/*/Cargo.toml"))
-    sizes, functions, circles = [], [], []
+    sizes, functions, cycles = [], [], []
     print(f"{'crate':<14} {'src':>7} {'tests, examples, benches':>26}")
     for folder in crates:
         source = sorted((folder / "src").rglob("*.rs"))
@@ -166,17 +166,17 @@ def main():
         print(f"{folder.name:<14} {lines(source):>7} {lines(other):>26}")
         sizes += [(lines([path]), path) for path in source]
         functions += [(n, name, path) for path in source for name, n in arguments(code(path))]
-        circles += [(folder.name, circle) for circle in Crate(folder).circles()]
+        cycles += [(folder.name, cycle) for cycle in Crate(folder).cycles()]
     print("\nlongest files")
     for count, path in sorted(sizes, reverse=True)[:SHOWN]:
         print(f"{count:>5}  {path.relative_to(ROOT)}")
     print("\nmost arguments")
     for count, name, path in sorted(functions, reverse=True)[:SHOWN]:
         print(f"{count:>5}  {name}  {path.relative_to(ROOT)}")
-    print(f"\nmodule circles: {len(circles)}")
-    for crate, circle in circles:
-        print(f"{len(circle):>5}  {crate}: {', '.join('::'.join(m) or 'lib' for m in circle)}")
-    return 1 if circles and "--check" in sys.argv[1:] else 0
+    print(f"\nimport cycles: {len(cycles)}")
+    for crate, cycle in cycles:
+        print(f"{len(cycle):>5}  {crate}: {', '.join('::'.join(m) or 'lib' for m in cycle)}")
+    return 1 if cycles and "--check" in sys.argv[1:] else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Several nodes as processes on loopback, for the scripts that kill, cut and count them."""
+"""Runs several nodes as processes on loopback, for the scripts that kill and measure them."""
 
 import json
 import queue
@@ -12,7 +12,7 @@ import bench_runs
 
 
 def free_ports(count):
-    """Ports of loopback that nobody has at this moment."""
+    """Loopback ports that are free at this moment."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -39,20 +39,20 @@ class Cluster:
         self.nodes = {node: Node(node, command) for node, command in self.commands.items()}
 
     def start(self, node):
-        """Starts a node once more, with the same command."""
+        """Starts a node again, with the same command."""
         self.nodes[node] = Node(node, self.commands[node])
 
     def summaries(self):
-        """Waits for all nodes, and returns what each came to."""
+        """Waits for all nodes to end, and returns their summaries."""
         for node in self.nodes.values():
             code = node.process.wait()
             if code != 0:
-                raise SystemExit(f"node {node.number} ended with code {code}:\n{node.said()}")
+                raise SystemExit(f"node {node.number} exited with code {code}:\n{node.said()}")
         paths = [self.folder / f"node-{number}" / "summary.json" for number in self.nodes]
         return [json.loads(path.read_text()) for path in paths]
 
     def events(self, node):
-        """The lines of a node's events.jsonl that are whole."""
+        """The complete lines of a node's events.jsonl."""
         text = (self.folder / f"node-{node}" / "events.jsonl").read_text()
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
@@ -67,7 +67,7 @@ class Cluster:
 
 
 class Node:
-    """A node's process, and what it says on standard error with when it said it."""
+    """A node's process, and the lines that it prints to standard error, with their times."""
 
     def __init__(self, number, command):
         self.number = number
@@ -86,7 +86,7 @@ class Node:
         self.news.put((time.monotonic(), None))
 
     def hear(self, words, patience=60):
-        """Waits for a line with `words` that it has not said before, and returns when it came."""
+        """Waits for the next line that contains `words`, and returns its time of arrival."""
         until = time.monotonic() + patience
         while True:
             try:
@@ -94,7 +94,7 @@ class Node:
             except queue.Empty:
                 line = None
             if line is None:
-                raise SystemExit(f"node {self.number} did not say {words!r}:\n{self.said()}")
+                raise SystemExit(f"node {self.number} did not print {words!r}:\n{self.said()}")
             if words in line:
                 return at
 

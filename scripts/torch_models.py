@@ -1,12 +1,11 @@
 """PyTorch definitions of every model in crates/lsgd-models, tensor for tensor.
 
 A model exported by `lsgd-train export` loads into these with
-`build(kind, ...).load_state_dict(tensors, strict=False)`; the only keys that may be missing
-are BatchNorm's `num_batches_tracked`, which nothing here reads. `load` below does that and
-refuses anything else.
+`build(kind, ...).load_state_dict(tensors, strict=False)`; only BatchNorm's unused
+`num_batches_tracked` may be missing. `load` below does this and refuses any other difference.
 
-ResNet-18/34/50 are torchvision's own (needed for those three alone). VGG's features are
-torchvision's `vgg*_bn`, its head is the small one used on CIFAR.
+ResNet-18/34/50 are torchvision's own (torchvision is needed only for these three). VGG has the
+features of torchvision's `vgg*_bn` and the small head that is usual on CIFAR.
 """
 
 import torch
@@ -127,7 +126,7 @@ class Vgg(nn.Module):
 
 
 def build(kind, classes=10, channels=3, height=32, width=32, base_width=16, dropout=0.5):
-    """The model of that name, with PyTorch's own initial weights."""
+    """The model of that name, with PyTorch's default initial weights."""
     if kind == "cnn7":
         return Cnn7(classes, channels, height, width, dropout)
     if kind in CIFAR_BLOCKS:
@@ -145,7 +144,7 @@ def build(kind, classes=10, channels=3, height=32, width=32, base_width=16, drop
 
 
 def load(model, tensors):
-    """Copies named tensors into `model`; refuses missing, unknown and misshapen ones."""
+    """Copies named tensors into `model`; refuses missing and unknown names and wrong shapes."""
     result = model.load_state_dict(tensors, strict=False)
     missing = [k for k in result.missing_keys if not k.endswith("num_batches_tracked")]
     if missing or result.unexpected_keys:
@@ -154,7 +153,7 @@ def load(model, tensors):
 
 
 def trainable(model):
-    """Number of trainable scalars: running statistics are not among them."""
+    """Number of trainable scalars, without running statistics."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 

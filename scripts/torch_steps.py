@@ -1,5 +1,5 @@
-"""Training steps of PyTorch, timed in processes of their own: what bench_cpu.py and
-bench_throughput.py compare with."""
+"""Times PyTorch training steps in separate processes: the baseline of bench_cpu.py and
+bench_throughput.py."""
 
 import subprocess
 import sys
@@ -9,8 +9,8 @@ BATCH_SIZE = 128
 
 
 def process(model, side, steps, threads):
-    """Trains in this process: says that it is ready, waits for a line, prints seconds. A step is
-    forward, backward and SGD with momentum; the first is not timed."""
+    """Trains in this process: prints "ready", waits for a line, trains, and prints the seconds taken. A step
+    is forward, backward and SGD with momentum; the first is not timed."""
     import torch
     import torch_models
 
@@ -38,8 +38,8 @@ def process(model, side, steps, threads):
 
 
 def speed(arguments, processes, steps):
-    """Images/s of so many processes of the calling script with these arguments, each of which calls
-    `process`. They start together, the slowest one counts."""
+    """Images/s of `processes` copies of the calling script, started with `arguments`, each of which calls
+    `process`. They start together, and the slowest one determines the time."""
     command = [sys.executable, sys.argv[0], *map(str, arguments)]
     pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     running = [subprocess.Popen(command, **pipe) for _ in range(processes)]

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Shows that PyTorch reads an exported model and computes the same: loads MODEL into the PyTorch
-definition of torch_models.py, names strict, and compares its logits with lsgd-train's.
+"""Checks that PyTorch reads an exported model and computes the same: loads MODEL strictly into the PyTorch
+definition in torch_models.py, and compares its logits with those of lsgd-train.
 
     lsgd-train export runs/first --output model.safetensors
     lsgd-train eval runs/first --logits logits.safetensors
     python scripts/verify_export.py model.safetensors logits.safetensors --model resnet20
 
-Needs torch, numpy and safetensors. Exits with 1 if a name, a shape or a logit is off.
+Needs torch, numpy and safetensors. Exits with 1 if a name, a shape or a logit differs.
 """
 
 import argparse
@@ -16,14 +16,14 @@ import torch
 import torch_models
 from safetensors.torch import load_file
 
-# Largest difference of a logit, relative to the largest logit.
+# Largest allowed difference between logits, relative to the largest logit.
 TOLERANCE = 1e-4
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("exported", metavar="MODEL", help="of lsgd-train export")
-    parser.add_argument("logits", metavar="LOGITS", help="of lsgd-train eval --logits")
+    parser.add_argument("exported", metavar="MODEL", help="file written by lsgd-train export")
+    parser.add_argument("logits", metavar="LOGITS", help="file written by lsgd-train eval --logits")
     parser.add_argument("--model", required=True, choices=torch_models.KINDS)
     parser.add_argument("--width", type=int, default=16, help="model.width of the run's config")
     arguments = parser.parse_args()
@@ -51,8 +51,8 @@ def main():
     difference = (logits - expected).abs().max().item() / scale
     same = bool(torch.isfinite(expected).all()) and difference <= TOLERANCE
     print(
-        f"{arguments.model}: {len(images)} images, largest difference of a logit "
-        f"{difference:.1e} of the largest logit ({scale:.3g}), at most {TOLERANCE:.0e} wanted: "
+        f"{arguments.model}: {len(images)} images, largest difference between logits "
+        f"{difference:.1e} of the largest logit ({scale:.3g}), tolerance {TOLERANCE:.0e}: "
         f"{'the same' if same else 'NOT the same'}"
     )
     sys.exit(0 if same else 1)
