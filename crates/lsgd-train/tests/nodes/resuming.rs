@@ -1,13 +1,11 @@
 //! All nodes of a run die at once, and the same commands continue it.
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::cluster::Cluster;
-use super::program::{Run, Runs};
+use super::program::Runs;
 
 /// With pulls at every step, and checkpoints between exchanges.
 const SET: [&str; 9] = [
@@ -22,24 +20,11 @@ const SET: [&str; 9] = [
     "method.global_period=8",
 ];
 
-fn newest(run: &Run) -> Option<u64> {
-    let names = fs::read_dir(run.join("checkpoints")).ok()?.flatten();
-    let steps = names.filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        name.strip_prefix("step-")?.parse().ok()
-    });
-    steps.max()
-}
-
-/// Waits until every node has a checkpoint after `step`.
-fn wait_for_checkpoints(cluster: &Cluster, step: u64) -> u64 {
-    let newest = |run: Run| loop {
-        match newest(&run).filter(|newest| *newest > step) {
-            Some(newest) => return newest,
-            None => thread::sleep(Duration::from_millis(1)),
-        }
-    };
-    cluster.all_runs().into_iter().map(newest).max().unwrap()
+/// Waits until every node has progressed: see `Run::wait_for_progress`.
+fn wait_for_progress(cluster: &Cluster, times: usize, steps: u64) {
+    for run in cluster.all_runs() {
+        run.wait_for_progress(times, steps);
+    }
 }
 
 fn kill_all(cluster: &mut Cluster) {
@@ -65,9 +50,10 @@ fn all_continue(set: &[&str]) {
     let mut whole = Cluster::start(&runs, "whole", 3, &set);
     whole.finish();
     let mut killed = Cluster::none(&runs, "killed", 3).resuming().started(&set);
-    let mut step = 0;
-    for _ in 0..3 {
-        step = wait_for_checkpoints(&killed, step);
+    for times in 0..3 {
+        // Two rounds, so that all have a checkpoint after the next: nodes that continue from where they
+        // did before replace what they recorded since, the event `resumed` too.
+        wait_for_progress(&killed, times, 16);
         kill_all(&mut killed);
         restart_all(&mut killed, &set);
     }
@@ -107,7 +93,7 @@ fn shared_gradients_continue_with_the_same_bits() {
     let mut whole = Cluster::start(&runs, "whole", 2, &set);
     whole.finish();
     let mut killed = Cluster::none(&runs, "killed", 2).resuming().started(&set);
-    wait_for_checkpoints(&killed, 6);
+    wait_for_progress(&killed, 0, 7);
     kill_all(&mut killed);
     restart_all(&mut killed, &set);
     killed.finish();
@@ -120,10 +106,9 @@ fn nodes_of_an_async_run_continue() {
     let runs = Runs::new();
     let set = [&SET[..], &["run.mode=async"]].concat();
     let mut killed = Cluster::none(&runs, "killed", 3).resuming().started(&set);
-    let step = wait_for_checkpoints(&killed, 0);
+    wait_for_progress(&killed, 0, 1);
     kill_all(&mut killed);
     restart_all(&mut killed, &set);
-    wait_for_checkpoints(&killed, step);
     killed.finish();
     for run in killed.all_runs() {
         let resumed = run.events("resumed");
@@ -144,7 +129,7 @@ fn a_node_that_has_lost_its_run_joins_the_others() {
     let runs = Runs::new();
     let mut cluster = Cluster::none(&runs, "lost", 3).resuming().started(&SET);
     // After an exchange, from which a node can join.
-    wait_for_checkpoints(&cluster, 16);
+    wait_for_progress(&cluster, 0, 17);
     kill_all(&mut cluster);
     fs::remove_dir_all(&cluster.run(2).path).unwrap();
     restart_all(&mut cluster, &SET);
@@ -162,7 +147,7 @@ fn a_node_that_has_lost_its_run_joins_the_others() {
 fn nodes_that_begin_anew_join_one_that_continues() {
     let runs = Runs::new();
     let mut cluster = Cluster::none(&runs, "mixed", 3).resuming().started(&SET);
-    wait_for_checkpoints(&cluster, 16);
+    wait_for_progress(&cluster, 0, 17);
     kill_all(&mut cluster);
     for number in [1, 2] {
         fs::remove_dir_all(&cluster.run(number).path).unwrap();

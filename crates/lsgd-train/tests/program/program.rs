@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::thread;
 use std::time::Duration;
 
 use image::{ImageFormat, Rgb, RgbImage};
@@ -201,6 +202,47 @@ impl Run {
             line.to_string()
         };
         metrics.into_iter().map(timeless).collect()
+    }
+
+    /// The step of the newest checkpoint.
+    pub fn newest_checkpoint(&self) -> Option<u64> {
+        let entries = fs::read_dir(self.join("checkpoints")).ok()?.flatten();
+        let steps = entries.filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.strip_prefix("step-")?.parse().ok()
+        });
+        steps.max()
+    }
+
+    /// Waits until the process that continued the run for the `times`th time (0: that began it) has a
+    /// checkpoint `steps` later than where it continued. That there are checkpoints is not enough: they
+    /// may be those of the process before.
+    pub fn wait_for_progress(&self, times: usize, steps: u64) {
+        let has_progressed = || {
+            let from = match times {
+                0 => 0,
+                _ => {
+                    let resumed = self.resumed_at();
+                    if resumed.len() < times {
+                        return false;
+                    }
+                    resumed[times - 1]
+                }
+            };
+            self.newest_checkpoint() >= Some(from + steps)
+        };
+        while !has_progressed() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// At which steps the run was continued, while it goes on: its last line may not be whole.
+    fn resumed_at(&self) -> Vec<u64> {
+        let text = fs::read_to_string(self.join("events.jsonl")).unwrap_or_default();
+        let whole = text.split_inclusive('\n').filter(|l| l.ends_with('\n'));
+        let events = whole.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let resumed = events.filter(|event| event["event"] == "resumed");
+        resumed.map(|e| e["step"].as_u64().unwrap()).collect()
     }
 
     /// Names of the checkpoints that are there, sorted.

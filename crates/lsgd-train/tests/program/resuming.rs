@@ -1,8 +1,6 @@
 //! A run that was stopped or killed continues where it was.
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -131,10 +129,9 @@ fn a_run_that_is_killed_again_and_again_is_the_same() {
     let killed = runs.get("killed");
     let mut arguments = runs.arguments(SMOKE, "killed", &LONG);
     arguments.push(String::from("--resume"));
-    let mut from = 0;
-    for _ in 0..3 {
+    for times in 0..3 {
         let live = Live::start(&arguments);
-        from = newest_after(&killed, from);
+        killed.wait_for_progress(times, 1);
         live.kill();
     }
     run(&arguments).well();
@@ -152,21 +149,6 @@ fn a_run_that_is_killed_again_and_again_is_the_same() {
     assert_eq!(killed.summary(), before);
 }
 
-/// Waits for a checkpoint after `step`, and returns the step of the newest.
-fn newest_after(run: &Run, step: u64) -> u64 {
-    loop {
-        let names = fs::read_dir(run.join("checkpoints")).into_iter().flatten();
-        let steps = names.filter_map(|entry| {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            name.strip_prefix("step-")?.parse::<u64>().ok()
-        });
-        if let Some(newest) = steps.max().filter(|newest| *newest > step) {
-            return newest;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 /// In `async` every worker continues with its own parameters, momentum and steps.
 #[test]
 fn workers_of_an_async_run_keep_their_own_state() {
@@ -176,7 +158,7 @@ fn workers_of_an_async_run_keep_their_own_state() {
         let set = ["run.mode=async", &method_is, "budget.steps=20"];
         let stopped = runs.train(SMOKE, method, &set);
         let digests = stopped.digests();
-        let newest = newest_after(&stopped, 0);
+        let newest = stopped.newest_checkpoint().unwrap();
         let state = stopped.json(&format!("checkpoints/step-{newest}/state.json"));
         // At its end already: nothing is trained, only its end is done again.
         fs::remove_file(stopped.join("summary.json")).unwrap();
