@@ -22,7 +22,7 @@ use lsgd_core::{
     NodePhase, NodeUpdate, Proposal, Scope, Snapshot, SnapshotDigest, Source, Status, VectorKind,
     VectorRef, WireFormat, WorkerId,
 };
-use network::{LIMIT, Network, Setting};
+use network::{Harshness, LIMIT, Network, Setting};
 use serde_json::{Value, json};
 
 const NODES: [u32; 5] = [2, 8, 64, 512, 4096];
@@ -80,6 +80,7 @@ fn count(nodes: u32, method: &Method, layout: &Arc<Layout>) -> Counted {
         loss: 0.0,
         delay: [Duration::from_millis(1); 2],
         step: Duration::from_millis(50),
+        harshness: Harshness::default(),
     });
     network.run(Duration::from_secs(2));
     network.settle();

@@ -22,6 +22,10 @@ pub struct Trainer {
     elects: bool,
     has_centre: bool,
     averages: bool,
+    /// Whether workers come with weighted sums.
+    weighs: bool,
+    /// Share of vectors that are not finite.
+    spoilt: f64,
     period: u64,
     step: u64,
     /// Grows whenever workers start again.
@@ -44,6 +48,9 @@ pub struct Trainer {
 impl Trainer {
     /// Workers of a node.
     pub const WORKERS: u32 = 2;
+    const SUM: Source = Source::Sum {
+        workers: Self::WORKERS as usize,
+    };
 
     pub fn new(node: u32, setting: &Setting) -> Self {
         let periods = setting.method.periods();
@@ -54,6 +61,8 @@ impl Trainer {
             elects: setting.method.elects(),
             has_centre: setting.method.has_centre(),
             averages: setting.method.averages().is_some(),
+            weighs: setting.method.weights_of(Self::SUM, &setting.layout) > 0,
+            spoilt: setting.harshness.spoilt,
             period: match setting.mode {
                 Mode::Sync => periods.global,
                 Mode::Async => periods.local,
@@ -76,6 +85,20 @@ impl Trainer {
         self.period
     }
 
+    /// Steps until the next update.
+    pub fn steps_to_update(&self) -> u64 {
+        self.period - self.step % self.period
+    }
+
+    /// Steps that a worker has taken.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     pub fn generation(&self) -> u64 {
         self.generation
     }
@@ -92,6 +115,7 @@ impl Trainer {
 
     pub fn settle(&mut self) {
         self.settled = true;
+        self.spoilt = 0.0;
     }
 
     pub fn stand_still(&mut self) {
@@ -110,9 +134,17 @@ impl Trainer {
         }
     }
 
+    /// Workers continue at `step` with values that they had then. Their loss windows are full.
+    pub fn begin_again(&mut self, step: u64, values: &[f32]) {
+        self.begin(step, None);
+        self.updates = 1;
+        self.values = values.to_vec();
+    }
+
     /// The workers have reached the end of a period.
     pub fn update(&mut self, now: Duration, draws: &mut ChaCha8Rng) -> NodeUpdate {
-        self.step += self.period;
+        let taken = self.steps_to_update() * u64::from(Self::WORKERS);
+        self.step += self.steps_to_update();
         self.updates += 1;
         self.waits = Some(now);
         for value in self.values.iter_mut().filter(|_| !self.stands_still) {
@@ -127,14 +159,27 @@ impl Trainer {
         // that does leaves all nodes without a mean, so it is rarer.
         let broken = if self.averages { 0.002 } else { 0.1 };
         let nobody = self.updates == 1 || !self.settled && draws.random_bool(broken);
+        let spoilt = self.spoilt > 0.0 && draws.random_bool(self.spoilt);
+        let spoil = [f32::NAN, f32::INFINITY, f32::MAX][draws.random_range(0..3)];
+        let weight = draws.random_range(0.5..2.0);
         let vector = |source| {
-            let values = self.values.clone();
+            let mut values = match source {
+                Self::SUM => self.sum(weight),
+                _ => self.values.clone(),
+            };
+            if spoilt {
+                values[0] = spoil;
+            }
             let vector = Snapshot::new(self.layout.clone(), source, values, vec![]);
-            Arc::new(vector.expect("as long as its layout"))
+            let mut vector = vector.expect("as long as its layout");
+            if self.weighs && source == Self::SUM {
+                vector = vector.with_weights(vec![weight]).expect("one weight");
+            }
+            Arc::new(vector)
         };
         NodeUpdate {
             step: self.step,
-            taken: self.period * u64::from(Self::WORKERS),
+            taken,
             workers: Self::WORKERS,
             leader: match self.has_centre {
                 true => Some((
@@ -145,14 +190,13 @@ impl Trainer {
                 )),
                 false => (self.elects && !nobody).then(|| (vector(self.of(id)), loss)),
             },
-            sum: (self.averages && !nobody).then(|| vector(self.sum())),
+            sum: (self.averages && !nobody).then(|| vector(Self::SUM)),
         }
     }
 
     /// The result of the exchange; how long the workers waited for it.
     pub fn deliver(&mut self, delivered: &ExchangeOutcome, now: Duration) -> Option<Duration> {
         for vector in delivered.vectors() {
-            assert!(vector.check(&self.layout).is_ok(), "{vector:?} is followed");
             for (value, target) in self.values.iter_mut().zip(vector.parameters()) {
                 *value += 0.5 * (target - *value);
             }
@@ -169,17 +213,21 @@ impl Trainer {
     pub fn stop(&mut self) -> Snapshot {
         self.generation += 1;
         self.over = true;
-        let sum = self.values.clone();
-        Snapshot::new(self.layout.clone(), self.sum(), sum, vec![]).expect("as before")
+        let sum = Snapshot::new(self.layout.clone(), Self::SUM, self.sum(1.0), vec![]);
+        sum.expect("as before")
+    }
+
+    /// The sum over all workers, who have the same values and this weight in sum.
+    fn sum(&self, weight: f32) -> Vec<f32> {
+        let by = match self.weighs {
+            true => weight,
+            false => Self::WORKERS as f32,
+        };
+        self.values.iter().map(|value| value * by).collect()
     }
 
     fn of(&self, id: WorkerId) -> Source {
         let step = self.step;
         Source::Worker { id, step }
-    }
-
-    fn sum(&self) -> Source {
-        let workers = Self::WORKERS as usize;
-        Source::Sum { workers }
     }
 }

@@ -110,13 +110,17 @@ impl GlobalLeader {
         });
     }
 
-    /// The values in their wire format, and the relative error if they were rounded.
+    /// The values in their wire format, and the relative error if they were rounded. Nothing that no
+    /// module may take gets to other nodes.
     pub(super) fn round_for_wire(
         &self,
         snapshot: Arc<Snapshot>,
     ) -> Result<(Arc<Snapshot>, Option<f64>), SnapshotError> {
         match self.config.wire {
-            WireFormat::F32 => Ok((snapshot, None)),
+            WireFormat::F32 => {
+                snapshot.check(snapshot.layout())?;
+                Ok((snapshot, None))
+            }
             WireFormat::Bf16 => {
                 let (rounded, error) = snapshot.rounded_to_bf16()?;
                 Ok((Arc::new(rounded), Some(error)))

@@ -2,10 +2,15 @@
 //! lost, nodes die, freeze and come back, and the network is cut and heals. No socket, no thread,
 //! no clock: the same seed gives the same history.
 
+#[path = "../../examples/harsh/auditors/mod.rs"]
+mod auditors;
 mod broadcasts;
+#[path = "../../examples/harsh/cluster_run.rs"]
+mod cluster_run;
 mod ending;
 mod faults;
 mod following;
+mod harsh;
 mod joining;
 #[path = "../../examples/coordination/network/mod.rs"]
 mod network;
@@ -13,6 +18,8 @@ mod proposals;
 mod resuming;
 mod rounding;
 mod rounds;
+#[path = "../../examples/harsh/scenario.rs"]
+mod scenario;
 mod script;
 mod scripted;
 mod setting;

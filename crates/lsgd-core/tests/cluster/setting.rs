@@ -10,7 +10,7 @@ use lsgd_core::{
     Source, WireFormat,
 };
 
-use crate::network::{Network, Setting};
+use crate::network::{Harshness, Network, Setting};
 
 /// What is trained: three numbers.
 #[derive(Module, Debug)]
@@ -73,6 +73,7 @@ pub fn setting(nodes: u32, mode: Mode, method: Method, seed: u64) -> Setting {
         loss: 0.0,
         delay: [Duration::from_millis(1), Duration::from_millis(40)],
         step: Duration::from_millis(50),
+        harshness: Harshness::default(),
     }
 }
 

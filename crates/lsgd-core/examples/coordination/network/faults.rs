@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::{LEASE, Network, RECONNECT, Scheduled};
+use super::{LEASE, Network, RECONNECT, Scheduled, Seen};
 
 impl Network {
     /// A node's process ends immediately. Half of the others are notified by their system.
     pub fn kill(&mut self, node: u32) {
         self.frozen.remove(&node);
+        self.see(node, || Seen::Ended);
         if self.hosts[node as usize].take().is_some() {
             self.part_with(node);
         }
@@ -28,11 +29,15 @@ impl Network {
             return;
         }
         let now = self.now;
-        if let Some(host) = &mut self.hosts[node as usize] {
-            host.trainer.thaw(now);
-            for (other, incarnation) in std::mem::take(&mut host.up) {
+        let Some(host) = &mut self.hosts[node as usize] else {
+            return;
+        };
+        host.trainer.thaw(host.clock.at(now));
+        for (other, incarnation) in std::mem::take(&mut host.up) {
+            self.see(node, || Seen::Disconnected(other, incarnation));
+            self.drive(node, |host, now| {
                 host.leader.disconnected(other, incarnation, now);
-            }
+            });
         }
         self.meet(node);
         self.act(node);
@@ -42,6 +47,22 @@ impl Network {
     pub fn cut(&mut self, part_of: impl Fn(u32) -> u32) {
         self.parts = (0..self.setting.nodes).map(part_of).collect();
         (0..self.setting.nodes).for_each(|node| self.part_with(node));
+        (0..self.setting.nodes).for_each(|node| self.meet(node));
+    }
+
+    /// Nothing gets from one node to another from now on, though it does the other way.
+    pub fn block(&mut self, from: u32, to: u32) {
+        if from != to && self.blocked.insert((from, to)) {
+            // The one that hears nothing gives the connection up, and says so to the other.
+            self.after(LEASE, Scheduled::Look(to, from));
+            let heard = LEASE + self.delay();
+            self.after(heard, Scheduled::Look(from, to));
+        }
+    }
+
+    /// All ways among nodes of the same part are open again.
+    pub fn unblock(&mut self) {
+        self.blocked.clear();
         (0..self.setting.nodes).for_each(|node| self.meet(node));
     }
 
@@ -64,15 +85,32 @@ impl Network {
         self.transfers[node as usize] = transfer;
     }
 
+    /// From now on a node's steps take so many times as long.
+    pub fn pace(&mut self, node: u32, times: f64) {
+        self.paces[node as usize] = times;
+    }
+
+    /// From now on no status reaches a node.
+    pub fn deafen(&mut self, node: u32) {
+        self.deaf = Some(node);
+    }
+
+    /// Whether what one node sends gets to another.
     pub(super) fn reaches(&self, from: u32, to: u32) -> bool {
         let awake = |node| self.is_alive(node) && !self.is_frozen(node);
-        awake(from) && awake(to) && self.parts[from as usize] == self.parts[to as usize]
+        let same_part = self.parts[from as usize] == self.parts[to as usize];
+        awake(from) && awake(to) && same_part && !self.blocked.contains(&(from, to))
+    }
+
+    /// Whether two nodes can be connected.
+    pub(super) fn meets(&self, node: u32, other: u32) -> bool {
+        self.reaches(node, other) && self.reaches(other, node)
     }
 
     /// Those that `node` can reach notice within a while, and it them.
     pub(super) fn meet(&mut self, node: u32) {
         for other in 0..self.setting.nodes {
-            if other != node && self.reaches(node, other) {
+            if other != node && self.meets(node, other) {
                 let wait = RECONNECT.mul_f64(self.random.random_range(0.0..=1.0));
                 self.after(wait, Scheduled::Look(node, other));
                 self.after(wait, Scheduled::Look(other, node));
@@ -83,7 +121,7 @@ impl Network {
     /// Those that `node` can no longer reach notice at once or after the lease, and it them.
     fn part_with(&mut self, node: u32) {
         for other in 0..self.setting.nodes {
-            if other != node && !self.reaches(node, other) {
+            if other != node && !self.meets(node, other) {
                 let at_once = !self.is_alive(node) && self.random.random_bool(0.5);
                 let wait = if at_once { Duration::ZERO } else { LEASE };
                 self.after(wait, Scheduled::Look(node, other));
@@ -97,14 +135,21 @@ impl Network {
         if self.is_frozen(node) {
             return;
         }
-        let now = self.now;
+        let Some(known) = self.host(node).map(|host| host.up.get(&other).copied()) else {
+            return;
+        };
         let incarnation = self.host(other).map(|host| host.incarnation);
-        let incarnation = incarnation.filter(|_| self.reaches(node, other));
-        self.drive(node, |host| {
-            let known = host.up.get(&other).copied();
-            if known == incarnation {
-                return;
-            }
+        let incarnation = incarnation.filter(|_| self.meets(node, other));
+        if known == incarnation {
+            return;
+        }
+        if let Some(known) = known {
+            self.see(node, || Seen::Disconnected(other, known));
+        }
+        if let Some(incarnation) = incarnation {
+            self.see(node, || Seen::Connected(other, incarnation));
+        }
+        self.drive(node, |host, now| {
             if let Some(known) = known {
                 host.up.remove(&other);
                 host.leader.disconnected(other, known, now);

@@ -7,54 +7,38 @@
     reason = "shared by examples and tests, each of which uses a part"
 )]
 
+mod disks;
+mod driving;
 mod faults;
+mod links;
+mod setting;
+mod sights;
 mod vectors;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lsgd_core::{
-    Action, Event, GlobalLeader, Layout, Method, Mode, NodeConfig, Snapshot, Source, Status,
-    VectorRef, WireFormat,
-};
+use lsgd_core::{Event, GlobalLeader, Mode, NodeConfig, Snapshot, SnapshotDigest};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::trainer::Trainer;
+pub use disks::{Checkpoint, Disk};
+pub use setting::{Clock, Harshness, Setting};
+pub use sights::{Planted, Seen, Sight};
 use vectors::{SnapshotStore, keep};
 
 /// Until a connection that carries nothing is given up.
 pub const LEASE: Duration = Duration::from_millis(1500);
 /// Longest time until two nodes that can reach each other are connected.
-const RECONNECT: Duration = Duration::from_millis(1000);
+pub const RECONNECT: Duration = Duration::from_millis(1000);
 /// `sync`: how long the nodes wait for one that makes no progress.
 pub const LIMIT: Duration = Duration::from_secs(5);
+/// How long a node that starts waits for the others.
+const WAIT: Duration = Duration::from_secs(60);
 /// How long a node evaluates the mean of all.
 pub const EVALUATION: Duration = Duration::from_secs(2);
-
-/// What the nodes of a run are, and what lies between them.
-#[derive(Debug, Clone)]
-pub struct Setting {
-    /// How many.
-    pub nodes: u32,
-    /// Whether they wait for each other.
-    pub mode: Mode,
-    /// What they do to each other's parameters.
-    pub method: Method,
-    /// The format of values between nodes.
-    pub wire: WireFormat,
-    /// What the workers train.
-    pub layout: Arc<Layout>,
-    /// Of everything that is drawn.
-    pub seed: u64,
-    /// Share of statuses that get lost.
-    pub loss: f64,
-    /// Least and longest time that a message takes.
-    pub delay: [Duration; 2],
-    /// What a step of a worker takes, in the mean.
-    pub step: Duration,
-}
 
 /// A node's process.
 pub struct Host {
@@ -65,8 +49,13 @@ pub struct Host {
     up: BTreeMap<u32, u64>,
     published: SnapshotStore,
     fetched: SnapshotStore,
+    /// Vectors that it is getting, and whom it may ask for each, the next one last.
+    under_way: BTreeMap<SnapshotDigest, Vec<u32>>,
     /// When it is to be woken.
     wakes_at: Option<Duration>,
+    clock: Clock,
+    /// What it can continue from.
+    checkpoints: Vec<Checkpoint>,
 }
 
 /// Something a node recorded, and when.
@@ -95,12 +84,26 @@ pub struct Network {
     frozen: BTreeSet<u32>,
     /// Which part of a cut network each node is in.
     parts: Vec<u32>,
+    /// Ways that are blocked: from a node, to a node.
+    blocked: BTreeSet<(u32, u32)>,
+    /// Links that hold everything back, and until when.
+    clogs: BTreeMap<(u32, u32), Duration>,
     /// How long a vector is on its way to each node.
     transfers: Vec<Duration>,
+    /// How many times as long each node's steps take.
+    paces: Vec<f64>,
+    /// Each node's checkpoints, oldest first.
+    disks: Vec<Vec<Checkpoint>>,
+    full_disks: Vec<bool>,
+    /// A node that no status reaches any more.
+    deaf: Option<u32>,
     incarnations: u64,
     queue: BTreeMap<(Duration, u64), Scheduled>,
     counter: u64,
     random: ChaCha8Rng,
+    /// Of what [`Harshness`] adds.
+    mischief: ChaCha8Rng,
+    sights: Vec<Sight>,
     /// What the nodes recorded, in order.
     pub history: Vec<Entry>,
     /// How long each update of `sync` waited for its answer.
@@ -112,10 +115,14 @@ pub struct Network {
 enum Scheduled {
     /// A status reaches a node: its number, the sender's incarnation, and the bytes.
     Status(u32, u64, Arc<[u8]>),
+    /// A status reaches a node once more.
+    Replay(u32, Arc<[u8]>),
     /// A node sees whether it is connected to another, as it now should be.
     Look(u32, u32),
-    /// A node asked others for a vector, those left to ask last first.
-    Fetch(u32, u64, VectorRef, Vec<u32>),
+    /// A node asks the next holder for a vector.
+    Fetch(u32, u64, SnapshotDigest),
+    /// A node had a vector that it wanted.
+    Found(u32, u64, Arc<Snapshot>),
     /// A vector reaches a node's incarnation.
     Arrival(u32, u64, Arc<Snapshot>),
     /// The workers of a node's incarnation reach the end of a period.
@@ -135,11 +142,19 @@ impl Network {
             hosts: (0..nodes).map(|_| None).collect(),
             frozen: BTreeSet::new(),
             parts: vec![0; nodes as usize],
+            blocked: BTreeSet::new(),
+            clogs: BTreeMap::new(),
             transfers: vec![Duration::ZERO; nodes as usize],
+            paces: vec![1.0; nodes as usize],
+            disks: vec![Vec::new(); nodes as usize],
+            full_disks: vec![false; nodes as usize],
+            deaf: None,
             incarnations: 0,
             queue: BTreeMap::new(),
             counter: 0,
             random: ChaCha8Rng::seed_from_u64(setting.seed),
+            mischief: ChaCha8Rng::seed_from_u64(!setting.seed),
+            sights: Vec::new(),
             history: Vec::new(),
             waits: Vec::new(),
             sent: Sent::default(),
@@ -160,8 +175,12 @@ impl Network {
         self.now = end;
     }
 
-    /// Starts a node's process; one that runs is killed first.
+    /// Starts a node's process anew; one that runs is killed first.
     pub fn start(&mut self, node: u32) {
+        self.start_from(node, Vec::new());
+    }
+
+    fn start_from(&mut self, node: u32, checkpoints: Vec<Checkpoint>) {
         self.kill(node);
         self.incarnations += 1;
         let node_config = NodeConfig {
@@ -170,21 +189,31 @@ impl Network {
             workers: Trainer::WORKERS,
             incarnation: self.incarnations,
             wire: self.setting.wire,
-            wait: Duration::from_secs(60),
+            wait: WAIT,
             limit: LIMIT,
         };
         let (method, mode) = (self.setting.method.clone(), self.setting.mode);
-        let leader = GlobalLeader::new(node_config, method, mode, self.now)
-            .expect("the method fits the mode");
-        self.hosts[node as usize] = Some(Host {
+        let clocks = &self.setting.harshness.clocks;
+        let clock = clocks.get(node as usize).copied().unwrap_or_default();
+        let now = clock.at(self.now);
+        let leader =
+            GlobalLeader::new(node_config, method, mode, now).expect("the method fits the mode");
+        let steps = checkpoints.iter().map(Checkpoint::step).collect();
+        let leader = leader.continuing(steps, now);
+        let host = Host {
             leader,
             trainer: Trainer::new(node, &self.setting),
             incarnation: self.incarnations,
             up: BTreeMap::new(),
             published: SnapshotStore::new(),
             fetched: SnapshotStore::new(),
+            under_way: BTreeMap::new(),
             wakes_at: None,
-        });
+            clock,
+            checkpoints,
+        };
+        self.hosts[node as usize] = Some(host);
+        self.see(node, || Seen::Started);
         self.meet(node);
         self.act(node);
     }
@@ -210,8 +239,7 @@ impl Network {
 
     /// Lets a node's workers reach the end of their budget.
     pub fn finish_node(&mut self, node: u32) {
-        let now = self.now;
-        self.drive(node, |host| {
+        self.drive(node, |host, now| {
             let sum = host.trainer.stop();
             host.leader.finish(Some(sum), now);
         });
@@ -219,12 +247,12 @@ impl Network {
 
     /// A node's workers make no progress from now on.
     pub fn halt(&mut self, node: u32) {
-        self.drive(node, |host| drop(host.trainer.stop()));
+        self.drive(node, |host, _| drop(host.trainer.stop()));
     }
 
     /// A node's workers have trained for so long.
     pub fn trained(&mut self, node: u32, time: Duration) {
-        self.drive(node, |host| host.leader.trained(time));
+        self.drive(node, |host, _| host.leader.trained(time));
     }
 
     /// The nodes that know of their end, each with the workers whose mean it was given to evaluate.
@@ -242,6 +270,12 @@ impl Network {
     pub fn may_leave(&self, node: u32) -> bool {
         self.host(node)
             .is_some_and(|host| host.leader.others_are_done())
+    }
+
+    /// Whether a node's workers have begun.
+    pub fn has_begun(&self, node: u32) -> bool {
+        self.host(node)
+            .is_some_and(|host| host.trainer.generation() > 0)
     }
 
     /// A node's settled loss.
@@ -266,17 +300,12 @@ impl Network {
     fn happen(&mut self, due: Scheduled) {
         let now = self.now;
         match due {
-            Scheduled::Status(to, incarnation, bytes) => {
-                let status = Status::decode(&bytes).expect("as it was encoded");
-                let from = status.node;
-                let same = |host: &Host| host.up.get(&from) == Some(&incarnation);
-                if self.reaches(from, to) && self.host(to).is_some_and(same) {
-                    self.drive(to, |host| host.leader.receive(status, now));
-                }
-            }
+            Scheduled::Status(to, incarnation, bytes) => self.arrive(to, incarnation, &bytes),
+            Scheduled::Replay(to, bytes) => self.arrive_again(to, &bytes),
             Scheduled::Look(node, other) => self.look(node, other),
-            Scheduled::Fetch(node, incarnation, vector, holders) => {
-                self.fetch(node, incarnation, vector, holders)
+            Scheduled::Fetch(node, incarnation, digest) => self.fetch(node, incarnation, digest),
+            Scheduled::Found(node, incarnation, snapshot) => {
+                self.found(node, incarnation, snapshot)
             }
             Scheduled::Arrival(node, incarnation, snapshot) => {
                 self.arrival(node, incarnation, snapshot)
@@ -298,7 +327,7 @@ impl Network {
                     .host(node)
                     .is_some_and(|host| host.incarnation == incarnation)
                 {
-                    self.drive(node, |host| host.leader.close(now));
+                    self.drive(node, |host, now| host.leader.close(now));
                 }
             }
             // No time passes for one that is stopped.
@@ -308,7 +337,7 @@ impl Network {
             Scheduled::Wake(node) => {
                 let due = |host: &Host| host.wakes_at.is_some_and(|at| at <= now);
                 if self.host(node).is_some_and(due) {
-                    self.drive(node, |host| {
+                    self.drive(node, |host, now| {
                         host.wakes_at = None;
                         host.leader.tick(now);
                     });
@@ -320,113 +349,27 @@ impl Network {
     fn update(&mut self, node: u32) {
         let now = self.now;
         let mut draws = ChaCha8Rng::seed_from_u64(self.random.random());
-        self.drive(node, |host| {
-            let update = host.trainer.update(now, &mut draws);
-            host.leader.propose(update, now);
-        });
+        let Some(host) = &mut self.hosts[node as usize] else {
+            return;
+        };
+        let update = host.trainer.update(host.clock.at(now), &mut draws);
+        self.see(node, || Seen::Offered(update.clone()));
+        self.drive(node, |host, now| host.leader.propose(update, now));
         if self.setting.mode == Mode::Async {
+            self.write_checkpoint(node);
             self.train(node);
         }
     }
 
     /// A node's workers set out on their next period.
     fn train(&mut self, node: u32) {
-        let speed = self.random.random_range(0.7..1.5);
+        let speed = self.random.random_range(0.7..1.5) * self.paces[node as usize];
         let Some(host) = self.host(node).filter(|host| !host.trainer.is_over()) else {
             return;
         };
-        let steps = host.trainer.period();
+        let steps = host.trainer.steps_to_update();
         let (incarnation, generation) = (host.incarnation, host.trainer.generation());
         let wait = self.setting.step.mul_f64(steps as f64 * speed);
         self.after(wait, Scheduled::Update(node, incarnation, generation));
-    }
-
-    fn drive(&mut self, node: u32, act: impl FnOnce(&mut Host)) {
-        if let Some(host) = self.hosts.get_mut(node as usize).and_then(Option::as_mut) {
-            act(host);
-            self.act(node);
-        }
-    }
-
-    /// Does what a node's exchange says.
-    fn act(&mut self, node: u32) {
-        let now = self.now;
-        while let Some(host) = &mut self.hosts[node as usize]
-            && let Some(action) = host.leader.next_action()
-        {
-            match action {
-                Action::Broadcast(status) => self.tell(node, &status),
-                Action::Publish(snapshot) => {
-                    let digest = snapshot.digest();
-                    keep(&mut host.published, digest, &snapshot);
-                }
-                Action::Fetch {
-                    vector,
-                    mut holders,
-                } => {
-                    holders.reverse();
-                    let incarnation = host.incarnation;
-                    let wait = self.delay() * 3;
-                    self.after(wait, Scheduled::Fetch(node, incarnation, vector, holders));
-                }
-                Action::Deliver(delivered) => {
-                    let waited = host.trainer.deliver(&delivered, now);
-                    if self.setting.mode == Mode::Sync {
-                        self.waits.extend(waited.map(|waited| (now, node, waited)));
-                        self.train(node);
-                    }
-                }
-                Action::Begin {
-                    step,
-                    parameters,
-                    trained,
-                    resumes: _,
-                } => {
-                    host.trainer.begin(step, parameters.as_deref());
-                    host.trainer.began_at = trained;
-                    self.train(node);
-                }
-                Action::Conclude(mean) => {
-                    let workers = match mean.as_ref().map(|mean| mean.source()) {
-                        Some(Source::Mean { workers }) => workers,
-                        _ => 0,
-                    };
-                    host.trainer.concluded = Some(workers);
-                    let incarnation = host.incarnation;
-                    let wait = mean.map_or(Duration::ZERO, |_| EVALUATION);
-                    self.after(wait, Scheduled::Closed(node, incarnation));
-                }
-                Action::Record(event) => self.history.push((now, node, event)),
-                Action::Await(_) | Action::GiveUp(_) | Action::CannotJoin => {}
-            }
-        }
-        if let Some(host) = &mut self.hosts[node as usize] {
-            // Always later than now, or the clock would stand still.
-            let at = host.leader.deadline().max(now + Duration::from_millis(1));
-            if host.wakes_at.is_none_or(|wakes| wakes > at || wakes <= now) {
-                host.wakes_at = Some(at);
-                self.after(at - now, Scheduled::Wake(node));
-            }
-        }
-    }
-
-    fn tell(&mut self, node: u32, status: &Status) {
-        let bytes: Arc<[u8]> = status.encode().into();
-        self.sent.broadcasts += 1;
-        let Some(host) = self.host(node) else {
-            return;
-        };
-        let (incarnation, others) = (
-            host.incarnation,
-            host.up.keys().copied().collect::<Vec<_>>(),
-        );
-        for other in others {
-            self.sent.statuses += 1;
-            self.sent.bytes += bytes.len() as u64;
-            if !self.random.random_bool(self.setting.loss) {
-                let delay = self.delay();
-                self.after(delay, Scheduled::Status(other, incarnation, bytes.clone()));
-            }
-        }
     }
 }

@@ -1,10 +1,11 @@
 //! How vectors get from the nodes that have them to those that want them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lsgd_core::{Fetched, Snapshot, SnapshotDigest, VectorRef};
 
-use super::{LEASE, Network, RECONNECT, Scheduled};
+use super::{Host, LEASE, Network, Planted, RECONNECT, Scheduled, Seen};
 
 /// Vectors that a node keeps for others of its own, and as many of those it has fetched.
 const KEPT: usize = 3;
@@ -12,72 +13,118 @@ const KEPT: usize = 3;
 pub(super) type SnapshotStore = Vec<(SnapshotDigest, Arc<Snapshot>)>;
 
 impl Network {
-    /// Asks the holder that is next for a vector that a node of that incarnation wants.
-    pub(super) fn fetch(
-        &mut self,
-        node: u32,
-        incarnation: u64,
-        vector: VectorRef,
-        mut holders: Vec<u32>,
-    ) {
-        let now = self.now;
-        if self
-            .host(node)
-            .is_none_or(|host| host.incarnation != incarnation)
-        {
+    /// A node wants a vector: it has it, is getting it already, or asks the holders in turn.
+    pub(super) fn want(&mut self, node: u32, vector: VectorRef, mut holders: Vec<u32>) {
+        self.see(node, || Seen::Asked(vector));
+        let digest = vector.digest;
+        let Some(host) = &mut self.hosts[node as usize] else {
             return;
-        }
-        if self.is_frozen(node) {
-            holders.push(node);
+        };
+        let incarnation = host.incarnation;
+        if let Some(snapshot) = host.has(digest) {
             return self.after(
-                RECONNECT,
-                Scheduled::Fetch(node, incarnation, vector, holders),
+                Duration::ZERO,
+                Scheduled::Found(node, incarnation, snapshot),
             );
         }
-        let digest = vector.digest;
-        let Some(holder) = holders.pop() else {
-            return self.drive(node, |host| {
+        if let Some(left) = host.under_way.get_mut(&digest) {
+            holders.retain(|holder| !left.contains(holder));
+            // The next to ask is the last.
+            left.splice(0..0, holders.into_iter().rev());
+            return;
+        }
+        holders.reverse();
+        host.under_way.insert(digest, holders);
+        let wait = self.delay() * 3;
+        self.after(wait, Scheduled::Fetch(node, incarnation, digest));
+    }
+
+    /// Asks the holder that is next for a vector that a node of that incarnation wants.
+    pub(super) fn fetch(&mut self, node: u32, incarnation: u64, digest: SnapshotDigest) {
+        if self.is_frozen(node) {
+            return self.after(RECONNECT, Scheduled::Fetch(node, incarnation, digest));
+        }
+        let Some(host) = self.process(node, incarnation) else {
+            return;
+        };
+        let left = host.under_way.get_mut(&digest);
+        let Some(holder) = left.and_then(Vec::pop) else {
+            host.under_way.remove(&digest);
+            self.see(node, || Seen::Unfetched(digest));
+            return self.drive(node, |host, now| {
                 let why = String::from("nobody has it");
                 host.leader.fetched(digest, Err(why), now);
             });
         };
-        let reached = self.reaches(node, holder);
-        let host = self.host(holder).filter(|_| reached);
-        let boards = host.map(|host| host.published.iter().chain(&host.fetched));
-        let found = boards.and_then(|mut boards| boards.find(|(name, _)| *name == digest));
-        match found.map(|(_, snapshot)| snapshot.clone()) {
+        let reached = self.meets(node, holder);
+        let found = self.host(holder).filter(|_| reached);
+        match found.and_then(|host| host.has(digest)) {
             // It stays there as long as it is on its way.
             Some(snapshot) => {
-                let wait = self.transfers[node as usize];
+                let held = self.clogs.get(&(holder, node)).copied().unwrap_or_default();
+                let held = held.saturating_sub(self.now);
+                let wait = held + self.transfers[node as usize];
                 self.after(wait, Scheduled::Arrival(node, incarnation, snapshot));
             }
             None => {
                 let wait = if reached { self.delay() } else { LEASE };
-                self.after(wait, Scheduled::Fetch(node, incarnation, vector, holders));
+                self.after(wait, Scheduled::Fetch(node, incarnation, digest));
             }
         }
     }
 
-    /// A vector has arrived at a node of that incarnation.
+    /// A vector has arrived at a node of that incarnation. Like a real link, it does not take one
+    /// that no module may take, and asks the next holder.
     pub(super) fn arrival(&mut self, node: u32, incarnation: u64, snapshot: Arc<Snapshot>) {
-        let now = self.now;
-        if self
-            .host(node)
-            .is_none_or(|host| host.incarnation != incarnation)
-        {
-            return;
-        }
         if self.is_frozen(node) {
             return self.after(RECONNECT, Scheduled::Arrival(node, incarnation, snapshot));
         }
+        let layout = self.setting.layout.clone();
+        let Some(host) = self.process(node, incarnation) else {
+            return;
+        };
+        let digest = snapshot.digest();
+        if snapshot.check(&layout).is_err() {
+            return self.fetch(node, incarnation, digest);
+        }
+        host.under_way.remove(&digest);
+        keep(&mut host.fetched, digest, &snapshot);
         self.sent.vectors += 1;
-        self.drive(node, |host| {
-            let digest = snapshot.digest();
-            keep(&mut host.fetched, digest, &snapshot);
-            let crossed = true;
+        self.see(node, || Seen::Arrived(snapshot.clone()));
+        let crossed = !self.strikes(Planted::Uncounted);
+        self.drive(node, |host, now| {
             host.leader
                 .fetched(digest, Ok(Fetched { snapshot, crossed }), now);
         });
+    }
+
+    /// A vector that a node of that incarnation wanted was there.
+    pub(super) fn found(&mut self, node: u32, incarnation: u64, snapshot: Arc<Snapshot>) {
+        if self.is_frozen(node) {
+            return self.after(RECONNECT, Scheduled::Found(node, incarnation, snapshot));
+        }
+        if self.process(node, incarnation).is_some() {
+            let (digest, crossed) = (snapshot.digest(), false);
+            self.drive(node, |host, now| {
+                host.leader
+                    .fetched(digest, Ok(Fetched { snapshot, crossed }), now);
+            });
+        }
+    }
+
+    /// A node's process, if it is of that incarnation.
+    fn process(&mut self, node: u32, incarnation: u64) -> Option<&mut Host> {
+        let host = self.hosts[node as usize].as_mut();
+        host.filter(|host| host.incarnation == incarnation)
+    }
+}
+
+impl Host {
+    /// A vector that it has, its own or another's.
+    fn has(&self, digest: SnapshotDigest) -> Option<Arc<Snapshot>> {
+        let mut boards = self.published.iter().chain(&self.fetched);
+        let found = boards.find(|(name, _)| *name == digest);
+        found.map(|(_, snapshot)| snapshot.clone())
     }
 }
 

@@ -1,0 +1,114 @@
+//! What links carried equals what nodes count.
+//!
+//! Every byte of a vector that arrives at a node is in the record of the exchange that it was
+//! fetched for, or of the start. The exception are vectors that came too late: the node had moved on
+//! meanwhile, or its exchange had no outcome to record.
+
+use std::collections::BTreeMap;
+
+use lsgd_core::{Event, NodePhase, Scope, SnapshotDigest, VectorKind, WireFormat};
+
+use super::views::{NodeView, Views};
+use crate::network::{Seen, Setting, Sight};
+
+pub struct Bytes {
+    width: u64,
+    nodes: Vec<Ledger>,
+}
+
+/// Of one node.
+#[derive(Debug, Clone, Default)]
+struct Ledger {
+    /// What it asked for, for an exchange, and of what kind.
+    for_exchange: BTreeMap<SnapshotDigest, VectorKind>,
+    /// What has arrived of that and is in no record yet, by kind.
+    carried: BTreeMap<VectorKind, u64>,
+    /// What it asked for, to start from.
+    for_start: Vec<SnapshotDigest>,
+    carried_for_start: u64,
+}
+
+impl Bytes {
+    pub fn new(setting: &Setting) -> Self {
+        let width = match setting.wire {
+            WireFormat::F32 => 4,
+            WireFormat::Bf16 => 2,
+        };
+        Self {
+            width,
+            nodes: vec![Ledger::default(); setting.nodes as usize],
+        }
+    }
+
+    pub fn see(&mut self, sight: &Sight, views: &Views) -> Result<(), String> {
+        let ledger = &mut self.nodes[sight.node as usize];
+        match &sight.what {
+            Seen::Started => *ledger = Ledger::default(),
+            Seen::Asked(vector) => match counts(views.node(sight.node), vector.digest) {
+                true => {
+                    ledger.for_exchange.insert(vector.digest, vector.kind);
+                }
+                false => ledger.for_start.push(vector.digest),
+            },
+            Seen::Arrived(vector) => {
+                let values = vector.parameters().len() + vector.weights().len();
+                let bytes = self.width * values as u64;
+                let digest = vector.digest();
+                if ledger.for_start.contains(&digest) {
+                    ledger.carried_for_start += bytes;
+                } else if let Some(kind) = ledger.for_exchange.get(&digest) {
+                    *ledger.carried.entry(*kind).or_default() += bytes;
+                }
+            }
+            Seen::Recorded(Event::Exchange {
+                scope: Scope::Global,
+                vector,
+                bytes,
+                exchange,
+                ..
+            }) => {
+                let carried = ledger.carried.remove(vector).unwrap_or(0);
+                if carried != *bytes {
+                    return Err(format!(
+                        "exchange {exchange} counts {bytes} bytes of {vector:?} where the links carried {carried}"
+                    ));
+                }
+            }
+            Seen::Recorded(Event::Joined { bytes, .. }) => {
+                let carried = ledger.carried_for_start;
+                if carried != *bytes {
+                    return Err(format!(
+                        "a start counts {bytes} bytes where the links carried {carried}"
+                    ));
+                }
+                *ledger = Ledger::default();
+            }
+            Seen::Delivered(_, delivered) => {
+                let left = std::mem::take(ledger).carried;
+                // A mean that overflows is not recorded.
+                let left = left.iter().filter(|(kind, _)| match kind {
+                    VectorKind::Mean | VectorKind::Gradient => delivered.mean.is_some(),
+                    VectorKind::Parameters | VectorKind::Centre => delivered.leader.is_some(),
+                });
+                if let Some((kind, bytes)) = left.into_iter().next() {
+                    return Err(format!("{bytes} bytes of {kind:?} are in no record"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether a node asks for this vector because its proposal counts in the exchange under way.
+fn counts(view: &NodeView, digest: SnapshotDigest) -> bool {
+    let said = view.said.as_ref();
+    if said.is_none_or(|status| status.phase == NodePhase::Joining) {
+        return false;
+    }
+    let mut counted = view.counted.iter().flatten();
+    counted.any(|counted| {
+        let mut vectors = counted.proposal.vectors();
+        vectors.any(|vector| vector.digest == digest)
+    })
+}

@@ -1,0 +1,276 @@
+//! What each node offered, and what each knows of the others: the auditors' own account of it, from
+//! what went in and out of the nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use lsgd_core::{
+    Event, Mode, NodePhase, NodeUpdate, Proposal, Scope, SnapshotDigest, Source, Status, WireFormat,
+};
+
+use super::rounding::on_the_wire;
+use crate::network::{Seen, Setting, Sight};
+
+/// A vector that a node offered, as the wire carries it.
+#[derive(Debug, Clone)]
+pub struct Offered {
+    pub source: Source,
+    pub values: Vec<f32>,
+    pub weights: Vec<f32>,
+    pub loss: f64,
+}
+
+/// What a node's workers came with for one exchange, if others may see it.
+#[derive(Debug, Clone, Default)]
+pub struct Offer {
+    pub leader: Option<Offered>,
+    pub sum: Option<Offered>,
+}
+
+/// A proposal of a node's process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Counted {
+    pub node: u32,
+    pub incarnation: u64,
+    pub proposal: Proposal,
+    /// Steps per worker that the counting node had taken since it came.
+    pub age: u64,
+}
+
+/// One node as another sees it.
+#[derive(Debug, Clone)]
+pub struct PeerView {
+    pub incarnation: u64,
+    pub up: bool,
+    pub status: Option<Status>,
+    proposed_at: u64,
+}
+
+/// What a node's process knows.
+#[derive(Debug, Clone, Default)]
+pub struct NodeView {
+    pub incarnation: u64,
+    pub peers: BTreeMap<u32, PeerView>,
+    pub said: Option<Status>,
+    /// Its workers' last update, until it tells the others of it.
+    update: Option<NodeUpdate>,
+    own_at: u64,
+    /// The proposals that count in the exchange under way, in node order, once it is decided.
+    pub counted: Option<Vec<Counted>>,
+    /// Vectors that it could not have in the exchange under way.
+    pub failed: BTreeSet<SnapshotDigest>,
+    /// When the exchange before ended, or its workers began.
+    pub since: Duration,
+    /// When it lost another or found it, or another began.
+    pub changes: Vec<(Duration, u32)>,
+}
+
+/// All of them.
+pub struct Views {
+    pub nodes: Vec<NodeView>,
+    /// By node, incarnation and round.
+    pub offers: BTreeMap<(u32, u64, u64), Offer>,
+    wire: WireFormat,
+    mode: Mode,
+    centre: bool,
+}
+
+impl Views {
+    pub fn new(setting: &Setting) -> Self {
+        Self {
+            nodes: vec![NodeView::default(); setting.nodes as usize],
+            offers: BTreeMap::new(),
+            wire: setting.wire,
+            mode: setting.mode,
+            centre: setting.method.has_centre(),
+        }
+    }
+
+    pub fn node(&self, node: u32) -> &NodeView {
+        &self.nodes[node as usize]
+    }
+
+    pub fn offer(&self, counted: &Counted) -> Option<&Offer> {
+        let key = (counted.node, counted.incarnation, counted.proposal.round);
+        self.offers.get(&key)
+    }
+
+    /// Takes what happened, before the auditors look at it.
+    pub fn see(&mut self, sight: &Sight) {
+        let (at, mode, centre) = (sight.at, self.mode, self.centre);
+        let view = &mut self.nodes[sight.node as usize];
+        match &sight.what {
+            Seen::Started => {
+                let incarnation = sight.incarnation;
+                *view = NodeView {
+                    incarnation,
+                    since: at,
+                    ..NodeView::default()
+                };
+            }
+            Seen::Connected(other, incarnation) => {
+                view.changes.push((at, *other));
+                view.connect(*other, *incarnation);
+            }
+            Seen::Disconnected(other, incarnation) => {
+                view.changes.push((at, *other));
+                let peer = view.peers.get_mut(other);
+                if let Some(peer) = peer.filter(|peer| peer.incarnation == *incarnation) {
+                    peer.up = false;
+                }
+            }
+            Seen::Received(status) => view.receive(status, at),
+            Seen::Offered(update) => view.update = Some(update.clone()),
+            Seen::Said(status) => {
+                let update = view.update.take();
+                view.said = Some(status.clone());
+                if let (Some(update), Some(proposal)) = (update, status.proposals[0]) {
+                    view.own_at = view.own_steps();
+                    if mode == Mode::Sync {
+                        view.counted = None;
+                        view.failed.clear();
+                    }
+                    let key = (sight.node, sight.incarnation, proposal.round);
+                    self.offers.insert(key, offer(self.wire, &update));
+                }
+            }
+            Seen::Recorded(Event::Election {
+                scope: Scope::Global,
+                ..
+            }) => view.decide(sight.node, mode),
+            Seen::Recorded(Event::NodeLost { node, .. } | Event::NodeConnected { node, .. }) => {
+                view.changes.push((at, *node));
+            }
+            Seen::Asked(vector) => {
+                if matches!(vector.source, Source::Sum { .. }) || centre {
+                    view.decide(sight.node, mode);
+                }
+            }
+            Seen::Delivered(..) if view.counted.is_none() => view.decide(sight.node, mode),
+            Seen::Unfetched(digest) => {
+                view.failed.insert(*digest);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends what has ended, after the auditors have looked at it.
+    pub fn settle(&mut self, sight: &Sight) {
+        let view = &mut self.nodes[sight.node as usize];
+        if let Seen::Delivered(..) | Seen::Began { .. } = &sight.what {
+            view.counted = None;
+            view.failed.clear();
+            view.since = sight.at;
+        }
+    }
+}
+
+impl NodeView {
+    /// Steps per worker that it has taken.
+    pub fn own_steps(&self) -> u64 {
+        let said = self.said.as_ref();
+        said.map_or(0, |status| status.steps / u64::from(status.workers.max(1)))
+    }
+
+    /// The last proposal of its own.
+    fn own(&self, node: u32) -> Option<Counted> {
+        let proposal = self.said.as_ref()?.proposals[0]?;
+        Some(Counted {
+            node,
+            incarnation: self.incarnation,
+            proposal,
+            age: self.own_steps().saturating_sub(self.own_at),
+        })
+    }
+
+    fn connect(&mut self, other: u32, incarnation: u64) {
+        let new = PeerView {
+            incarnation,
+            up: true,
+            status: None,
+            proposed_at: 0,
+        };
+        let peer = self.peers.entry(other).or_insert_with(|| new.clone());
+        match peer.incarnation == incarnation {
+            true => peer.up = true,
+            false => *peer = new,
+        }
+    }
+
+    fn receive(&mut self, status: &Status, at: Duration) {
+        let own_steps = self.own_steps();
+        let Some(peer) = self.peers.get_mut(&status.node) else {
+            return;
+        };
+        let before = peer.status.as_ref();
+        let newer = before.is_none_or(|before| before.sequence < status.sequence);
+        if !peer.up || peer.incarnation != status.incarnation || !newer {
+            return;
+        }
+        let newest = |status: &Status| status.proposals[0].map(|proposal| proposal.round);
+        let known = before.and_then(newest);
+        if newest(status) > known {
+            peer.proposed_at = own_steps;
+        }
+        // It began, or began again where the others were.
+        let phase = before.map(|before| before.phase);
+        if phase != Some(status.phase) || known.is_some() && newest(status).is_none() {
+            self.changes.push((at, status.node));
+        }
+        peer.status = Some(status.clone());
+    }
+
+    /// From now on nothing changes the proposals that count in the exchange under way.
+    fn decide(&mut self, node: u32, mode: Mode) {
+        // In `async` every election counts anew.
+        if self.counted.is_some() && mode == Mode::Sync {
+            return;
+        }
+        let own = self.own(node);
+        if own.is_none() && mode == Mode::Sync {
+            return;
+        }
+        let own_steps = self.own_steps();
+        let theirs = self.peers.iter().filter_map(|(&node, peer)| {
+            let status = peer.status.as_ref().filter(|_| peer.up)?;
+            if status.phase == NodePhase::Joining {
+                return None;
+            }
+            let mut proposals = status.proposals.iter().flatten();
+            let proposal = match mode {
+                Mode::Sync => {
+                    proposals.find(|p| Some(p.round) == own.map(|own| own.proposal.round))
+                }
+                Mode::Async => proposals.next(),
+            };
+            Some(Counted {
+                node,
+                incarnation: peer.incarnation,
+                proposal: *proposal?,
+                age: own_steps.saturating_sub(peer.proposed_at),
+            })
+        });
+        let mut counted: Vec<Counted> = theirs.chain(own).collect();
+        counted.sort_by_key(|counted| counted.node);
+        self.counted = Some(counted);
+    }
+}
+
+/// What others may see of an update: what is finite, as the wire rounds it.
+fn offer(wire: WireFormat, update: &NodeUpdate) -> Offer {
+    let offered = |vector: &lsgd_core::Snapshot, loss: f64| {
+        let (values, weights) = on_the_wire(wire, vector);
+        let finite = values.iter().all(|value| value.is_finite()) && loss.is_finite();
+        finite.then(|| Offered {
+            source: vector.source(),
+            values,
+            weights,
+            loss,
+        })
+    };
+    let leader = update.leader.as_ref();
+    Offer {
+        leader: leader.and_then(|(vector, loss)| offered(vector, *loss)),
+        sum: update.sum.as_ref().and_then(|sum| offered(sum, 0.0)),
+    }
+}
