@@ -3,8 +3,9 @@
 //!
 //! Two nodes are in one part in a round if each counted the other's proposal. They must then have
 //! counted the same proposals, but for nodes that one of the two is not connected to, and those that
-//! one of them lost or found, or that began, since it ended the round before. The same proposals must
-//! have had the same outcome, unless one of the two could not fetch a vector. Rounds only go up.
+//! one of them lost or found since it ended the round before, or that take part for the first time
+//! since they began. The same proposals must have had the same outcome, unless one of the two could
+//! not fetch a vector. Rounds only go up.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -109,7 +110,7 @@ impl Elections {
             self.splits.pairs += 1;
             let differs = ended.counted != other.counted;
             self.splits.counted += u64::from(differs);
-            let unexplained = unexplained(&ended, other, views);
+            let unexplained = unexplained(round, &ended, other, views);
             if !unexplained.is_empty() {
                 return Err(format!(
                     "round {round}: counts {:?} where node {} counts {:?}, though nothing happened to {unexplained:?}",
@@ -160,9 +161,9 @@ fn counts_each_other(one: &Ended, other: &Ended) -> bool {
         && other.counted.contains(&(one.node, one.incarnation))
 }
 
-/// The nodes that only one of the two counted, though the other was connected to it and neither saw
-/// it come or go meanwhile.
-fn unexplained(one: &Ended, other: &Ended, views: &Views) -> Vec<u32> {
+/// The nodes that only one of the two counted, though the other was connected to it, neither saw it
+/// come or go meanwhile, and it had not just begun.
+fn unexplained(round: u64, one: &Ended, other: &Ended, views: &Views) -> Vec<u32> {
     let (since, until) = (one.since.min(other.since), one.at.max(other.at));
     let changed = |at: u32, node: u32| {
         let mut changes = views.node(at).changes.iter().rev();
@@ -173,6 +174,10 @@ fn unexplained(one: &Ended, other: &Ended, views: &Views) -> Vec<u32> {
             .counted
             .iter()
             .filter(|counted| !b.counted.contains(counted));
+        let missing = missing.filter(|(node, incarnation)| {
+            let offer = views.offers.get(&(*node, *incarnation, round));
+            !offer.is_some_and(|offer| offer.first)
+        });
         let missing = missing.map(|(node, _)| *node);
         let missing = missing.filter(|node| b.connected.contains(node));
         missing

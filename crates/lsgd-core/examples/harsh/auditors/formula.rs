@@ -170,14 +170,7 @@ impl Formula {
         }
         let followed = match self.mode {
             Mode::Sync => counted.iter().find_map(|counted| counted.proposal.followed),
-            Mode::Async => {
-                let said = view.said.as_ref()?;
-                let join_point = said.join_point.filter(|point| point.round == said.rounds)?;
-                match join_point.vector.source {
-                    Source::Worker { id, .. } => Some(id),
-                    _ => None,
-                }
-            }
+            Mode::Async => view.followed,
         };
         followed.map(|id| id.node)
     }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lsgd_core::{
-    Event, Mode, NodePhase, NodeUpdate, Proposal, Scope, SnapshotDigest, Source, Status, WireFormat,
+    Event, Mode, NodePhase, NodeUpdate, Proposal, Scope, SnapshotDigest, Source, Status,
+    WireFormat, WorkerId,
 };
 
 use super::rounding::on_the_wire;
@@ -25,6 +26,8 @@ pub struct Offered {
 pub struct Offer {
     pub leader: Option<Offered>,
     pub sum: Option<Offered>,
+    /// Whether the node takes part for the first time since its workers began.
+    pub first: bool,
 }
 
 /// A proposal of a node's process.
@@ -61,6 +64,10 @@ pub struct NodeView {
     pub failed: BTreeSet<SnapshotDigest>,
     /// When the exchange before ended, or its workers began.
     pub since: Duration,
+    /// The leader that it followed last.
+    pub followed: Option<WorkerId>,
+    /// Whether it has taken part in no exchange since its workers began.
+    begins: bool,
     /// When it lost another or found it, or another began.
     pub changes: Vec<(Duration, u32)>,
 }
@@ -124,6 +131,8 @@ impl Views {
             Seen::Said(status) => {
                 let update = view.update.take();
                 view.said = Some(status.clone());
+                let last = status.join_point.filter(|last| last.round == status.rounds);
+                view.followed = last.and_then(|last| worker(last.vector.source));
                 if let (Some(update), Some(proposal)) = (update, status.proposals[0]) {
                     view.own_at = view.own_steps();
                     if mode == Mode::Sync {
@@ -131,7 +140,9 @@ impl Views {
                         view.failed.clear();
                     }
                     let key = (sight.node, sight.incarnation, proposal.round);
-                    self.offers.insert(key, offer(self.wire, &update));
+                    let mut offer = offer(self.wire, &update);
+                    offer.first = view.begins;
+                    self.offers.insert(key, offer);
                 }
             }
             Seen::Recorded(Event::Election {
@@ -157,7 +168,12 @@ impl Views {
     /// Ends what has ended, after the auditors have looked at it.
     pub fn settle(&mut self, sight: &Sight) {
         let view = &mut self.nodes[sight.node as usize];
+        if let Seen::Delivered(_, delivered) = &sight.what {
+            let leader = delivered.leader.as_ref();
+            view.followed = leader.and_then(|leader| worker(leader.source()));
+        }
         if let Seen::Delivered(..) | Seen::Began { .. } = &sight.what {
+            view.begins = matches!(sight.what, Seen::Began { .. });
             view.counted = None;
             view.failed.clear();
             view.since = sight.at;
@@ -256,6 +272,13 @@ impl NodeView {
     }
 }
 
+fn worker(source: Source) -> Option<WorkerId> {
+    match source {
+        Source::Worker { id, .. } => Some(id),
+        _ => None,
+    }
+}
+
 /// What others may see of an update: what is finite, as the wire rounds it.
 fn offer(wire: WireFormat, update: &NodeUpdate) -> Offer {
     let offered = |vector: &lsgd_core::Snapshot, loss: f64| {
@@ -272,5 +295,6 @@ fn offer(wire: WireFormat, update: &NodeUpdate) -> Offer {
     Offer {
         leader: leader.and_then(|(vector, loss)| offered(vector, *loss)),
         sum: update.sum.as_ref().and_then(|sum| offered(sum, 0.0)),
+        first: false,
     }
 }
