@@ -160,7 +160,7 @@ impl Trainer {
         let broken = if self.averages { 0.002 } else { 0.1 };
         let nobody = self.updates == 1 || !self.settled && draws.random_bool(broken);
         let spoilt = self.spoilt > 0.0 && draws.random_bool(self.spoilt);
-        let spoil = [f32::NAN, f32::INFINITY, f32::MAX][draws.random_range(0..3)];
+        let spoil = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][draws.random_range(0..3)];
         let weight = draws.random_range(0.5..2.0);
         let vector = |source| {
             let mut values = match source {

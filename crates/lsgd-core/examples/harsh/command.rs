@@ -179,6 +179,17 @@ fn one(seed: u64, common: &Common) -> Outcome {
     })
 }
 
+impl Splits {
+    fn with(self, other: Self) -> Self {
+        Self {
+            pairs: self.pairs + other.pairs,
+            counted: self.counted + other.counted,
+            unfetched: self.unfetched + other.unfetched,
+            outcomes: self.outcomes + other.outcomes,
+        }
+    }
+}
+
 impl Total {
     fn add(&mut self, seed: u64, outcome: Outcome) {
         self.seeds += 1;

@@ -51,7 +51,12 @@ fn a_seed_gives_the_same_run_again() {
         let history = || {
             let mut run = ClusterRun::new(Scenario::of(seed, &layout, &methods, None));
             let outcome = run.run();
-            (run.network.history, outcome.exchanges, outcome.splits)
+            (
+                run.network.history,
+                outcome.time,
+                outcome.exchanges,
+                outcome.splits,
+            )
         };
         assert_eq!(history(), history(), "seed {seed}");
     }

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use lsgd_core::{Event, NodePhase, Scope, SnapshotDigest, VectorKind, WireFormat};
+use lsgd_core::{Event, Scope, SnapshotDigest, VectorKind, WireFormat};
 
-use super::views::{NodeView, Views};
+use super::views::Views;
 use crate::network::{Seen, Setting, Sight};
 
 pub struct Bytes {
@@ -44,12 +44,16 @@ impl Bytes {
         let ledger = &mut self.nodes[sight.node as usize];
         match &sight.what {
             Seen::Started => *ledger = Ledger::default(),
-            Seen::Asked(vector) => match counts(views.node(sight.node), vector.digest) {
-                true => {
-                    ledger.for_exchange.insert(vector.digest, vector.kind);
-                }
-                false => ledger.for_start.push(vector.digest),
-            },
+            Seen::Asked(vector) if views.node(sight.node).starts => {
+                // Whatever the exchange under way still waits for comes too late.
+                ledger.for_exchange.clear();
+                ledger.carried.clear();
+                ledger.for_start.push(vector.digest);
+            }
+            Seen::Asked(vector) => {
+                ledger.for_start.retain(|digest| *digest != vector.digest);
+                ledger.for_exchange.insert(vector.digest, vector.kind);
+            }
             Seen::Arrived(vector) => {
                 let values = vector.parameters().len() + vector.weights().len();
                 let bytes = self.width * values as u64;
@@ -98,17 +102,4 @@ impl Bytes {
         }
         Ok(())
     }
-}
-
-/// Whether a node asks for this vector because its proposal counts in the exchange under way.
-fn counts(view: &NodeView, digest: SnapshotDigest) -> bool {
-    let said = view.said.as_ref();
-    if said.is_none_or(|status| status.phase == NodePhase::Joining) {
-        return false;
-    }
-    let mut counted = view.counted.iter().flatten();
-    counted.any(|counted| {
-        let mut vectors = counted.proposal.vectors();
-        vectors.any(|vector| vector.digest == digest)
-    })
 }

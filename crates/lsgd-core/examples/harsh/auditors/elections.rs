@@ -2,10 +2,10 @@
 //! in that round.
 //!
 //! Two nodes are in one part in a round if each counted the other's proposal. They must then have
-//! counted the same proposals, but for nodes that one of the two is not connected to, and those that
-//! one of them lost or found since it ended the round before, or that take part for the first time
-//! since they began. The same proposals must have had the same outcome, unless one of the two could
-//! not fetch a vector. Rounds only go up.
+//! counted the same proposals, but for nodes that one of the two is not connected to or has not yet
+//! heard to have come as far, and those that one of them lost or found since it ended the round
+//! before. The same proposals must have had the same outcome, unless one of the two could not fetch a
+//! vector. Rounds only go up.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,8 +22,8 @@ struct Ended {
     node: u32,
     incarnation: u64,
     counted: Vec<(u32, u64)>,
-    /// Nodes that it is connected to.
-    connected: Vec<u32>,
+    /// Nodes that it is connected to and had to wait for.
+    waited_for: Vec<u32>,
     failed: Vec<SnapshotDigest>,
     outcome: Vec<(Source, Vec<u32>)>,
     since: Duration,
@@ -41,17 +41,6 @@ pub struct Splits {
     pub unfetched: u64,
     /// Pairs with different outcomes.
     pub outcomes: u64,
-}
-
-impl Splits {
-    pub fn with(self, other: Self) -> Self {
-        Self {
-            pairs: self.pairs + other.pairs,
-            counted: self.counted + other.counted,
-            unfetched: self.unfetched + other.unfetched,
-            outcomes: self.outcomes + other.outcomes,
-        }
-    }
 }
 
 pub struct Elections {
@@ -110,7 +99,7 @@ impl Elections {
             self.splits.pairs += 1;
             let differs = ended.counted != other.counted;
             self.splits.counted += u64::from(differs);
-            let unexplained = unexplained(round, &ended, other, views);
+            let unexplained = unexplained(&ended, other, views);
             if !unexplained.is_empty() {
                 return Err(format!(
                     "round {round}: counts {:?} where node {} counts {:?}, though nothing happened to {unexplained:?}",
@@ -141,11 +130,12 @@ impl Elections {
 fn ended(sight: &Sight, view: &NodeView, delivered: &ExchangeOutcome) -> Ended {
     let counted = view.counted.iter().flatten();
     let connected = view.peers.iter().filter(|(_, peer)| peer.up);
+    let waited_for = connected.filter(|(node, _)| !view.behind.contains(node));
     Ended {
         node: sight.node,
         incarnation: sight.incarnation,
         counted: counted.map(|c| (c.node, c.incarnation)).collect(),
-        connected: connected.map(|(node, _)| *node).collect(),
+        waited_for: waited_for.map(|(node, _)| *node).collect(),
         failed: view.failed.iter().copied().collect(),
         outcome: delivered
             .vectors()
@@ -161,9 +151,9 @@ fn counts_each_other(one: &Ended, other: &Ended) -> bool {
         && other.counted.contains(&(one.node, one.incarnation))
 }
 
-/// The nodes that only one of the two counted, though the other was connected to it, neither saw it
-/// come or go meanwhile, and it had not just begun.
-fn unexplained(round: u64, one: &Ended, other: &Ended, views: &Views) -> Vec<u32> {
+/// The nodes that only one of the two counted, though the other had to wait for it and neither saw it
+/// come or go meanwhile.
+fn unexplained(one: &Ended, other: &Ended, views: &Views) -> Vec<u32> {
     let (since, until) = (one.since.min(other.since), one.at.max(other.at));
     let changed = |at: u32, node: u32| {
         let mut changes = views.node(at).changes.iter().rev();
@@ -174,12 +164,8 @@ fn unexplained(round: u64, one: &Ended, other: &Ended, views: &Views) -> Vec<u32
             .counted
             .iter()
             .filter(|counted| !b.counted.contains(counted));
-        let missing = missing.filter(|(node, incarnation)| {
-            let offer = views.offers.get(&(*node, *incarnation, round));
-            !offer.is_some_and(|offer| offer.first)
-        });
         let missing = missing.map(|(node, _)| *node);
-        let missing = missing.filter(|node| b.connected.contains(node));
+        let missing = missing.filter(|node| b.waited_for.contains(node));
         missing
             .filter(|&node| !changed(a.node, node) && !changed(b.node, node))
             .collect()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lsgd_core::{
-    Event, Mode, NodePhase, NodeUpdate, Proposal, Scope, SnapshotDigest, Source, Status,
+    Event, Mode, NodePhase, NodeUpdate, Proposal, Scope, SnapshotDigest, Source, Status, VectorRef,
     WireFormat, WorkerId,
 };
 
@@ -26,8 +26,6 @@ pub struct Offered {
 pub struct Offer {
     pub leader: Option<Offered>,
     pub sum: Option<Offered>,
-    /// Whether the node takes part for the first time since its workers began.
-    pub first: bool,
 }
 
 /// A proposal of a node's process.
@@ -66,8 +64,15 @@ pub struct NodeView {
     pub since: Duration,
     /// The leader that it followed last.
     pub followed: Option<WorkerId>,
-    /// Whether it has taken part in no exchange since its workers began.
-    begins: bool,
+    /// Whom it elected last.
+    elected: Option<WorkerId>,
+    /// Vectors that it has asked for in the exchange under way.
+    asked: BTreeSet<SnapshotDigest>,
+    /// Whether it asks to start from what it asked for last.
+    pub starts: bool,
+    /// Connected nodes that it does not wait for in the exchange under way: it has not heard that
+    /// they have come as far.
+    pub behind: Vec<u32>,
     /// When it lost another or found it, or another began.
     pub changes: Vec<(Duration, u32)>,
 }
@@ -138,17 +143,20 @@ impl Views {
                     if mode == Mode::Sync {
                         view.counted = None;
                         view.failed.clear();
+                        view.asked.clear();
                     }
                     let key = (sight.node, sight.incarnation, proposal.round);
-                    let mut offer = offer(self.wire, &update);
-                    offer.first = view.begins;
-                    self.offers.insert(key, offer);
+                    self.offers.insert(key, offer(self.wire, &update));
                 }
             }
             Seen::Recorded(Event::Election {
                 scope: Scope::Global,
+                election,
                 ..
-            }) => view.decide(sight.node, mode),
+            }) => {
+                view.decide(sight.node, mode);
+                view.elected = election.leader;
+            }
             Seen::Recorded(Event::NodeLost { node, .. } | Event::NodeConnected { node, .. }) => {
                 view.changes.push((at, *node));
             }
@@ -156,6 +164,7 @@ impl Views {
                 if matches!(vector.source, Source::Sum { .. }) || centre {
                     view.decide(sight.node, mode);
                 }
+                view.ask(vector);
             }
             Seen::Delivered(..) if view.counted.is_none() => view.decide(sight.node, mode),
             Seen::Unfetched(digest) => {
@@ -173,11 +182,22 @@ impl Views {
             view.followed = leader.and_then(|leader| worker(leader.source()));
         }
         if let Seen::Delivered(..) | Seen::Began { .. } = &sight.what {
-            view.begins = matches!(sight.what, Seen::Began { .. });
+            view.asked.clear();
             view.counted = None;
             view.failed.clear();
             view.since = sight.at;
         }
+    }
+}
+
+impl PeerView {
+    /// Whether it is not known to have come to the round before this one.
+    fn is_before(&self, round: u64) -> bool {
+        let Some(status) = &self.status else {
+            return true;
+        };
+        let proposed = status.proposals[0].map_or(0, |proposal| proposal.round);
+        status.phase == NodePhase::Joining || status.rounds.max(proposed) + 1 < round
     }
 }
 
@@ -236,6 +256,28 @@ impl NodeView {
         peer.status = Some(status.clone());
     }
 
+    /// It asks for a vector, for the exchange under way or to start from.
+    fn ask(&mut self, vector: &VectorRef) {
+        let joins = self
+            .said
+            .as_ref()
+            .is_none_or(|said| said.phase == NodePhase::Joining);
+        let mut counted = self.counted.iter().flatten();
+        let counts = counted.any(|c| c.proposal.vectors().any(|v| v.digest == vector.digest));
+        let wanted = match vector.source {
+            Source::Worker { id, .. } => Some(id) == self.elected,
+            _ => true,
+        };
+        let again = !self.asked.insert(vector.digest);
+        self.starts = joins || !counts || !wanted || again;
+        if self.starts {
+            // If it cannot have that, it counts anew.
+            self.counted = None;
+            self.failed.clear();
+            self.asked.clear();
+        }
+    }
+
     /// From now on nothing changes the proposals that count in the exchange under way.
     fn decide(&mut self, node: u32, mode: Mode) {
         // In `async` every election counts anew.
@@ -268,6 +310,12 @@ impl NodeView {
         });
         let mut counted: Vec<Counted> = theirs.chain(own).collect();
         counted.sort_by_key(|counted| counted.node);
+        let round = own.map_or(0, |own| own.proposal.round);
+        let behind = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.up && peer.is_before(round));
+        self.behind = behind.map(|(node, _)| *node).collect();
         self.counted = Some(counted);
     }
 }
@@ -295,6 +343,5 @@ fn offer(wire: WireFormat, update: &NodeUpdate) -> Offer {
     Offer {
         leader: leader.and_then(|(vector, loss)| offered(vector, *loss)),
         sum: update.sum.as_ref().and_then(|sum| offered(sum, 0.0)),
-        first: false,
     }
 }
