@@ -136,7 +136,7 @@ fn in_bulk(options: &Options, common: &Common) -> bool {
     };
     let total = thread::scope(|scope| {
         let threads: Vec<_> = (0..options.threads.max(1))
-            .map(|_| scope.spawn(&work))
+            .map(|_| scope.spawn(work))
             .collect();
         let totals = threads.into_iter().filter_map(|thread| thread.join().ok());
         totals.fold(Total::default(), Total::with)

@@ -120,37 +120,45 @@ fn no_vector_is_taken_for_one_of_another_kind() {
     assert_eq!(summed(VectorRef { source, ..good }), 0, "of nobody");
 }
 
-/// The greatest `f32` is beyond the greatest number of bf16.
+/// What no module may take is refused, however it crosses: also the greatest `f32`, which is beyond
+/// the greatest number of bf16.
 #[test]
 fn a_vector_that_cannot_cross_is_refused_and_on_record() {
-    let node_config = NodeConfig {
-        nodes: 2,
-        wire: WireFormat::Bf16,
-        ..NODE_CONFIG
-    };
-    let mut leader = alone(node_config, Mode::Sync, lsgd());
-    leader.connected(0, 1, NOW);
-    leader.receive(says(0, 1), NOW);
-    let id = WorkerId::new(1, 0);
-    let too_large = vector(Source::Worker { id, step: 8 }, [1.0, f32::MAX, 1.0]);
-    let brought = NodeUpdate {
-        leader: Some((too_large, 0.1)),
-        ..update(1, 0.1)
-    };
-    leader.propose(brought, NOW);
-    let done = actions(&mut leader);
-    let refused = Event::Refused {
-        step: 8,
-        worker: id,
-        why: SnapshotError::NotFinite { index: 1 },
-    };
-    assert!(recorded(&done).contains(&refused));
-    let published = |a: &Action| matches!(a, Action::Publish(_));
-    assert!(!done.iter().any(published));
-    let proposal = broadcasts(&done)
-        .last()
-        .and_then(|status| status.proposals[0]);
-    assert_eq!(proposal.expect("an offer").leader, None);
+    for (wire, value) in [
+        (WireFormat::Bf16, f32::MAX),
+        (WireFormat::Bf16, f32::NAN),
+        (WireFormat::F32, f32::NAN),
+        (WireFormat::F32, f32::NEG_INFINITY),
+    ] {
+        let node_config = NodeConfig {
+            nodes: 2,
+            wire,
+            ..NODE_CONFIG
+        };
+        let mut leader = alone(node_config, Mode::Sync, lsgd());
+        leader.connected(0, 1, NOW);
+        leader.receive(says(0, 1), NOW);
+        let id = WorkerId::new(1, 0);
+        let spoilt = vector(Source::Worker { id, step: 8 }, [1.0, value, 1.0]);
+        let brought = NodeUpdate {
+            leader: Some((spoilt, 0.1)),
+            ..update(1, 0.1)
+        };
+        leader.propose(brought, NOW);
+        let done = actions(&mut leader);
+        let refused = Event::Refused {
+            step: 8,
+            worker: id,
+            why: SnapshotError::NotFinite { index: 1 },
+        };
+        assert!(recorded(&done).contains(&refused), "{wire:?} {value}");
+        let published = |a: &Action| matches!(a, Action::Publish(_));
+        assert!(!done.iter().any(published), "{wire:?} {value}");
+        let proposal = broadcasts(&done)
+            .last()
+            .and_then(|status| status.proposals[0]);
+        assert_eq!(proposal.expect("an offer").leader, None);
+    }
 }
 
 /// What a node says of itself when it brings something to a round.

@@ -4,6 +4,7 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     reason = "shared by examples and tests, each of which uses a part"
 )]
 

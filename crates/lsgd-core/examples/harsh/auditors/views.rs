@@ -164,7 +164,7 @@ impl Views {
                 if matches!(vector.source, Source::Sum { .. }) || centre {
                     view.decide(sight.node, mode);
                 }
-                view.ask(vector);
+                view.ask(vector, mode);
             }
             Seen::Delivered(..) if view.counted.is_none() => view.decide(sight.node, mode),
             Seen::Unfetched(digest) => {
@@ -257,7 +257,7 @@ impl NodeView {
     }
 
     /// It asks for a vector, for the exchange under way or to start from.
-    fn ask(&mut self, vector: &VectorRef) {
+    fn ask(&mut self, vector: &VectorRef, mode: Mode) {
         let joins = self
             .said
             .as_ref()
@@ -269,7 +269,9 @@ impl NodeView {
             _ => true,
         };
         let again = !self.asked.insert(vector.digest);
-        self.starts = joins || !counts || !wanted || again;
+        // A node of `async` that trains does not start again.
+        let late = mode == Mode::Sync && (!counts || !wanted || again);
+        self.starts = joins || late;
         if self.starts {
             // If it cannot have that, it counts anew.
             self.counted = None;
