@@ -250,7 +250,9 @@ impl NodeView {
         }
         // It began, or began again where the others were.
         let phase = before.map(|before| before.phase);
-        if phase != Some(status.phase) || known.is_some() && newest(status).is_none() {
+        let rounds = before.map(|before| before.rounds);
+        let again = newest(status).is_none() && (known.is_some() || rounds != Some(status.rounds));
+        if phase != Some(status.phase) || again {
             self.changes.push((at, status.node));
         }
         peer.status = Some(status.clone());
