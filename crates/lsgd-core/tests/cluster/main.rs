@@ -7,6 +7,7 @@ mod auditors;
 mod broadcasts;
 #[path = "../../examples/harsh/cluster_run.rs"]
 mod cluster_run;
+mod disagreeing;
 mod ending;
 mod faults;
 mod following;
