@@ -129,6 +129,6 @@ pub use state::{
     GlobalLeaderCounters, GlobalLeaderState, LocalLeaderCounters, LocalLeaderState, MemberCounters,
     RuleState, StateError, WorkerState,
 };
-pub use status::{JoinPoint, NodePhase, Proposal, Status, VectorRef};
+pub use status::{CheckpointRef, JoinPoint, NodePhase, Proposal, Status, VectorRef};
 pub use values::SnapshotDigest;
 pub use worker::{GradientStep, Objective, Worker};

@@ -81,6 +81,9 @@ pub struct GlobalLeaderState {
 pub struct GlobalLeaderCounters {
     /// Exchanges that the node has completed; in `sync` the number of the last one.
     pub rounds: u64,
+    /// A name for what the last of them delivered ([`Status::exchanged`](crate::Status::exchanged)).
+    #[serde(default)]
+    pub exchanged: u64,
     /// Steps of its workers at its last proposal.
     pub steps: u64,
     /// The furthest step of its workers then.

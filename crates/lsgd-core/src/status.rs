@@ -26,6 +26,9 @@ pub struct Status {
     pub progress: u64,
     /// Global exchanges that it has completed; in `sync` the number of the last one.
     pub rounds: u64,
+    /// A name for what the last of them delivered: equal on nodes to which it delivered the same. 0
+    /// before the first, and until the next for a node that has joined.
+    pub exchanged: u64,
     /// Steps of all its workers, including those before it joined.
     pub steps: u64,
     /// How long the run has been trained, as far as the node knows, in milliseconds.
@@ -38,9 +41,18 @@ pub struct Status {
     pub join_point: Option<JoinPoint>,
     /// Once it is done, the sum over its workers.
     pub result: Option<VectorRef>,
-    /// Until it begins: the steps of its last checkpoints, at most
+    /// Until it begins: its last checkpoints, at most
     /// [`MAX_CHECKPOINTS`](Self::MAX_CHECKPOINTS), if it is to continue a run.
-    pub checkpoints: Vec<u64>,
+    pub checkpoints: Vec<CheckpointRef>,
+}
+
+/// A reference to a checkpoint of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct CheckpointRef {
+    /// Its step.
+    pub step: u64,
+    /// A name for what the last exchange before it delivered ([`Status::exchanged`]).
+    pub exchanged: u64,
 }
 
 /// A node's phase in the run.
@@ -192,7 +204,7 @@ impl Status {
         ];
         own.into_iter()
             .chain(rounds)
-            .chain(self.checkpoints.iter().copied())
+            .chain(self.checkpoints.iter().map(|checkpoint| checkpoint.step))
     }
 }
 

@@ -232,6 +232,7 @@ fn said(node: u32, round: u64) -> Status {
         },
         progress: round,
         rounds: round.saturating_sub(1),
+        exchanged: round,
         steps: step,
         trained: 1000 * step,
         workers: 1,

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::resuming::Common;
 use super::{Action, Fetched, GlobalLeader, Stage};
-use crate::{Event, JoinPoint, Mode, NodePhase, Snapshot, SnapshotDigest, Source, Status};
+use crate::{
+    CheckpointRef, Event, JoinPoint, Mode, NodePhase, Snapshot, SnapshotDigest, Source, Status,
+};
 
 /// Parameters to start from.
 #[derive(Debug, Clone)]
@@ -44,7 +46,7 @@ impl GlobalLeader {
         }
         if self.peers.latest_round().is_some() {
             return match self.checkpoint_among_running() {
-                Some(step) => self.begin_again(step, now),
+                Some(own) => self.begin_again(own, now),
                 None => self.catch_up(None, now),
             };
         }
@@ -52,7 +54,7 @@ impl GlobalLeader {
         if absent.is_empty() {
             return match self.common_checkpoint() {
                 Common::None => self.begin(0, 0, None, now),
-                Common::Own(step) => self.begin_again(step, now),
+                Common::Own(own) => self.begin_again(own, now),
                 // It joins them once they train.
                 Common::OfOthers => {}
             };
@@ -207,9 +209,14 @@ impl GlobalLeader {
         self.broadcast(now, false);
     }
 
-    /// Continues from its own checkpoint of this step.
-    fn begin_again(&mut self, step: u64, now: Duration) {
+    /// Continues from this checkpoint of its own.
+    fn begin_again(&mut self, own: CheckpointRef, now: Duration) {
+        let CheckpointRef { step, exchanged } = own;
         self.start(self.round_of(step), step);
+        self.checkpoints.push(own);
+        self.is_loading = true;
+        self.exchanged = exchanged;
+        self.expect_continuing();
         self.actions.push_back(Action::Begin {
             step,
             parameters: None,
@@ -232,6 +239,8 @@ impl GlobalLeader {
         self.phase = NodePhase::Training;
         // From now on it is the others' state that it begins from.
         self.checkpoints.clear();
+        self.is_loading = false;
+        self.exchanged = 0;
     }
 
     fn step_of_round(&self, round: u64) -> u64 {

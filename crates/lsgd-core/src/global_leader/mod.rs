@@ -26,8 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Event, ExchangeOutcome, JoinPoint, Method, MethodError, Mode, NodeLoss, NodePhase, Proposal,
-    Scope, Snapshot, SnapshotDigest, Source, Status, Trigger, VectorKind, VectorRef,
+    CheckpointRef, Event, ExchangeOutcome, JoinPoint, Method, MethodError, Mode, NodeLoss,
+    NodePhase, Proposal, Scope, Snapshot, SnapshotDigest, Source, Status, Trigger, VectorKind,
+    VectorRef,
 };
 pub use action::Action;
 pub use fetching::Fetched;
@@ -71,8 +72,14 @@ pub struct GlobalLeader {
     /// The furthest step of its workers at its last update.
     step: u64,
     workers: u32,
-    /// Steps of the checkpoints that it can continue from, if it is to continue a run.
-    checkpoints: Vec<u64>,
+    /// A name for what the last exchange delivered: see [`Status::exchanged`].
+    exchanged: u64,
+    /// The checkpoints that it can continue from, if it is to continue a run; while it
+    /// [is loading](Self::is_loading), the one that it continues from.
+    checkpoints: Vec<CheckpointRef>,
+    /// Whether its driver loads the checkpoint that it continues from. Until then it has no parameters
+    /// for nodes that join, and others see it as joining.
+    is_loading: bool,
     /// When it started waiting to begin.
     began_waiting: Duration,
     awaited: BTreeSet<u32>,
@@ -118,7 +125,9 @@ impl GlobalLeader {
         let peers = Peers::new(config.nodes, config.node);
         let mut leader = Self {
             workers: config.workers,
+            exchanged: 0,
             checkpoints: Vec::new(),
+            is_loading: false,
             config,
             method,
             mode,
@@ -185,6 +194,7 @@ impl GlobalLeader {
         }
         self.trigger.count(change.steps);
         self.trained(Duration::from_millis(trained));
+        self.expect_continuing();
         self.advance(now);
     }
 
@@ -323,9 +333,13 @@ impl GlobalLeader {
             incarnation: self.config.incarnation,
             sequence: self.sequence,
             heartbeat,
-            phase: self.phase,
+            phase: match self.is_loading {
+                true => NodePhase::Joining,
+                false => self.phase,
+            },
             progress: self.progress,
             rounds: self.rounds,
+            exchanged: self.exchanged,
             steps: self.steps,
             trained: u64::try_from(self.trained.as_millis()).unwrap_or(u64::MAX),
             workers: self.workers,

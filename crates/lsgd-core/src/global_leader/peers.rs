@@ -66,6 +66,8 @@ pub(super) struct Peer {
     pub proposed_at: u64,
     /// The round in which the others stopped waiting for it.
     pub given_up: Option<u64>,
+    /// The round in which it takes part though it has yet to begin.
+    expected: Option<u64>,
 }
 
 /// How a status differs from the one before.
@@ -86,6 +88,7 @@ impl Peer {
             progress_at: now,
             proposed_at: 0,
             given_up: None,
+            expected: None,
         }
     }
 
@@ -127,15 +130,15 @@ impl Peer {
             return false;
         };
         let takes_part = match status.phase {
-            NodePhase::Training => true,
-            NodePhase::Joining => round == 1,
+            NodePhase::Training => {
+                reached(status) + 1 >= round
+                    && status.rounds < round
+                    && proposal_for(status, round).is_none()
+            }
+            NodePhase::Joining => round == 1 || self.expected == Some(round),
             NodePhase::Done | NodePhase::Closed => false,
         };
-        takes_part
-            && self.given_up.is_none()
-            && reached(status) + 1 >= round
-            && status.rounds < round
-            && proposal_for(status, round).is_none()
+        takes_part && self.given_up.is_none()
     }
 }
 
@@ -200,6 +203,18 @@ impl Peers {
         change
     }
 
+    /// Waits in round `round` for the connected nodes that have yet to begin and will continue a run
+    /// in it, as their statuses tell `continues`.
+    pub fn expect(&mut self, round: u64, continues: impl Fn(&Status) -> bool) {
+        for peer in self.known.values_mut().filter(|peer| peer.up) {
+            let joining = peer.status.as_ref();
+            let joining = joining.filter(|status| status.phase == NodePhase::Joining);
+            if joining.is_some_and(&continues) {
+                peer.expected = Some(round);
+            }
+        }
+    }
+
     /// The connected nodes, with their last statuses.
     pub fn up(&self) -> impl Iterator<Item = (&Peer, &Status)> {
         let up = self.known.values().filter(|peer| peer.up);
@@ -226,7 +241,8 @@ impl Peers {
     /// The nodes without which round `round` of `sync` is incomplete: they train, have completed
     /// the round before, and have not proposed yet. A node beyond the round without a proposal for
     /// it started there and will make none. In the first round, also the connected nodes that have
-    /// yet to start, since all start together.
+    /// yet to start, since all start together; in a later one, those that are
+    /// [expected](Self::expect).
     fn missing(&self, round: u64) -> impl Iterator<Item = (u32, &Peer)> {
         let known = self.known.iter().map(|(&node, peer)| (node, peer));
         known.filter(move |(_, peer)| peer.is_missing(round))

@@ -110,8 +110,8 @@ impl GlobalLeader {
         });
     }
 
-    /// The values in their wire format, and the relative error if they were rounded. Nothing that no
-    /// module may take gets to other nodes.
+    /// The values in their wire format, and the relative error if they were rounded. Values that a
+    /// module would refuse are never sent.
     pub(super) fn round_for_wire(
         &self,
         snapshot: Arc<Snapshot>,

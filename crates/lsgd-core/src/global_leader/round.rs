@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::peers::proposal_for;
 use super::proposing::candidate;
 use super::{Fetching, GlobalLeader, Stage};
-use crate::{Candidate, Event, NodeLoss, Proposal, Scope, Snapshot, VectorKind, VectorRef};
+use crate::{
+    Candidate, Event, NodeLoss, Proposal, Scope, Snapshot, SnapshotDigest, VectorKind, VectorRef,
+};
 
 impl GlobalLeader {
     /// Continues the round under way, unless the others have moved on without this node.
@@ -87,6 +89,8 @@ impl GlobalLeader {
             self.stage = Stage::Fetching(fetching);
             return;
         }
+        let leaders = leader.iter().map(|(vector, _)| vector.digest);
+        self.exchanged = fingerprint(leaders.chain(sums.iter().map(|(_, sum)| sum.digest())));
         let mean = self.average(&sums);
         self.deliver(round, leader, mean, fetching);
     }
@@ -199,4 +203,15 @@ impl GlobalLeader {
         proposals.sort_by_key(|(node, _)| *node);
         proposals
     }
+}
+
+/// A name for what an exchange delivers, of the digests of the vectors in it.
+fn fingerprint(digests: impl Iterator<Item = SnapshotDigest>) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    for SnapshotDigest(digest) in digests {
+        hasher.update(&digest);
+    }
+    let mut first = [0; 8];
+    hasher.finalize_xof().fill(&mut first);
+    u64::from_le_bytes(first)
 }

@@ -2,18 +2,28 @@
 //! scripted. A round is eight steps.
 
 use lsgd_core::{
-    Action, GlobalLeader, GlobalLeaderCounters, GlobalLeaderState, JoinPoint, Method, Mode,
-    NodePhase, Status, VectorKind, VectorRef,
+    Action, CheckpointRef, GlobalLeader, GlobalLeaderCounters, GlobalLeaderState, JoinPoint,
+    Method, Mode, NodePhase, Status, VectorKind, VectorRef,
 };
 
 use crate::script::{
-    NODE_CONFIG, NOW, actions, alone, asked, at, broadcasts, fetch, first, of, says, update,
+    NODE_CONFIG, NOW, actions, alone, asked, at, broadcasts, fetch, first, of, proposals, says,
+    training, update,
 };
 use crate::setting::lsgd;
 
+/// Checkpoints after these steps, of rounds that delivered the same to all.
+fn checkpoints(steps: &[u64]) -> Vec<CheckpointRef> {
+    let of = |&step: &u64| CheckpointRef {
+        step,
+        exchanged: step / 8,
+    };
+    steps.iter().map(of).collect()
+}
+
 /// Node 1 of three, which has these checkpoints; the others are connected.
 fn continuing(mode: Mode, method: Method, checkpoints: &[u64]) -> GlobalLeader {
-    let leader = alone(NODE_CONFIG, mode, method).continuing(checkpoints.to_vec(), NOW);
+    let leader = alone(NODE_CONFIG, mode, method).continuing(self::checkpoints(checkpoints), NOW);
     let mut leader = leader;
     leader.connected(0, 1, NOW);
     leader.connected(2, 1, NOW);
@@ -24,7 +34,7 @@ fn continuing(mode: Mode, method: Method, checkpoints: &[u64]) -> GlobalLeader {
 fn has(node: u32, checkpoints: &[u64]) -> Status {
     Status {
         phase: NodePhase::Joining,
-        checkpoints: checkpoints.to_vec(),
+        checkpoints: self::checkpoints(checkpoints),
         ..says(node, 1)
     }
 }
@@ -46,12 +56,19 @@ fn it_says_what_it_has_until_it_begins() {
     let mut leader = continuing(Mode::Sync, lsgd(), &many);
     let newest: Vec<u64> = (12..20).map(|round| 8 * round + 3).collect();
     let said = broadcasts(&actions(&mut leader));
-    assert_eq!(said.last().unwrap().checkpoints, newest);
+    assert_eq!(said.last().unwrap().checkpoints, checkpoints(&newest));
     leader.receive(has(0, &[152]), NOW);
     leader.receive(has(2, &[152]), NOW);
     let said = broadcasts(&actions(&mut leader));
-    assert!(said.last().unwrap().checkpoints.is_empty());
-    assert_eq!(said.last().unwrap().phase, NodePhase::Training);
+    let chosen = said.last().unwrap();
+    // It cannot be joined before it has loaded its checkpoint.
+    assert_eq!(chosen.phase, NodePhase::Joining);
+    assert_eq!(chosen.checkpoints, checkpoints(&[155]));
+    leader.resume(GlobalLeaderState::default(), NOW);
+    let said = broadcasts(&actions(&mut leader));
+    let said = said.last().unwrap();
+    assert!(said.checkpoints.is_empty());
+    assert_eq!(said.phase, NodePhase::Training);
 }
 
 /// Every node begins from the same round: the latest that all have a checkpoint of. Which step of it
@@ -66,7 +83,7 @@ fn all_begin_from_the_latest_round_that_all_have() {
             node,
             ..NODE_CONFIG
         };
-        let checkpoints = own[node as usize].to_vec();
+        let checkpoints = checkpoints(own[node as usize]);
         let mut leader = alone(config, Mode::Sync, lsgd()).continuing(checkpoints, NOW);
         for &other in &others {
             leader.connected(other, 1, NOW);
@@ -112,6 +129,88 @@ fn the_round_of_most_nodes_counts() {
     leader.receive(at(0, 4, (4, &of(2, 4), 1.0)), NOW);
     fetch(&mut leader, &of(2, 4));
     assert_eq!(begins(&mut leader), Some((32, false)));
+}
+
+/// The first to begin may come to the next round before the last has begun: it waits for one that
+/// will continue there, and for no other.
+#[test]
+fn a_node_that_is_about_to_continue_is_waited_for() {
+    let cases: [(&[u64], u64, bool); 3] =
+        [(&[12, 19], 17, true), (&[12], 12, true), (&[], 17, false)];
+    for (of_last, begin, is_waited_for) in cases {
+        let mut leader = continuing(Mode::Sync, lsgd(), &[12, 17]);
+        leader.receive(has(2, of_last), NOW);
+        leader.receive(has(0, &[12, 17]), NOW);
+        assert_eq!(begins(&mut leader), Some((begin, true)));
+        let round = begin / 8 + 1;
+        let delivers = |leader: &mut GlobalLeader| {
+            let done = actions(leader);
+            done.iter()
+                .any(|action| matches!(action, Action::Deliver(_)))
+        };
+        leader.propose(update(round, 1.0), NOW);
+        leader.receive(proposals(0, round, 2.0), NOW);
+        assert_eq!(delivers(&mut leader), !is_waited_for, "{of_last:?}");
+        if is_waited_for {
+            leader.receive(proposals(2, round, 2.0), NOW);
+            assert!(delivers(&mut leader));
+        }
+    }
+}
+
+/// A leader dies when some have its vector and others do not: they follow the next best, and no longer
+/// have the history of those who have it. All begin from the round before.
+#[test]
+fn a_round_that_delivered_something_else_is_another_round() {
+    let others = |exchanged| {
+        let mut of_others = checkpoints(&[12, 17]);
+        of_others[1].exchanged = exchanged;
+        of_others
+    };
+    for (exchanged, begin) in [(2, 19), (5, 12)] {
+        let mut leader = continuing(Mode::Sync, lsgd(), &[12, 19]);
+        for node in [0, 2] {
+            assert_eq!(begins(&mut leader), None);
+            leader.receive(
+                Status {
+                    // One of them has the history of this node.
+                    checkpoints: others(if node == 0 { exchanged } else { 2 }),
+                    ..has(node, &[])
+                },
+                NOW,
+            );
+        }
+        assert_eq!(begins(&mut leader), Some((begin, true)), "{exchanged}");
+    }
+    // It comes late, and its round delivered something else to the others: it joins them.
+    let mut leader = continuing(Mode::Sync, lsgd(), &[12, 19]);
+    let others = Status {
+        exchanged: 5,
+        ..at(0, 2, (2, &of(0, 2), 1.0))
+    };
+    leader.receive(others, NOW);
+    assert_eq!(begins(&mut leader), None);
+    fetch(&mut leader, &of(0, 2));
+    assert_eq!(begins(&mut leader), Some((16, false)));
+}
+
+/// What a round delivers has a name, the same on every node to which it was delivered.
+#[test]
+fn a_round_is_known_by_what_it_delivers() {
+    let delivered = |best: u32| {
+        let mut leader = training(Mode::Sync, lsgd());
+        leader.propose(update(1, 1.0), NOW);
+        for node in [0, 2] {
+            let loss = if node == best { 0.5 } else { 2.0 };
+            leader.receive(proposals(node, 1, loss), NOW);
+        }
+        fetch(&mut leader, &of(best, 1));
+        actions(&mut leader);
+        leader.state().counters.exchanged
+    };
+    let (first, second) = (delivered(0), delivered(2));
+    assert_eq!(first, delivered(0));
+    assert!(first != second && first != 0 && second != 0);
 }
 
 /// One that comes late continues if it has a checkpoint of the others' round, and joins otherwise.
@@ -176,6 +275,7 @@ fn what_it_remembered_is_what_it_tells() {
     let state = GlobalLeaderState {
         counters: GlobalLeaderCounters {
             rounds: 2,
+            exchanged: 7,
             steps: 32,
             step: 16,
             trigger: 0,
@@ -188,7 +288,7 @@ fn what_it_remembered_is_what_it_tells() {
     assert!(done.iter().any(published));
     let said = broadcasts(&done);
     let said = said.last().unwrap();
-    assert_eq!((said.rounds, said.steps), (2, 32));
+    assert_eq!((said.rounds, said.exchanged, said.steps), (2, 7, 32));
     assert_eq!(said.join_point, Some(join_point));
     assert_eq!(leader.state().counters, state.counters);
     // The next round is the third, by the leader that it followed.

@@ -54,6 +54,7 @@ pub fn other(sequence: u64, phase: NodePhase, proposal: Option<Proposal>) -> Sta
         phase,
         progress: sequence,
         rounds: 0,
+        exchanged: 0,
         steps: 0,
         trained: 0,
         workers: 1,

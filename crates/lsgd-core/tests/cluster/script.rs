@@ -67,6 +67,7 @@ pub fn says(node: u32, sequence: u64) -> Status {
         phase: NodePhase::Training,
         progress: sequence,
         rounds: 0,
+        exchanged: 0,
         steps: 0,
         trained: 0,
         workers: 2,
@@ -82,6 +83,7 @@ pub fn at(node: u32, round: u64, join_point: (u64, &Snapshot, f64)) -> Status {
     let (of_round, snapshot, loss) = join_point;
     Status {
         rounds: round,
+        exchanged: round,
         steps: 2 * round * PERIODS.global,
         trained: 1000 * round,
         join_point: Some(JoinPoint {

@@ -1,7 +1,8 @@
 //! What is taken of a status that came from anywhere.
 
 use lsgd_core::{
-    JoinPoint, NodePhase, Proposal, SnapshotDigest, Source, Status, VectorKind, VectorRef, WorkerId,
+    CheckpointRef, JoinPoint, NodePhase, Proposal, SnapshotDigest, Source, Status, VectorKind,
+    VectorRef, WorkerId,
 };
 
 fn status() -> Status {
@@ -28,6 +29,7 @@ fn status() -> Status {
         phase: NodePhase::Training,
         progress: 10,
         rounds: 7,
+        exchanged: u64::MAX,
         steps: 128,
         trained: 64_000,
         workers: 2,
@@ -59,7 +61,11 @@ fn a_status_reads_back() {
 fn a_status_names_few_checkpoints() {
     let with = |count: usize| {
         let mut status = status();
-        status.checkpoints = vec![7; count];
+        let checkpoint = CheckpointRef {
+            step: 7,
+            exchanged: 1,
+        };
+        status.checkpoints = vec![checkpoint; count];
         Status::decode(&status.encode())
     };
     assert!(with(Status::MAX_CHECKPOINTS).is_ok());

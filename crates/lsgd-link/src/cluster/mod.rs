@@ -10,7 +10,8 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lsgd_core::{
-    Event, GlobalLeader, GlobalLeaderState, Group, Method, Mode, NodeConfig, NodeUpdate, Snapshot,
+    CheckpointRef, Event, GlobalLeader, GlobalLeaderState, Group, Method, Mode, NodeConfig,
+    NodeUpdate, Snapshot,
 };
 
 use crate::config::LinkConfig;
@@ -34,8 +35,8 @@ pub struct Training {
     pub wait: Duration,
     /// `sync`: how long it waits for a node that makes no progress.
     pub limit: Duration,
-    /// Steps of the checkpoints that it can continue from; empty if it begins anew.
-    pub checkpoints: Vec<u64>,
+    /// The checkpoints that it can continue from; empty if it begins anew.
+    pub checkpoints: Vec<CheckpointRef>,
 }
 
 /// What the training thread is told about the other nodes.

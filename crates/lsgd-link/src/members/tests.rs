@@ -142,6 +142,7 @@ fn an_early_status_is_heard_after_the_hello() {
         phase: lsgd_core::NodePhase::Training,
         progress: 0,
         rounds: 0,
+        exchanged: 0,
         steps: 0,
         trained: 0,
         workers: 1,

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use lsgd_core::{
-    JoinPoint, NodePhase, Proposal, SnapshotDigest, Source, Status, VectorKind, VectorRef, WorkerId,
+    CheckpointRef, JoinPoint, NodePhase, Proposal, SnapshotDigest, Source, Status, VectorKind,
+    VectorRef, WorkerId,
 };
 use lsgd_link::{ChunkRequest, Hello};
 use proptest::collection::{btree_map, vec};
@@ -44,13 +45,16 @@ fn status() -> impl Strategy<Value = Status> {
                 phase: NodePhase::Training,
                 progress,
                 rounds,
+                exchanged: !rounds,
                 steps,
                 trained,
                 workers,
                 proposals: [Some(proposal), some.then_some(proposal)],
                 join_point,
                 result: vector,
-                checkpoints: [step >> 11, rounds].repeat(usize::from(some)),
+                checkpoints: [(step >> 11, !step), (rounds, 0)]
+                    .map(|(step, exchanged)| CheckpointRef { step, exchanged })
+                    .repeat(usize::from(some)),
             }
         },
     )

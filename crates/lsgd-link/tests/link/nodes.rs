@@ -238,6 +238,7 @@ pub fn status(node: u32, sequence: u64) -> Status {
         phase: NodePhase::Training,
         progress: 5,
         rounds: 1,
+        exchanged: 0,
         steps: 64,
         trained: 32_000,
         workers: 2,

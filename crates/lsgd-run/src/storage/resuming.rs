@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use lsgd_core::Layout;
+use lsgd_core::{CheckpointRef, Layout};
 
 use super::checkpoint::CheckpointState;
 use super::checkpoint_name::CheckpointName;
@@ -15,23 +15,26 @@ use super::steps::{settle, steps_in};
 use crate::error::RunError;
 
 impl SavedRun {
-    /// The steps of the checkpoints that the run in `folder`, which the caller has claimed, can
-    /// continue from.
+    /// The checkpoints that the run in `folder`, which the caller has claimed, can continue from.
     ///
     /// # Errors
     ///
     /// [`RunError::Read`] or [`RunError::Damaged`].
-    pub fn steps(folder: &Path) -> Result<Vec<u64>, RunError> {
+    pub fn checkpoints(folder: &Path) -> Result<Vec<CheckpointRef>, RunError> {
         let checkpoints = folder.join("checkpoints");
         settle(&checkpoints)?;
-        let mut steps = Vec::new();
+        let mut found = Vec::new();
         for step in steps_in(&checkpoints)? {
             let state = CheckpointState::open(&checkpoints.join(format!("step-{step}")))?;
-            if state.resume.is_some() && !state.broken_off {
-                steps.push(step);
+            if let Some(resume) = state.resume.filter(|_| !state.broken_off) {
+                let exchanged = resume.cluster.map(|cluster| cluster.counters.exchanged);
+                found.push(CheckpointRef {
+                    step,
+                    exchanged: exchanged.unwrap_or_default(),
+                });
             }
         }
-        Ok(steps)
+        Ok(found)
     }
 
     /// The state that the run in `folder`, which the caller has claimed, continues from, for a model of
@@ -81,8 +84,8 @@ impl SavedRun {
 }
 
 /// Compares the settings and the task's agreement of a run, as `record` has them, with those that it
-/// is to continue with. Returns what changes, which is only the budget: another model, method or
-/// data set would be another run.
+/// is to continue with. Returns what changes, which is only the budget and the number of nodes: another
+/// model, method or data set would be another run.
 ///
 /// # Errors
 ///
@@ -105,8 +108,7 @@ pub fn check_settings(
     }
     let differences =
         differences(&record.settings, settings).chain(differences(&record.agreement, agreement));
-    let (changes, refused): (Vec<_>, Vec<_>) =
-        differences.partition(|change| change.key.starts_with("budget."));
+    let (changes, refused): (Vec<_>, Vec<_>) = differences.partition(RunChange::is_allowed);
     match refused.is_empty() {
         true => Ok(changes),
         false => Err(RunError::OtherSettings {

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+/// The key of the number of nodes.
+const NODES: &str = "cluster.nodes";
+
 /// A setting that a run is to continue with in place of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunChange {
@@ -12,6 +15,20 @@ pub struct RunChange {
     pub was: Option<String>,
     /// What it is.
     pub is: Option<String>,
+}
+
+impl RunChange {
+    /// Whether a run can continue with it: the same arithmetic, for longer or by more or fewer nodes.
+    pub(super) fn is_allowed(&self) -> bool {
+        let several = |nodes: &Option<String>| nodes.as_ref().is_some_and(|nodes| nodes != "1");
+        self.key.starts_with("budget.")
+            || self.key == NODES && several(&self.was) && several(&self.is)
+    }
+
+    /// What it changes besides, if that is not plain.
+    pub(crate) fn consequence(&self) -> Option<&'static str> {
+        (self.key == NODES).then_some("batches are dealt out anew, and a new node joins the others")
+    }
 }
 
 impl fmt::Display for RunChange {

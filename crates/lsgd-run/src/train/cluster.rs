@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use lsgd_core::{GlobalLeaderState, Snapshot};
+use lsgd_core::{CheckpointRef, GlobalLeaderState, Snapshot};
 use lsgd_link::{ClusterError, ClusterEvent, ClusterHandle, LinkConfig, Traffic, Training};
 
 use super::inbox::Inbox;
@@ -22,7 +22,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Connects to the other nodes, and from then on sends their events to `inbox`. The node can
-    /// continue from its checkpoints of these steps.
+    /// continue from these checkpoints.
     ///
     /// # Errors
     ///
@@ -30,7 +30,7 @@ impl Cluster {
     pub fn open(
         setup: &Arc<Setup>,
         inbox: &mut Inbox,
-        checkpoints: Vec<u64>,
+        checkpoints: Vec<CheckpointRef>,
     ) -> Result<Self, RunError> {
         let cluster = &setup.settings().cluster;
         let training = Training {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lsgd_core::{GlobalLeaderState, Snapshot};
+use lsgd_core::{CheckpointRef, GlobalLeaderState, Snapshot};
 
 use super::inbox::Inbox;
 use super::setup::Setup;
@@ -21,7 +21,11 @@ impl Cluster {
     /// # Errors
     ///
     /// [`RunError::OneNode`].
-    pub fn open(setup: &Arc<Setup>, _: &mut Inbox, _: Vec<u64>) -> Result<Self, RunError> {
+    pub fn open(
+        setup: &Arc<Setup>,
+        _: &mut Inbox,
+        _: Vec<CheckpointRef>,
+    ) -> Result<Self, RunError> {
         Err(RunError::OneNode { nodes: setup.nodes })
     }
 

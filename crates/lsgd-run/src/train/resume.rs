@@ -10,8 +10,8 @@ use super::messages::Start;
 use super::setup::Setup;
 use crate::error::RunError;
 use crate::storage::{
-    CheckpointName, Claim, End, Recorder, ResumedRecords, RunChange, RunFolder, SavedRun, Summary,
-    check_settings, is_unfinished,
+    CheckpointName, Claim, End, Recorder, ResumedRecords, RunChange, RunFolder, RunRecord,
+    SavedRun, Summary, check_settings, is_unfinished,
 };
 use crate::words::count;
 
@@ -47,8 +47,7 @@ pub(super) fn find(claim: &Claim, name: CheckpointName, setup: &Setup) -> Result
     }
     let folder = RunFolder::open(claim.folder())?;
     let record = folder.record()?;
-    let (shared, agreement) = (&setup.job.shared, &setup.facts.agreement);
-    let changes = check_settings(folder.path(), &record, shared, agreement)?;
+    let changes = changes(&folder, &record, setup)?;
     if record.layout != setup.layout.digest().to_string() {
         return Err(other_model(folder.path(), &record.layout, setup));
     }
@@ -69,7 +68,6 @@ pub(super) fn find(claim: &Claim, name: CheckpointName, setup: &Setup) -> Result
     }
     // Before anything is removed.
     Recorder::check(&folder, saved.lengths(ends))?;
-    let changes = changes.iter().map(RunChange::to_string).collect();
     Ok(Found::Run(Resumed::of(saved, changes, setup)))
 }
 
@@ -84,7 +82,20 @@ pub(super) fn at(claim: &Claim, step: u64, setup: &Setup) -> Result<Resumed, Run
     let gone = || RunError::Gone {
         path: claim.folder().to_owned(),
     };
-    Ok(Resumed::of(saved.ok_or_else(gone)?, Vec::new(), setup))
+    let folder = RunFolder::open(claim.folder())?;
+    let changes = changes(&folder, &folder.record()?, setup)?;
+    Ok(Resumed::of(saved.ok_or_else(gone)?, changes, setup))
+}
+
+/// What changes in the settings of the run in `folder`.
+fn changes(folder: &RunFolder, record: &RunRecord, setup: &Setup) -> Result<Vec<String>, RunError> {
+    let (shared, agreement) = (&setup.job.shared, &setup.facts.agreement);
+    let changes = check_settings(folder.path(), record, shared, agreement)?;
+    let told = |change: &RunChange| match change.consequence() {
+        Some(consequence) => format!("{change}: {consequence}"),
+        None => change.to_string(),
+    };
+    Ok(changes.iter().map(told).collect())
 }
 
 /// Whether the other nodes of a run have ended, as far as their folders can be seen: a node whose run

@@ -101,7 +101,9 @@ pub fn train<T: Task>(
             resumed.as_ref().map(Resumed::start).unwrap_or_default(),
         ),
         _ => {
-            let checkpoints = resumed.as_ref().map(|_| SavedRun::steps(claim.folder()));
+            let checkpoints = resumed
+                .as_ref()
+                .map(|_| SavedRun::checkpoints(claim.folder()));
             let checkpoints = checkpoints.transpose()?.unwrap_or_default();
             let cluster = Cluster::open(&setup, &mut inbox, checkpoints)?;
             let start = match wait_to_begin(&mut inbox, &mut *observer, &requests)? {

@@ -220,6 +220,15 @@ pub fn wait_for_the_end(process: u32) {
     assert!(waited.unwrap().success(), "process {process} does not end");
 }
 
+/// Kills nodes so that none sees another die: all stand still before the first is killed.
+pub fn kill_at_once(pids: &[u32]) {
+    for signal in ["-STOP", "-KILL"] {
+        let pids = pids.iter().map(u32::to_string);
+        let sent = Command::new("kill").arg(signal).args(pids).status();
+        assert!(sent.unwrap().success());
+    }
+}
+
 /// A node's process.
 pub struct Node {
     pub number: usize,
@@ -271,6 +280,11 @@ impl Node {
                 return line;
             }
         }
+    }
+
+    /// The id of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// The ids of the processes that it has started.

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::cluster::{Cluster, ENDLESS, LIMIT, Node, wait_for_the_end};
+use super::cluster::{Cluster, ENDLESS, LIMIT, Node, kill_at_once, wait_for_the_end};
 use super::program::{PROGRAM, Runs, SMOKE, run};
 
 fn launch(runs: &Runs, name: &str, set: &[&str]) -> super::program::Ran {
@@ -167,9 +167,7 @@ fn nodes_that_are_all_killed_continue() {
     }
     let nodes = launch.children();
     assert_eq!(nodes.len(), 2);
-    let nodes: Vec<String> = nodes.iter().map(u32::to_string).collect();
-    let killed = Command::new("kill").arg("-KILL").args(&nodes).status();
-    assert!(killed.unwrap().success());
+    kill_at_once(&nodes);
     assert_eq!(launch.end(), Some(0), "{}", launch.said());
     for node in ["node-1", "node-2"] {
         let [killed, whole] = ["killed", "whole"].map(|run| runs.get(&format!("{run}/{node}")));

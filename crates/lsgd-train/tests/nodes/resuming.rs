@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Node, kill_at_once};
 use super::program::Runs;
 
 /// With pulls at every step, and checkpoints between exchanges.
@@ -28,9 +28,8 @@ fn wait_for_progress(cluster: &Cluster, times: usize, steps: u64) {
 }
 
 fn kill_all(cluster: &mut Cluster) {
-    for node in &cluster.nodes {
-        node.signal("KILL");
-    }
+    let pids: Vec<u32> = cluster.nodes.iter().map(Node::pid).collect();
+    kill_at_once(&pids);
     for node in &mut cluster.nodes {
         assert_eq!(node.end(), None);
     }
@@ -163,5 +162,36 @@ fn nodes_that_begin_anew_join_one_that_continues() {
     for number in [1, 2] {
         let joined = anew.run(number).events("joined");
         assert!(joined[0]["step"].as_u64() > Some(0), "{joined:?}");
+    }
+}
+
+/// Two of three nodes continue; later one of those that had left comes back, with a new one.
+#[test]
+fn the_number_of_nodes_may_change() {
+    let runs = Runs::new();
+    let mut three = Cluster::none(&runs, "changing", 3).resuming().started(&SET);
+    wait_for_progress(&three, 0, 17);
+    kill_all(&mut three);
+    let mut two = Cluster::none(&runs, "changing", 2).resuming().started(&SET);
+    two.finish();
+    let said = two.nodes[0].said();
+    let change =
+        "cluster.nodes is 2, was 3: batches are dealt out anew, and a new node joins the others";
+    assert!(said.contains(change), "{said}");
+    let set = [&SET[..], &["budget.steps=320"]].concat();
+    let mut four = Cluster::none(&runs, "changing", 4).resuming().started(&set);
+    four.finish();
+    for number in [1, 2] {
+        assert_eq!(four.run(number).events("resumed").len(), 2);
+    }
+    for number in [3, 4] {
+        let joined = four.run(number).events("joined");
+        let last = joined.last().unwrap();
+        assert!(last["step"].as_u64() >= Some(152), "{joined:?}");
+        assert!(
+            !last["source"].is_null(),
+            "it begins with parameters of the run: {last}"
+        );
+        assert_eq!(four.run(number).summary()["steps"], 320);
     }
 }

@@ -6,7 +6,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::Value;
@@ -217,7 +217,9 @@ impl Run {
     /// Waits until the process that continued the run for the `times`th time (0: that began it) has a
     /// checkpoint `steps` later than where it continued. That there are checkpoints is not enough: they
     /// may be those of the process before.
+    #[track_caller]
     pub fn wait_for_progress(&self, times: usize, steps: u64) {
+        let began = Instant::now();
         let has_progressed = || {
             let from = match times {
                 0 => 0,
@@ -232,6 +234,11 @@ impl Run {
             self.newest_checkpoint() >= Some(from + steps)
         };
         while !has_progressed() {
+            let path = self.path.display();
+            assert!(
+                began.elapsed() < LIMIT,
+                "{path} was not continued {times} times"
+            );
             thread::sleep(Duration::from_millis(1));
         }
     }

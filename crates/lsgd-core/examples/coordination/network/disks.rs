@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lsgd_core::{GlobalLeaderState, Status};
+use lsgd_core::{CheckpointRef, GlobalLeaderState, Status};
 use rand::RngExt;
 
 use super::{Host, Network};
@@ -19,9 +19,12 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The step that its workers had reached.
-    pub fn step(&self) -> u64 {
-        self.step
+    /// Its name among the node's checkpoints.
+    pub fn named(&self) -> CheckpointRef {
+        CheckpointRef {
+            step: self.step,
+            exchanged: self.state.counters.exchanged,
+        }
     }
 }
 

@@ -199,8 +199,8 @@ impl Network {
         let now = clock.at(self.now);
         let leader =
             GlobalLeader::new(node_config, method, mode, now).expect("the method fits the mode");
-        let steps = checkpoints.iter().map(Checkpoint::step).collect();
-        let leader = leader.continuing(steps, now);
+        let named = checkpoints.iter().map(Checkpoint::named).collect();
+        let leader = leader.continuing(named, now);
         let host = Host {
             leader,
             trainer: Trainer::new(node, &self.setting),
