@@ -9,5 +9,8 @@ pub const EXIT_USAGE: u8 = 2;
 /// Exit code: a temporary obstacle, such as a port in use or a full disk; the same command may work
 /// later. It is `EX_TEMPFAIL` of `sysexits.h`.
 pub const EXIT_RETRY: u8 = 75;
+/// Exit code: saved and stopped by SIGUSR1 or SIGUSR2 under `--signal-resume`; the same command
+/// continues. HTCondor's manual uses this number for a job that has saved itself.
+pub const EXIT_RESUME: u8 = 85;
 /// Exit code: stopped by a signal, such as Ctrl-C; what was trained is kept.
 pub const EXIT_INTERRUPTED: u8 = 130;

@@ -31,6 +31,29 @@ pub struct Train {
     /// Continue the run that is there, if there is one
     #[arg(skip)]
     pub resume: bool,
+
+    /// What SIGUSR1 and SIGUSR2 ask for
+    #[arg(skip)]
+    pub on_user_signal: OnUserSignal,
+}
+
+/// What SIGUSR1 and SIGUSR2 ask of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnUserSignal {
+    /// A checkpoint; the run continues.
+    #[default]
+    Save,
+    /// A checkpoint, and to end there with [`EXIT_RESUME`](crate::exit::EXIT_RESUME).
+    SaveAndEnd,
+}
+
+impl OnUserSignal {
+    fn of(signal_resume: bool) -> Self {
+        match signal_resume {
+            true => Self::SaveAndEnd,
+            false => Self::Save,
+        }
+    }
 }
 
 /// How a run is asked for where no command is: `--config FILE` and what goes with it.
@@ -56,10 +79,17 @@ pub struct TrainOptions {
     /// Continue the run if it has begun; begin it if it has not
     ///
     /// The same command for the first start and for every one after it: it continues from the newest
-    /// checkpoint, and does nothing if the run has ended. Only the budget, the number of workers,
-    /// and what does not affect the result may be other than before.
+    /// checkpoint, and does nothing if the run has ended. Only the budget, the numbers of workers and
+    /// nodes, and what does not affect the result may be other than before.
     #[arg(long, requires = "config")]
     resume: bool,
+
+    /// At SIGUSR1 or SIGUSR2, save and end with exit code 85; the same command with --resume continues
+    ///
+    /// For schedulers that signal a job before its time is up and start it again if it says so. Without
+    /// it, these signals write a checkpoint and the run goes on.
+    #[arg(long, requires = "config")]
+    signal_resume: bool,
 
     /// Which node of several this is: J/N, from 1; or slurm or kubernetes, to read their variables
     #[arg(
@@ -109,6 +139,7 @@ impl TrainOptions {
             set,
             quiet: self.quiet,
             resume: self.resume,
+            on_user_signal: OnUserSignal::of(self.signal_resume),
         })
     }
 }
@@ -204,9 +235,20 @@ pub struct Resume {
     #[arg(long, short, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 
+    /// At SIGUSR1 or SIGUSR2, save and end with exit code 85; the same command continues
+    #[arg(long)]
+    pub signal_resume: bool,
+
     /// No progress: warnings and errors only
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+impl Resume {
+    /// What SIGUSR1 and SIGUSR2 ask for.
+    pub fn on_user_signal(&self) -> OnUserSignal {
+        OnUserSignal::of(self.signal_resume)
+    }
 }
 
 /// Arguments of `launch`.

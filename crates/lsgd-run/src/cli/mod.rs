@@ -10,6 +10,6 @@ mod signals;
 
 #[cfg(feature = "bench")]
 pub use arguments::Bench;
-pub use arguments::{Launch, Resume, RunCommand, Train, TrainOptions, path};
+pub use arguments::{Launch, OnUserSignal, Resume, RunCommand, Train, TrainOptions, path};
 pub use program::{command, log_to_stderr, main, say, train};
 pub use signals::{on_signals, requests};

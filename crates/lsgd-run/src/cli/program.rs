@@ -17,7 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 #[cfg(feature = "bench")]
 use super::arguments::Bench;
-use super::arguments::{Resume, RunCommand, Train, TrainOptions};
+use super::arguments::{OnUserSignal, Resume, RunCommand, Train, TrainOptions};
 use super::signals::{on_signals, requests};
 use super::{launch, launcher};
 #[cfg(feature = "bench")]
@@ -25,7 +25,7 @@ use crate::bench::{self, Changes};
 use crate::config::{Config, TaskTable, TaskTables};
 use crate::device::{self, DeviceError};
 use crate::error::RunError;
-use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SUCCESS};
+use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RESUME, EXIT_SUCCESS};
 use crate::make::MakeTask;
 use crate::open_files;
 use crate::output::Output;
@@ -146,7 +146,7 @@ pub fn command<C: MakeTask + TaskTables>(command: RunCommand) -> Result<u8, RunE
         RunCommand::Simulate(arguments) => {
             let config = Config::<C>::load(&arguments.config, &arguments.set)?;
             let observer = Box::new(progress(arguments.quiet));
-            let outcome = crate::simulate(config, observer, requests())?;
+            let outcome = crate::simulate(config, observer, requests(OnUserSignal::Save))?;
             tell(&outcome, arguments.quiet, " a virtual second")
         }
         RunCommand::Init { path, force } => init::<C>(&path, force),
@@ -161,7 +161,12 @@ fn bench<C: MakeTask + TaskTables>(arguments: Bench) -> Result<u8, RunError> {
     let Bench { file, name, set } = arguments;
     // If standard output is closed, the runs' folders have the record.
     let told = |line: &str| drop(writeln!(io::stderr(), "{line}"));
-    let report = bench::run::<C>(&file, Changes { name, set }, &requests(), told)?;
+    let report = bench::run::<C>(
+        &file,
+        Changes { name, set },
+        &requests(OnUserSignal::Save),
+        told,
+    )?;
     say(format_args!("{}", report.display()))?;
     Ok(EXIT_SUCCESS)
 }
@@ -174,7 +179,7 @@ fn bench<C: MakeTask + TaskTables>(arguments: Bench) -> Result<u8, RunError> {
 pub fn train<C: MakeTask + TaskTables>(arguments: &Train) -> Result<u8, RunError> {
     let config = Config::<C>::load(&arguments.config, &arguments.set)?;
     let from = arguments.resume.then_some(CheckpointName::Newest);
-    train_from(config, from, arguments.quiet)
+    train_from(config, from, arguments.on_user_signal, arguments.quiet)
 }
 
 /// Continues a run, with its own config but for the overrides.
@@ -183,28 +188,41 @@ fn resume<C: MakeTask + TaskTables>(arguments: &Resume) -> Result<u8, RunError> 
     let mut config = Config::<C>::load(&folder.join("config.toml"), &arguments.set)?;
     let place = folder.place(config.settings.cluster.nodes > 1)?;
     (config.settings.run.folder, config.settings.run.name) = place;
-    train_from(config, Some(arguments.checkpoint), arguments.quiet)
+    let from = Some(arguments.checkpoint);
+    train_from(config, from, arguments.on_user_signal(), arguments.quiet)
 }
 
 fn train_from<C: MakeTask + TaskTables>(
     config: Config<C>,
     from: Option<CheckpointName>,
+    on_user_signal: OnUserSignal,
     quiet: bool,
 ) -> Result<u8, RunError> {
     if config.settings.cluster.tls.is_some() {
         use_one_network_thread();
     }
-    let requests = requests();
+    let requests = requests(on_user_signal);
     launcher::heed(requests.clone()).map_err(|why| RunError::NoThread {
         thread: String::from("the thread that listens to the launcher"),
         why: why.to_string(),
     })?;
     let observer = Box::new(progress(quiet));
     let outcome = match from {
-        Some(from) => crate::resume(config, from, observer, requests)?,
-        None => crate::train(config, observer, requests)?,
+        Some(from) => crate::resume(config, from, observer, requests.clone()),
+        None => crate::train(config, observer, requests.clone()),
     };
-    tell(&outcome, quiet, "/s")
+    let code = match outcome {
+        // It was waiting for other nodes, or was signalled again: the message says so.
+        Err(error @ RunError::Interrupted) if requests.ends_to_resume() => {
+            let _ = writeln!(io::stderr(), "{error}");
+            EXIT_INTERRUPTED
+        }
+        outcome => tell(&outcome?, quiet, "/s")?,
+    };
+    Ok(match code {
+        EXIT_INTERRUPTED if requests.ends_to_resume() => EXIT_RESUME,
+        code => code,
+    })
 }
 
 fn progress(quiet: bool) -> Progress {

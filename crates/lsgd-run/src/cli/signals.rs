@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use crate::exit::EXIT_INTERRUPTED;
+use super::arguments::OnUserSignal;
+use crate::exit::{EXIT_INTERRUPTED, EXIT_RESUME};
 use crate::train::{Requests, SignalRequest};
 
 /// Signals this soon after the first are the same request: schedulers and `timeout` signal a
@@ -13,13 +14,17 @@ use crate::train::{Requests, SignalRequest};
 const SAME_REQUEST: Duration = Duration::from_secs(1);
 
 /// Requests to a running run, by signals. The first request to end it ends it after the current
-/// step, saved and evaluated; the second as soon as it is saved; the third at once.
-pub fn requests() -> Arc<Requests> {
+/// step, saved and evaluated; the second as soon as it is saved; the third at once. SIGUSR1 and SIGUSR2
+/// ask for what `on_user_signal` says.
+pub fn requests(on_user_signal: OnUserSignal) -> Arc<Requests> {
     let requests = Arc::new(Requests::default());
     let asked_of = requests.clone();
     let mut last: Option<Instant> = None;
     on_signals(move |asked| match asked {
-        SignalRequest::Checkpoint => asked_of.checkpoint(),
+        SignalRequest::Checkpoint => match on_user_signal {
+            OnUserSignal::Save => asked_of.checkpoint(),
+            OnUserSignal::SaveAndEnd => asked_of.end_to_resume(),
+        },
         SignalRequest::End if last.is_some_and(|last| last.elapsed() < SAME_REQUEST) => {}
         SignalRequest::End => {
             last = Some(Instant::now());
@@ -31,7 +36,10 @@ pub fn requests() -> Arc<Requests> {
                 true if !asked_of.ends_soon() && asked_of.end_soon() => {
                     "stopping once this step is saved; Ctrl-C again to stop at once"
                 }
-                true => std::process::exit(i32::from(EXIT_INTERRUPTED)),
+                true => std::process::exit(i32::from(match asked_of.ends_to_resume() {
+                    true => EXIT_RESUME,
+                    false => EXIT_INTERRUPTED,
+                })),
             };
             let _ = writeln!(io::stderr(), "{told}");
         }

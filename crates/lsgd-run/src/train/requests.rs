@@ -23,12 +23,25 @@ pub struct Requests {
     checkpoints: AtomicU64,
     unsaved: AtomicBool,
     stop_waiting: AtomicBool,
+    resumes: AtomicBool,
 }
 
 impl Requests {
     /// Requests the end after the current step; the run is saved and evaluated.
     pub fn end(&self) {
         self.end.fetch_max(END, Ordering::Relaxed);
+    }
+
+    /// Requests the end after the current step; the run is saved, is not evaluated, and is to be
+    /// continued by another process.
+    pub fn end_to_resume(&self) {
+        self.resumes.store(true, Ordering::Relaxed);
+        self.end();
+    }
+
+    /// Whether the run ends to be continued by another process.
+    pub fn ends_to_resume(&self) -> bool {
+        self.resumes.load(Ordering::Relaxed)
     }
 
     /// Requests the end as soon as the run is saved, without an evaluation. Returns false if there

@@ -147,7 +147,7 @@ impl TrainingClock {
     pub fn evaluates(&self) -> bool {
         let state = self.lock();
         let is_in_the_way = match state.ends {
-            true => self.requests.ends_soon(),
+            true => self.requests.ends_soon() || self.requests.ends_to_resume(),
             false => self.requests.ends(),
         };
         state.leaves.is_none() && !is_in_the_way

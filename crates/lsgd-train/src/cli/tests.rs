@@ -1,5 +1,6 @@
 //! How command lines are parsed.
 
+use lsgd_run::cli::OnUserSignal;
 use lsgd_run::exit::{EXIT_SUCCESS, EXIT_USAGE};
 
 use super::*;
@@ -31,6 +32,7 @@ fn no_subcommand_trains() {
         ],
         quiet: true,
         resume: false,
+        on_user_signal: OnUserSignal::Save,
     };
     assert_eq!(parse(line).unwrap(), Invocation::Train(expected.clone()));
     let expected = Train {
@@ -38,6 +40,12 @@ fn no_subcommand_trains() {
         ..expected
     };
     let line = format!("{line} --resume");
+    assert_eq!(parse(&line).unwrap(), Invocation::Train(expected.clone()));
+    let expected = Train {
+        on_user_signal: OnUserSignal::SaveAndEnd,
+        ..expected
+    };
+    let line = format!("{line} --signal-resume");
     assert_eq!(parse(&line).unwrap(), Invocation::Train(expected));
 }
 

@@ -142,6 +142,31 @@ impl Drop for Going {
     }
 }
 
+/// For a scheduler that starts the job again: it is saved, not evaluated, says so by its exit code, and
+/// the same command continues it.
+#[test]
+fn a_run_ends_at_a_signal_to_be_continued() {
+    let runs = Runs::new();
+    let set = [
+        "run.mode=sync",
+        "budget.steps=600",
+        "evaluate.every_steps=600",
+    ];
+    let whole = runs.train(SMOKE, "whole", &set);
+    let mut words = vec![String::from(PROGRAM)];
+    words.extend(runs.arguments(SMOKE, "stopped", &set));
+    words.extend([String::from("--resume"), String::from("--signal-resume")]);
+    let mut going = Going::of(runs.get("stopped"), &words);
+    going.signal("USR1");
+    assert_eq!(going.end(), Some(85), "{}", going.said);
+    let summary = going.run.summary();
+    assert_eq!(summary["end"], "interrupted");
+    assert!(summary["steps"].as_u64() < Some(600), "{summary}");
+    assert_eq!(going.run.metrics("evaluation"), Vec::<Value>::new());
+    command(&words[1..]).assert().success();
+    assert_eq!(going.run.digests(), whole.digests());
+}
+
 #[test]
 fn an_interrupted_run_is_whole() {
     let runs = Runs::new();
