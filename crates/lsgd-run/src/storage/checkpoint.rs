@@ -44,6 +44,9 @@ pub struct CheckpointState {
     pub broken_off: bool,
     /// Digest of the model's layout.
     pub layout: String,
+    /// Number of workers in the mean over all nodes, if the checkpoint has that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers_of_all_nodes: Option<usize>,
     /// The evaluation at this step, if there was one.
     pub evaluation: Option<Evaluation>,
     /// Whether that was the best so far.
@@ -190,7 +193,13 @@ impl CheckpointState {
         };
         let path = values_path(checkpoint, &which);
         if !path.is_file() {
-            let (why, instead) = (self.what_lacks(), self.instead(checkpoint));
+            let why = match which {
+                Which::MeanOfAllNodes => {
+                    "it is saved at the end of a run of several nodes, by the first node that is there then"
+                }
+                _ => self.what_lacks(),
+            };
+            let instead = self.instead(checkpoint);
             return Err(absent(format!("it has no {which}: {why}; {instead}")));
         }
         let values = 4 * (layout.parameter_len() + layout.buffer_len()) as u64;
@@ -206,6 +215,9 @@ impl CheckpointState {
                     .copied()
                     .flatten()
                     .unwrap_or(self.step),
+            },
+            Which::MeanOfAllNodes => Source::Mean {
+                workers: self.workers_of_all_nodes.unwrap_or(self.workers),
             },
             _ => Source::Mean {
                 workers: self.workers,
@@ -266,8 +278,10 @@ impl CheckpointState {
 
     /// The available snapshots, for an error about a missing one.
     pub fn instead(&self, checkpoint: &Path) -> String {
-        let mean = values_path(checkpoint, &Which::Mean).is_file();
-        let mean = mean.then(|| format!("--which {}", Which::Mean));
+        let means = [Which::MeanOfAllNodes, Which::Mean].into_iter();
+        let means = means
+            .filter(|which| values_path(checkpoint, which).is_file())
+            .map(|which| format!("--which {which}"));
         let workers = 0..self.workers;
         let finite = |worker: &usize| self.holds(*worker) && self.is_finite(*worker);
         let finite: Vec<usize> = workers.filter(finite).collect();
@@ -276,7 +290,7 @@ impl CheckpointState {
             all if all.len() == self.workers => Some(String::from("--which worker-K")),
             [first, ..] => Some(format!("--which {}", Which::Worker(*first))),
         };
-        let there: Vec<String> = mean.into_iter().chain(worker).collect();
+        let there: Vec<String> = means.chain(worker).collect();
         match there.is_empty() {
             false => format!("give {}", there.join(" or ")),
             true => String::from(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lsgd_core::Snapshot;
+use lsgd_core::{Snapshot, Source};
 
 use super::checkpoint::{Checkpoint, CheckpointState, Completion, FROZEN, values_path};
 use super::digests::DigestedFiles;
@@ -115,24 +115,57 @@ impl Checkpoints {
             mean,
             evaluated,
         } = completion;
-        let path = self.path(state.step);
         if let Some(mean) = mean {
-            let mut files = DigestedFiles {
-                folder: &path,
-                digests: &mut state.files,
-            };
-            let path = values_path(&path, &Which::Mean);
-            files.replace(&path, &encode(&path, &mean)?)?;
+            self.add_values(state, &Which::Mean, &mean)?;
         }
         if let (Some(resume), Some(_)) = (&mut state.resume, &evaluation) {
             resume.evaluated = evaluated;
         }
         state.evaluation = evaluation;
         state.is_best = is_best;
-        let state_path = path.join("state.json");
-        replace_file(&state_path, &to_json(&state_path, state)?)?;
-        sync_folder(&path)?;
+        self.replace_state(state)?;
         self.keep(state.step, is_best)
+    }
+
+    /// Adds the mean over the workers of all nodes to a checkpoint, which was written with this `state`.
+    ///
+    /// # Errors
+    ///
+    /// As [`complete`](Self::complete).
+    pub fn add_mean_of_all_nodes(
+        &self,
+        state: &mut CheckpointState,
+        mean: &Snapshot,
+    ) -> Result<(), RunError> {
+        self.add_values(state, &Which::MeanOfAllNodes, mean)?;
+        if let Source::Mean { workers } = mean.source() {
+            state.workers_of_all_nodes = Some(workers);
+        }
+        self.replace_state(state)
+    }
+
+    /// Adds a file of values. A reader knows of it once [`replace_state`](Self::replace_state) has
+    /// put its digest on the disk.
+    fn add_values(
+        &self,
+        state: &mut CheckpointState,
+        which: &Which,
+        values: &Snapshot,
+    ) -> Result<(), RunError> {
+        let folder = self.path(state.step);
+        let mut files = DigestedFiles {
+            folder: &folder,
+            digests: &mut state.files,
+        };
+        let path = values_path(&folder, which);
+        files.replace(&path, &encode(&path, values)?)
+    }
+
+    fn replace_state(&self, state: &CheckpointState) -> Result<(), RunError> {
+        let folder = self.path(state.step);
+        let path = folder.join("state.json");
+        replace_file(&path, &to_json(&path, state)?)?;
+        sync_folder(&folder)
     }
 
     /// Writes the checkpoint of an aborted run, next to the others. Returns its path; `None` if

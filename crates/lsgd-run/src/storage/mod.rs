@@ -30,9 +30,9 @@ pub use claim::{Claim, NodeNumber};
 pub use folder::RunFolder;
 pub use recorder::{Recorder, ResumedRecords};
 pub use records::{
-    BestScore, End, Evaluation, ExchangeSummary, FORMAT, HeldOut, IncarnationSummary, Interval,
-    Machine, MetricInfo, MetricRecord, NodesSummary, RunRecord, Score, SimulatedSummary, Summary,
-    Traffic, WorkerScore,
+    BestScore, CheckpointsSummary, End, Evaluation, ExchangeSummary, FORMAT, HeldOut,
+    IncarnationSummary, Interval, Machine, MetricInfo, MetricRecord, NodesSummary, RunRecord,
+    Score, SimulatedSummary, Summary, Traffic, WorkerScore,
 };
 pub use resume_record::{
     ClusterRecord, JoinPointRecord, RecordLengths, ResumeRecord, SavedTimes, SavedVector,

@@ -276,6 +276,9 @@ pub struct Summary {
     pub exchange: ExchangeSummary,
     /// Seconds that a worker waited for data since it last started, mean over workers.
     pub data_wait_seconds: f64,
+    /// The checkpoints of the last incarnation, and what they cost.
+    #[serde(default)]
+    pub checkpoints: CheckpointsSummary,
     /// The step since which all workers had diverged, if the run ended so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diverged_since: Option<u64>,
@@ -349,6 +352,18 @@ impl ExchangeSummary {
         self.count += 1;
         self.bytes = self.bytes.saturating_add(bytes);
     }
+}
+
+/// What checkpoints cost, which a thread of its own writes. Nothing of it is known of a simulated run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointsSummary {
+    /// How many were written.
+    pub written: u64,
+    /// Seconds that writing one took, while training went on: the mean. `None` if there was none.
+    pub write_seconds: Option<f64>,
+    /// Seconds that no worker trained for the sake of one, to copy its state and to compute the
+    /// replica mean: the mean over the pauses without an evaluation. `None` if there was none.
+    pub pause_seconds: Option<f64>,
 }
 
 /// Traffic between this node and the others.

@@ -10,6 +10,8 @@ pub enum Which {
     Leader,
     /// The replica mean: the mean over all workers, with re-estimated BatchNorm statistics.
     Mean,
+    /// The mean over the workers of all nodes, at the end of a run of several.
+    MeanOfAllNodes,
     /// One worker's, by its number from 0.
     Worker(usize),
 }
@@ -19,6 +21,7 @@ impl fmt::Display for Which {
         match self {
             Which::Leader => f.write_str("leader"),
             Which::Mean => f.write_str("mean"),
+            Which::MeanOfAllNodes => f.write_str("mean-of-all-nodes"),
             Which::Worker(rank) => write!(f, "worker-{rank}"),
         }
     }
@@ -26,7 +29,7 @@ impl fmt::Display for Which {
 
 /// A word that is no [`Which`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give leader, mean or worker-K, such as worker-0")]
+#[error("give leader, mean, mean-of-all-nodes or worker-K, such as worker-0")]
 pub struct WhichError;
 
 impl FromStr for Which {
@@ -36,6 +39,7 @@ impl FromStr for Which {
         match word {
             "leader" => Ok(Which::Leader),
             "mean" => Ok(Which::Mean),
+            "mean-of-all-nodes" => Ok(Which::MeanOfAllNodes),
             _ => {
                 let rank = word.strip_prefix("worker-").ok_or(WhichError)?;
                 // `parse` would take a sign.
@@ -57,6 +61,7 @@ mod tests {
         for which in [
             Which::Leader,
             Which::Mean,
+            Which::MeanOfAllNodes,
             Which::Worker(0),
             Which::Worker(1023),
         ] {

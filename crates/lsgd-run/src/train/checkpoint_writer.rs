@@ -1,27 +1,37 @@
 //! Checkpoints are written by a thread of their own, while workers train or are evaluated.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use lsgd_core::Snapshot;
 
 use super::journal::Journal;
 use super::messages::ToMain;
 use crate::error::{RunError, panic_message};
-use crate::storage::{Checkpoint, CheckpointState, Checkpoints, Completion};
+use crate::storage::{Checkpoint, CheckpointState, Checkpoints, CheckpointsSummary, Completion};
 
-/// What is to be written: a checkpoint, what completes it or the one before, or both.
+/// What is to be written: a checkpoint, what is added to it, or both. Without a checkpoint, it is added
+/// to the one before, if that could be written.
 #[derive(Debug, Default)]
 pub struct Job {
     /// A checkpoint, and the training time in seconds that it is of.
     pub checkpoint: Option<(Checkpoint, f64)>,
-    /// What completes it; if there is no checkpoint in the job, the one before, if that could be
-    /// written.
+    /// What completes it.
     pub completion: Option<Completion>,
+    /// The mean over the workers of all nodes at the end of a run, and the step of its checkpoint.
+    pub mean_of_all_nodes: Option<(u64, Arc<Snapshot>)>,
 }
 
 /// How far the thread is with a job.
 enum Report {
-    /// A checkpoint is on the disk.
-    Written { step: u64, seconds: f64 },
+    /// A checkpoint is on the disk; writing it took so long.
+    Written {
+        step: u64,
+        seconds: f64,
+        took: Duration,
+    },
     /// The job is done, or has failed.
     Done(Result<(), RunError>),
 }
@@ -36,6 +46,17 @@ pub struct CheckpointWriter {
     pending: usize,
     /// Whether a checkpoint that finds no room on the disk is an error.
     is_last: bool,
+    cost: Cost,
+}
+
+/// What checkpoints have cost so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    written: u32,
+    writing: Duration,
+    /// Pauses for a checkpoint and nothing else.
+    pauses: u32,
+    paused: Duration,
 }
 
 impl CheckpointWriter {
@@ -66,7 +87,25 @@ impl CheckpointWriter {
             thread: Some(thread),
             pending: 0,
             is_last: false,
+            cost: Cost::default(),
         })
+    }
+
+    /// Counts a pause for a checkpoint and nothing else.
+    pub fn paused_for(&mut self, pause: Duration) {
+        self.cost.pauses += 1;
+        self.cost.paused += pause;
+    }
+
+    /// What checkpoints have cost.
+    pub fn summary(&self) -> CheckpointsSummary {
+        let mean =
+            |time: Duration, count: u32| (count > 0).then(|| time.as_secs_f64() / f64::from(count));
+        CheckpointsSummary {
+            written: u64::from(self.cost.written),
+            write_seconds: mean(self.cost.writing, self.cost.written),
+            pause_seconds: mean(self.cost.paused, self.cost.pauses),
+        }
     }
 
     /// From now on a full disk is an error: the run ends.
@@ -136,7 +175,15 @@ impl CheckpointWriter {
 
     fn take(&mut self, report: Report, journal: &mut Journal) -> Result<(), RunError> {
         match report {
-            Report::Written { step, seconds } => journal.saved(step, seconds),
+            Report::Written {
+                step,
+                seconds,
+                took,
+            } => {
+                self.cost.written += 1;
+                self.cost.writing += took;
+                journal.saved(step, seconds)
+            }
             Report::Done(outcome) => {
                 self.pending = self.pending.saturating_sub(1);
                 match outcome {
@@ -172,7 +219,7 @@ fn write_all(
     checkpoints
 }
 
-/// Does a job. `last` is the state of the last checkpoint, if it was written and not completed.
+/// Does a job. `last` is the state of the last checkpoint, if it was written.
 fn write(
     checkpoints: &mut Checkpoints,
     job: Job,
@@ -181,16 +228,23 @@ fn write(
 ) -> Result<(), RunError> {
     if let Some((mut checkpoint, seconds)) = job.checkpoint {
         *last = None;
+        let began = Instant::now();
         checkpoints.write(&mut checkpoint)?;
-        let step = checkpoint.state.step;
-        report(Report::Written { step, seconds });
+        report(Report::Written {
+            step: checkpoint.state.step,
+            seconds,
+            took: began.elapsed(),
+        });
         *last = Some(checkpoint.state);
     }
-    match (last.take(), job.completion) {
-        (Some(mut state), Some(completion)) => checkpoints.complete(&mut state, completion),
-        (state, _) => {
-            *last = state;
-            Ok(())
-        }
+    let Some(state) = last else {
+        return Ok(());
+    };
+    if let Some(completion) = job.completion {
+        checkpoints.complete(state, completion)?;
+    }
+    match job.mean_of_all_nodes {
+        Some((step, mean)) if step == state.step => checkpoints.add_mean_of_all_nodes(state, &mean),
+        _ => Ok(()),
     }
 }

@@ -13,8 +13,8 @@ use super::provenance;
 use super::setup::Setup;
 use crate::error::RunError;
 use crate::storage::{
-    BestScore, Checkpoint, CheckpointState, End, Evaluation, ExchangeSummary, HeldOut,
-    RecordLengths, RunState, Score, Summary, WorkerScore,
+    BestScore, Checkpoint, CheckpointState, CheckpointsSummary, End, Evaluation, ExchangeSummary,
+    HeldOut, RecordLengths, RunState, Score, Summary, WorkerScore,
 };
 use crate::task::Metric;
 
@@ -69,6 +69,15 @@ pub struct EvaluationPass<'a> {
     pub seconds: f64,
 }
 
+/// A mean, and its score on the held-out examples, if there are any.
+#[derive(Debug)]
+pub struct ScoredMean {
+    /// The mean.
+    pub mean: Arc<Snapshot>,
+    /// Its score.
+    pub score: Option<Score>,
+}
+
 impl EvaluationPass<'_> {
     /// The replica mean with re-estimated running statistics; `None` if a worker has diverged or
     /// the mean overflows. The mean of one worker is that worker.
@@ -117,7 +126,8 @@ impl EvaluationPass<'_> {
         Ok(sound.then(|| Arc::new(mean)))
     }
 
-    /// The score of a mean over more workers than these.
+    /// A mean over more workers than these, with its own running statistics, and its score. `None` if
+    /// its values are not finite.
     ///
     /// # Errors
     ///
@@ -126,13 +136,16 @@ impl EvaluationPass<'_> {
         &self,
         evaluator: &mut impl Evaluator,
         mean: Arc<Snapshot>,
-    ) -> Result<Option<Score>, RunError> {
+    ) -> Result<Option<ScoredMean>, RunError> {
         let Some(mean) = self.estimate_statistics(evaluator, mean)? else {
             return Ok(None);
         };
-        let scores = evaluator.score(&[mean], &self.parts())?;
+        let scores = evaluator.score(std::slice::from_ref(&mean), &self.parts())?;
         let scored = scores.into_iter().next().flatten();
-        Ok(scored.map(|scored| scored.score))
+        Ok(Some(ScoredMean {
+            mean,
+            score: scored.map(|scored| scored.score),
+        }))
     }
 
     /// Scores of all workers, and of the replica mean if there is one.
@@ -243,6 +256,7 @@ impl EvaluationPass<'_> {
                 leader: self.leader().map(|leader| leader.worker),
                 steps: (0..self.setup.workers()).map(steps_of).collect(),
                 broken_off: false,
+                workers_of_all_nodes: None,
                 layout: self.setup.layout.digest().to_string(),
                 evaluation: None,
                 is_best: false,
@@ -307,6 +321,7 @@ impl EvaluationPass<'_> {
                 ..ExchangeSummary::default()
             },
             data_wait_seconds: self.mean_seconds(|p| p.times.data_wait),
+            checkpoints: CheckpointsSummary::default(),
             diverged_since: None,
             digests: self
                 .workers
@@ -343,7 +358,8 @@ impl EvaluationPass<'_> {
         self.workers.iter().map(|p| p.report.step).sum()
     }
 
-    fn mean_step(&self) -> u64 {
+    /// Steps of a worker; in `async` the mean.
+    pub fn mean_step(&self) -> u64 {
         self.total_steps() / self.workers.len().max(1) as u64
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Add;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lsgd_core::{Event, Report, Snapshot, WindowLoss, WorkerState};
 
@@ -151,6 +151,8 @@ pub struct PausedWorker {
     pub optimizer: Arc<Vec<u8>>,
     /// Its times.
     pub times: Times,
+    /// When it stopped training.
+    pub since: Instant,
 }
 
 impl PausedWorker {

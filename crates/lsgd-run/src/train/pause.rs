@@ -8,7 +8,7 @@ use super::answers::Answers;
 use super::checkpoint_writer::Job;
 use super::cluster::Cluster;
 use super::evaluation::Scored;
-use super::evaluation_pass::{EvaluationPass, Evaluator, RunPosition};
+use super::evaluation_pass::{EvaluationPass, Evaluator, RunPosition, ScoredMean};
 use super::messages::{FromCluster, PausedWorker, ToMain};
 use super::pause_schedule::Pause;
 use super::run_loop::{FinalPause, RunLoop};
@@ -79,7 +79,7 @@ impl<T: Task> RunLoop<T> {
         if saves {
             let job = Job {
                 checkpoint: unsaved.take(),
-                completion: None,
+                ..Job::default()
             };
             self.writer.submit(job, &mut self.journal)?;
         }
@@ -115,6 +115,7 @@ impl<T: Task> RunLoop<T> {
                     mean,
                     evaluated: Some(self.journal.recorder.lengths()),
                 }),
+                mean_of_all_nodes: None,
             };
             self.writer.submit(job, &mut self.journal)?;
         }
@@ -165,7 +166,7 @@ impl<T: Task> RunLoop<T> {
         }
     }
 
-    /// The score of the mean over all nodes' workers.
+    /// The score of the mean over all nodes' workers, which is added to the last checkpoint.
     pub(super) fn score_mean(
         &mut self,
         pool: &WorkerPool,
@@ -174,8 +175,25 @@ impl<T: Task> RunLoop<T> {
     ) -> Result<Option<Score>, RunError> {
         let setup = self.setup.clone();
         let evaluation_pass = self.evaluation_pass(&setup, paused, pool.seconds());
-        let score = evaluation_pass.score_mean(&mut self.paused(pool), mean)?;
-        Ok(score.filter(|_| pool.evaluates()))
+        let scored = evaluation_pass.score_mean(&mut self.paused(pool), mean)?;
+        let Some(ScoredMean { mean, score }) = scored.filter(|_| pool.evaluates()) else {
+            return Ok(None);
+        };
+        let job = Job {
+            mean_of_all_nodes: Some((evaluation_pass.mean_step(), mean)),
+            ..Job::default()
+        };
+        let kept = self.writer.submit(job, &mut self.journal);
+        let kept = kept.and_then(|()| self.writer.wait(&mut self.journal));
+        match kept {
+            // Everything else has been saved.
+            Err(error) if error.is_full_disk() => {
+                let line = format!("{error}; the mean over all nodes is scored, but not kept");
+                self.journal.observer.warn(&line);
+            }
+            kept => kept?,
+        }
+        Ok(score)
     }
 
     /// The step since which all of these workers have diverged, if they have.
@@ -222,6 +240,7 @@ impl<T: Task> RunLoop<T> {
         let mut summary =
             evaluation_pass.summary(*end, seconds, evaluation, self.journal.totals.best.clone());
         summary.diverged_since = *diverged;
+        summary.checkpoints = self.writer.summary();
         summary.test.mean_of_all_nodes = cluster_mean
             .as_ref()
             .and_then(|cluster_mean| cluster_mean.score.clone());

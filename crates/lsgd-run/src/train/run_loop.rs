@@ -194,6 +194,11 @@ impl<T: Task> RunLoop<T> {
                     cluster_mean,
                 }));
             }
+            if pause.checkpoint && !pause.evaluate {
+                let all_paused = paused.iter().map(|paused| paused.since).max();
+                let pause = all_paused.map(|since| since.elapsed());
+                self.writer.paused_for(pause.unwrap_or_default());
+            }
             paused.clear();
             pool.resume();
         }

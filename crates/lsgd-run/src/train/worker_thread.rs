@@ -281,6 +281,7 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
     }
 
     fn paused(&mut self, pause: Pause) -> Result<PausedWorker, RunError> {
+        let since = Instant::now();
         let report = self.worker.optimizer().report();
         let source = Source::Worker {
             id: report.id,
@@ -314,6 +315,7 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
                 why,
             })?),
             times: self.before + times,
+            since,
         })
     }
 

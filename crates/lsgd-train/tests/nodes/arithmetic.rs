@@ -1,5 +1,10 @@
 //! What nodes compute together, and what it costs in bytes.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use safetensors::SafeTensors;
 use serde_json::Value;
 
 use super::cluster::Cluster;
@@ -128,6 +133,76 @@ fn elections(nodes: &[Run]) -> Vec<Vec<Value>> {
         global.map(|event| event["leader"].clone()).collect()
     };
     nodes.iter().map(leaders).collect()
+}
+
+/// The values of each tensor of a safetensors file.
+fn tensors(path: &Path) -> BTreeMap<String, Vec<f32>> {
+    let file = fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&file).unwrap();
+    let values = |bytes: &[u8]| {
+        let values = bytes.chunks_exact(4);
+        values
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect()
+    };
+    let tensors = file.tensors().into_iter();
+    tensors
+        .map(|(name, tensor)| (name, values(tensor.data())))
+        .collect()
+}
+
+/// The node that has scored the mean of all nodes' workers keeps it, to be evaluated and exported.
+#[test]
+fn the_mean_of_all_nodes_is_kept_by_the_node_that_has_scored_it() {
+    let runs = Runs::new();
+    let mut cluster = Cluster::start(&runs, "mean", 2, &with(&["workers.count=2"]));
+    cluster.finish();
+    let nodes = cluster.all_runs();
+    let scored = |run: &&Run| run.summary()["test"]["mean_of_all_nodes"]["error"].is_f64();
+    let (has_it, lacks_it): (Vec<_>, Vec<_>) = nodes.iter().partition(scored);
+    let ([has_it], [lacks_it]) = (&has_it[..], &lacks_it[..]) else {
+        panic!("{} of 2 nodes have scored it", has_it.len());
+    };
+    let checkpoint = has_it.join("checkpoints/step-24");
+    let mean = tensors(&checkpoint.join("mean-of-all-nodes.safetensors"));
+    let workers: Vec<_> = nodes
+        .iter()
+        .flat_map(|run| {
+            [0, 1].map(|k| run.join(&format!("checkpoints/step-24/worker-{k}.safetensors")))
+        })
+        .map(|path| tensors(&path))
+        .collect();
+    // Running statistics are estimated anew.
+    let trained = |name: &&String| !name.contains("running");
+    assert!(mean.keys().any(|name| trained(&name)));
+    for name in mean.keys().filter(trained) {
+        for (index, value) in mean[name].iter().enumerate() {
+            let sum: f64 = workers.iter().map(|w| f64::from(w[name][index])).sum();
+            assert!(
+                (f64::from(*value) - sum / 4.0).abs() < 1e-6,
+                "{name} {index}"
+            );
+        }
+    }
+
+    let path = has_it.path.to_str().unwrap();
+    let evaluated = run(["eval", path, "--which", "mean-of-all-nodes"]).well();
+    let error = has_it.summary()["test"]["mean_of_all_nodes"]["error"]
+        .as_f64()
+        .unwrap();
+    assert!(
+        evaluated.contains(&format!("{error:.2}")),
+        "{error}: {evaluated}"
+    );
+    run(["export", path, "--which", "mean-of-all-nodes"]).well();
+
+    let path = lacks_it.path.to_str().unwrap();
+    let refused = run(["eval", path, "--which", "mean-of-all-nodes"]);
+    let why = format!(
+        "{path}/checkpoints/step-24: it has no mean-of-all-nodes: it is saved at the end of a run of \
+         several nodes, by the first node that is there then; give --which mean or --which worker-K"
+    );
+    refused.failed(1, &why);
 }
 
 /// A leader's parameters cross to each other node once a round, and nothing else of that size does.

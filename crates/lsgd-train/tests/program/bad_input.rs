@@ -319,6 +319,6 @@ fn command_lines() {
     first_line(
         &["eval", "runs/x", "--which", "best"],
         "error: invalid value 'best' for '--which <WHICH>': \
-         give leader, mean or worker-K, such as worker-0",
+         give leader, mean, mean-of-all-nodes or worker-K, such as worker-0",
     );
 }

@@ -96,6 +96,7 @@ fn checkpoint(layout: &Arc<Layout>, step: u64, seed: u64) -> Checkpoint {
             leader: Some(0),
             steps: vec![Some(step); 2],
             broken_off: false,
+            workers_of_all_nodes: None,
             layout: layout.digest().to_string(),
             evaluation: None,
             is_best: false,

@@ -23,7 +23,9 @@ use super::mailbox::{Mailbox, SimExchange};
 use super::{check_interrupted, global_rank, worker_id};
 use crate::error::RunError;
 use crate::observer::{Observer, Stepped};
-use crate::storage::{End, ExchangeSummary, HeldOut, Recorder, RunFolder, Summary};
+use crate::storage::{
+    CheckpointsSummary, End, ExchangeSummary, HeldOut, Recorder, RunFolder, Summary,
+};
 use crate::train::provenance;
 use crate::train::requests::Requests;
 use crate::train::setup::Setup;
@@ -163,6 +165,7 @@ impl CostSimulation {
             best: None,
             exchange: self.exchange,
             data_wait_seconds: 0.0,
+            checkpoints: CheckpointsSummary::default(),
             diverged_since: None,
             digests: Vec::new(),
             nodes: None,

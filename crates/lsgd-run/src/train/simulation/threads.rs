@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use lsgd_core::{
     Command, GradientStep, LeaderSgd, Snapshot, Source, Worker, WorkerTurn, read, write,
@@ -300,6 +301,7 @@ impl<T: Task> SimWorker<T> {
             state: self.worker.optimizer().state(),
             optimizer: Arc::default(),
             times: Times::default(),
+            since: Instant::now(),
         })
     }
 }
