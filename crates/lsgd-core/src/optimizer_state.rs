@@ -10,14 +10,20 @@ use burn::Tensor;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::OptimizerRecord;
 use burn::store::RecordError;
-use burn::tensor::Bytes;
-use burn_pack::{Reader, Writer};
+use burn::tensor::{Bytes, DType};
+use burn_pack::{Reader, Scalar, Tensor as Packed, Writer};
 
 use crate::Layout;
 use crate::layout::Path;
 
 /// The entry that lists the trainable parameters without a state: those that never had a gradient.
 const WITHOUT_STATE: &str = "without_state";
+
+/// The scalar that has the number of dimensions of a parameter.
+const RANK: &str = "__rank";
+
+/// The end of the name of a scalar that has the length of a list of tensors.
+const LENGTH: &str = ".len";
 
 /// Why a saved optimizer state cannot be written or does not fit.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +39,16 @@ pub enum OptimizerStateError {
     Unknown {
         /// The name in the state.
         name: String,
+    },
+    /// A part of the state is not one of the parameter that it names.
+    #[error("{name} is {found}, which does not fit the parameter of {expected}")]
+    Unfit {
+        /// The part's name in the state.
+        name: String,
+        /// What it is.
+        found: String,
+        /// What the parameter is.
+        expected: String,
     },
     /// A trainable parameter has no state.
     #[error("it has no state for the trainable parameter {path}")]
@@ -57,7 +73,8 @@ pub fn encode_optimizer(
     let reader = Reader::from_bytes(record.into_bytes()?)?;
     let paths = reader.metadata().clone();
     let mut kept = BTreeSet::new();
-    let writer = renamed(reader, '.', |id| {
+    let scalars = reader.scalars().clone();
+    let writer = renamed(reader.into_tensors()?, scalars, '.', |id| {
         let path = paths.get(id)?;
         kept.insert(path.clone());
         Some((format!("{path}/"), None))
@@ -79,7 +96,7 @@ pub fn decode_optimizer<M: Module>(
     module: &M,
     layout: &Layout,
 ) -> Result<OptimizerRecord, OptimizerStateError> {
-    let ids = ids(module);
+    let known = trainable(module, layout);
     let reader = Reader::from_bytes(Bytes::from_bytes_vec(bytes))?;
     let without = reader.metadata().get(WITHOUT_STATE).cloned();
     let mut restored: BTreeSet<String> = without
@@ -87,8 +104,11 @@ pub fn decode_optimizer<M: Module>(
         .flat_map(|paths| paths.split('\n').map(str::to_owned))
         .collect();
     let mut paths = BTreeMap::new();
-    let mut writer = renamed(reader, '/', |path| {
-        let id = *ids.get(path)?;
+    let scalars = reader.scalars().clone();
+    let tensors = reader.into_tensors()?;
+    check(&tensors, &scalars, &known)?;
+    let mut writer = renamed(tensors, scalars, '/', |path| {
+        let id = known.get(path)?.id;
         restored.insert(path.to_owned());
         paths.insert(id, path.to_owned());
         Some((format!("{id}."), Some(id)))
@@ -107,7 +127,8 @@ pub fn decode_optimizer<M: Module>(
 /// The same tensors and scalars in order of their new names: what comes before the first `separator`,
 /// and the separator, is replaced by the prefix that `prefix` gives for it, with the parameter's id.
 fn renamed(
-    reader: Reader,
+    tensors: Vec<Packed>,
+    scalars: BTreeMap<String, Scalar>,
     separator: char,
     mut prefix: impl FnMut(&str) -> Option<(String, Option<u64>)>,
 ) -> Result<Writer, OptimizerStateError> {
@@ -119,12 +140,12 @@ fn renamed(
         let (prefix, id) = prefix(of).ok_or_else(unknown)?;
         Ok::<_, OptimizerStateError>((prefix + field, id))
     };
-    let scalars = reader.scalars().clone();
-    let mut tensors = Vec::new();
-    for mut tensor in reader.into_tensors()? {
+    let rename_tensor = |mut tensor: Packed| {
         (tensor.name, tensor.param_id) = rename(&tensor.name)?;
-        tensors.push(tensor);
-    }
+        Ok::<_, OptimizerStateError>(tensor)
+    };
+    let tensors = tensors.into_iter().map(rename_tensor);
+    let mut tensors = tensors.collect::<Result<Vec<_>, _>>()?;
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     let mut writer = Writer::new(tensors);
     for (name, value) in scalars {
@@ -134,20 +155,86 @@ fn renamed(
     Ok(writer)
 }
 
-/// The ids of a module's float parameters, by path.
-fn ids<M: Module>(module: &M) -> BTreeMap<String, u64> {
-    let mut ids = Ids::default();
-    module.visit(&mut ids);
-    ids.found
+/// Checks what Burn does not: it takes a state as it is, and panics at the next step if a tensor has another
+/// type or shape than its parameter, or at once if a list is too long for memory.
+///
+/// A tensor has the parameter's dimensions, of which some may be one, as in Adafactor's sums over rows.
+fn check(
+    tensors: &[Packed],
+    scalars: &BTreeMap<String, Scalar>,
+    known: &BTreeMap<String, Trainable>,
+) -> Result<(), OptimizerStateError> {
+    let parameter = |name: &str| {
+        let unknown = || OptimizerStateError::Unknown {
+            name: name.to_owned(),
+        };
+        let path = name.split_once('/').map(|(path, _)| path);
+        path.and_then(|path| known.get(path)).ok_or_else(unknown)
+    };
+    for tensor in tensors {
+        let parameter = parameter(&tensor.name)?;
+        let shape = tensor.shape.as_slice();
+        let fits = |(found, own): (&usize, &usize)| found == own || *found == 1;
+        let is_fit = tensor.dtype == parameter.dtype
+            && shape.len() == parameter.shape.len()
+            && shape.iter().zip(&parameter.shape).all(fits);
+        if !is_fit {
+            return Err(parameter.refuse(&tensor.name, format!("{:?} {shape:?}", tensor.dtype)));
+        }
+    }
+    for (name, value) in scalars {
+        let parameter = parameter(name)?;
+        let rank = parameter.shape.len();
+        let allowed = match name.rsplit('/').next() {
+            Some(RANK) => rank..=rank,
+            Some(field) if field.ends_with(LENGTH) => 0..=tensors.len(),
+            _ => continue,
+        };
+        if !usize::try_from(*value).is_ok_and(|value| allowed.contains(&value)) {
+            return Err(parameter.refuse(name, format!("{value:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// A trainable parameter of a module.
+struct Trainable {
+    id: u64,
+    dtype: DType,
+    shape: Vec<usize>,
+}
+
+impl Trainable {
+    fn refuse(&self, name: &str, found: String) -> OptimizerStateError {
+        OptimizerStateError::Unfit {
+            name: name.to_owned(),
+            found,
+            expected: format!("{:?} {:?}", self.dtype, self.shape),
+        }
+    }
+}
+
+/// The trainable parameters of a module, by path.
+fn trainable<M: Module>(module: &M, layout: &Layout) -> BTreeMap<String, Trainable> {
+    let mut floats = Floats::default();
+    module.visit(&mut floats);
+    let mut found = floats.found;
+    let paths: BTreeSet<&String> = layout
+        .parameters()
+        .iter()
+        .map(|entry| &entry.path)
+        .collect();
+    found.retain(|path, _| paths.contains(path));
+    found
 }
 
 #[derive(Default)]
-struct Ids {
+struct Floats {
     path: Path,
-    found: BTreeMap<String, u64>,
+    found: BTreeMap<String, Trainable>,
 }
 
-impl ModuleVisitor for Ids {
+impl ModuleVisitor for Floats {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.enter(name);
     }
@@ -157,6 +244,12 @@ impl ModuleVisitor for Ids {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.found.insert(self.path.joined(), param.id.val());
+        let value = param.val();
+        let parameter = Trainable {
+            id: param.id.val(),
+            dtype: value.dtype(),
+            shape: value.dims().to_vec(),
+        };
+        self.found.insert(self.path.joined(), parameter);
     }
 }

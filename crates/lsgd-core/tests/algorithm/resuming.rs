@@ -2,6 +2,8 @@
 //! those of a run that was not interrupted, wherever it was.
 
 use burn::optim::{AdamConfig, ModuleOptimizer};
+use burn::tensor::{Bytes, DType};
+use burn_pack::{Reader, Writer};
 use lsgd_core::{
     Event, ExchangeConfig, FinalPull, LeaderConfig, LeaderSgd, LocalLeader, Method, Mode,
     Objective, OptimizerStateError, OuterStep, Periods, RuleState, StateError, WeightPer, Worker,
@@ -246,6 +248,56 @@ fn an_optimizer_state_is_under_paths_and_nothing_starts_afresh_silently() {
     for damaged in [&bytes[..bytes.len() - 8], &bytes[1..], &[]] {
         assert!(decode_optimizer(damaged.to_vec(), &other, &layout).is_err());
     }
+}
+
+/// Burn takes a state as it is, and panics at the next step or when it makes room for a list.
+#[test]
+fn an_optimizer_state_that_does_not_fit_its_parameter_is_refused() {
+    let mut inner = with_momentum(0.9);
+    let module = Point::at(&[1.0, 2.0]);
+    let layout = lsgd_core::Layout::of(&module);
+    let Ok((_, gradients)) = Bowl::new(0).gradients(&module, 0);
+    let module = inner.step(0.1, module, gradients);
+    let bytes = encode_optimizer(inner.to_record(), &layout).expect("it has stepped");
+    let with = |shape: &[usize], dtype: DType, scalar: (&str, u64)| {
+        let reader =
+            Reader::from_bytes(Bytes::from_bytes_vec(bytes.clone())).expect("its own bytes");
+        let mut scalars = reader.scalars().clone();
+        scalars.insert(scalar.0.to_owned(), scalar.1.into());
+        let names = reader.into_tensors().expect("they are there");
+        let length = dtype.size() * shape.iter().product::<usize>();
+        let tensors = names.into_iter().map(|tensor| {
+            let zeros = Bytes::from_bytes_vec(vec![0; length]);
+            burn_pack::Tensor::new(tensor.name, dtype, shape.to_vec(), None, zeros)
+        });
+        let mut writer = Writer::new(tensors.collect());
+        for (name, value) in scalars {
+            writer = writer.with_scalar(&name, value);
+        }
+        let changed = writer.into_bytes().expect("memory can be written").to_vec();
+        decode_optimizer(changed, &module, &layout).map(drop)
+    };
+    let rank = ("x/__rank", 1);
+    with(&[2], DType::F32, rank).expect("as it was");
+    with(&[1], DType::F32, rank).expect("one value for all, as of a sum");
+    for unfit in [
+        with(&[3], DType::F32, rank),
+        with(&[0], DType::F32, rank),
+        with(&[1, 2], DType::F32, rank),
+        with(&[2], DType::I32, rank),
+        with(&[2], DType::F64, rank),
+        with(&[2], DType::F32, ("x/__rank", 2)),
+        with(&[2], DType::F32, ("x/__rank", u64::MAX)),
+        with(&[2], DType::F32, ("x/history.len", u64::MAX)),
+    ] {
+        let is_unfit = matches!(unfit, Err(OptimizerStateError::Unfit { .. }));
+        assert!(is_unfit, "{unfit:?}");
+    }
+    let error = with(&[3], DType::F32, rank).unwrap_err().to_string();
+    assert!(
+        error.ends_with("is F32 [3], which does not fit the parameter of F32 [2]"),
+        "{error}"
+    );
 }
 
 /// A module without parameters.
