@@ -1,6 +1,7 @@
 //! Certificates: read and checked once before anything is opened, so that a mistake is one line
 //! with a path rather than a link that never comes up.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,9 @@ use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, St
 use serde::{Deserialize, Serialize};
 
 use crate::error::LinkError;
+
+/// Longest file in PEM that is read, in bytes: all public authorities together have a twentieth.
+const MAX_FILE: u64 = 4 << 20;
 
 /// How long a handshake may take, and how long to listen for a refusal after it.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -155,7 +159,7 @@ impl Tls {
                 .add(certificate)
                 .map_err(|error| wrong(&self.ca, error))?;
         }
-        let key = PrivateKeyDer::from_pem_file(&self.key);
+        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?);
         Ok(Parsed {
             provider: Arc::new(ring::default_provider()),
             roots: Arc::new(roots),
@@ -190,20 +194,31 @@ fn server_name(address: &str) -> Option<ServerName<'static>> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LinkError> {
-    let read = |error| unreadable(path, "certificate", error);
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(read)?
+    let unreadable = |error| unreadable(path, "certificate", error);
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
         .collect::<Result<_, _>>()
-        .map_err(read)?;
+        .map_err(unreadable)?;
     match certificates.is_empty() {
-        true => Err(read(pem::Error::NoItemsFound)),
+        true => Err(unreadable(pem::Error::NoItemsFound)),
         false => Ok(certificates),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LinkError> {
+    let cannot = |error: io::Error| wrong(path, format!("cannot be read: {error}"));
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(cannot)?;
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(cannot)?;
+    match bytes.len() as u64 > MAX_FILE {
+        true => Err(wrong(path, format!("has more than {MAX_FILE} bytes"))),
+        false => Ok(bytes),
     }
 }
 
 fn unreadable(path: &Path, what: &str, error: pem::Error) -> LinkError {
     match error {
-        pem::Error::Io(error) => wrong(path, format!("cannot be read: {error}")),
         pem::Error::NoItemsFound => wrong(path, format!("holds no {what} in PEM")),
         error => wrong(path, format!("is not PEM: {error}")),
     }
@@ -213,5 +228,24 @@ fn wrong(path: &Path, why: impl ToString) -> LinkError {
     LinkError::Certificate {
         path: path.to_owned(),
         why: why.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn no_more_is_read_than_certificates_can_have() {
+        let endless = PathBuf::from("/dev/zero");
+        let tls = Tls {
+            ca: endless.clone(),
+            certificate: endless.clone(),
+            key: endless,
+        };
+        let error = tls.check().unwrap_err().to_string();
+        assert!(error.contains("/dev/zero"), "{error}");
+        assert!(error.contains("has more than 4194304 bytes"), "{error}");
     }
 }

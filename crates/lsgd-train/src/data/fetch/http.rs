@@ -1,6 +1,7 @@
 //! The transport over HTTPS.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,9 @@ use ureq::http::{HeaderMap, StatusCode, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::{DataError, Response, Transport};
+
+/// Longest file of certificates that is read, in bytes: all public authorities have a twentieth.
+const MAX_AUTHORITIES: u64 = 4 << 20;
 
 /// Longest wait for a connection, and for each further piece of a response.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -57,10 +61,15 @@ fn authorities(file: &Path) -> Result<Vec<Certificate<'static>>, DataError> {
         file: file.to_owned(),
         reason,
     };
-    let parsed: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
-        .map_err(|error| wrong(error.to_string()));
-    let parsed = parsed?;
+    let mut text = Vec::new();
+    let opened = File::open(file).map_err(|error| wrong(error.to_string()))?;
+    let read = opened.take(MAX_AUTHORITIES + 1).read_to_end(&mut text);
+    read.map_err(|error| wrong(error.to_string()))?;
+    if text.len() as u64 > MAX_AUTHORITIES {
+        return Err(wrong(format!("it has more than {MAX_AUTHORITIES} bytes")));
+    }
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let parsed = parsed.map_err(|error| wrong(error.to_string()))?;
     if parsed.is_empty() {
         return Err(wrong("there is no certificate in it".to_owned()));
     }
@@ -169,6 +178,14 @@ mod tests {
         }
         let gone = extent(StatusCode::NOT_FOUND, &HeaderMap::new()).unwrap_err();
         assert_eq!(gone.to_string(), "the server answered 404 Not Found");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn no_more_certificates_are_read_than_there_can_be() {
+        let error = Http::new("https://localhost/", Some(Path::new("/dev/zero"))).err();
+        let error = error.unwrap().to_string();
+        assert!(error.contains("it has more than 4194304 bytes"), "{error}");
     }
 
     #[test]
