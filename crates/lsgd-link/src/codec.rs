@@ -1,10 +1,14 @@
 //! A vector's values as bytes on the wire: little endian, parameters first, then buffers, then
 //! weights if it has any.
 
-use half::bf16;
-use lsgd_core::{Layout, Snapshot, WireFormat};
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::Arc;
+
+use half::bf16;
+use lsgd_core::{Layout, Snapshot, SnapshotDigest, Source, WireFormat};
+
+use crate::error::HolderFault;
 
 /// The values of `range` as bytes. `None` if the snapshot does not have them.
 pub(crate) fn encode(
@@ -51,13 +55,14 @@ fn parts(lengths: [usize; 3], range: &Range<usize>) -> [Range<usize>; 3] {
     })
 }
 
-/// A vector of which only part has arrived. Its memory depends on the layout and method, not on
-/// what arrives.
-pub(crate) struct PartialVector {
+/// A vector that arrives in parts, from a node that is not trusted. Its memory depends on the layout
+/// and method, not on what arrives.
+#[derive(Debug)]
+pub struct PartialVector {
     wire: WireFormat,
-    pub parameters: Vec<f32>,
-    pub buffers: Vec<f32>,
-    pub weights: Vec<f32>,
+    parameters: Vec<f32>,
+    buffers: Vec<f32>,
+    weights: Vec<f32>,
 }
 
 impl PartialVector {
@@ -77,6 +82,10 @@ impl PartialVector {
     }
 
     /// Reads the values of `range` from `bytes`, which must hold them all.
+    ///
+    /// # Errors
+    ///
+    /// If the vector does not have that range, or `bytes` end before it does.
     pub fn take(&mut self, range: &Range<usize>, mut bytes: impl Read) -> io::Result<()> {
         let wire = self.wire;
         let vectors = [&mut self.parameters, &mut self.buffers, &mut self.weights];
@@ -95,8 +104,38 @@ impl PartialVector {
         Ok(())
     }
 
+    /// The vector, once all of it has arrived, if it is the one that `digest` names.
+    ///
+    /// # Errors
+    ///
+    /// [`HolderFault::NotFinite`], [`HolderFault::Refused`] if it does not have the parts of `layout`,
+    /// and [`HolderFault::Digest`].
+    pub fn finish(
+        self,
+        layout: &Arc<Layout>,
+        source: Source,
+        digest: SnapshotDigest,
+    ) -> Result<Snapshot, HolderFault> {
+        if let Some(index) = self.first_not_finite() {
+            return Err(HolderFault::NotFinite { index });
+        }
+        let snapshot = Snapshot::new(layout.clone(), source, self.parameters, self.buffers);
+        let snapshot = snapshot.and_then(|snapshot| {
+            let snapshot = snapshot.with_weights(self.weights)?;
+            snapshot.check(layout).map(|()| snapshot)
+        });
+        let snapshot = snapshot.map_err(|why| HolderFault::Refused {
+            why: why.to_string(),
+        })?;
+        let found = snapshot.digest();
+        match found == digest {
+            true => Ok(snapshot),
+            false => Err(HolderFault::Digest { found }),
+        }
+    }
+
     /// Position of the first value that is NaN or infinite.
-    pub fn first_not_finite(&self) -> Option<usize> {
+    fn first_not_finite(&self) -> Option<usize> {
         let values = self.parameters.iter().chain(&self.buffers);
         let values = values.chain(&self.weights);
         values
@@ -130,11 +169,9 @@ fn read_bf16(values: &mut [f32], bytes: &mut impl Read) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use burn::module::{Module, Param};
     use burn::tensor::{Device, Tensor};
-    use lsgd_core::{Source, WorkerId};
+    use lsgd_core::WorkerId;
 
     use super::*;
 

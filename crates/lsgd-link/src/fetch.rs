@@ -158,28 +158,7 @@ impl Fetches {
                 .received(holder, TrafficKind::of(source), bytes);
             shared.emit(Incoming::Arrived);
         }
-        if let Some(index) = vector.first_not_finite() {
-            return Err(HolderFault::NotFinite { index });
-        }
-        let PartialVector {
-            parameters,
-            buffers,
-            weights,
-            ..
-        } = vector;
-        let snapshot = Snapshot::new(shared.layout.clone(), source, parameters, buffers);
-        let snapshot = snapshot.and_then(|snapshot| {
-            let snapshot = snapshot.with_weights(weights)?;
-            snapshot.check(&shared.layout).map(|()| snapshot)
-        });
-        let snapshot = snapshot.map_err(|why| HolderFault::Refused {
-            why: why.to_string(),
-        })?;
-        let found = snapshot.digest();
-        if found != digest {
-            return Err(HolderFault::Digest { found });
-        }
-        Ok(snapshot)
+        vector.finish(&shared.layout, source, digest)
     }
 
     /// Requests one chunk. `answer` is always called.

@@ -101,6 +101,7 @@ mod traffic;
 mod trust;
 
 pub use cluster::{ClusterError, ClusterEvent, ClusterHandle, Training, new_incarnation};
+pub use codec::PartialVector;
 pub use config::LinkConfig;
 pub use error::{FetchError, HolderFault, LinkError};
 pub use fetch::FetchRequest;
