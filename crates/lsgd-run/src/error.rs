@@ -16,7 +16,7 @@ use crate::device::DeviceError;
 use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RETRY, EXIT_USAGE};
 use crate::open_files;
 use crate::storage::RunChange;
-use crate::words::count;
+use crate::words::{count, one_line};
 
 /// All changes in one line.
 fn listed(changes: &[RunChange]) -> String {
@@ -470,7 +470,8 @@ impl RunError {
     pub fn damaged(path: &Path, why: impl ToString) -> Self {
         Self::Damaged {
             path: path.to_owned(),
-            why: why.to_string(),
+            // It may quote the file, with line breaks and what a terminal obeys.
+            why: one_line(&why.to_string()),
         }
     }
 }

@@ -16,6 +16,23 @@ pub fn count(number: impl Display, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// The text with a space for every control character, cut after a thousand characters: what a file or
+/// another program says, in a message of one line.
+///
+/// ```
+/// use lsgd_run::words::one_line;
+///
+/// assert_eq!(one_line("no\n\u{1b}[31mred"), "no  [31mred");
+/// ```
+pub fn one_line(text: &str) -> String {
+    const MOST: usize = 1000;
+    let mut line: String = text.chars().take(MOST).collect();
+    if line.len() < text.len() {
+        line.push_str("...");
+    }
+    line.replace(char::is_control, " ")
+}
+
 /// `"a", "b" or "c"`: a list of alternatives.
 pub fn list(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();

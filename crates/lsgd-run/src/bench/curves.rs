@@ -121,7 +121,7 @@ fn point(evaluation: &Evaluation, name: &str, exchanges: &[(f64, u64)]) -> Point
     let before = exchanges
         .iter()
         .filter(|(seconds, _)| *seconds <= evaluation.seconds);
-    let bytes: u64 = before.map(|(_, bytes)| bytes).sum();
+    let bytes = before.fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes));
     let value = |score: &Score| score.get(name);
     let of_worker = |worker: &WorkerScore| worker.test.as_ref().and_then(value);
     let workers: Option<Vec<f64>> = evaluation.workers.iter().map(of_worker).collect();
@@ -147,4 +147,19 @@ fn leadership(lines: &[Line]) -> Leadership {
         }
     }
     leadership
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of a damaged record are no reason to panic.
+    #[test]
+    fn bytes_of_exchanges_are_added_without_overflow() {
+        let evaluation = r#"{ "step": 1, "epoch": 1.0, "samples": 1, "seconds": 2.0, "examples": 1,
+                              "leader": null, "replica_mean": null, "workers": [] }"#;
+        let evaluation = serde_json::from_str(evaluation).unwrap();
+        let point = point(&evaluation, "error", &[(1.0, 5), (2.0, u64::MAX), (3.0, 7)]);
+        assert_eq!(point.bytes, u64::MAX as f64);
+    }
 }

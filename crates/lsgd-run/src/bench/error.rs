@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::home::HomeError;
 use crate::storage::MetricInfo;
 use crate::task::Better;
-use crate::words::count;
+use crate::words::{count, one_line};
 
 /// Why a bench cannot be run, or its report not be made.
 #[derive(Debug, thiserror::Error)]
@@ -168,5 +168,6 @@ fn describe(metric: Option<&MetricInfo>) -> String {
         Better::Lower => "lower",
         Better::Higher => "higher",
     };
-    format!("{name}{unit} ({better} is better)")
+    // As a file has them.
+    one_line(&format!("{name}{unit} ({better} is better)"))
 }

@@ -141,7 +141,16 @@ impl CheckpointState {
     ///
     /// [`RunError::Read`] or [`RunError::Damaged`].
     pub(super) fn open(checkpoint: &Path) -> Result<Self, RunError> {
-        read_json(&checkpoint.join("state.json"))
+        let path = checkpoint.join("state.json");
+        let state: Self = read_json(&path)?;
+        let (workers, steps) = (state.workers, state.steps.len());
+        match workers == steps {
+            true => Ok(state),
+            false => {
+                let why = format!("it has the steps of {steps} workers, and says {workers}");
+                Err(RunError::damaged(&path, why))
+            }
+        }
     }
 
     /// Reads the values of a worker.

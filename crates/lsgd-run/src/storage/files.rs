@@ -1,7 +1,8 @@
 //! Files and folders that are written whole or not at all, and read within limits.
 
+use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -95,12 +96,22 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError>
 ///
 /// [`RunError::Read`], or [`RunError::Damaged`] for a larger file.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, RunError> {
-    let size = fs::metadata(path).map_err(RunError::read(path))?.len();
-    if size > limit {
+    let larger = |size: &dyn Display| {
         let why = format!("{size} bytes are more than the {limit} such a file can have");
-        return Err(RunError::damaged(path, why));
+        RunError::damaged(path, why)
+    };
+    let file = File::open(path).map_err(RunError::read(path))?;
+    let size = file.metadata().map_err(RunError::read(path))?.len();
+    if size > limit {
+        return Err(larger(&size));
     }
-    fs::read(path).map_err(RunError::read(path))
+    let mut bytes = Vec::with_capacity(size as usize);
+    // The file may be growing, and a device has no size.
+    let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+    match read.map_err(RunError::read(path))? as u64 > limit {
+        true => Err(larger(&format_args!("over {limit}"))),
+        false => Ok(bytes),
+    }
 }
 
 /// Whether `path` still refers to `file`; an error if that cannot be determined.
@@ -122,5 +133,34 @@ pub(super) fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
     {
         let _ = (file, found);
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_the_limit_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, [7; 10]).unwrap();
+        assert_eq!(read_bounded(&path, 10).unwrap(), [7; 10]);
+        let error = read_bounded(&path, 9).unwrap_err().to_string();
+        assert!(
+            error.ends_with("10 bytes are more than the 9 such a file can have"),
+            "{error}"
+        );
+    }
+
+    /// It has no size, and no end.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn no_more_than_the_limit_is_read_of_a_device() {
+        let error = read_bounded(Path::new("/dev/zero"), 9).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "/dev/zero: over 9 bytes are more than the 9 such a file can have"
+        );
     }
 }

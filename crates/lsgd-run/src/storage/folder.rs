@@ -12,6 +12,7 @@ use super::claim::{self, Claim};
 use super::files::{read_json, write_json, write_whole};
 use super::records::{FORMAT, RunRecord, Summary, first_format};
 use crate::error::RunError;
+use crate::words::one_line;
 
 /// The folder of a run.
 #[derive(Debug, Clone)]
@@ -236,7 +237,7 @@ pub(super) fn check_format(folder: &Path) -> Result<(), RunError> {
             path,
             format,
             newest: FORMAT,
-            version,
+            version: one_line(&version),
         }),
         _ => Ok(()),
     }

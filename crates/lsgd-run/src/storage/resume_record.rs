@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lsgd_core::{
     GlobalLeaderCounters, GlobalLeaderState, JoinPoint, LocalLeaderCounters, Snapshot, Source,
-    VectorKind, VectorRef,
+    Status, VectorKind, VectorRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,11 +56,19 @@ pub struct ResumeRecord {
 /// Longest training time that is read, in seconds: thirty years.
 const MAX_SECONDS: f64 = 1e9;
 
+/// Greatest count that is read, as of another node's status: sums of such counts do not overflow.
+const MAX_COUNT: u64 = Status::MAX_COUNT;
+
 impl ResumeRecord {
     /// Checks that it fits a checkpoint of this step, of a run of `all` workers.
     pub(super) fn check(&self, step: u64, all: usize) -> Result<(), String> {
         if !(0.0..=MAX_SECONDS).contains(&self.seconds) {
             return Err(format!("seconds is {:e}", self.seconds));
+        }
+        if let Some(count) = self.counts().find(|count| *count > MAX_COUNT) {
+            return Err(format!(
+                "it counts to {count}, beyond what any run comes to"
+            ));
         }
         let numbers: BTreeSet<usize> = self.workers.iter().map(|worker| worker.worker).collect();
         let fits = numbers.len() == self.workers.len() && !numbers.is_empty();
@@ -81,6 +89,36 @@ impl ResumeRecord {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Everything that it counts.
+    fn counts(&self) -> impl Iterator<Item = u64> {
+        let exchange = &self.exchange;
+        let members = exchange.members.values();
+        let members = members.flat_map(|m| [m.reported.unwrap_or(0), m.delivered_at]);
+        let workers = self.workers.iter().map(|worker| worker.step);
+        let cluster = self.cluster.iter().flat_map(|cluster| {
+            let GlobalLeaderCounters {
+                rounds,
+                steps,
+                step,
+                trigger,
+                // A name, which may be any number.
+                exchanged: _,
+            } = cluster.counters;
+            let round = cluster.join_point.as_ref().map_or(0, |point| point.round);
+            [rounds, steps, step, trigger, round]
+        });
+        [
+            exchange.taken,
+            exchange.steps,
+            exchange.exchanges,
+            exchange.trigger,
+        ]
+        .into_iter()
+        .chain(members)
+        .chain(workers)
+        .chain(cluster)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::words::one_line;
+
 /// The key of the number of nodes.
 const NODES: &str = "cluster.nodes";
 
@@ -33,9 +35,10 @@ impl RunChange {
 
 impl fmt::Display for RunChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let or_unset = |value: &Option<String>| value.clone().unwrap_or_else(|| "unset".into());
-        let (is, was) = (or_unset(&self.is), or_unset(&self.was));
-        write!(f, "{} is {is}, was {was}", self.key)
+        // As a file has them, on one line.
+        let shown = |value: &Option<String>| one_line(value.as_deref().unwrap_or("unset"));
+        let (is, was) = (shown(&self.is), shown(&self.was));
+        write!(f, "{} is {is}, was {was}", one_line(&self.key))
     }
 }
 

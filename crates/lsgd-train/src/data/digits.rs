@@ -109,9 +109,9 @@ fn read_line(line: &str, split: &mut Split) -> Result<(), String> {
             Ok(value) if value <= most && place < PIXELS => split.pixels.push(value),
             Ok(value) if value <= most => split.labels.push(i32::from(value)),
             _ => {
-                return Err(format!(
-                    "{what} \"{field}\" is not a number from 0 to {most}"
-                ));
+                // It may be as long as the file.
+                let shown: String = field.chars().take(20).collect();
+                return Err(format!("{what} {shown:?} is not a number from 0 to {most}"));
             }
         }
     }

@@ -305,12 +305,15 @@ fn a_state_that_contradicts_itself_is_refused() {
     let stopped = runs.train(SMOKE, "stopped", &["run.mode=sync", "budget.steps=8"]);
     let name = "checkpoints/step-8/state.json";
     let state = stopped.json(name);
-    let changes: [fn(&mut Value); 7] = [
+    let changes: [fn(&mut Value); 10] = [
         |state| state["step"] = json!(5),
         |state| state["resume"]["workers"] = json!([]),
         |state| state["resume"]["workers"][0]["step"] = json!(3),
         |state| state["resume"]["workers"][0]["step"] = json!(u64::MAX),
         |state| state["resume"]["workers"][0]["worker"] = json!(7),
+        |state| state["workers"] = json!(u64::MAX),
+        |state| state["resume"]["exchange"]["steps"] = json!(u64::MAX),
+        |state| state["resume"]["exchange"]["members"]["0"]["delivered_at"] = json!(u64::MAX),
         |state| state["resume"]["seconds"] = json!(1e300),
         |state| state["resume"]["seconds"] = json!(-1.0),
     ];

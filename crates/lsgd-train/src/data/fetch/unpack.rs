@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path};
 
 use flate2::read::GzDecoder;
+use lsgd_run::words::one_line;
 
 use super::super::DataError;
 use super::super::error::io as io_error;
@@ -30,14 +31,20 @@ pub(super) fn unpack(
     let wanted: u64 = files.iter().map(|(_, bytes)| bytes).sum();
     let packed = File::open(archive).map_err(io_error(archive))?;
     let mut tar = tar::Archive::new(GzDecoder::new(packed).take(wanted + REST_LIMIT));
+    // `tar` quotes the archive as it is.
+    let damaged = |error: io::Error| {
+        let error = io::Error::new(error.kind(), one_line(&error.to_string()));
+        io_error(archive)(error)
+    };
     let refuse = |entry: &str, reason: String| DataError::ArchiveEntry {
         archive: archive.to_owned(),
-        entry: entry.to_owned(),
+        // A name may be of any length, and have line breaks.
+        entry: one_line(entry),
         reason,
     };
     let mut found: Vec<&str> = Vec::new();
-    for (number, entry) in tar.entries().map_err(io_error(archive))?.enumerate() {
-        let mut entry = entry.map_err(io_error(archive))?;
+    for (number, entry) in tar.entries().map_err(damaged)?.enumerate() {
+        let mut entry = entry.map_err(damaged)?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         if number >= ENTRY_LIMIT {
             return Err(refuse(&path, format!("more than {ENTRY_LIMIT} entries")));
