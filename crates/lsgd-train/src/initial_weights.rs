@@ -125,7 +125,7 @@ fn of_run(
         let found = given.iter().find(|(given, _)| given.path == entry.path);
         let lacks = || format!("its model lacks {}", named(kind, entry));
         let (given, values) = found.ok_or_else(lacks)?;
-        fitting(layout, entry, &given.shape, values.clone(), kind)
+        fitting(layout, entry, &given.shape, || values.clone(), kind)
     };
     let all: Result<_, String> = entries(layout).map(find).collect();
     all.map_err(|why| TrainError::damaged(path, why))
@@ -150,14 +150,16 @@ fn of_file(
         if tensor.dtype() != Dtype::F32 {
             return Err(format!("{name} is {:?}, not F32", tensor.dtype()));
         }
-        let bytes = tensor.data().chunks_exact(4);
-        let values: Vec<f32> = bytes
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
+        let values = || -> Vec<f32> {
+            let bytes = tensor.data().chunks_exact(4);
+            bytes
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect()
+        };
         let is_transposed = kind.torch_name(&entry.path).is_ok_and(|n| n.transpose);
         match (is_transposed, tensor.shape()) {
             (true, &[rows, columns]) => {
-                let values = transposed(&values, rows, columns);
+                let values = || transposed(&values(), rows, columns);
                 fitting(layout, entry, &[columns, rows], values, kind)
             }
             (_, shape) => fitting(layout, entry, shape, values, kind),
@@ -167,16 +169,17 @@ fn of_file(
     all.map_err(damaged)
 }
 
-/// The values, if they are for a tensor of this shape; `None` if they are of a head of another size.
+/// The values, if they are for a tensor of this shape; `None` if they are of a head of another size. They
+/// are made only if they fit: a shape that is not checked yet may have no values and 2^60 rows.
 fn fitting(
     layout: &Layout,
     entry: &Entry,
     shape: &[usize],
-    values: Vec<f32>,
+    values: impl FnOnce() -> Vec<f32>,
     kind: ModelKind,
 ) -> Result<Option<Vec<f32>>, String> {
     match (shape == entry.shape, is_head(layout, entry)) {
-        (true, _) => Ok(Some(values)),
+        (true, _) => Ok(Some(values())),
         (false, true) => Ok(None),
         (false, false) => Err(format!(
             "{} is {shape:?}, not {:?}; is it a model of another width?",
@@ -190,4 +193,32 @@ fn fitting(
 fn named(kind: ModelKind, entry: &Entry) -> String {
     let name = kind.torch_name(&entry.path);
     name.map_or_else(|_| entry.path.clone(), |torch| torch.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A matrix of 2^60 columns without rows has no bytes: whatever goes through its columns takes years.
+    #[test]
+    fn a_matrix_of_very_many_columns_and_no_rows_is_no_work() {
+        let model = ModelConfig::new(ModelKind::ResNet8, 3, [3, 8, 8]);
+        let own = Layout::of(&model.init(&Device::flex().autodiff()).unwrap());
+        let zeros = vec![0; 4 * entries(&own).map(Entry::len).max().unwrap()];
+        let tensors = entries(&own).map(|entry| {
+            let shape = match is_head(&own, entry) && entry.shape.len() == 2 {
+                true => vec![0, 1 << 60],
+                false => entry.shape.clone(),
+            };
+            let bytes = &zeros[..4 * shape.iter().product::<usize>()];
+            let view = safetensors::tensor::TensorView::new(Dtype::F32, shape, bytes);
+            (named(model.kind, entry), view.unwrap())
+        });
+        let file = safetensors::serialize(tensors, None).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.safetensors");
+        std::fs::write(&path, file).unwrap();
+        let (_, line) = InitialWeights::open(&path, &model).unwrap();
+        assert!(line.unwrap().contains("its last layer has another size"));
+    }
 }

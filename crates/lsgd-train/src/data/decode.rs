@@ -25,6 +25,13 @@ const FILE_LIMIT: u64 = 256 << 20;
 /// Most pixels of an image, Pillow's limit: half a gibibyte of red, green and blue.
 const PIXEL_LIMIT: u64 = 178_956_970;
 
+/// Most pixels for each byte of a JPEG: a block of 8 x 8 has a first coefficient, whose code has at least
+/// one bit, and the components' sampling factors leave at most half of the blocks out.
+const JPEG_PIXELS: u64 = 64 * 8 * 2;
+
+/// Most pixels for each byte of a PNG: `deflate` makes at most 1032 bytes of one, of eight pixels each.
+const PNG_PIXELS: u64 = 1032 * 8;
+
 /// The pixels of a file.
 pub(super) fn decode(file: &Path) -> Result<RgbImage, DataError> {
     pixels(&read(file)?).map_err(|reason| DataError::Undecodable {
@@ -81,6 +88,7 @@ fn jpeg(bytes: &[u8]) -> Result<RgbImage, String> {
     let (width, height) = decoder.dimensions().ok_or("it says no size")?;
     let (width, height) = (width as u32, height as u32);
     check_size(width, height)?;
+    check_file(width, height, JPEG_PIXELS, bytes)?;
     // Strict or not, the decoder accepts a file whose last bytes are missing or zero.
     if !comes_to_its_end(bytes) {
         return Err(String::from(
@@ -119,6 +127,7 @@ fn png(bytes: &[u8]) -> Result<RgbImage, String> {
     let size = reader().into_dimensions();
     let (width, height) = size.map_err(|error| error.to_string())?;
     check_size(width, height)?;
+    check_file(width, height, PNG_PIXELS, bytes)?;
     // The decoder's limits cover the memory for pixels of more than three bytes, and for everything
     // else.
     let image = reader().decode().map_err(|error| error.to_string())?;
@@ -130,6 +139,19 @@ fn check_size(width: u32, height: u32) -> Result<(), String> {
     match u64::from(width) * u64::from(height) {
         pixels if pixels > PIXEL_LIMIT => Err(format!(
             "its {width} x {height} pixels are more than the {PIXEL_LIMIT} accepted"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Checked too, as few bytes must not take the memory of a large image: that they can hold so many pixels,
+/// of which a byte has at most `densest`.
+fn check_file(width: u32, height: u32, densest: u64, bytes: &[u8]) -> Result<(), String> {
+    let most = densest.saturating_mul(bytes.len() as u64);
+    match u64::from(width) * u64::from(height) {
+        pixels if pixels > most => Err(format!(
+            "its {} bytes cannot hold {width} x {height} pixels, so it was cut off; get it again",
+            bytes.len()
         )),
         _ => Ok(()),
     }

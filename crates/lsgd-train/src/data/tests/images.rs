@@ -187,8 +187,38 @@ fn huge_images_are_refused() {
     let deep = image::ImageBuffer::from_pixel(2, 2, Rgba([1u16, 2, 3, 4]));
     let mut bytes = Cursor::new(Vec::new());
     deep.write_to(&mut bytes, ImageFormat::Png).unwrap();
-    let reason = decoded("deep.png", &png_of_size(&bytes.into_inner(), 13_000)).unwrap_err();
+    let mut deep = png_of_size(&bytes.into_inner(), 13_000);
+    // Behind the end, so that there are bytes enough for so many pixels.
+    deep.extend([0; 32 << 10]);
+    let reason = decoded("deep.png", &deep).unwrap_err();
     assert!(reason.to_lowercase().contains("limit"), "{reason}");
+}
+
+/// Memory for the pixels that a file declares is given only if it has bytes for them: a few hundred bytes
+/// otherwise take more than a gibibyte.
+#[test]
+fn few_bytes_are_no_large_image() {
+    let jpeg = encoded(&gradient(), ImageFormat::Jpeg);
+    let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]);
+    let mut large = jpeg.clone();
+    let side = 13_000u16.to_be_bytes();
+    large[frame.unwrap() + 5..][..4].copy_from_slice(&[side, side].concat());
+    let png = png_of_size(&encoded(&gradient(), ImageFormat::Png), 13_000);
+    for large in [large, png] {
+        let length = large.len();
+        let why = format!(
+            "its {length} bytes cannot hold 13000 x 13000 pixels, so it was cut off; get it again"
+        );
+        assert_eq!(decoded("large", &large).unwrap_err(), why);
+    }
+    // The densest that there is: one colour.
+    let plain = RgbImage::from_pixel(4000, 3000, Rgb([128, 128, 128]));
+    for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+        assert_eq!(
+            pixels(&encoded(&plain, format)).unwrap().dimensions(),
+            (4000, 3000)
+        );
+    }
 }
 
 /// Width and height are at bytes 16 to 24 of a PNG, followed by a CRC.
