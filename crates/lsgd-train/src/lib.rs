@@ -25,7 +25,7 @@ pub mod export;
 pub mod image_config;
 pub mod image_model;
 pub mod image_task;
-mod initial_weights;
+pub mod initial_weights;
 pub mod inspect;
 pub mod optimizer;
 pub mod trained;

@@ -1,4 +1,4 @@
-//! What a decoder must do with any bytes; shared with the fuzz target.
+//! What a decoder must do with any bytes.
 
 use lsgd_core::Status;
 use lsgd_link::{ChunkRequest, Hello};
