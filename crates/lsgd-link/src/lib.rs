@@ -100,7 +100,9 @@ mod tls;
 mod traffic;
 mod trust;
 
-pub use cluster::{ClusterError, ClusterEvent, ClusterHandle, Training, new_incarnation};
+pub use cluster::{
+    ClusterError, ClusterEvent, ClusterHandle, Training, incarnation_at, new_incarnation,
+};
 pub use codec::PartialVector;
 pub use config::LinkConfig;
 pub use error::{FetchError, HolderFault, LinkError};

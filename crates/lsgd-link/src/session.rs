@@ -86,7 +86,7 @@ fn settings(config: &LinkConfig, connection_limits: ConnectionLimits) -> Value {
         "open": { "return_conditions": { "connect_scouted": false, "declares": false } },
         "scouting": {
             "multicast": { "enabled": false },
-            "gossip": { "enabled": true },
+            "gossip": { "enabled": true, "autoconnect": { "router": [], "peer": gossip(config) } },
         },
         // Only this process reads its counters here: the rules below exclude others.
         "adminspace": { "enabled": true, "permissions": { "read": true, "write": false } },
@@ -128,6 +128,16 @@ fn settings(config: &LinkConfig, connection_limits: ConnectionLimits) -> Value {
             },
         },
     })
+}
+
+/// What kinds of peers a node connects to that it has only heard of: none if its own list has one
+/// endpoint for each node. It then reaches each under the endpoint that the user has given, and no other.
+fn gossip(config: &LinkConfig) -> &'static [&'static str] {
+    let lists_all = config.known_as.is_some() && others(config).len() + 1 == config.nodes as usize;
+    match lists_all {
+        true => &[],
+        false => &["router", "peer"],
+    }
 }
 
 fn tls_settings(tls: Option<&Tls>) -> Value {

@@ -11,6 +11,8 @@ use lsgd_link::{Difference, LinkError};
 
 #[cfg(feature = "bench")]
 use crate::bench::BenchError;
+#[cfg(all(feature = "cli", unix))]
+use crate::chaos::ChaosError;
 use crate::config::ConfigError;
 use crate::device::DeviceError;
 use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RETRY, EXIT_USAGE};
@@ -374,6 +376,10 @@ pub enum RunError {
     #[cfg(feature = "bench")]
     #[error(transparent)]
     Bench(#[from] BenchError),
+    /// Chaos cannot be run.
+    #[cfg(all(feature = "cli", unix))]
+    #[error(transparent)]
+    Chaos(#[from] ChaosError),
     /// All workers have diverged.
     #[error(
         "{}: every worker has diverged, the last at step {since}; train with a lower \
@@ -413,6 +419,10 @@ impl RunError {
             Self::Bench(BenchError::Drawing { .. }) => EXIT_FAILED,
             #[cfg(feature = "bench")]
             Self::Bench(_) => EXIT_USAGE,
+            #[cfg(all(feature = "cli", unix))]
+            Self::Chaos(ChaosError::RunFailed { .. } | ChaosError::Proxy { .. }) => EXIT_FAILED,
+            #[cfg(all(feature = "cli", unix))]
+            Self::Chaos(_) => EXIT_USAGE,
             #[cfg(feature = "nodes")]
             Self::Link(_) | Self::NodeDiffers { .. } => EXIT_USAGE,
             #[cfg(not(feature = "nodes"))]

@@ -78,10 +78,13 @@
 //! | [`storage`] | the folder of a run, written and read |
 //! | [`observer`] | what a run tells whoever watches |
 //! | [`mod@bench`] | methods side by side, one report |
+//! | [`chaos`] | faults against a real launch, and what they cost |
 //! | [`cli`] | the command line |
 
 #[cfg(feature = "bench")]
 pub mod bench;
+#[cfg(all(feature = "cli", unix))]
+pub mod chaos;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
@@ -90,6 +93,7 @@ pub mod epoch;
 pub mod error;
 pub mod exit;
 pub mod home;
+mod injection;
 pub mod learning_rate;
 pub mod make;
 pub mod observer;

@@ -19,6 +19,7 @@ Examples:
   lsgd-train resume runs/slow --set budget.epochs=20
   lsgd-train launch --nodes 2 --config lsgd.toml   two nodes on this machine
   lsgd-train simulate --config lsgd.toml --set simulate.nodes=4   four nodes under a virtual clock
+  lsgd-train chaos configs/chaos/smoke.toml        three nodes under faults, and what these cost
   lsgd-train --config lsgd.toml --node 2/4 --connect tcp/HOST:PORT,...   one node of four
   lsgd-train data fetch cifar10                    download CIFAR-10 to where configs expect it
   lsgd-train eval runs/slow                        test error of the finished run's leader

@@ -101,8 +101,13 @@ type Clock = Box<dyn Fn() -> Duration + Send>;
 
 /// The number of an incarnation that starts now: a later one has a higher number.
 pub fn new_incarnation() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |since| since.as_nanos() as u64)
+    incarnation_at(SystemTime::now())
+}
+
+/// The number of an incarnation that starts at this time.
+pub fn incarnation_at(start: SystemTime) -> u64 {
+    let since = start.duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
 }
 
 impl ClusterHandle {

@@ -176,6 +176,35 @@ are of that clock. For example, with --set simulate.nodes=4 --set workers.count=
     /// List what can train here, by the names that workers.devices takes
     Devices,
 
+    /// Train on several nodes while they are killed, frozen and cut off, and report what it costs
+    #[cfg(unix)]
+    #[command(after_help = "\
+The file says what is trained, without faults and with them, and which faults come when: docs/chaos.md
+lists all of them. Runs, logs and report.md go to FOLDER/NAME as the file gives them.
+
+A chaos file:
+  name = \"storm\"
+  config = \"lsgd.toml\"             # what every run trains
+  set = [\"checkpoint.every_steps=100\"]
+  nodes = 4
+  workers = 2                      # of each node
+  seeds = [1, 2, 3]                # a run without faults for each; the run with faults has the first
+  minutes = 30
+  pace_millis = 50                 # shortest time of a step, so that the machine has time to spare
+
+  [random]                         # faults that are drawn
+  seed = 1
+  per_hour = 125
+  weights = { kill = 3, stop = 2, cut = 1 }
+
+  [[fault]]                        # faults that are given
+  at = 60                          # seconds since the first exchange
+  kind = \"cut_one_way\"
+  node = 1
+  peer = 2
+  seconds = 5")]
+    Chaos(Chaos),
+
     /// Train by several methods, and report them side by side
     #[cfg(feature = "bench")]
     #[command(after_help = "\
@@ -271,6 +300,36 @@ pub struct Launch {
     /// What all nodes train
     #[command(flatten)]
     pub train: Train,
+}
+
+/// Arguments of `chaos`.
+#[cfg(unix)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Chaos {
+    /// What is trained and which faults come when, a TOML file
+    #[arg(value_name = "FILE", value_parser = path(), required_unless_present = "report")]
+    pub file: Option<PathBuf>,
+
+    /// Put the runs and the report under this name instead of the file's
+    #[arg(long, value_name = "NAME", requires = "file", value_parser = name)]
+    pub name: Option<String>,
+
+    /// Override a key of every run's config, such as run.mode=async; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE", requires = "file")]
+    pub set: Vec<String>,
+
+    /// Make the report of a folder again, from its records
+    #[arg(long, value_name = "FOLDER", value_parser = path(), conflicts_with = "file")]
+    pub report: Option<PathBuf>,
+}
+
+/// A name that a folder can have.
+#[cfg(unix)]
+fn name(text: &str) -> Result<String, String> {
+    match crate::chaos::plan::is_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err(String::from("use letters, digits, - and _")),
+    }
 }
 
 /// Which node of a run this is, as `--node` says it.

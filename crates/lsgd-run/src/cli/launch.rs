@@ -3,18 +3,17 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Builder;
 use std::time::{Instant, SystemTime};
 
 use super::arguments::Launch;
-use super::launcher::LAUNCHED;
 use super::node_process::{LaunchEvent, NodeProcess};
 use super::restarts::{Decision, Restarts};
-use crate::config::{ClusterConfig, Config, TaskTables};
+use super::wiring::{Wiring, check_place, command, free_endpoints, overrides};
+use crate::config::{Config, TaskTables};
 use crate::error::RunError;
 use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SUCCESS};
 use crate::train::SignalRequest;
@@ -37,24 +36,8 @@ pub fn launch<C: TaskTables>(
     arguments: &Launch,
     signals: Receiver<SignalRequest>,
 ) -> Result<u8, RunError> {
-    let launched = SystemTime::now();
     let endpoints = free_endpoints(arguments.nodes)?;
-    // Reports once what every node would report.
-    let config = Config::<C>::load(&arguments.train.config, &overrides(arguments, &endpoints))?;
-    check_place(&config.settings.cluster, arguments.nodes, &endpoints)?;
     let (sender, events) = channel();
-    let mut processes: Vec<NodeProcess> = Vec::new();
-    for node in 1..=arguments.nodes {
-        let started = command(arguments, node, &endpoints, false)
-            .and_then(|command| NodeProcess::start(node, command, &sender));
-        match started {
-            Ok(started) => processes.push(started),
-            Err(error) => {
-                processes.iter_mut().for_each(NodeProcess::kill);
-                return Err(error);
-            }
-        }
-    }
     // Without this thread a signal reaches the nodes only if it is sent to each.
     let asked_of = sender.clone();
     let _ = Builder::new().name(String::from("stop")).spawn(move || {
@@ -64,15 +47,72 @@ pub fn launch<C: TaskTables>(
             }
         }
     });
+    let wiring = Wiring {
+        connect: vec![endpoints.clone(); endpoints.len()],
+        afflicted: vec![None; endpoints.len()],
+        endpoints,
+    };
+    run_nodes::<C>(arguments, wiring, (sender, events), &mut |_| {})
+}
+
+/// A change of a node's process.
+pub(super) enum NodeChange<'a> {
+    /// It has been started; `again` if it had died.
+    Started {
+        node: u32,
+        process: u32,
+        again: bool,
+    },
+    /// It has ended, like this.
+    Ended { node: u32, end: &'a str },
+}
+
+/// Starts all nodes, and waits for them, as [`launch`] does. Handles `events`, and calls `watch` at
+/// each start and end of a node.
+///
+/// # Errors
+///
+/// As [`launch`].
+pub(super) fn run_nodes<C: TaskTables>(
+    arguments: &Launch,
+    wiring: Wiring,
+    (sender, events): (Sender<LaunchEvent>, Receiver<LaunchEvent>),
+    watch: &mut dyn FnMut(NodeChange<'_>),
+) -> Result<u8, RunError> {
+    let launched = SystemTime::now();
+    // Reports once what every node would report.
+    let config = Config::<C>::load(&arguments.train.config, &overrides(arguments, &wiring))?;
+    check_place(&config.settings.cluster, arguments.nodes, &wiring)?;
+    let mut processes: Vec<NodeProcess> = Vec::new();
+    for node in 1..=arguments.nodes {
+        let started = command(arguments, node, &wiring, false)
+            .and_then(|command| NodeProcess::start(node, command, &sender));
+        match started {
+            Ok(started) => {
+                watch(NodeChange::Started {
+                    node,
+                    process: started.id(),
+                    again: false,
+                });
+                processes.push(started);
+            }
+            Err(error) => {
+                processes.iter_mut().for_each(NodeProcess::kill);
+                return Err(error);
+            }
+        }
+    }
     let run = config.settings.run.folder.join(&config.settings.run.name);
     let nodes = Nodes {
         run,
         launched,
         arguments,
-        endpoints: &endpoints,
+        wiring,
+        watch,
         restarts: Restarts::new(processes.len(), arguments.restarts),
         due: vec![None; processes.len()],
         died: vec![None; processes.len()],
+        started: vec![Instant::now(); processes.len()],
         processes,
         sender,
         failed: None,
@@ -88,13 +128,16 @@ struct Nodes<'a> {
     /// When the launch began.
     launched: SystemTime,
     arguments: &'a Launch,
-    endpoints: &'a [String],
+    wiring: Wiring,
+    watch: &'a mut dyn FnMut(NodeChange<'_>),
     processes: Vec<NodeProcess>,
     restarts: Restarts,
     /// When a node is to be started again, for those that are.
     due: Vec<Option<Instant>>,
     /// The exit code with which a node that was started again had died.
     died: Vec<Option<u8>>,
+    /// When each was last started.
+    started: Vec<Instant>,
     /// For the nodes that are started again.
     sender: Sender<LaunchEvent>,
     /// The exit code of the first node that failed for good.
@@ -113,6 +156,16 @@ impl Nodes<'_> {
                         self.restarts.on_stop();
                     }
                     self.processes.iter().for_each(|node| node.ask(asked));
+                }
+                Ok(LaunchEvent::Do(index, action)) => {
+                    if let Some(node) = self.processes.get_mut(index) {
+                        node.act(&action);
+                    }
+                }
+                Ok(LaunchEvent::JumpClock(index, millis)) => {
+                    if let Some(Some(afflicted)) = self.wiring.afflicted.get_mut(index) {
+                        afflicted.clock_ahead = afflicted.clock_ahead.saturating_add(millis);
+                    }
                 }
                 Ok(LaunchEvent::Silent(index)) => {
                     if let Some(status) = self.processes[index].closed_an_output() {
@@ -144,7 +197,8 @@ impl Nodes<'_> {
     fn ended(&mut self, index: usize, status: &io::Result<ExitStatus>) {
         let code = status.as_ref().ok().and_then(ExitStatus::code);
         let code = code.and_then(|code| u8::try_from(code).ok());
-        let decision = self.restarts.on_exit(index, code);
+        let lived = self.started[index].elapsed();
+        let decision = self.restarts.on_exit(index, code, lived);
         let number = index + 1;
         let end = match status {
             Ok(_) if code == Some(EXIT_SUCCESS) => None,
@@ -152,6 +206,10 @@ impl Nodes<'_> {
             Ok(status) => Some(format!("node {number} failed: {status}")),
             Err(why) => Some(format!("node {number} cannot be waited for: {why}")),
         };
+        (self.watch)(NodeChange::Ended {
+            node: number as u32,
+            end: end.as_deref().unwrap_or("finished"),
+        });
         let code = code.unwrap_or(EXIT_FAILED);
         match decision {
             Decision::Restart {
@@ -205,15 +263,18 @@ impl Nodes<'_> {
                 continue;
             }
             let number = index as u32 + 1;
-            let again = command(
-                self.arguments,
-                number,
-                self.endpoints,
-                self.has_begun(number),
-            );
+            let again = command(self.arguments, number, &self.wiring, self.has_begun(number));
             let again = again.and_then(|again| NodeProcess::start(number, again, &self.sender));
             match again {
-                Ok(process) => self.processes[index] = process,
+                Ok(process) => {
+                    (self.watch)(NodeChange::Started {
+                        node: number,
+                        process: process.id(),
+                        again: true,
+                    });
+                    self.started[index] = Instant::now();
+                    self.processes[index] = process;
+                }
                 Err(error) => {
                     report(format_args!("{error}"));
                     self.restarts.give_up(index);
@@ -258,80 +319,4 @@ impl Nodes<'_> {
 fn report(line: fmt::Arguments) {
     // If it cannot be written, the exit code still tells.
     let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// Checks that nodes are placed here, and not in the config.
-fn check_place(cluster: &ClusterConfig, nodes: u32, endpoints: &[String]) -> Result<(), RunError> {
-    let places = [
-        ("cluster.node", cluster.node == Some(1)),
-        ("cluster.nodes", cluster.nodes == u64::from(nodes)),
-        ("cluster.connect", cluster.connect == endpoints),
-        (
-            "cluster.listen",
-            nodes == 1 || cluster.listen == endpoints[..1],
-        ),
-    ];
-    match places.into_iter().find(|(_, fits)| !fits) {
-        Some((key, _)) => Err(RunError::Placed { key }),
-        None => Ok(()),
-    }
-}
-
-/// Loopback endpoints that are free at this moment.
-fn free_endpoints(nodes: u32) -> Result<Vec<String>, RunError> {
-    let held: io::Result<Vec<TcpListener>> = (0..nodes)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect();
-    let addresses = held.and_then(|held| {
-        let addresses = held.iter().map(TcpListener::local_addr);
-        addresses.collect::<io::Result<Vec<_>>>()
-    });
-    let addresses = addresses.map_err(|source| RunError::NoPorts { nodes, source })?;
-    Ok(addresses.iter().map(|a| format!("tcp/{a}")).collect())
-}
-
-/// The overrides that node 1 gets.
-fn overrides(arguments: &Launch, endpoints: &[String]) -> Vec<String> {
-    let connect = format!("cluster.connect={endpoints:?}");
-    let place = [
-        String::from("cluster.node=1"),
-        format!("cluster.nodes={}", arguments.nodes),
-    ];
-    let set = arguments.train.set.iter().cloned();
-    place.into_iter().chain([connect]).chain(set).collect()
-}
-
-/// The command of node `node`: this program, with the node's number and endpoints. A node that is
-/// started `again` continues what it has begun.
-fn command(
-    arguments: &Launch,
-    node: u32,
-    endpoints: &[String],
-    again: bool,
-) -> Result<Command, RunError> {
-    let program = std::env::current_exe().map_err(|why| RunError::NoNode {
-        node,
-        why: why.to_string(),
-    })?;
-    let mut command = Command::new(program);
-    command
-        .arg("--config")
-        .arg(&arguments.train.config)
-        .args(["--node", &format!("{node}/{}", arguments.nodes)])
-        .args(["--connect", &endpoints.join(",")]);
-    for set in &arguments.train.set {
-        command.args(["--set", set]);
-    }
-    if arguments.train.quiet {
-        command.arg("--quiet");
-    }
-    if arguments.resume || again {
-        command.arg("--resume");
-    }
-    command.env(LAUNCHED, "1");
-    // A terminal sends Ctrl-C to a whole process group: in its own group, a node gets each signal
-    // once.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    Ok(command)
 }

@@ -15,6 +15,26 @@ pub(super) enum LaunchEvent {
     Signal(SignalRequest),
     /// A node has closed one of its two outputs.
     Silent(usize),
+    /// Something is to be done to a node, from 0, if it runs.
+    Do(usize, Action),
+    /// From its next process on, the clock of a node, from 0, is so many milliseconds further ahead.
+    JumpClock(usize, i64),
+}
+
+/// What can be done to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    /// End it at once: SIGKILL.
+    Kill,
+    /// Freeze it: SIGSTOP.
+    ///
+    /// If the launcher ends meanwhile, the node goes on, and stops like the others: a process group
+    /// of stopped processes that loses its parent is continued by the system.
+    Freeze,
+    /// Let it go on: SIGCONT.
+    Thaw,
+    /// Write this line to its standard input.
+    Tell(String),
 }
 
 /// A node's process.
@@ -69,6 +89,11 @@ impl NodeProcess {
         Ok(node)
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Asks it to stop and keep what it has trained, or to save a checkpoint and continue.
     #[cfg(unix)]
     pub fn ask(&self, asked: SignalRequest) {
@@ -86,11 +111,35 @@ impl NodeProcess {
     #[cfg(not(unix))]
     pub fn ask(&self, _: SignalRequest) {}
 
+    /// Does `action` to it. It may have ended already: then nothing is done.
+    pub fn act(&mut self, action: &Action) {
+        let Some(stdin) = &mut self.stdin else {
+            return;
+        };
+        match action {
+            Action::Tell(line) => {
+                let _ = writeln!(stdin, "{line}");
+            }
+            #[cfg(unix)]
+            signal => {
+                use rustix::process::{Pid, Signal, kill_process};
+                let signal = match signal {
+                    Action::Freeze => Signal::STOP,
+                    Action::Thaw => Signal::CONT,
+                    Action::Kill | Action::Tell(_) => Signal::KILL,
+                };
+                let _ = kill_process(Pid::from_child(&self.process), signal);
+            }
+            #[cfg(not(unix))]
+            _ => drop(self.process.kill()),
+        }
+    }
+
     /// Tells it that a node it may be waiting for has ended.
     pub fn tell_to_stop_waiting(&mut self) {
         if let Some(stdin) = &mut self.stdin {
             // It may have ended already.
-            let _ = stdin.write_all(&[STOP_WAITING]);
+            let _ = writeln!(stdin, "{STOP_WAITING}");
         }
     }
 

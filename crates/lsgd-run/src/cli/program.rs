@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 
 use clap::error::ErrorKind as UsageError;
 use clap::{CommandFactory, FromArgMatches, Parser};
@@ -17,7 +17,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 #[cfg(feature = "bench")]
 use super::arguments::Bench;
+#[cfg(unix)]
+use super::arguments::Chaos;
 use super::arguments::{OnUserSignal, Resume, RunCommand, Train, TrainOptions};
+#[cfg(unix)]
+use super::chaos;
 use super::signals::{on_signals, requests};
 use super::{launch, launcher};
 #[cfg(feature = "bench")]
@@ -32,7 +36,7 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::storage::{CheckpointName, End, RunFolder, Score};
 use crate::task::Metric;
-use crate::train::Outcome;
+use crate::train::{Outcome, SignalRequest};
 use crate::words::count;
 
 /// Zenoh's variable for the number of its threads.
@@ -134,14 +138,9 @@ impl Program {
 /// [`RunError`] of the command.
 pub fn command<C: MakeTask + TaskTables>(command: RunCommand) -> Result<u8, RunError> {
     match command {
-        RunCommand::Launch(arguments) => {
-            let (sender, signals) = channel();
-            on_signals(move |asked| {
-                // The sender ends once all nodes have.
-                let _ = sender.send(asked);
-            });
-            launch::launch::<C>(&arguments, signals)
-        }
+        RunCommand::Launch(arguments) => launch::launch::<C>(&arguments, signals()),
+        #[cfg(unix)]
+        RunCommand::Chaos(arguments) => chaos::<C>(&arguments),
         RunCommand::Resume(arguments) => resume::<C>(&arguments),
         RunCommand::Simulate(arguments) => {
             let config = Config::<C>::load(&arguments.config, &arguments.set)?;
@@ -154,6 +153,28 @@ pub fn command<C: MakeTask + TaskTables>(command: RunCommand) -> Result<u8, RunE
         #[cfg(feature = "bench")]
         RunCommand::Bench(arguments) => bench::<C>(arguments),
     }
+}
+
+#[cfg(unix)]
+fn chaos<C: TaskTables>(arguments: &Chaos) -> Result<u8, RunError> {
+    let told = |line: &str| drop(writeln!(io::stderr(), "{line}"));
+    match chaos::chaos::<C>(arguments, signals(), told)? {
+        Some(report) => {
+            say(format_args!("{}", report.display()))?;
+            Ok(EXIT_SUCCESS)
+        }
+        None => Ok(EXIT_INTERRUPTED),
+    }
+}
+
+/// The signals that are requests, from now on.
+fn signals() -> Receiver<SignalRequest> {
+    let (sender, signals) = channel();
+    on_signals(move |asked| {
+        // The sender ends once all nodes have.
+        let _ = sender.send(asked);
+    });
+    signals
 }
 
 #[cfg(feature = "bench")]

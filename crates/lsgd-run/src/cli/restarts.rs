@@ -8,6 +8,8 @@ use crate::exit::{EXIT_INTERRUPTED, EXIT_SUCCESS, EXIT_USAGE};
 /// dies at once every time takes no time from the others.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// A node that has run this long did not die of what it started with: the next delay is the first again.
+const SOUND: Duration = Duration::from_secs(10);
 
 /// What a node does whose process has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,8 @@ struct Node {
     state: State,
     /// How often it was started again.
     restarts: u32,
+    /// How often of these one soon after the other.
+    in_a_row: u32,
 }
 
 /// The nodes of a launch, from 0, and the restarts they have left. Without I/O and without a clock.
@@ -53,6 +57,7 @@ impl Restarts {
         let node = Node {
             state: State::Running,
             restarts: 0,
+            in_a_row: 0,
         };
         Self {
             nodes: vec![node; nodes],
@@ -61,11 +66,11 @@ impl Restarts {
         }
     }
 
-    /// A node's process has ended, with this exit code or else by a signal.
+    /// A node's process has ended after it had run for `lived`, with this exit code or else by a signal.
     ///
     /// It stays ended if it has finished, was asked to stop, or was refused: the same command would
     /// be refused again.
-    pub fn on_exit(&mut self, node: usize, code: Option<u8>) -> Decision {
+    pub fn on_exit(&mut self, node: usize, code: Option<u8>, lived: Duration) -> Decision {
         let most = self.most;
         let has_died = !matches!(code, Some(EXIT_SUCCESS | EXIT_USAGE | EXIT_INTERRUPTED));
         let restarts = has_died && !self.stopping;
@@ -76,9 +81,13 @@ impl Restarts {
         }
         node.state = State::Pending;
         node.restarts += 1;
+        node.in_a_row = match lived >= SOUND {
+            true => 1,
+            false => node.in_a_row + 1,
+        };
         Decision::Restart {
             number: node.restarts,
-            after: delay(node.restarts),
+            after: delay(node.in_a_row),
         }
     }
 
@@ -154,6 +163,7 @@ mod tests {
     use crate::exit::{EXIT_FAILED, EXIT_RETRY};
 
     const KILLED: Option<u8> = None;
+    const AT_ONCE: Duration = Duration::from_secs(9);
 
     fn restart(number: u32, millis: u64) -> Decision {
         Decision::Restart {
@@ -168,23 +178,42 @@ mod tests {
         let mut restarts = Restarts::new(2, 9);
         let delays = [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000];
         for (number, millis) in (1..).zip(delays) {
-            assert_eq!(restarts.on_exit(1, KILLED), restart(number, millis));
+            assert_eq!(
+                restarts.on_exit(1, KILLED, AT_ONCE),
+                restart(number, millis)
+            );
             assert!(restarts.on_due(1));
             assert!(!restarts.on_due(1), "it runs already");
         }
-        assert_eq!(restarts.on_exit(1, KILLED), Decision::Stay);
+        assert_eq!(restarts.on_exit(1, KILLED, AT_ONCE), Decision::Stay);
         assert!(restarts.any_left() && !restarts.on_due(1));
         assert_eq!(delay(u32::MAX), LONGEST_DELAY);
         let mut restarts = Restarts::new(2, 1);
-        assert_eq!(restarts.on_exit(0, KILLED), restart(1, 500));
+        assert_eq!(restarts.on_exit(0, KILLED, AT_ONCE), restart(1, 500));
         assert!(restarts.on_due(0));
-        assert_eq!(restarts.on_exit(1, KILLED), restart(1, 500));
+        assert_eq!(restarts.on_exit(1, KILLED, AT_ONCE), restart(1, 500));
+    }
+
+    /// Deaths that are far apart are not of one cause.
+    #[test]
+    fn the_delay_starts_anew_once_a_node_has_run_for_a_while() {
+        let mut restarts = Restarts::new(1, 9);
+        let lives = [1, 1, 10, 1, 60, 60].map(Duration::from_secs);
+        let delays = [500, 1000, 500, 1000, 500, 500];
+        for ((number, lived), millis) in (1..).zip(lives).zip(delays) {
+            assert_eq!(
+                restarts.on_exit(0, KILLED, lived),
+                restart(number, millis),
+                "{number}"
+            );
+            assert!(restarts.on_due(0));
+        }
     }
 
     #[test]
     fn none_is_by_default() {
         let mut restarts = Restarts::new(3, 0);
-        assert_eq!(restarts.on_exit(0, KILLED), Decision::Stay);
+        assert_eq!(restarts.on_exit(0, KILLED, AT_ONCE), Decision::Stay);
         assert_eq!(restarts.wait_in_vain(EXIT_FAILED), [1, 2]);
     }
 
@@ -199,7 +228,7 @@ mod tests {
             // A panic of the main thread.
             (101, true),
         ] {
-            let decision = Restarts::new(2, 1).on_exit(0, Some(code));
+            let decision = Restarts::new(2, 1).on_exit(0, Some(code), AT_ONCE);
             assert_eq!(decision != Decision::Stay, again, "{code}");
         }
     }
@@ -207,7 +236,7 @@ mod tests {
     #[test]
     fn a_node_that_cannot_be_started_stays_ended() {
         let mut restarts = Restarts::new(3, 5);
-        assert_eq!(restarts.on_exit(0, KILLED), restart(1, 500));
+        assert_eq!(restarts.on_exit(0, KILLED, AT_ONCE), restart(1, 500));
         assert!(restarts.on_due(0));
         restarts.give_up(0);
         assert!(!restarts.on_due(0));
@@ -217,11 +246,14 @@ mod tests {
     #[test]
     fn nothing_is_started_once_the_launch_stops() {
         let mut restarts = Restarts::new(3, 5);
-        assert_eq!(restarts.on_exit(0, KILLED), restart(1, 500));
+        assert_eq!(restarts.on_exit(0, KILLED, AT_ONCE), restart(1, 500));
         restarts.on_stop();
         assert!(!restarts.on_due(0));
-        assert_eq!(restarts.on_exit(1, KILLED), Decision::Stay);
-        assert_eq!(restarts.on_exit(2, Some(EXIT_INTERRUPTED)), Decision::Stay);
+        assert_eq!(restarts.on_exit(1, KILLED, AT_ONCE), Decision::Stay);
+        assert_eq!(
+            restarts.on_exit(2, Some(EXIT_INTERRUPTED), AT_ONCE),
+            Decision::Stay
+        );
         assert!(!restarts.any_left());
     }
 
@@ -229,14 +261,17 @@ mod tests {
     #[test]
     fn nodes_that_all_die_are_started_again() {
         let mut restarts = Restarts::new(2, 1);
-        assert_eq!(restarts.on_exit(0, KILLED), restart(1, 500));
-        assert_eq!(restarts.on_exit(1, KILLED), restart(1, 500));
+        assert_eq!(restarts.on_exit(0, KILLED, AT_ONCE), restart(1, 500));
+        assert_eq!(restarts.on_exit(1, KILLED, AT_ONCE), restart(1, 500));
         assert!(restarts.any_left());
         assert!(restarts.on_due(0) && restarts.on_due(1));
-        assert_eq!(restarts.on_exit(0, KILLED), Decision::Stay);
-        assert_eq!(restarts.on_exit(1, KILLED), Decision::Stay);
+        assert_eq!(restarts.on_exit(0, KILLED, AT_ONCE), Decision::Stay);
+        assert_eq!(restarts.on_exit(1, KILLED, AT_ONCE), Decision::Stay);
         assert!(!restarts.any_left());
-        assert_eq!(Restarts::new(1, 5).on_exit(0, KILLED), restart(1, 500));
+        assert_eq!(
+            Restarts::new(1, 5).on_exit(0, KILLED, AT_ONCE),
+            restart(1, 500)
+        );
     }
 
     /// Of nodes that wait for the start, those that were not started again end when one fails for
@@ -244,17 +279,26 @@ mod tests {
     #[test]
     fn waiting_ends_when_it_is_in_vain() {
         let mut restarts = Restarts::new(4, 1);
-        assert_eq!(restarts.on_exit(1, KILLED), restart(1, 500));
+        assert_eq!(restarts.on_exit(1, KILLED, AT_ONCE), restart(1, 500));
         assert!(restarts.on_due(1));
-        assert_eq!(restarts.on_exit(0, Some(EXIT_USAGE)), Decision::Stay);
+        assert_eq!(
+            restarts.on_exit(0, Some(EXIT_USAGE), AT_ONCE),
+            Decision::Stay
+        );
         assert_eq!(restarts.wait_in_vain(EXIT_USAGE), [2, 3]);
-        assert_eq!(restarts.on_exit(2, Some(EXIT_SUCCESS)), Decision::Stay);
+        assert_eq!(
+            restarts.on_exit(2, Some(EXIT_SUCCESS), AT_ONCE),
+            Decision::Stay
+        );
         assert!(restarts.wait_in_vain(EXIT_SUCCESS).is_empty());
         // It may come back.
-        assert_eq!(restarts.on_exit(3, KILLED), restart(1, 500));
+        assert_eq!(restarts.on_exit(3, KILLED, AT_ONCE), restart(1, 500));
         assert!(restarts.wait_in_vain(EXIT_SUCCESS).is_empty());
         assert!(restarts.on_due(3));
-        assert_eq!(restarts.on_exit(3, Some(EXIT_SUCCESS)), Decision::Stay);
+        assert_eq!(
+            restarts.on_exit(3, Some(EXIT_SUCCESS), AT_ONCE),
+            Decision::Stay
+        );
         assert_eq!(restarts.wait_in_vain(EXIT_SUCCESS), [1]);
     }
 }

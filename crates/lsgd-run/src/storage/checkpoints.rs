@@ -16,6 +16,7 @@ use super::steps::{settle, steps_in};
 use super::values::encode;
 use super::which::Which;
 use crate::error::RunError;
+use crate::injection::Disk;
 
 /// The checkpoints of a run: `checkpoints/step-N`.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub struct Checkpoints {
     best: Option<u64>,
     /// Steps between global exchanges, if there are other nodes.
     period: Option<u64>,
+    disk: Disk,
 }
 
 impl Checkpoints {
@@ -49,6 +51,7 @@ impl Checkpoints {
             last,
             best: None,
             period: None,
+            disk: Disk::default(),
         })
     }
 
@@ -66,6 +69,12 @@ impl Checkpoints {
     /// the round before is kept too.
     pub fn among_nodes(mut self, period: u64) -> Self {
         self.period = Some(period.max(1));
+        self
+    }
+
+    /// With the faults of this disk.
+    pub(crate) fn on(mut self, disk: &Disk) -> Self {
+        self.disk = disk.clone();
         self
     }
 
@@ -115,6 +124,9 @@ impl Checkpoints {
             mean,
             evaluated,
         } = completion;
+        let path = self.path(state.step);
+        let ready = self.disk.before_write();
+        ready.map_err(RunError::write(&path))?;
         if let Some(mean) = mean {
             self.add_values(state, &Which::Mean, &mean)?;
         }
@@ -137,6 +149,8 @@ impl Checkpoints {
         state: &mut CheckpointState,
         mean: &Snapshot,
     ) -> Result<(), RunError> {
+        let ready = self.disk.before_write();
+        ready.map_err(RunError::write(&self.path(state.step)))?;
         self.add_values(state, &Which::MeanOfAllNodes, mean)?;
         if let Source::Mean { workers } = mean.source() {
             state.workers_of_all_nodes = Some(workers);
@@ -185,6 +199,8 @@ impl Checkpoints {
 
     fn put(&self, checkpoint: &mut Checkpoint) -> Result<(), RunError> {
         self.run.check()?;
+        let ready = self.disk.before_write();
+        ready.map_err(RunError::write(&self.folder))?;
         ensure_folder(&self.folder)?;
         if let Some(run_state) = &checkpoint.run_state {
             checkpoint.state.resume = Some(run_state.record());

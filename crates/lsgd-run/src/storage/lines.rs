@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::is_at;
 use crate::error::RunError;
+use crate::injection::Disk;
 
 /// A file with one JSON value per line.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(super) struct Lines {
     waiting: Waiting,
     /// Why they wait.
     full: Option<RunError>,
+    disk: Disk,
 }
 
 /// Most bytes that wait for room on the disk.
@@ -115,7 +117,14 @@ impl Lines {
             file,
             waiting: Waiting::default(),
             full: None,
+            disk: Disk::default(),
         })
+    }
+
+    /// With the faults of this disk.
+    pub fn on(mut self, disk: &Disk) -> Self {
+        self.disk = disk.clone();
+        self
     }
 
     /// Adds a line, whole or not at all. On a full disk it waits in memory for the next call.
@@ -142,6 +151,11 @@ impl Lines {
     ///
     /// [`RunError::Write`] if there is no room for all of them.
     pub fn finish(&mut self) -> Result<(), RunError> {
+        if self.waiting.0.is_empty() {
+            return Ok(());
+        }
+        let ready = self.disk.before_write();
+        ready.map_err(RunError::write(&self.path))?;
         let Progress {
             whole,
             torn,

@@ -10,6 +10,7 @@ use super::lines::{Lines, check_length, read_lines};
 use super::records::MetricRecord;
 use super::resume_record::RecordLengths;
 use crate::error::RunError;
+use crate::injection::Disk;
 
 /// A line of `events.jsonl`.
 #[derive(Serialize)]
@@ -68,6 +69,16 @@ impl Recorder {
             folder: folder.clone(),
             looked: Instant::now(),
         })
+    }
+
+    /// With the faults of this disk.
+    #[must_use]
+    pub(crate) fn on(self, disk: &Disk) -> Self {
+        Self {
+            metrics: self.metrics.on(disk),
+            events: self.events.on(disk),
+            ..self
+        }
     }
 
     /// Opens them for a run that continues from a checkpoint: later lines are removed, since what

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lsgd_core::{CheckpointRef, GlobalLeaderState, Snapshot};
 use lsgd_link::{ClusterError, ClusterEvent, ClusterHandle, LinkConfig, Traffic, Training};
@@ -22,7 +22,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Connects to the other nodes, and from then on sends their events to `inbox`. The node can
-    /// continue from these checkpoints.
+    /// continue from these checkpoints. Its process was started at `start`.
     ///
     /// # Errors
     ///
@@ -31,6 +31,7 @@ impl Cluster {
         setup: &Arc<Setup>,
         inbox: &mut Inbox,
         checkpoints: Vec<CheckpointRef>,
+        start: SystemTime,
     ) -> Result<Self, RunError> {
         let cluster = &setup.settings().cluster;
         let training = Training {
@@ -42,7 +43,7 @@ impl Cluster {
             checkpoints,
         };
         let to_main = inbox.sender();
-        let handle = ClusterHandle::open(link_config(setup), training, move |event| {
+        let handle = ClusterHandle::open(link_config(setup, start), training, move |event| {
             tell(&to_main, event);
         })?;
         inbox.on_progress(handle.progress());
@@ -128,7 +129,7 @@ impl From<ClusterError> for RunError {
     }
 }
 
-fn link_config(setup: &Setup) -> LinkConfig {
+fn link_config(setup: &Setup, start: SystemTime) -> LinkConfig {
     let cluster = &setup.settings().cluster;
     let mut shared = setup.job.shared.clone();
     shared.extend(setup.facts.agreement.clone());
@@ -145,7 +146,7 @@ fn link_config(setup: &Setup) -> LinkConfig {
         run: setup.settings().run.name.clone(),
         node: setup.node,
         nodes: setup.nodes,
-        incarnation: lsgd_link::new_incarnation(),
+        incarnation: lsgd_link::incarnation_at(start),
         listen: cluster.listen.clone(),
         // All nodes may have the same list, including their own endpoint.
         connect: cluster

@@ -1,7 +1,7 @@
 //! Replaces the exchange with other nodes in a build without the feature `nodes`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lsgd_core::{CheckpointRef, GlobalLeaderState, Snapshot};
 
@@ -25,6 +25,7 @@ impl Cluster {
         setup: &Arc<Setup>,
         _: &mut Inbox,
         _: Vec<CheckpointRef>,
+        _: SystemTime,
     ) -> Result<Self, RunError> {
         Err(RunError::OneNode { nodes: setup.nodes })
     }

@@ -28,6 +28,8 @@ pub struct TaskObjective<T: Task> {
     /// The worker's index among the workers of all nodes.
     global_rank: u64,
     waited: Duration,
+    /// Whether the next gradients are NaN.
+    spoils: bool,
 }
 
 impl<T: Task> TaskObjective<T> {
@@ -58,7 +60,13 @@ impl<T: Task> TaskObjective<T> {
             seed: setup.settings().run.seed,
             global_rank,
             waited: Duration::ZERO,
+            spoils: false,
         })
+    }
+
+    /// Makes the next gradients NaN, all of them.
+    pub fn spoil_next(&mut self) {
+        self.spoils = true;
     }
 
     /// Time spent waiting for batches.
@@ -92,6 +100,10 @@ impl<T: Task> Objective<T::Module> for TaskObjective<T> {
         };
         let loss = self.task.loss(module, batch, &self.device, key);
         let value = loss.clone().into_scalar::<f32>();
+        let loss = match std::mem::take(&mut self.spoils) {
+            true => loss.mul_scalar(f32::NAN),
+            false => loss,
+        };
         let gradients = GradientsParams::from_grads(loss.backward(), module);
         Ok((value, gradients))
     }

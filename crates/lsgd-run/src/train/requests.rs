@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
+use crate::injection::Injection;
+
 /// A request made by a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalRequest {
@@ -24,6 +26,7 @@ pub struct Requests {
     unsaved: AtomicBool,
     stop_waiting: AtomicBool,
     resumes: AtomicBool,
+    injection: Injection,
 }
 
 impl Requests {
@@ -64,6 +67,11 @@ impl Requests {
     /// Whether a node that is waiting for the others should end.
     pub fn should_stop_waiting(&self) -> bool {
         self.stop_waiting.load(Ordering::Relaxed)
+    }
+
+    /// The faults that the node is to inject into itself: none, unless `chaos` has started it.
+    pub(crate) fn injection(&self) -> &Injection {
+        &self.injection
     }
 
     /// Whether the run should end.

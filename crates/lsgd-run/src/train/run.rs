@@ -105,7 +105,8 @@ pub fn train<T: Task>(
                 .as_ref()
                 .map(|_| SavedRun::checkpoints(claim.folder()));
             let checkpoints = checkpoints.transpose()?.unwrap_or_default();
-            let cluster = Cluster::open(&setup, &mut inbox, checkpoints)?;
+            let cluster =
+                Cluster::open(&setup, &mut inbox, checkpoints, requests.injection().now())?;
             let start = match wait_to_begin(&mut inbox, &mut *observer, &requests)? {
                 Beginning::Checkpoint(step) => {
                     let own = resume::at(&claim, step, &setup)?;
@@ -128,7 +129,7 @@ pub fn train<T: Task>(
             (Some(cluster), start)
         }
     };
-    let (folder, record) = open_folder(&setup, &start, claim)?;
+    let (folder, record) = open_folder(&setup, &start, claim, requests.injection().now())?;
     observer.began(&setup, &folder);
     let keep = setup.settings().checkpoint.keep;
     let mut checkpoints = Checkpoints::new(&folder, keep)?;
@@ -146,6 +147,9 @@ pub fn train<T: Task>(
         }
         None => Recorder::open(&folder)?,
     };
+    let disk = requests.injection().disk().clone();
+    let recorder = recorder.on(&disk);
+    checkpoints = checkpoints.on(&disk);
     let totals = Totals::read(&folder, setup.main_metric())?;
     checkpoints = checkpoints.with_best(totals.best.step());
     if setup.nodes > 1 {
@@ -194,7 +198,9 @@ pub fn train<T: Task>(
         }
     });
     let record = RunRecord {
-        end: Some(humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
+        end: Some(
+            humantime::format_rfc3339_seconds(run_loop.requests.injection().now()).to_string(),
+        ),
         ..record
     };
     run_loop.journal.recorder.finish()?;
@@ -247,6 +253,7 @@ fn open_folder(
     setup: &Setup,
     start: &Start,
     claim: Claim,
+    now: SystemTime,
 ) -> Result<(RunFolder, RunRecord), RunError> {
     let config = &setup.job.text;
     let resumes = start.resumed.is_some();
@@ -260,7 +267,7 @@ fn open_folder(
         }
         return Ok((folder, record));
     }
-    let record = provenance::begin(setup, SystemTime::now());
+    let record = provenance::begin(setup, now);
     let folder = RunFolder::begin(claim, config, &record)?;
     Ok((folder, record))
 }

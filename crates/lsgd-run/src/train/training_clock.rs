@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::messages::Start;
 use super::pause_schedule::{NextAction, Now, Pause, PauseSchedule, RunPlan};
 use super::requests::Requests;
+use crate::injection::Injection;
 use crate::storage::End;
 
 /// The [`PauseSchedule`] of a run behind a lock, with a clock that is stopped while workers pause.
@@ -151,6 +152,11 @@ impl TrainingClock {
             false => self.requests.ends(),
         };
         state.leaves.is_none() && !is_in_the_way
+    }
+
+    /// The faults that the node is to inject into itself.
+    pub fn injection(&self) -> &Injection {
+        self.requests.injection()
     }
 
     /// How long the run has been trained; stopped while all workers pause.

@@ -23,6 +23,7 @@ use super::setup::Setup;
 use super::training_clock::{Leave, TrainingClock};
 use crate::device::DeviceError;
 use crate::error::{RunError, panic_message};
+use crate::injection::WorkerFault;
 use crate::storage::LoadedWorker;
 use crate::task::Task;
 
@@ -223,9 +224,15 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
         if !self.tell(FromWorker::Ready) || !self.pause()? {
             return Ok(());
         }
-        while let Some(next_action) = self.clock.next_action(self.number) {
+        let clock = self.clock.clone();
+        let mut began = Instant::now();
+        while let Some(next_action) = clock.next_action(self.number) {
             let goes_on = match next_action {
-                NextAction::Step => self.step()?,
+                NextAction::Step => {
+                    clock.injection().wait_for_pace(began);
+                    began = Instant::now();
+                    self.step()?
+                }
                 NextAction::Pause(pause) => {
                     let paused = self.paused(pause)?;
                     self.tell(FromWorker::Paused(Box::new(paused))) && self.pause()?
@@ -248,7 +255,7 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
         let GradientStep {
             loss,
             learning_rate,
-        } = self.worker.gradient_step()?;
+        } = self.gradient_step()?;
         self.check_loss(loss)?;
         let began = Instant::now();
         let next = self.worker.exchange();
@@ -260,6 +267,16 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
             rate: learning_rate,
         });
         Ok(told && next != Next::Stop)
+    }
+
+    /// One batch, one gradient step; and the fault that this worker is to have in it, if any.
+    fn gradient_step(&mut self) -> Result<GradientStep, RunError> {
+        match self.clock.injection().fault_of(self.number) {
+            Some(WorkerFault::Panic) => panic!("chaos asked for it"),
+            Some(WorkerFault::NanGradient) => self.worker.objective_mut().spoil_next(),
+            None => {}
+        }
+        self.worker.gradient_step()
     }
 
     /// Fails once the loss has not been finite for `faults.bad_steps` steps.

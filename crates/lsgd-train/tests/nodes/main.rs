@@ -1,6 +1,8 @@
 //! Several nodes of one run: processes of the real program that speak over loopback.
 
 mod arithmetic;
+#[cfg(unix)]
+mod chaos;
 mod cluster;
 mod faults;
 mod incarnations;
