@@ -38,7 +38,7 @@ pub use resume_record::{
     ClusterRecord, JoinPointRecord, RecordLengths, ResumeRecord, SavedTimes, SavedVector,
     WorkerRecord,
 };
-pub use resuming::check_settings;
+pub use resuming::{SharedSettings, check_settings};
 pub use run_change::RunChange;
 pub use run_state::{RunState, SavedWorker};
 pub use saved_run::{LoadedWorker, SavedRun};

@@ -83,8 +83,19 @@ impl SavedRun {
     }
 }
 
+/// What a run is to continue with, each by its name.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedSettings<'a> {
+    /// The settings that must be equal on all nodes.
+    pub settings: &'a BTreeMap<String, String>,
+    /// The same of a config in which nothing is set.
+    pub defaults: &'a BTreeMap<String, String>,
+    /// What the task's data and the like must agree on ([`Task::agreement`](crate::Task::agreement)).
+    pub agreement: &'a BTreeMap<String, String>,
+}
+
 /// Compares the settings and the task's agreement of a run, as `record` has them, with those that it
-/// is to continue with. Returns what changes, which is only the budget and the number of nodes: another
+/// is to continue with. A setting that an earlier version did not have was as its default is. Returns what changes, which is only the budget and the number of nodes: another
 /// model, method or data set would be another run.
 ///
 /// # Errors
@@ -94,8 +105,11 @@ impl SavedRun {
 pub fn check_settings(
     folder: &Path,
     record: &RunRecord,
-    settings: &BTreeMap<String, String>,
-    agreement: &BTreeMap<String, String>,
+    SharedSettings {
+        settings,
+        defaults,
+        agreement,
+    }: SharedSettings,
 ) -> Result<Vec<RunChange>, RunError> {
     if record.settings.is_empty() {
         return Err(RunError::Absent {
@@ -106,8 +120,12 @@ pub fn check_settings(
             ),
         });
     }
-    let differences =
-        differences(&record.settings, settings).chain(differences(&record.agreement, agreement));
+    let is_new = |change: &RunChange| {
+        change.was.is_none() && defaults.get(&change.key) == change.is.as_ref()
+    };
+    let differences = differences(&record.settings, settings)
+        .filter(|change| !is_new(change))
+        .chain(differences(&record.agreement, agreement));
     let (changes, refused): (Vec<_>, Vec<_>) = differences.partition(RunChange::is_allowed);
     match refused.is_empty() {
         true => Ok(changes),

@@ -20,6 +20,8 @@ pub struct Job {
     pub text: String,
     /// Values that must be equal on all nodes, by name in the config.
     pub shared: BTreeMap<String, String>,
+    /// The same of a config in which nothing is set.
+    pub defaults: BTreeMap<String, String>,
     /// Continues the run that is in the folder, if there is one, from this checkpoint.
     pub resume: Option<CheckpointName>,
 }
@@ -42,6 +44,7 @@ impl Job {
         let job = Self {
             text: config.to_toml()?,
             shared: config.description()?,
+            defaults: Config::<T>::default().description()?,
             resume: None,
             settings: config.settings,
         };

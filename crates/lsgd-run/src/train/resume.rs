@@ -11,7 +11,7 @@ use super::setup::Setup;
 use crate::error::RunError;
 use crate::storage::{
     CheckpointName, Claim, End, Recorder, ResumedRecords, RunChange, RunFolder, RunRecord,
-    SavedRun, Summary, check_settings, is_unfinished,
+    SavedRun, SharedSettings, Summary, check_settings, is_unfinished,
 };
 use crate::words::count;
 
@@ -89,8 +89,13 @@ pub(super) fn at(claim: &Claim, step: u64, setup: &Setup) -> Result<Resumed, Run
 
 /// What changes in the settings of the run in `folder`.
 fn changes(folder: &RunFolder, record: &RunRecord, setup: &Setup) -> Result<Vec<String>, RunError> {
-    let (shared, agreement) = (&setup.job.shared, &setup.facts.agreement);
-    let changes = check_settings(folder.path(), record, shared, agreement)?;
+    let job = &setup.job;
+    let settings = SharedSettings {
+        settings: &job.shared,
+        defaults: &job.defaults,
+        agreement: &setup.facts.agreement,
+    };
+    let changes = check_settings(folder.path(), record, settings)?;
     let told = |change: &RunChange| match change.consequence() {
         Some(consequence) => format!("{change}: {consequence}"),
         None => change.to_string(),

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::live::Live;
-use super::program::{Ran, Run, Runs, SMOKE, command, run};
+use super::program::{Ran, Run, Runs, SMOKE, command, run, workspace};
 use super::repeats::{assert_same, timeless};
 
 /// Twelve steps, then twelve more.
@@ -393,4 +393,38 @@ fn a_run_with_nothing_to_continue_from() {
     );
     run(&arguments).failed(1, &text);
     assert_eq!(timeless(&new).len(), new.lines("events.jsonl").len());
+}
+
+/// A run of an earlier version of this format, which had fewer settings, continues. The fixture was made
+/// by version 0.1.0 before its first release; a format that cannot read it any more has a new number.
+#[test]
+fn a_run_of_an_earlier_version_continues() {
+    let runs = Runs::new();
+    let run = runs.get("format-1");
+    let fixture = workspace().join("crates/lsgd-train/tests/program/fixtures/format-1");
+    fs::create_dir_all(run.join("checkpoints/step-8")).unwrap();
+    for folder in ["", "checkpoints/step-8"] {
+        let files = fs::read_dir(fixture.join(folder)).unwrap();
+        for file in files
+            .map(|file| file.unwrap().path())
+            .filter(|path| path.is_file())
+        {
+            let name = file.file_name().unwrap();
+            fs::copy(&file, run.join(folder).join(name)).unwrap();
+        }
+    }
+    let before = run.timeless_metrics();
+    let mut record = run.json("run.json");
+    assert_eq!(record["format"], 1);
+    let settings = record["settings"].as_object_mut().unwrap();
+    settings.remove("data.bad_images").unwrap();
+    fs::write(run.join("run.json"), record.to_string()).unwrap();
+    resume(&run, &["budget.steps=12"]).well();
+    assert_eq!(run.events("resumed")[0]["step"], 8);
+    assert_eq!(run.summary()["steps"], 12);
+    let after = run.timeless_metrics();
+    assert!(
+        before.iter().all(|line| after.contains(line)),
+        "{before:?} {after:?}"
+    );
 }
