@@ -185,6 +185,7 @@ impl GlobalLeader {
     /// A status has arrived.
     pub fn receive(&mut self, status: Status, now: Duration) {
         let (node, trained) = (status.node, status.trained);
+        let may_continue = !status.checkpoints.is_empty();
         let Some(change) = self.peers.receive(status, self.own_steps(), now) else {
             return;
         };
@@ -194,7 +195,10 @@ impl GlobalLeader {
         }
         self.trigger.count(change.steps);
         self.trained(Duration::from_millis(trained));
-        self.expect_continuing();
+        // It looks at all nodes, and few statuses name checkpoints.
+        if may_continue {
+            self.expect_continuing();
+        }
         self.advance(now);
     }
 
@@ -286,6 +290,7 @@ impl GlobalLeader {
     ) {
         self.stage = Stage::Idle;
         self.rounds = round;
+        self.expect_continuing();
         for (vector, snapshot) in leader.iter().chain(&mean) {
             let of_kind = |w: &&PendingVector| w.vector.kind == vector.kind && w.crossed;
             let crossed = fetching.pending.values().filter(of_kind);
