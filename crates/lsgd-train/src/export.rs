@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use lsgd_core::{Entry, Snapshot};
 use lsgd_models::ModelKind;
@@ -10,6 +11,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use crate::cli;
 use crate::error::TrainError;
 use crate::trained::Trained;
+use crate::trained_task::made_mean;
 use crate::transpose::transposed;
 use lsgd_run::output::Output;
 use lsgd_run::storage::slices;
@@ -30,13 +32,17 @@ pub fn export(arguments: &cli::Export) -> Result<Output, TrainError> {
         None => trained.folder.join("model.safetensors"),
     };
     let output = Output::new(&path, arguments.force)?;
-    let snapshot = match trained.finite(arguments.which) {
-        Err(error) if arguments.force => {
-            let snapshot = trained.snapshot(arguments.which)?;
-            tracing::warn!("{error}; written as they are");
-            snapshot
-        }
-        finite => finite?,
+    let which = arguments.which;
+    let snapshot = match trained.is_unmade(which)? {
+        true => made_mean(&trained)?,
+        false => match trained.finite(which) {
+            Err(error) if arguments.force => {
+                let snapshot = trained.snapshot(which)?;
+                tracing::warn!("{error}; written as they are");
+                Arc::new(snapshot)
+            }
+            finite => Arc::new(finite?),
+        },
     };
     let file = encode(&path, trained.model.kind, &snapshot)?;
     let metadata = metadata(&path, &trained.notes.class_names)?;

@@ -8,7 +8,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, ElementConversion, Int, Tensor, TensorData};
 use lsgd_models::{ForwardMode, Model, ModelConfig};
-use lsgd_run::config::RankBy;
+use lsgd_run::config::{RankBy, Settings};
 use lsgd_run::epoch::Epoch;
 use lsgd_run::train::Context;
 use lsgd_run::{MakeTask, Metric, StepKey, Sums, Task};
@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::batches;
 use crate::data::{Batch, DataError, Dataset, Stream};
 use crate::error::TrainError;
-use crate::image_config::{Augment, DataName, ImageConfig};
+use crate::image_config::{Augment, Config, DataName, ImageConfig};
 use crate::image_model::{ImageNotes, model_config};
 use crate::initial_weights::InitialWeights;
 use crate::optimizer;
@@ -56,13 +56,12 @@ impl ImageTask {
             // Checked first: it needs no data to find that the model does not fit it.
             model_config(&config, config.data.classes, config.data.shape).check()?;
         }
-        let (seed, method) = (run.settings.run.seed, &run.settings.method);
-        let dataset = Arc::new(Dataset::open(&config.data, seed)?);
-        let stream = Stream::new(dataset.train_len(), config.data.batch_size, seed)?;
-        let stream = match method.rank_by {
-            RankBy::TrainingLoss => stream,
-            RankBy::ProbeLoss => stream.holding_out(run.probe_examples(), seed)?,
-        };
+        let dataset = Arc::new(Dataset::open(&config.data, run.settings.run.seed)?);
+        let stream = stream(&dataset, &config, run.settings)?;
+        if run.settings.method.rank_by == RankBy::ProbeLoss {
+            // The stream has read it.
+            run.probe_examples();
+        }
         dataset.check(&stream)?;
         let batch = scoring_batch(config.data.batch_size);
         let held_out = ranges(stream.held_out().len(), batch);
@@ -105,26 +104,42 @@ impl ImageTask {
         })
     }
 
-    /// For scoring trained values on all of `dataset`'s test examples.
+    /// For trained values of a run: to score them on all of `dataset`'s test examples, or to estimate a
+    /// mean's statistics on the batches of the run.
     ///
     /// # Errors
     ///
     /// [`TrainError`] if the data cannot have the batch size of `config`.
-    pub fn scoring(
-        config: ImageConfig,
+    pub fn of_run(
+        config: &Config,
         model: ModelConfig,
-        dataset: Dataset,
+        dataset: Arc<Dataset>,
     ) -> Result<Self, TrainError> {
+        let Config { settings, task } = config;
         Ok(Self {
             initial: None,
             parts: ranges(dataset.test_len(), SCORING_BATCH),
-            stream: Stream::new(dataset.train_len(), config.data.batch_size, 0)?,
-            config,
-            dataset: Arc::new(dataset),
+            stream: stream(&dataset, task, settings)?,
+            config: task.clone(),
+            dataset,
             probe: Vec::new(),
             model,
         })
     }
+}
+
+/// The order of a run's training examples.
+fn stream(
+    dataset: &Dataset,
+    config: &ImageConfig,
+    settings: &Settings,
+) -> Result<Stream, TrainError> {
+    let seed = settings.run.seed;
+    let stream = Stream::new(dataset.train_len(), config.data.batch_size, seed)?;
+    Ok(match settings.method.rank_by {
+        RankBy::TrainingLoss => stream,
+        RankBy::ProbeLoss => stream.holding_out(settings.method.probe_examples, seed)?,
+    })
 }
 
 /// Test images that `eval` scores at once.

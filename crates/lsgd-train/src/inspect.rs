@@ -1,7 +1,7 @@
 //! `eval`: a run scored once more.
 
-use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
 use lsgd_core::{Snapshot, write};
@@ -11,8 +11,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use crate::cli;
 use crate::data::Dataset;
 use crate::error::TrainError;
-use crate::image_task::ImageTask;
 use crate::trained::Trained;
+use crate::trained_task::TrainedTask;
 use lsgd_run::RunError;
 use lsgd_run::output::Output;
 use lsgd_run::storage::Score;
@@ -45,69 +45,32 @@ pub fn eval(arguments: &cli::Eval) -> Result<Evaluated, TrainError> {
     let output = arguments.logits.as_ref();
     let output = output.map(|path| Output::new(path, arguments.force));
     let output = output.transpose()?;
-    let snapshot = trained.finite(arguments.which)?;
-    let dataset = Dataset::open(&trained.config.task.data, trained.config.settings.run.seed)?;
-    if let Some(why) = classes_differ(&trained.notes.class_names, dataset.class_names()) {
-        return Err(TrainError::damaged(trained.folder.path(), why));
-    }
-    if (dataset.classes(), dataset.shape()) != (trained.notes.classes, trained.notes.image) {
-        let why = format!(
-            "the run was trained on {} classes of {:?} images, the data has {} of {:?}",
-            trained.notes.classes,
-            trained.notes.image,
-            dataset.classes(),
-            dataset.shape()
-        );
-        return Err(TrainError::damaged(trained.folder.path(), why));
-    }
+    let stored = match trained.is_unmade(arguments.which)? {
+        true => None,
+        false => Some(trained.finite(arguments.which)?),
+    };
+    let run = TrainedTask::open(&trained)?;
+    let snapshot = match stored {
+        Some(stored) => Arc::new(stored),
+        None => run.mean()?,
+    };
+    let TrainedTask { dataset, task, .. } = &run;
     let empty = || TrainError::damaged(trained.folder.path(), "the data has no test examples");
     if dataset.test_len() == 0 {
         return Err(empty());
     }
     if let Some(output) = &output {
-        output.write(&logits(output.path(), &trained, &snapshot, &dataset)?)?;
+        output.write(&logits(output.path(), &trained, &snapshot, dataset)?)?;
     }
     let device = trained.device.device.clone();
     let model = write(trained.model.init(&device)?, &trained.layout, &snapshot)
         .map_err(|why| RunError::Unfit { why })?;
-    let task = ImageTask::scoring(trained.config.task, trained.model, dataset)?;
-    let scored = score(&task, &model, &device)?.ok_or_else(empty)?;
+    let scored = score(task, &model, &device)?.ok_or_else(empty)?;
     Ok(Evaluated {
         score: scored.score,
         examples: scored.examples,
         logits: output,
     })
-}
-
-/// Why data with these classes cannot test a run that was trained on those. A run of an older
-/// version has no names, and is not checked.
-fn classes_differ(run: &[String], data: &[String]) -> Option<String> {
-    if run.is_empty() || run == data {
-        return None;
-    }
-    let only = |these: &[String], those: &[String]| {
-        let those: BTreeSet<&String> = those.iter().collect();
-        let mut only = these.iter().filter(|name| !those.contains(name));
-        let first = only.next()?;
-        Some(match only.count() {
-            0 => format!("{first:?}"),
-            more => format!("{first:?} and {more} more"),
-        })
-    };
-    let what = match (only(run, data), only(data, run)) {
-        (Some(gone), Some(new)) => format!("the data have {new}, but not {gone}"),
-        (Some(gone), None) => format!("the data do not have {gone}"),
-        (None, Some(new)) => format!("the data also have {new}"),
-        (None, None) => {
-            let place = run.iter().zip(data).position(|(a, b)| a != b)?;
-            let (then, now) = (run.get(place)?, data.get(place)?);
-            format!("in another order, class {place} was {then:?} and is {now:?}")
-        }
-    };
-    Some(format!(
-        "the data do not have the classes it was trained on: {what}; give data of the same names in \
-         the same order (class_names in the checkpoint's state.json)"
-    ))
 }
 
 /// A safetensors file of the first test examples: `images` `[n, channels, height, width]` as the
@@ -143,48 +106,4 @@ fn logits(
     .collect::<Result<Vec<_>, _>>()
     .map_err(|error| TrainError::damaged(path, error))?;
     safetensors::serialize(views, None).map_err(|error| TrainError::damaged(path, error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn classes_are_compared_by_name_and_order() {
-        let names = |text: &str| {
-            text.split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        };
-        let what = |run: &str, data: &str| {
-            let why = classes_differ(&names(run), &names(data))?;
-            let what = why
-                .strip_prefix("the data do not have the classes it was trained on: ")
-                .and_then(|rest| rest.split_once(';'));
-            Some(what.unwrap_or_else(|| panic!("{why}")).0.to_owned())
-        };
-        assert_eq!(what("cat dog", "cat dog"), None);
-        assert_eq!(what("", "cat dog"), None);
-        for (run, data, expected) in [
-            (
-                "cat dog",
-                "cat wolf",
-                "the data have \"wolf\", but not \"dog\"",
-            ),
-            (
-                "a b c",
-                "x y",
-                "the data have \"x\" and 1 more, but not \"a\" and 2 more",
-            ),
-            ("cat dog eel", "cat dog", "the data do not have \"eel\""),
-            ("cat dog", "ant cat dog", "the data also have \"ant\""),
-            (
-                "cat dog",
-                "dog cat",
-                "in another order, class 0 was \"cat\" and is \"dog\"",
-            ),
-        ] {
-            assert_eq!(what(run, data).as_deref(), Some(expected), "{run} / {data}");
-        }
-    }
 }

@@ -29,6 +29,7 @@ pub mod initial_weights;
 pub mod inspect;
 pub mod optimizer;
 pub mod trained;
+pub mod trained_task;
 mod transpose;
 
 pub use image_task::ImageTask;

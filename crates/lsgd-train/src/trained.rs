@@ -72,6 +72,16 @@ impl Trained {
         })
     }
 
+    /// Whether the checkpoint lacks the replica mean only because it was not evaluated:
+    /// [`TrainedTask::mean`](crate::trained_task::TrainedTask::mean) makes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`CheckpointState::unmade_mean`].
+    pub fn is_unmade(&self, which: Which) -> Result<bool, TrainError> {
+        Ok(which == Which::Mean && self.state.unmade_mean(&self.checkpoint)?.is_some())
+    }
+
     /// The values that `which` selects.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! how it is read.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,6 +53,10 @@ pub struct CheckpointState {
     /// Whether that was the best so far.
     #[serde(default)]
     pub is_best: bool,
+    /// On which batches the running statistics of its replica mean are estimated; `None` in a
+    /// checkpoint of a version that made the mean whenever there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statistics_batches: Option<StatisticsBatches>,
     /// What the run continues from; `None` if it cannot continue from here, or the checkpoint is
     /// not written yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,6 +68,28 @@ pub struct CheckpointState {
     /// The task's notes ([`Task::notes`](crate::Task::notes)).
     #[serde(flatten)]
     pub notes: Map<String, Value>,
+}
+
+/// Training batches of a run, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatisticsBatches {
+    /// Seed of the run.
+    pub seed: u64,
+    /// The first batch.
+    pub first: u64,
+    /// The one after the last.
+    pub end: u64,
+}
+
+/// Most batches on which statistics are estimated; a checkpoint that says more is damaged.
+const MAX_STATISTICS_BATCHES: u64 = 1 << 20;
+
+impl StatisticsBatches {
+    /// Their numbers.
+    pub fn range(self) -> Range<u64> {
+        self.first..self.end
+    }
 }
 
 /// A checkpoint to be written. Values are shared with whoever else has them.
@@ -81,8 +108,8 @@ pub struct Checkpoint {
 /// What a checkpoint is completed with, once its workers have been evaluated.
 #[derive(Debug)]
 pub struct Completion {
-    /// The evaluation, if there was one.
-    pub evaluation: Option<Evaluation>,
+    /// The evaluation.
+    pub evaluation: Evaluation,
     /// Whether it is the best so far.
     pub is_best: bool,
     /// The replica mean, if there is one.
@@ -276,8 +303,32 @@ impl CheckpointState {
         match (self.broken_off, all) {
             (_, false) => "the run had lost workers",
             (true, true) => "the run broke off",
-            (false, true) => "a worker had diverged, or the run was ended before its mean was made",
+            (false, true) if self.evaluation.is_some() => "a worker had diverged",
+            (false, true) => "it was not evaluated",
         }
+    }
+
+    /// The training batches to estimate the running statistics of a replica mean on, if this checkpoint
+    /// was not evaluated, so that it has none, but has all workers to make one from.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Damaged`] if there are more of them than a run asks for.
+    pub fn unmade_mean(&self, checkpoint: &Path) -> Result<Option<StatisticsBatches>, RunError> {
+        let has_all = (0..self.workers).all(|worker| self.holds(worker));
+        let lacks_it = || !values_path(checkpoint, &Which::Mean).exists();
+        let Some(batches) = self.statistics_batches else {
+            return Ok(None);
+        };
+        if batches.end.saturating_sub(batches.first) > MAX_STATISTICS_BATCHES {
+            let why = format!(
+                "statistics_batches are {} to {}: more than {MAX_STATISTICS_BATCHES}",
+                batches.first, batches.end
+            );
+            return Err(RunError::damaged(&checkpoint.join("state.json"), why));
+        }
+        let is_unmade = self.evaluation.is_none() && !self.broken_off && has_all && lacks_it();
+        Ok(is_unmade.then_some(batches))
     }
 
     /// Whether it contains a worker's values.

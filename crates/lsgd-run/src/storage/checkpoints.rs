@@ -130,10 +130,10 @@ impl Checkpoints {
         if let Some(mean) = mean {
             self.add_values(state, &Which::Mean, &mean)?;
         }
-        if let (Some(resume), Some(_)) = (&mut state.resume, &evaluation) {
+        if let Some(resume) = &mut state.resume {
             resume.evaluated = evaluated;
         }
-        state.evaluation = evaluation;
+        state.evaluation = Some(evaluation);
         state.is_best = is_best;
         self.replace_state(state)?;
         self.keep(state.step, is_best)

@@ -23,7 +23,7 @@ mod steps;
 mod values;
 mod which;
 
-pub use checkpoint::{Checkpoint, CheckpointState, Completion};
+pub use checkpoint::{Checkpoint, CheckpointState, Completion, StatisticsBatches};
 pub use checkpoint_name::{CheckpointName, CheckpointNameError};
 pub use checkpoints::Checkpoints;
 pub use claim::{Claim, NodeNumber};

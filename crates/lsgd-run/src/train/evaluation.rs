@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use lsgd_core::{Snapshot, SnapshotError, read_buffers, write};
+use lsgd_core::{Frozen, Layout, Snapshot, SnapshotError, read_buffers, write};
 
 use super::setup::Setup;
 use crate::error::RunError;
@@ -73,13 +74,47 @@ pub fn mean_statistics(mut batches: Vec<(u64, Vec<f32>)>) -> Option<Vec<f32>> {
     Some(sums.into_iter().map(|sum| (sum / count) as f32).collect())
 }
 
+/// The mean of these workers' values, with the mean of their running statistics; `None` if it or any of
+/// them is not finite. The mean of one worker is that worker.
+pub fn mean_of(workers: &[Arc<Snapshot>], layout: &Layout) -> Option<Arc<Snapshot>> {
+    let sound = |snapshot: &Snapshot| snapshot.check(layout).is_ok();
+    if !workers.iter().all(|worker| sound(worker)) {
+        return None;
+    }
+    if let [only] = workers {
+        return Some(only.clone());
+    }
+    let mean = Snapshot::mean(workers.iter().map(AsRef::as_ref));
+    mean.ok().flatten().filter(sound).map(Arc::new)
+}
+
+/// A mean with the mean of these batches' statistics as its own. `None` for no batches, as in an
+/// evaluation that was aborted, or if they are not finite.
+///
+/// # Errors
+///
+/// [`RunError::Unfit`] if they are not of its layout.
+pub fn with_statistics(
+    mean: &Snapshot,
+    batches: Vec<(u64, Vec<f32>)>,
+) -> Result<Option<Arc<Snapshot>>, RunError> {
+    let Some(buffers) = mean_statistics(batches) else {
+        return Ok(None);
+    };
+    let mean = mean.with_buffers(buffers).map_err(unfit)?;
+    let sound = mean.check(mean.layout()).is_ok();
+    Ok(sound.then(|| Arc::new(mean)))
+}
+
 /// Modules for the values of snapshots, made when first needed and dropped with the evaluation: a
 /// worker's own module is never used, since clones of a Burn module share running statistics.
 #[derive(Debug)]
 pub struct Scratch<'a, T: Task> {
-    setup: &'a Setup,
     task: &'a T,
     device: Device,
+    layout: &'a Arc<Layout>,
+    frozen: &'a Frozen,
+    seed: u64,
     scoring: Option<T::Module>,
     counting: Option<T::Module>,
 }
@@ -87,10 +122,24 @@ pub struct Scratch<'a, T: Task> {
 impl<'a, T: Task> Scratch<'a, T> {
     /// For modules of `task` on `device` (without autodiff).
     pub fn new(setup: &'a Setup, task: &'a T, device: Device) -> Self {
+        let seed = setup.settings().run.seed;
+        Self::of(task, device, &setup.layout, &setup.frozen, seed)
+    }
+
+    /// For modules of `task` with these frozen parameters, in a run of this `seed`.
+    pub fn of(
+        task: &'a T,
+        device: Device,
+        layout: &'a Arc<Layout>,
+        frozen: &'a Frozen,
+        seed: u64,
+    ) -> Self {
         Self {
-            setup,
             task,
             device,
+            layout,
+            frozen,
+            seed,
             scoring: None,
             counting: None,
         }
@@ -108,9 +157,12 @@ impl<'a, T: Task> Scratch<'a, T> {
     ) -> Result<Vec<(usize, Sums)>, RunError> {
         let module = match self.scoring.take() {
             Some(module) => module,
-            None => self.setup.module(self.task, &self.device)?,
+            None => {
+                let module = self.task.module(&self.device).map_err(RunError::task)?;
+                self.frozen.write(module).map_err(unfit)?
+            }
         };
-        let module = write(module, &self.setup.layout, snapshot).map_err(unfit)?;
+        let module = write(module, self.layout, snapshot).map_err(unfit)?;
         let scores = parts
             .into_iter()
             .map(|part| Ok((part, self.task.score(&module, part, &self.device)?)))
@@ -130,7 +182,7 @@ impl<'a, T: Task> Scratch<'a, T> {
         snapshot: &Snapshot,
         batches: impl IntoIterator<Item = u64>,
     ) -> Result<Vec<(u64, Vec<f32>)>, RunError> {
-        let (task, layout) = (self.task, &self.setup.layout);
+        let (task, layout) = (self.task, self.layout);
         let device = self.device.clone().autodiff();
         let module = match self.counting.take() {
             Some(module) => Some(module),
@@ -138,7 +190,7 @@ impl<'a, T: Task> Scratch<'a, T> {
             None => task
                 .statistics_module(&device)
                 .map_err(RunError::task)?
-                .map(|module| self.setup.frozen.write(module.no_grad()))
+                .map(|module| self.frozen.write(module.no_grad()))
                 .transpose()
                 .map_err(unfit)?,
         };
@@ -150,7 +202,7 @@ impl<'a, T: Task> Scratch<'a, T> {
         for number in batches {
             let batch = task.train_batch(number).map_err(RunError::task)?;
             let key = StepKey {
-                seed: self.setup.settings().run.seed,
+                seed: self.seed,
                 worker: u64::MAX,
                 step: number,
             };

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use lsgd_core::{Candidate, GlobalLeaderState, LocalLeaderState, Snapshot, WorkerId, elect};
 
 use super::divergence::Divergence;
-use super::evaluation::{Scored, mean_statistics, statistics_batches};
+use super::evaluation::{Scored, mean_of, statistics_batches, with_statistics};
 use super::messages::PausedWorker;
 use super::provenance;
 use super::setup::Setup;
 use crate::error::RunError;
 use crate::storage::{
     BestScore, Checkpoint, CheckpointState, CheckpointsSummary, End, Evaluation, ExchangeSummary,
-    HeldOut, RecordLengths, RunState, Score, Summary, WorkerScore,
+    HeldOut, RecordLengths, RunState, Score, StatisticsBatches, Summary, WorkerScore,
 };
 use crate::task::Metric;
 
@@ -86,19 +86,11 @@ impl EvaluationPass<'_> {
     ///
     /// [`RunError`] of the evaluator.
     pub fn mean(&self, evaluator: &mut impl Evaluator) -> Result<Option<Arc<Snapshot>>, RunError> {
-        let layout = &self.setup.layout;
-        let sound = |snapshot: &Snapshot| snapshot.check(layout).is_ok();
-        if !self.workers.iter().all(|p| sound(&p.snapshot)) {
-            return Ok(None);
+        let workers: Vec<_> = self.workers.iter().map(|p| p.snapshot.clone()).collect();
+        match mean_of(&workers, &self.setup.layout) {
+            Some(mean) if workers.len() > 1 => self.estimate_statistics(evaluator, mean),
+            mean => Ok(mean),
         }
-        if let [only] = self.workers {
-            return Ok(Some(only.snapshot.clone()));
-        }
-        let mean = Snapshot::mean(self.workers.iter().map(|p| p.snapshot.as_ref()));
-        let Some(mean) = mean.ok().flatten().filter(sound).map(Arc::new) else {
-            return Ok(None);
-        };
-        self.estimate_statistics(evaluator, mean)
     }
 
     /// A mean with its own running statistics, estimated on batches that no worker has trained on
@@ -108,22 +100,22 @@ impl EvaluationPass<'_> {
         evaluator: &mut impl Evaluator,
         mean: Arc<Snapshot>,
     ) -> Result<Option<Arc<Snapshot>>, RunError> {
-        let layout = &self.setup.layout;
         if !self.setup.facts.re_estimates {
             return Ok(Some(mean));
         }
+        let statistics = evaluator.statistics(&mean, self.statistics_batches().range())?;
+        with_statistics(&mean, statistics)
+    }
+
+    fn statistics_batches(&self) -> StatisticsBatches {
         let next = self.total_steps() * u64::from(self.setup.nodes.max(1));
-        let count = self.setup.settings().evaluate.batch_norm_batches;
-        let statistics = evaluator.statistics(&mean, statistics_batches(next, count))?;
-        // Empty if the evaluation was aborted.
-        let Some(buffers) = mean_statistics(statistics) else {
-            return Ok(None);
-        };
-        let mean = mean
-            .with_buffers(buffers)
-            .map_err(|why| RunError::Unfit { why })?;
-        let sound = mean.check(layout).is_ok();
-        Ok(sound.then(|| Arc::new(mean)))
+        let settings = self.setup.settings();
+        let batches = statistics_batches(next, settings.evaluate.batch_norm_batches);
+        StatisticsBatches {
+            seed: settings.run.seed,
+            first: batches.start,
+            end: batches.end,
+        }
     }
 
     /// A mean over more workers than these, with its own running statistics, and its score. `None` if
@@ -260,6 +252,7 @@ impl EvaluationPass<'_> {
                 layout: self.setup.layout.digest().to_string(),
                 evaluation: None,
                 is_best: false,
+                statistics_batches: Some(self.statistics_batches()),
                 resume: None,
                 files: Default::default(),
                 notes: self.setup.facts.notes.clone(),

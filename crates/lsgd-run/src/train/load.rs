@@ -1,9 +1,13 @@
 //! Loads a trained module from a run's checkpoint.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::Device;
-use lsgd_core::{Frozen, Layout, write};
+use lsgd_core::{Frozen, Layout, Snapshot, write};
 
+use super::evaluation::{Scratch, mean_of, with_statistics};
 use crate::error::RunError;
 use crate::storage::{CheckpointName, CheckpointState, RunFolder, Which};
 use crate::task::Task;
@@ -22,6 +26,33 @@ pub fn load<T: Task>(
     device: &Device,
 ) -> Result<T::Module, RunError> {
     let (checkpoint, state) = CheckpointState::named(run, CheckpointName::Newest)?;
+    let values = values(task, run, (&checkpoint, &state), which, device)?;
+    let module = task
+        .module(&device.clone().autodiff())
+        .map_err(RunError::task)?;
+    let frozen = state.read_frozen(&checkpoint, &Frozen::of(&module))?;
+    let unfit = |why| RunError::Unfit { why };
+    let module = frozen.write(module).map_err(unfit)?;
+    Ok(write(module, values.layout(), &values)
+        .map_err(unfit)?
+        .valid())
+}
+
+/// The values of `which` in a checkpoint of a run: as they are stored, or, for the replica mean of a
+/// checkpoint that was not evaluated, made as the run would have made them, on `device`. `task` is the task
+/// that the run trained, or one made from the same config.
+///
+/// # Errors
+///
+/// [`RunError`] if the checkpoint lacks `which`, is damaged or is of another model, or the mean cannot be
+/// made from the data of `task`.
+pub fn values<T: Task>(
+    task: &T,
+    run: &RunFolder,
+    (checkpoint, state): (&Path, &CheckpointState),
+    which: Which,
+    device: &Device,
+) -> Result<Arc<Snapshot>, RunError> {
     let module = task
         .module(&device.clone().autodiff())
         .map_err(RunError::task)?;
@@ -30,9 +61,49 @@ pub fn load<T: Task>(
         let why = "its model is not the one of this task; was the task, or its config, changed?";
         return Err(RunError::damaged(&checkpoint.join("state.json"), why));
     }
-    let frozen = state.read_frozen(&checkpoint, &Frozen::of(&module))?;
-    let snapshot = state.read(&checkpoint, which, &layout)?;
-    let unfit = |why| RunError::Unfit { why };
-    let module = frozen.write(module).map_err(unfit)?;
-    Ok(write(module, &layout, &snapshot).map_err(unfit)?.valid())
+    let batches = match which {
+        Which::Mean => state.unmade_mean(checkpoint)?,
+        _ => None,
+    };
+    let Some(batches) = batches else {
+        return state.read(checkpoint, which, &layout).map(Arc::new);
+    };
+    let worker = |worker| {
+        let values = state.read(checkpoint, Which::Worker(worker), &layout);
+        values.map(Arc::new)
+    };
+    let workers: Vec<_> = (0..state.workers).map(worker).collect::<Result<_, _>>()?;
+    let diverged = || RunError::Absent {
+        path: checkpoint.to_owned(),
+        why: format!(
+            "it has no mean: a worker had diverged; {}",
+            state.instead(checkpoint)
+        ),
+    };
+    let mean = mean_of(&workers, &layout).ok_or_else(diverged)?;
+    let frozen = state.read_frozen(checkpoint, &Frozen::of(&module))?;
+    let has_statistics = layout.buffer_len() > 0 && workers.len() > 1;
+    let re_estimates = || {
+        Ok::<_, RunError>(
+            task.statistics_module(device)
+                .map_err(RunError::task)?
+                .is_some(),
+        )
+    };
+    if !has_statistics || !re_estimates()? {
+        return Ok(mean);
+    }
+    if run.record()?.agreement != task.agreement() {
+        return Err(RunError::Absent {
+            path: checkpoint.to_owned(),
+            why: format!(
+                "it has no mean, since it was not evaluated, and these are not the data to make one \
+                 with; give the run's own, or {}",
+                state.instead(checkpoint).trim_start_matches("give ")
+            ),
+        });
+    }
+    let mut scratch = Scratch::of(task, device.clone(), &layout, &frozen, batches.seed);
+    let statistics = scratch.statistics(&mean, batches.range())?;
+    with_statistics(&mean, statistics)?.ok_or_else(diverged)
 }

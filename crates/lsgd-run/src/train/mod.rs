@@ -45,7 +45,7 @@ mod worker_thread;
 
 pub use evaluation::{Scored, score, score_of};
 pub use job::{Context, Facts, Job};
-pub use load::load;
+pub use load::{load, values};
 pub use objective::batch_of;
 pub use pause_schedule::{Every, NextAction, Now, Pause, PauseSchedule, RunPlan};
 pub use requests::{Requests, SignalRequest};

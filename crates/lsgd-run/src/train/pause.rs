@@ -47,8 +47,8 @@ impl Evaluator for PausedPool<'_> {
 impl<T: Task> RunLoop<T> {
     /// Has a checkpoint written and evaluates, whichever is due; both at the end. The checkpoint is
     /// written while the workers are evaluated, and the results are added afterwards: the replica
-    /// mean with its statistics, the scores. Training goes on while they are written. `None` for an
-    /// evaluation that was interrupted.
+    /// mean with its statistics, the scores. Training goes on while they are written. `None` if no
+    /// evaluation was due, or it was interrupted.
     pub(super) fn pause(
         &mut self,
         pool: &WorkerPool,
@@ -84,28 +84,24 @@ impl<T: Task> RunLoop<T> {
             self.writer.submit(job, &mut self.journal)?;
         }
 
+        if !(pause.evaluate || ends) {
+            return Ok(None);
+        }
+
         let mut evaluator = self.paused(pool);
         let mean = evaluation_pass.mean(&mut evaluator)?;
-        let evaluation = match pause.evaluate || ends {
-            true => Some(evaluation_pass.evaluate(&mut evaluator, mean.as_ref())?),
-            false => None,
-        };
-        if evaluation.is_some() {
-            // The checkpoint's event comes before the evaluation is recorded.
-            self.writer.wait(&mut self.journal)?;
-        }
+        let evaluation = evaluation_pass.evaluate(&mut evaluator, mean.as_ref())?;
+        // The checkpoint's event comes before the evaluation is recorded.
+        self.writer.wait(&mut self.journal)?;
         if !pool.evaluates() {
             return Ok(ends.then(|| evaluation_pass.unevaluated()));
         }
-        let better = evaluation
-            .as_ref()
-            .is_some_and(|e| self.journal.totals.best.improves(e, setup.main_metric()));
-        if let Some(evaluation) = &evaluation {
-            self.journal.observer.evaluated(evaluation);
-            self.journal
-                .recorder
-                .metric(&MetricRecord::Evaluation(evaluation.clone()))?;
-        }
+        let totals = &mut self.journal.totals;
+        let better = totals.best.improves(&evaluation, setup.main_metric());
+        self.journal.observer.evaluated(&evaluation);
+        self.journal
+            .recorder
+            .metric(&MetricRecord::Evaluation(evaluation.clone()))?;
         if (better || saves) && self.journal.can_save(ends)? {
             let job = Job {
                 checkpoint: unsaved,
@@ -122,7 +118,7 @@ impl<T: Task> RunLoop<T> {
         if ends {
             self.writer.wait(&mut self.journal)?;
         }
-        Ok(evaluation)
+        Ok(Some(evaluation))
     }
 
     /// The run ends with an error: saves its workers, as far as they can be read.

@@ -4,7 +4,7 @@ use std::fs;
 
 use safetensors::SafeTensors;
 
-use super::program::{QUICKSTART, Runs, SMOKE, run};
+use super::program::{QUICKSTART, Run, Runs, SMOKE, command, run};
 
 #[test]
 fn eval_reproduces_what_the_run_found() {
@@ -189,6 +189,45 @@ fn a_damaged_checkpoint_is_said() {
         &format!(
             "{}: EOF while parsing an object at line 1 column 1",
             state.display()
+        ),
+    );
+}
+
+/// A pause for a checkpoint alone does not wait for the mean; whoever wants it later gets the same.
+#[test]
+fn a_mean_that_was_not_made_is_made_when_asked_for() {
+    let runs = Runs::new();
+    let ranked = ["method.rank_by=probe_loss", "method.probe_examples=32"];
+    for (name, ranked) in [("loss", &[][..]), ("probe", &ranked[..])] {
+        let every_8 = ["checkpoint.every_steps=8", "checkpoint.keep=2"];
+        let set = [&every_8[..], ranked].concat();
+        let saved = runs.train(SMOKE, &format!("saved-{name}"), &set);
+        let evaluated = [&set[..], &["evaluate.every_steps=8"]].concat();
+        let evaluated = runs.train(SMOKE, &format!("evaluated-{name}"), &evaluated);
+        assert_eq!(saved.digests(), evaluated.digests());
+        let mean = |run: &Run| run.join("checkpoints/step-8/mean.safetensors");
+        assert!(!mean(&saved).exists() && mean(&evaluated).is_file());
+        let [made, stored] = [&saved, &evaluated].map(|of_run| {
+            let path = of_run.path.to_str().unwrap();
+            let of = ["--which", "mean", "--checkpoint", "8", "--output", "-"];
+            let mut export = command([&["export", path], &of[..]].concat());
+            let exported = export.assert().success().get_output().stdout.clone();
+            let eval = ["eval", path, "--which", "mean", "--checkpoint", "8"];
+            (exported, run(eval).well().replace(path, ""))
+        });
+        assert!(made == stored);
+        // Nothing is written into the run for it.
+        assert!(!mean(&saved).exists());
+    }
+    let saved = runs.get("saved-loss");
+    let path = saved.path.to_str().unwrap();
+    let of = ["eval", path, "--which", "mean", "--checkpoint", "8"];
+    let other = [&of[..], &["--set", "data.examples=256"]].concat();
+    run(other).failed(
+        1,
+        &format!(
+            "{path}/checkpoints/step-8: it has no mean, since it was not evaluated, and these are not \
+             the data to make one with; give the run's own, or --which worker-K"
         ),
     );
 }

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::super::checkpoint_name::CheckpointName;
 use super::super::disk::kill;
+use super::super::records::Evaluation;
 use super::super::resume_record::RecordLengths;
 use super::super::run_state::{RunState, SavedWorker};
 use super::super::saved_run::SavedRun;
@@ -100,6 +101,7 @@ fn checkpoint(layout: &Arc<Layout>, step: u64, seed: u64) -> Checkpoint {
             layout: layout.digest().to_string(),
             evaluation: None,
             is_best: false,
+            statistics_batches: None,
             resume: None,
             files: BTreeMap::new(),
             notes: Default::default(),
@@ -170,7 +172,7 @@ fn take(
             Action::Complete { is_best } => {
                 let mut state = last.take().unwrap();
                 let completion = Completion {
-                    evaluation: None,
+                    evaluation: evaluation(state.step),
                     is_best,
                     mean: Some(mean(layout, state.step)),
                     evaluated: None,
@@ -185,6 +187,19 @@ fn take(
         taken();
     }
     Ok(())
+}
+
+fn evaluation(step: u64) -> Evaluation {
+    Evaluation {
+        step,
+        epoch: 1.0,
+        samples: step,
+        seconds: 1.0,
+        examples: 0,
+        leader: None,
+        replica_mean: None,
+        workers: Vec::new(),
+    }
 }
 
 /// The checkpoints of a folder. Nothing else may be in it.

@@ -224,7 +224,7 @@ impl TrainingSimulation {
         }
         if better || saves {
             let completion = Completion {
-                evaluation: Some(evaluation.clone()),
+                evaluation: evaluation.clone(),
                 is_best: better,
                 mean,
                 evaluated: None,

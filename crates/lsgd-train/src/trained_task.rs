@@ -1,0 +1,76 @@
+//! The task of a run, once it is trained: its values are scored, or their mean is made.
+
+use std::sync::Arc;
+
+use lsgd_core::Snapshot;
+use lsgd_run::storage::Which;
+use lsgd_run::{RunError, train};
+
+use crate::data::Dataset;
+use crate::error::TrainError;
+use crate::image_task::ImageTask;
+use crate::trained::Trained;
+
+/// A run's data and task.
+#[derive(Debug)]
+pub struct TrainedTask<'a> {
+    trained: &'a Trained,
+    /// The data, with the classes and the shape of images that the run was trained on.
+    pub dataset: Arc<Dataset>,
+    /// The task.
+    pub task: ImageTask,
+}
+
+impl<'a> TrainedTask<'a> {
+    /// Opens the data that the run's config names.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if they are missing, or have other classes or images.
+    pub fn open(trained: &'a Trained) -> Result<Self, TrainError> {
+        let config = &trained.config;
+        let dataset = Arc::new(Dataset::open(&config.task.data, config.settings.run.seed)?);
+        if let Some(why) = trained.notes.differ(&dataset) {
+            return Err(TrainError::damaged(trained.folder.path(), why));
+        }
+        Ok(Self {
+            task: ImageTask::of_run(config, trained.model.clone(), dataset.clone())?,
+            trained,
+            dataset,
+        })
+    }
+
+    /// The replica mean of a checkpoint that has none because it was not evaluated.
+    ///
+    /// # Errors
+    ///
+    /// As [`train::values`].
+    pub fn mean(&self) -> Result<Arc<Snapshot>, TrainError> {
+        let Trained {
+            folder,
+            checkpoint,
+            state,
+            device,
+            ..
+        } = self.trained;
+        let of = (checkpoint.as_path(), state);
+        let mean = train::values(&self.task, folder, of, Which::Mean, &device.device)?;
+        Ok(mean)
+    }
+}
+
+/// The same for a command that needs the data for nothing else.
+///
+/// # Errors
+///
+/// As [`TrainedTask::open`] and [`TrainedTask::mean`], with what to ask for instead.
+pub fn made_mean(trained: &Trained) -> Result<Arc<Snapshot>, TrainError> {
+    let task = TrainedTask::open(trained).map_err(|why| RunError::Absent {
+        path: trained.checkpoint.clone(),
+        why: format!(
+            "it has no mean, since it was not evaluated, and to make one takes the run's data: {why}; or {}",
+            trained.state.instead(&trained.checkpoint)
+        ),
+    })?;
+    task.mean()
+}
