@@ -14,6 +14,7 @@ const OWN: &[&str] = &[
     "run.overwrite",
     "workers.devices",
     "workers.threads",
+    "workers.loaders",
     "workers.count",
     "evaluate",
     "simulate",

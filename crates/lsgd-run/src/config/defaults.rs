@@ -61,6 +61,7 @@ impl Default for WorkersConfig {
             count: None,
             devices: Devices::Word(String::from("auto")),
             threads: 1,
+            loaders: None,
         }
     }
 }

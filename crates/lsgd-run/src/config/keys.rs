@@ -8,6 +8,8 @@ const MAX_STEPS: u64 = 1_000_000_000_000;
 pub(super) const MAX_WORKERS: usize = 1024;
 /// Most nodes of a run.
 const MAX_NODES: u64 = 4096;
+/// Most loader threads of a worker.
+const MAX_LOADERS: u64 = 256;
 /// Most simulated nodes.
 const MAX_SIMULATED: u64 = 1024;
 /// Longest time to wait, in seconds: a day.
@@ -213,6 +215,10 @@ what ranks the workers
 \"auto\": GPUs if the build and the machine have any, else the CPU
 or one name a worker, such as [\"cpu\", \"cpu\"] or [\"wgpu:0\", \"wgpu:1\"]"),
     Key::new("workers.threads", Kind::up_to(MAX_WORKERS as u64), "compute threads per worker on the CPU"),
+    Key::new("workers.loaders", Kind::up_to(MAX_LOADERS), "\
+threads per worker that prepare its batches, which do not depend on how many; \
+each holds a batch more in memory; default: the processors, shared by the workers, at most 4")
+        .example("4"),
 
     Key::new("budget.epochs", EPOCHS, "\
 of the whole data, shared by all workers; rounded down to whole steps; \

@@ -236,6 +236,8 @@ pub struct WorkersConfig {
     pub devices: Devices,
     /// Compute threads per worker on the CPU.
     pub threads: usize,
+    /// Threads per worker that prepare its batches; if absent, as many as there are processors for.
+    pub loaders: Option<usize>,
 }
 
 /// `workers.devices`

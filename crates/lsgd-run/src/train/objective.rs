@@ -8,7 +8,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use lsgd_core::Objective;
 
-use super::loader::Loader;
+use super::loader::{Loader, Loaders};
 use super::setup::Setup;
 use crate::error::RunError;
 use crate::learning_rate::LearningRate;
@@ -48,7 +48,12 @@ impl<T: Task> TaskObjective<T> {
     ) -> Result<Self, RunError> {
         let (global_rank, workers) = (setup.global_rank(worker) as u64, setup.all_workers() as u64);
         let batches = task.clone();
-        let loader = Loader::start(format!("data-{global_rank}"), start, AHEAD, move |step| {
+        let threads = setup.settings().workers.loaders;
+        let loaders = Loaders {
+            threads: threads.unwrap_or_else(|| Loaders::usual_threads(setup.workers())),
+            ahead: AHEAD,
+        };
+        let loader = Loader::start(format!("data-{global_rank}"), start, loaders, move |step| {
             let number = batch_of(global_rank, workers, step);
             batches.train_batch(number).map_err(RunError::task)
         })?;

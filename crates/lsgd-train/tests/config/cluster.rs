@@ -162,10 +162,11 @@ fn a_node_that_is_none_is_refused() {
 }
 
 /// Keys in which nodes may differ.
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     "run.folder='elsewhere'",
     "data.folder='there'",
     "workers.threads=3",
+    "workers.loaders=2",
     "compute.cpu_kernels=false",
     "evaluate.every_steps=7",
     "checkpoint.keep=5",

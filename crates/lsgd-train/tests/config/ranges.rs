@@ -354,6 +354,10 @@ fn workers() {
              give a whole number from 1 to 1024",
         ),
         (
+            "workers.loaders = 257",
+            "c.toml: workers.loaders 257 is not in [1, 256]; give a whole number from 1 to 256",
+        ),
+        (
             "workers.devices = []",
             "c.toml: workers.devices [] has 0 entries; give one device a worker, from 1 to 1024",
         ),

@@ -298,12 +298,13 @@ fn method() -> impl Strategy<Value = MethodConfig> {
 }
 
 fn workers() -> impl Strategy<Value = WorkersConfig> {
-    let auto = (prop::option::of(1..=1024usize), 1..=1024usize).prop_map(|(count, threads)| {
-        WorkersConfig {
-            count,
-            devices: Devices::Word(String::from("auto")),
-            threads,
-        }
+    let loaders = prop::option::of(1..=256usize);
+    let auto = (prop::option::of(1..=1024usize), 1..=1024usize, loaders);
+    let auto = auto.prop_map(|(count, threads, loaders)| WorkersConfig {
+        count,
+        devices: Devices::Word(String::from("auto")),
+        threads,
+        loaders,
     });
     let listed = (
         prop::collection::vec("[a-z]{1,5}:[0-9]", 1..5),
@@ -313,6 +314,7 @@ fn workers() -> impl Strategy<Value = WorkersConfig> {
             count: counted.then_some(devices.len()),
             devices: Devices::List(devices),
             threads: 1,
+            loaders: None,
         });
     prop_oneof![auto, listed]
 }

@@ -50,7 +50,11 @@ fn repeats(method: &str) {
     let first = train(&runs, "first", &[&method]);
     assert_eq!(first.digests().len(), 3);
     assert_same(&first, &train(&runs, "again", &[&method]));
-    for threads in ["workers.threads=2", "workers.threads=3"] {
+    for threads in [
+        "workers.threads=2",
+        "workers.threads=3",
+        "workers.loaders=3",
+    ] {
         assert_same(&first, &train(&runs, threads, &[&method, threads]));
     }
     for threads in ["1", "5"] {

@@ -24,6 +24,7 @@ fn full() -> Table {
     config.method.final_pull = Some(0.5);
     config.method.max_staleness = Some(1);
     config.workers.count = Some(1);
+    config.workers.loaders = Some(1);
     config.budget.epochs = Some(1.0);
     config.budget.steps = Some(1);
     config.budget.minutes = Some(1.0);
