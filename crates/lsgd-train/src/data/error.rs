@@ -206,7 +206,7 @@ pub enum DataError {
     /// `data.augment = "pad_crop"` on images that differ in size.
     #[error(
         "data.augment \"pad_crop\" needs images of one size, and those of data.name \"folder\" differ; \
-         use \"paper\" (random resized crop of 224 and flip) or \"none\" (centre crop of 224)"
+         use \"paper\" (random resized crop and flip) or \"none\" (centre crop)"
     )]
     PadCropOfFolder,
     /// A key of `[data]` that the generated data set cannot be made with.

@@ -2,14 +2,13 @@
 //! `.png` too, in any case). Classes are numbered in the order of their names.
 //! [`listing`](super::listing) says what is read and what is left out, [`decode`](super::decode) how.
 //!
-//! Images are decoded when a batch needs them and come out as 3 x 224 x 224. With `augment =
-//! "paper"` training images are cropped as by torchvision's `RandomResizedCrop(224)` and flipped
-//! with probability one half; with `"none"` they are treated like test images: the shorter side
-//! resized to 256, then the central 224 x 224. `"pad_crop"` is refused, as the images differ in
-//! size.
+//! Images are decoded when a batch needs them and come out as 3 x side x side, where side is `data.side`,
+//! 224 by default. With `augment = "paper"` training images are cropped as by torchvision's
+//! `RandomResizedCrop(side)` and flipped with probability one half; with `"none"` they are treated like
+//! test images: the shorter side resized to 8/7 of it (256), then the central part. `"pad_crop"` is
+//! refused, as the images differ in size.
 
 use image::RgbImage;
-use image::imageops::{self, FilterType};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -20,16 +19,8 @@ use super::bad_images::Skipped;
 use super::decode::decode;
 use super::listing::{Entry, Listing, list};
 use super::memory::table;
+use super::resize::{self, Region};
 use crate::image_config::{Augment, DataConfig, DataName};
-
-/// Side of the output images, in pixels.
-pub(crate) const SIDE: u32 = 224;
-
-/// What the shorter side of a test image is resized to.
-const SHORTER: u32 = 256;
-
-/// Ratio of longer to shorter side from which on only the middle of a test image is resized.
-const MAX_LEN: u32 = 4;
 
 /// Mean and standard deviation of red, green and blue over ImageNet, as in torchvision's
 /// classification recipes (<https://pytorch.org/vision/stable/models.html>).
@@ -41,6 +32,8 @@ pub(crate) struct Folder {
     train: Split,
     test: Split,
     augmented: bool,
+    /// Side of the output images, in pixels.
+    side: u32,
     tables: Vec<[f32; 256]>,
 }
 
@@ -73,6 +66,7 @@ impl Folder {
                 train: Split::new(config, "training", train),
                 test: Split::new(config, "test", test),
                 augmented: config.augment == Augment::Paper,
+                side: config.side,
                 tables,
             },
             classes,
@@ -100,13 +94,11 @@ impl Folder {
     ) -> Result<i32, DataError> {
         let (image, class) = self.train.image_from(index, held_out)?;
         if self.augmented {
-            let [left, top, width, height] = random_region(image.width(), image.height(), rng);
+            let region = random_region(image.width(), image.height(), rng);
             let flip = rng.random_bool(0.5);
-            let region = imageops::crop_imm(&image, left, top, width, height).to_image();
-            let image = imageops::resize(&region, SIDE, SIDE, FilterType::Triangle);
-            self.write(&image, flip, out);
+            self.write(&resize::region(&image, region, self.side), flip, out);
         } else {
-            self.write(&centre(&image), false, out);
+            self.write(&self.centre(&image), false, out);
         }
         Ok(class)
     }
@@ -131,13 +123,17 @@ impl Folder {
         let Some((image, class)) = split.image(index)? else {
             return Ok(None);
         };
-        self.write(&centre(&image), false, out);
+        self.write(&self.centre(&image), false, out);
         Ok(Some(class))
+    }
+
+    fn centre(&self, image: &RgbImage) -> RgbImage {
+        resize::centre(image, self.side * 8 / 7, self.side)
     }
 
     /// Interleaved bytes to normalised planes.
     fn write(&self, image: &RgbImage, flip: bool, out: &mut [f32]) {
-        let side = SIDE as usize;
+        let side = self.side as usize;
         let planes = out.chunks_exact_mut(side * side);
         for (c, (plane, table)) in planes.zip(&self.tables).enumerate() {
             let rows = image.as_raw().chunks_exact(3 * side);
@@ -190,33 +186,10 @@ impl Split {
     }
 }
 
-/// Shorter side to 256, then the central 224 x 224.
-fn centre(image: &RgbImage) -> RgbImage {
-    let (width, height) = image.dimensions();
-    // Only the middle of a very long image can be in the crop, so only the middle is resized:
-    // memory stays bounded by the shorter side.
-    let longest = width.min(height) * MAX_LEN;
-    if width.max(height) > longest {
-        let (w, h) = (width.min(longest), height.min(longest));
-        return centre(
-            &imageops::crop_imm(image, (width - w) / 2, (height - h) / 2, w, h).to_image(),
-        );
-    }
-    let scaled =
-        |long: u32, short: u32| (u64::from(SHORTER) * u64::from(long) / u64::from(short)) as u32;
-    let (w, h) = if width <= height {
-        (SHORTER, scaled(height, width))
-    } else {
-        (scaled(width, height), SHORTER)
-    };
-    let resized = imageops::resize(image, w, h, FilterType::Triangle);
-    imageops::crop_imm(&resized, (w - SIDE) / 2, (h - SIDE) / 2, SIDE, SIDE).to_image()
-}
-
-/// Left, top, width, height of torchvision's `RandomResizedCrop`: an area of 0.08 to 1 of the
+/// The region of torchvision's `RandomResizedCrop`: an area of 0.08 to 1 of the
 /// image's, with a ratio of 3/4 to 4/3 uniform in its logarithm; after ten misses the central part
 /// with the nearest ratio.
-fn random_region(width: u32, height: u32, rng: &mut ChaCha8Rng) -> [u32; 4] {
+fn random_region(width: u32, height: u32, rng: &mut ChaCha8Rng) -> Region {
     let area = f64::from(width) * f64::from(height);
     let (lowest, highest) = (3.0f64 / 4.0, 4.0f64 / 3.0);
     for _ in 0..10 {
@@ -227,7 +200,12 @@ fn random_region(width: u32, height: u32, rng: &mut ChaCha8Rng) -> [u32; 4] {
         if (1..=width).contains(&w) && (1..=height).contains(&h) {
             let top = rng.random_range(0..=height - h);
             let left = rng.random_range(0..=width - w);
-            return [left, top, w, h];
+            return Region {
+                left,
+                top,
+                width: w,
+                height: h,
+            };
         }
     }
     let ratio = f64::from(width) / f64::from(height);
@@ -244,5 +222,10 @@ fn random_region(width: u32, height: u32, rng: &mut ChaCha8Rng) -> [u32; 4] {
     } else {
         (width, height)
     };
-    [(width - w) / 2, (height - h) / 2, w, h]
+    Region {
+        left: (width - w) / 2,
+        top: (height - h) / 2,
+        width: w,
+        height: h,
+    }
 }

@@ -21,6 +21,7 @@ mod folder;
 mod generated;
 mod listing;
 mod memory;
+mod resize;
 mod splits;
 mod stream;
 
@@ -55,7 +56,7 @@ pub struct Batch {
 /// | `data.name` | training | test |
 /// |---|---|---|
 /// | `cifar10`, `cifar100`, `digits`, `generated` | `data.augment` | centre crop for `paper`, else the image |
-/// | `folder`, augment `paper` | random resized crop of 224, flip | shorter side to 256, centre crop of 224 |
+/// | `folder`, augment `paper` | random resized crop of `data.side`, flip | shorter side to 8/7 of it, centre crop |
 /// | `folder`, augment `none` | as the test | the same |
 ///
 /// Augmentation does exactly what it is asked to: `pad_crop` and `paper` mirror digits too, which
@@ -87,7 +88,7 @@ impl Dataset {
             DataName::Generated => generated::open(config, seed)?,
             DataName::Folder => {
                 let (folder, class_names, identity) = Folder::open(config)?;
-                let side = folder::SIDE as usize;
+                let side = config.side as usize;
                 return Ok(Self {
                     shape: [3, side, side],
                     class_names,

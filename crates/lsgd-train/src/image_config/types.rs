@@ -31,6 +31,8 @@ pub struct DataConfig {
     pub batch_size: usize,
     /// Random changes of training images.
     pub augment: Augment,
+    /// `folder` only: height and width of an image in a batch, in pixels.
+    pub side: u32,
     /// `folder` only: what an image that cannot be decoded does to the run.
     pub bad_images: BadImages,
     /// With `bad_images = "skip"`: most of a split's images that are skipped, as a share in (0, 1].
@@ -142,6 +144,7 @@ impl Default for DataConfig {
             folder: None,
             batch_size: 128,
             augment: Augment::PadCrop,
+            side: 224,
             bad_images: BadImages::Stop,
             bad_images_limit: 0.01,
             examples: 2048,

@@ -63,6 +63,10 @@ fn data() {
             "c.toml: data.bad_images_limit 0 is not in (0, 1]; give a number over 0, at most 1",
         ),
         (
+            "data = { name = 'folder', folder = 'here', side = 1025 }",
+            "c.toml: data.side 1025 is not in [16, 1024]; give a whole number from 16 to 1024",
+        ),
+        (
             "data.examples = 0",
             "c.toml: data.examples 0 is not in [1, 1000000]; \
              give a whole number from 1 to 1000000",

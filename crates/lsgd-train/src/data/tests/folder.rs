@@ -207,7 +207,7 @@ fn wrong_folders_say_what_is_wrong() {
     assert_eq!(
         refusal(&pad_crop),
         "data.augment \"pad_crop\" needs images of one size, and those of data.name \"folder\" differ; \
-         use \"paper\" (random resized crop of 224 and flip) or \"none\" (centre crop of 224)"
+         use \"paper\" (random resized crop and flip) or \"none\" (centre crop)"
     );
     // A folder without readable images, and what it holds instead.
     fs::rename(

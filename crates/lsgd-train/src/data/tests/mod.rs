@@ -5,6 +5,7 @@ mod bad_images;
 mod cifar;
 mod folder;
 mod images;
+mod resize;
 mod small;
 
 use std::path::Path;
