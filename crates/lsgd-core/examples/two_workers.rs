@@ -37,8 +37,8 @@ fn train(worker: usize, method: Method, member: Member) -> Outcome {
 
         let output = model.forward(x.reshape([8, 1]));
         let loss = MseLoss::new().forward(output, y, Reduction::Mean);
-        optimizer.observe(loss.clone().into_scalar::<f32>());
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        optimizer.observe(loss);
         model = optimizer.step(0.1, model, gradients);
     }
     Outcome {

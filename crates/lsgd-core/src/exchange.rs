@@ -62,7 +62,11 @@ pub enum Message {
     Report {
         /// The worker's state.
         report: Report,
-        /// Its BatchNorm running statistics, if exchanges average them.
+        /// How many steps before the report's the newest loss in it was measured; it ages the report.
+        /// 0 in `sync`.
+        behind: u64,
+        /// Its BatchNorm running statistics, if exchanges average them; in `async` only every tau
+        /// steps.
         buffers: Option<Arc<[f32]>>,
     },
     /// A vector: the snapshot that the worker was told to publish, its part of a mean, or what it

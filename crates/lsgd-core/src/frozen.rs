@@ -4,11 +4,13 @@ use std::fmt;
 
 use burn::Tensor;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::kind::{Autodiff, Transaction};
 use burn::tensor::{Bool, BoolStore, DType, Int, Shape, TensorData};
 
 use crate::SnapshotError;
 use crate::layout::{Path, is_buffer};
 use crate::module::replace;
+use crate::transfer::{Reading, upload};
 
 /// The values of a module's frozen parameters: floats that require no gradient, integers and booleans.
 ///
@@ -43,10 +45,14 @@ impl fmt::Display for FrozenDigest {
 impl Frozen {
     /// Reads the frozen parameters of a module in training (what requires a gradient is trainable).
     pub fn of<M: Module>(module: &M) -> Self {
-        let mut reader = Reader::default();
+        let mut reader = Reader {
+            path: Path::default(),
+            found: Vec::new(),
+            reading: Reading::of("frozen"),
+        };
         module.visit(&mut reader);
         Self {
-            tensors: reader.tensors,
+            tensors: reader.read(),
         }
     }
 
@@ -114,16 +120,50 @@ impl FrozenTensor {
     }
 }
 
-#[derive(Default)]
+/// How a tensor is stored.
+enum Stored {
+    AsRead,
+    /// Backends keep integers in different types.
+    Integers,
+    /// And booleans.
+    Booleans,
+}
+
+impl Stored {
+    fn store(self, data: TensorData) -> TensorData {
+        match self {
+            Self::Integers if data.dtype() != DType::U64 => data.convert_dtype(DType::I64),
+            Self::AsRead | Self::Integers => data,
+            Self::Booleans => data.convert_dtype(DType::Bool(BoolStore::Native)),
+        }
+    }
+}
+
 struct Reader {
     path: Path,
-    tensors: Vec<FrozenTensor>,
+    found: Vec<(String, Stored)>,
+    reading: Reading,
 }
 
 impl Reader {
-    fn add(&mut self, data: TensorData) {
-        let path = self.path.joined();
-        self.tensors.push(FrozenTensor { path, data });
+    fn add<const D: usize, K: Transaction + Autodiff>(
+        &mut self,
+        tensor: Tensor<D, K>,
+        stored: Stored,
+    ) {
+        self.found.push((self.path.joined(), stored));
+        self.reading.add(tensor);
+    }
+
+    /// Reads the tensors that were found, together.
+    fn read(self) -> Vec<FrozenTensor> {
+        let found = self.found.into_iter().zip(self.reading.read());
+        found
+            .map(|((path, stored), data)| FrozenTensor {
+                path,
+                data: stored.store(data),
+            })
+            .collect()
     }
 }
 
@@ -138,22 +178,16 @@ impl ModuleVisitor for Reader {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if !param.is_require_grad() && !is_buffer(&self.path.joined()) {
-            self.add(param.base().into_data());
+            self.add(param.base(), Stored::AsRead);
         }
     }
 
-    // Backends store integers and booleans in different types.
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        let data = param.base().into_data();
-        self.add(match data.dtype() {
-            DType::U64 => data,
-            _ => data.convert_dtype(DType::I64),
-        });
+        self.add(param.base(), Stored::Integers);
     }
 
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        let data = param.base().into_data();
-        self.add(data.convert_dtype(DType::Bool(BoolStore::Native)));
+        self.add(param.base(), Stored::Booleans);
     }
 }
 
@@ -187,7 +221,7 @@ impl ModuleMapper for Writer<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         match self.take(param.lazy_shape()) {
             Some(data) => replace(param, |value| {
-                Tensor::from_data(data, (&value.device(), value.dtype()))
+                upload("frozen", data, (&value.device(), value.dtype()))
             }),
             None => param,
         }
@@ -196,7 +230,7 @@ impl ModuleMapper for Writer<'_> {
     fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
         match self.take(param.shape()) {
             Some(data) => {
-                param.map(|value| Tensor::from_data(data, (&value.device(), value.dtype())))
+                param.map(|value| upload("frozen", data, (&value.device(), value.dtype())))
             }
             None => param,
         }
@@ -207,7 +241,7 @@ impl ModuleMapper for Writer<'_> {
         param: Param<Tensor<D, Bool>>,
     ) -> Param<Tensor<D, Bool>> {
         match self.take(param.shape()) {
-            Some(data) => param.map(|value| Tensor::from_data(data, &value.device())),
+            Some(data) => param.map(|value| upload("frozen", data, &value.device())),
             None => param,
         }
     }

@@ -16,15 +16,14 @@
 //! fn train(mut model: Linear, mut optimizer: LeaderSgd, device: &Device) -> f32 { // was ModuleOptimizer
 //!     let x = Tensor::<2>::from_data([[0.0], [1.0], [2.0], [3.0]], device);
 //!     let y = x.clone() * 3.0 + 1.0;
-//!     let mut last = f32::NAN;
+//!     let mut loss = Tensor::full([1], f32::NAN, device);
 //!     for _ in 0..200 {
-//!         let loss = MseLoss::new().forward(model.forward(x.clone()), y.clone(), Reduction::Mean);
-//!         last = loss.clone().into_scalar::<f32>();
+//!         loss = MseLoss::new().forward(model.forward(x.clone()), y.clone(), Reduction::Mean);
 //!         let gradients = GradientsParams::from_grads(loss.backward(), &model);
-//!         optimizer.observe(last);                                        // new: what ranks workers
+//!         optimizer.observe(loss.clone());                                // new: what ranks workers
 //!         model = optimizer.step(0.05, model, gradients);
 //!     }
-//!     last
+//!     loss.into_scalar::<f32>()
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -73,6 +72,7 @@
 //! | the exchange within a node, as a state machine | [`LocalLeader`] |
 //! | a worker's connection to its peers | [`Exchange`]; [`Group`] and [`Member`] for threads |
 //! | a whole run under a virtual clock | [`Simulation`] |
+//! | a loss that stays on its device, and what passes between host and device | [`Loss`], [`Reading`], [`upload`] |
 //!
 //! This crate opens no socket or file, reads no clock and draws no random number.
 
@@ -85,6 +85,7 @@ mod group;
 mod layout;
 mod leader_sgd;
 mod local_leader;
+mod loss;
 mod loss_window;
 mod method;
 mod module;
@@ -95,6 +96,7 @@ mod snapshot;
 mod snapshot_error;
 mod state;
 mod status;
+mod transfer;
 mod values;
 mod worker;
 
@@ -112,6 +114,7 @@ pub use group::{Group, Member};
 pub use layout::{Entry, Layout, LayoutDigest, is_buffer};
 pub use leader_sgd::{InnerOptimizer, LeaderSgd, Next};
 pub use local_leader::{LocalLeader, NodeUpdate, RestartPoint};
+pub use loss::Loss;
 pub use loss_window::LossWindow;
 pub use method::{
     BatchNorm, CentreReply, CentreRequest, ExchangeAt, ExchangeConfig, FinalPull, LeaderConfig,
@@ -130,5 +133,6 @@ pub use state::{
     RuleState, StateError, WorkerState,
 };
 pub use status::{CheckpointRef, JoinPoint, NodePhase, Proposal, Status, VectorRef};
+pub use transfer::{Reading, TRANSFERS, upload};
 pub use values::SnapshotDigest;
 pub use worker::{GradientStep, Objective, Worker};

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::optim::GradientsParams;
 
-use crate::{LeaderSgd, Next};
+use crate::{LeaderSgd, Loss, Next};
 
 /// What a worker minimizes, and on which batches.
 ///
@@ -12,12 +12,13 @@ pub trait Objective<M> {
     /// Why a batch could not be loaded.
     type Error;
 
-    /// The mean loss of the worker's batch number `step` (from 0) and the gradients of `module`.
+    /// The mean loss of the worker's batch number `step` (from 0) and the gradients of `module`. A
+    /// loss that is a tensor is best left on its device: `loss.into()`.
     ///
     /// # Errors
     ///
     /// Whatever prevents the batch; the step is then not taken.
-    fn gradients(&mut self, module: &M, step: u64) -> Result<(f32, GradientsParams), Self::Error>;
+    fn gradients(&mut self, module: &M, step: u64) -> Result<(Loss, GradientsParams), Self::Error>;
 
     /// The loss of `module` on the probe: examples shared by all workers of a run on which none
     /// trains, by which [`Method::ranked_by_probe`](crate::Method::ranked_by_probe) ranks them.
@@ -35,10 +36,10 @@ pub trait Objective<M> {
 }
 
 /// A gradient step that was taken.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct GradientStep {
     /// The batch's mean loss, before the step.
-    pub loss: f32,
+    pub loss: Loss,
     /// The learning rate of the step.
     pub learning_rate: f64,
 }
@@ -85,7 +86,7 @@ impl<M: Module, O: Objective<M>> Worker<M, O> {
         let step = self.optimizer.steps();
         let (loss, gradients) = self.objective.gradients(present(&self.module), step)?;
         let learning_rate = self.objective.learning_rate(step);
-        self.optimizer.observe(loss);
+        self.optimizer.observe(loss.clone());
         if let Some(module) = self.module.take() {
             self.module = Some(
                 self.optimizer

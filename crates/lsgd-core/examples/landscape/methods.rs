@@ -7,7 +7,7 @@ use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use lsgd_core::{
-    Event, LeaderConfig, LeaderSgd, LocalLeader, Method, Mode, Objective, Scope, Worker,
+    Event, LeaderConfig, LeaderSgd, LocalLeader, Loss, Method, Mode, Objective, Scope, Worker,
 };
 
 use crate::memory::Node;
@@ -170,13 +170,13 @@ struct Landscape;
 impl Objective<Point> for Landscape {
     type Error = Infallible;
 
-    fn gradients(&mut self, at: &Point, _step: u64) -> Result<(f32, GradientsParams), Infallible> {
+    fn gradients(&mut self, at: &Point, _step: u64) -> Result<(Loss, GradientsParams), Infallible> {
         let place = at.place();
         let gradient = surface::gradient(place).map(|slope| slope as f32);
         let data = TensorData::new(gradient.to_vec(), [2]);
         let mut gradients = GradientsParams::new();
         gradients.register(at.x.id, Tensor::<1>::from_data(data, &Device::flex()));
-        Ok((surface::value(place) as f32, gradients))
+        Ok(((surface::value(place) as f32).into(), gradients))
     }
 
     fn learning_rate(&self, _step: u64) -> f64 {

@@ -17,7 +17,7 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::activation::tanh;
 use burn::tensor::{Device, Tensor};
 use lsgd_core::{
-    Event, LeaderConfig, LeaderSgd, LocalLeader, Method, Mode, Objective, WindowLoss, Worker,
+    Event, LeaderConfig, LeaderSgd, LocalLeader, Loss, Method, Mode, Objective, WindowLoss, Worker,
 };
 use memory::Node;
 
@@ -57,7 +57,7 @@ struct Sine {
 impl Objective<Net> for Sine {
     type Error = Infallible;
 
-    fn gradients(&mut self, net: &Net, step: u64) -> Result<(f32, GradientsParams), Infallible> {
+    fn gradients(&mut self, net: &Net, step: u64) -> Result<(Loss, GradientsParams), Infallible> {
         let first = (step * u64::from(WORKERS) + self.worker) * 16;
         // Multiples of the golden ratio, without their whole part, fill an interval evenly.
         let points: [f32; 16] = std::array::from_fn(|i| {
@@ -67,8 +67,8 @@ impl Objective<Net> for Sine {
         let x = Tensor::<1>::from_floats(points, &self.device).reshape([16, 1]);
         let y = x.clone().mul_scalar(3.0).sin();
         let loss = MseLoss::new().forward(net.forward(x), y, Reduction::Mean);
-        let value = loss.clone().into_scalar::<f32>();
-        Ok((value, GradientsParams::from_grads(loss.backward(), net)))
+        let gradients = GradientsParams::from_grads(loss.backward(), net);
+        Ok((loss.into(), gradients))
     }
 
     fn learning_rate(&self, _step: u64) -> f64 {

@@ -2,6 +2,7 @@
 
 mod inner;
 mod peers;
+mod targets;
 
 use std::sync::Arc;
 
@@ -10,12 +11,17 @@ use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
 
 pub use inner::InnerOptimizer;
+use targets::Targets;
 
-use crate::module::{Change, gradient_squares, read_gradients};
+use crate::method::BatchNorm;
+use crate::module::{Change, SquaredNorms, read_gradients};
 use crate::{
-    Exchange, Layout, LossWindow, Message, Method, Mode, Report, Rule, Snapshot, SnapshotError,
-    StateError, WindowLoss, WorkerState,
+    Exchange, Layout, Loss, LossWindow, Message, Method, Mode, Pull, Report, Rule, RuleState,
+    Snapshot, SnapshotError, StateError, WindowLoss, WorkerState,
 };
+
+/// Most steps whose gradient norms stay on the device: after so many they are read.
+const MAX_UNREAD_NORMS: usize = 64;
 
 /// What the worker does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +57,14 @@ pub struct LeaderSgd<I = ModuleOptimizer> {
     layout: Option<Arc<Layout>>,
     step: u64,
     window: LossWindow,
+    /// In `async`: by how many steps the losses of a report may be older than it.
+    loss_lag: usize,
     /// The last probe loss, if workers are ranked by it.
     probed: Option<f64>,
     rule: Box<dyn Rule>,
+    /// The norms of the last gradients, which the rule does not know yet.
+    norms: Vec<SquaredNorms>,
+    targets: Targets,
     /// The step that waits for the mean gradient, if workers share gradients.
     deferred: Option<DeferredStep>,
     /// Whether a pull has changed the module since the inner optimizer last saw it.
@@ -89,8 +100,11 @@ impl<I> LeaderSgd<I> {
         Self {
             inner,
             window: LossWindow::new(method.loss_window),
+            loss_lag: 0,
             probed: None,
             rule: method.rule(),
+            norms: Vec::new(),
+            targets: Targets::new(method.batch_norm == BatchNorm::Leader),
             deferred: None,
             moved: false,
             method,
@@ -108,6 +122,16 @@ impl<I> LeaderSgd<I> {
         self
     }
 
+    /// In `async`, where every step reports: reads losses only every `steps` steps (at least 1, the
+    /// default), if nobody else has read them. The losses of a report are then up to `steps - 1`
+    /// steps old, which counts as its age. On a GPU a read waits for the step, so that the next one
+    /// begins late.
+    pub fn reading_losses_every(mut self, steps: usize) -> Self {
+        self.loss_lag = steps.saturating_sub(1);
+        self.window = LossWindow::new(self.method.loss_window).lagging(self.loss_lag);
+        self
+    }
+
     /// What it remembers between two steps, apart from the inner optimizer's state. Call it at a
     /// step boundary: of a step that waits for its exchange it knows nothing.
     pub fn state(&self) -> WorkerState {
@@ -115,7 +139,7 @@ impl<I> LeaderSgd<I> {
             step: self.step,
             losses: self.window.losses().collect(),
             probed: self.probed,
-            rule: self.rule.state(),
+            rule: self.rule_state(),
         }
     }
 
@@ -144,9 +168,32 @@ impl<I> LeaderSgd<I> {
         Ok(self)
     }
 
+    /// What the rule remembers, with the gradient norms that it does not know yet.
+    fn rule_state(&self) -> RuleState {
+        let (Some(layout), false) = (&self.layout, self.norms.is_empty()) else {
+            return self.rule.state();
+        };
+        let mut rule = self.rule.fresh();
+        rule.resume(&self.rule.state()).expect("its own state");
+        for squares in SquaredNorms::read_all(&self.norms, layout) {
+            rule.observe(&squares);
+        }
+        rule.state()
+    }
+
+    /// Tells the rule the gradient norms that it does not know yet: at most one blocking read.
+    fn observe_norms(&mut self, layout: &Layout) {
+        let norms = std::mem::take(&mut self.norms);
+        for squares in SquaredNorms::read_all(&norms, layout) {
+            self.rule.observe(&squares);
+        }
+    }
+
     /// Sets the mean training loss of the batch whose gradients the next [`step`](Self::step)
-    /// takes. A worker whose last `loss_window` losses are not known never leads.
-    pub fn observe(&mut self, loss: f32) {
+    /// takes: a tensor of shape `[1]`, or a number. A tensor stays on its device until the loss is
+    /// needed, which on a GPU is much faster than to read it in every step. A worker whose last
+    /// `loss_window` losses are not known never leads.
+    pub fn observe(&mut self, loss: impl Into<Loss>) {
         self.window.push(loss);
     }
 
@@ -174,6 +221,13 @@ impl<I> LeaderSgd<I> {
     {
         let module = self.gradient_step(lr, module, grads);
         self.exchange(module).0
+    }
+
+    /// Whether an [`exchange`](Self::exchange) after the last step reports to the peers: in `sync` if
+    /// one is due, in `async` after every step.
+    pub fn is_report_due(&self) -> bool {
+        let meets = self.exchange.mode() == Mode::Sync;
+        self.method.exchanges() && (!meets || self.method.periods.due(self.step).any())
     }
 
     /// The first half of [`step`](Self::step): the inner optimizer's step, unless that waits for
@@ -207,16 +261,14 @@ impl<I> LeaderSgd<I> {
             return module;
         }
         if self.rule.wants_gradients() {
-            let squares = gradient_squares(&module, &layout, &grads);
-            self.rule.observe(&squares);
+            self.norms.push(SquaredNorms::of(&module, &layout, &grads));
+            if self.norms.len() >= MAX_UNREAD_NORMS {
+                self.observe_norms(&layout);
+            }
         }
         module = self.inner.step(rate, module, grads);
-        for due in self.rule.proximal_pulls().into_iter().flatten() {
-            let change = Change {
-                parameters: Some((due.target.parameters(), due.strength)),
-                buffers: None,
-            };
-            module = self.change(change, module, &layout);
+        for pull in self.rule.proximal_pulls().into_iter().flatten() {
+            module = self.pull(pull, false, module, &layout);
         }
         self.notify_moved(&module);
         module
@@ -260,7 +312,7 @@ impl<I> LeaderSgd<I> {
         self.step
     }
 
-    /// The mean training loss over the window.
+    /// The mean training loss over the window; at most one blocking read.
     pub fn loss(&self) -> WindowLoss {
         self.window.loss()
     }
@@ -274,12 +326,16 @@ impl<I> LeaderSgd<I> {
         }
     }
 
-    /// The worker's report, as its peers receive it.
+    /// The worker's report, with its newest losses; at most one blocking read.
     pub fn report(&self) -> Report {
+        self.report_of(self.score())
+    }
+
+    fn report_of(&self, loss: WindowLoss) -> Report {
         Report {
             id: self.exchange.id(),
             step: self.step,
-            loss: self.score(),
+            loss,
             joined: true,
         }
     }
@@ -294,9 +350,21 @@ impl<I> LeaderSgd<I> {
         &mut self.inner
     }
 
-    /// Changes the module, and remembers that for the inner optimizer.
-    fn change<M: Module>(&mut self, change: Change, module: M, layout: &Layout) -> M {
-        self.moved |= change.moves();
+    /// Pulls the module's parameters, and its buffers too if asked, and remembers that for the inner
+    /// optimizer.
+    fn pull<M: Module>(&mut self, pull: Pull, buffers: bool, module: M, layout: &Layout) -> M {
+        let Pull { target, strength } = pull;
+        if strength == 0.0 {
+            return module;
+        }
+        let Some(target) = self.targets.get(&target, &module) else {
+            return module;
+        };
+        let change = Change {
+            parameters: Some((&target, strength)),
+            buffers: buffers.then_some((&target, strength)),
+        };
+        self.moved = true;
         change.apply(module, layout)
     }
 

@@ -6,25 +6,24 @@ use burn::module::Module;
 
 use super::{DeferredStep, InnerOptimizer, LeaderSgd, StepPhase};
 use crate::method::BatchNorm;
-use crate::module::{Change, read, read_buffers, replace_gradients};
+use crate::module::{Change, OnDevice, device_of, read, read_buffers, replace_gradients};
 use crate::{
     CentreReply, CentreRequest, Command, Delivery, ExchangeAt, ExchangeOutcome, Layout, Message,
-    Mode, Pull, Scope, Snapshot, SnapshotError, Source, VectorKind,
+    Mode, Pull, Report, Scope, Snapshot, SnapshotError, Source, VectorKind,
 };
 
 impl<I> LeaderSgd<I> {
     /// Reports, and sends its contribution to an exchange.
     pub(super) fn send_report<M: Module>(&mut self, module: &M, layout: &Arc<Layout>) {
         self.phase = StepPhase::Done;
-        if !self.method.exchanges() {
+        if !self.is_report_due() {
             return;
         }
         let meets = self.exchange.mode() == Mode::Sync;
-        if meets && !self.method.periods.due(self.step).any() {
-            return;
-        }
+        let due = self.method.periods.due(self.step);
         let vector = self.method.averages();
-        let averages_buffers = self.method.batch_norm == BatchNorm::Mean;
+        // In `async` its peers use the last ones it sent.
+        let sends_buffers = self.method.batch_norm == BatchNorm::Mean && due.any();
         let shared = self
             .deferred
             .as_mut()
@@ -34,24 +33,40 @@ impl<I> LeaderSgd<I> {
             None => vector.is_some().then(|| self.read(module, layout)),
         };
         let buffers = match &own {
-            _ if !averages_buffers => None,
+            _ if !sends_buffers => None,
             Some(own) => own.as_ref().ok().map(|own| own.buffers().into()),
             None => read_buffers(module, layout).ok().map(Arc::from),
         };
+        let (report, behind) = match meets {
+            true => (self.report(), 0),
+            false => self.report_so_far(),
+        };
         self.exchange.send(Message::Report {
-            report: self.report(),
+            report,
+            behind,
             buffers,
         });
         if let (Some(vector), Some(own)) = (vector, own) {
+            self.observe_norms(layout);
             let own = own.map(|own| self.rule.contribution(own));
             self.exchange.send(Message::Publish(vector, own));
         }
-        if self.method.has_centre() && self.method.periods.due(self.step).local {
+        if self.method.has_centre() && due.local {
             self.request_centre(module, layout);
         }
         if meets {
             self.phase = StepPhase::Waiting;
         }
+    }
+
+    /// The report, with the losses that have been read if they are new enough; and by how many steps
+    /// they are older than the report.
+    fn report_so_far(&self) -> (Report, u64) {
+        if self.method.probes() {
+            return (self.report(), 0);
+        }
+        let (loss, behind) = self.window.recent(self.loss_lag);
+        (self.report_of(loss), behind as u64)
     }
 
     /// Sends the method's request to the node's centre.
@@ -90,10 +105,12 @@ impl<I> LeaderSgd<I> {
             self.exchange
                 .send(Message::Publish(VectorKind::Centre, Ok(addition)));
         }
-        match pull {
+        let module = match pull {
             Some(pull) => self.apply_pull(pull, Scope::Local, module, layout),
             None => module,
-        }
+        };
+        self.targets.keep(&self.rule.proximal_pulls(), &module);
+        module
     }
 
     pub(super) fn handle<M: Module>(
@@ -140,14 +157,24 @@ impl<I> LeaderSgd<I> {
         };
         match delivery.buffers {
             Some(buffers) if buffers.len() == layout.buffer_len() => {
-                let change = Change {
-                    parameters: None,
-                    buffers: Some((&buffers, 1.0)),
-                };
-                self.change(change, module, layout)
+                self.take_buffers(&buffers, module, layout)
             }
             _ => module,
         }
+    }
+
+    /// Copies running statistics.
+    fn take_buffers<M: Module>(&mut self, buffers: &[f32], module: M, layout: &Layout) -> M {
+        let Some(device) = device_of(&module).filter(|_| !buffers.is_empty()) else {
+            return module;
+        };
+        let buffers = OnDevice::upload("buffers", &[], buffers, &device);
+        let change = Change {
+            parameters: None,
+            buffers: Some((&buffers, 1.0)),
+        };
+        self.moved = true;
+        change.apply(module, layout)
     }
 
     /// The inner optimizer's step with the mean gradient; none if there is no mean.
@@ -166,7 +193,11 @@ impl<I> LeaderSgd<I> {
         let Some(mean) = self.checked(mean.into_iter(), layout).and(mean) else {
             return module;
         };
-        let gradients = replace_gradients(&module, layout, deferred.gradients, mean.parameters());
+        let Some(device) = device_of(&module) else {
+            return module;
+        };
+        let mean = OnDevice::upload("mean gradient", mean.parameters(), &[], &device);
+        let gradients = replace_gradients(&module, layout, deferred.gradients, &mean);
         self.inner.step(deferred.rate, module, gradients)
     }
 
@@ -186,31 +217,32 @@ impl<I> LeaderSgd<I> {
             step: self.step,
             scope,
         };
-        match self.rule.on_exchange(at, delivered) {
+        let module = match self.rule.on_exchange(at, delivered) {
             Some(pull) => self.apply_pull(pull, scope, module, layout),
             None => module,
-        }
+        };
+        self.targets.keep(&self.rule.proximal_pulls(), &module);
+        module
     }
 
     /// Applies a pull, and reports it.
     fn apply_pull<M: Module>(&mut self, pull: Pull, scope: Scope, module: M, layout: &Layout) -> M {
-        let Pull { target, strength } = pull;
         // A target computed from the outcome may still overflow.
-        if self.checked(std::iter::once(&target), layout).is_none() {
+        if self
+            .checked(std::iter::once(&pull.target), layout)
+            .is_none()
+        {
             return module;
         }
-        let follows = self.method.batch_norm == BatchNorm::Leader;
-        let change = Change {
-            parameters: Some((target.parameters(), strength)),
-            buffers: follows.then_some((target.buffers(), strength)),
-        };
-        let module = self.change(change, module, layout);
-        self.exchange.send(Message::Adopted {
+        let adopted = Message::Adopted {
             step: self.step,
             scope,
-            source: target.source(),
-            strength,
-        });
+            source: pull.target.source(),
+            strength: pull.strength,
+        };
+        let follows = self.targets.with_buffers();
+        let module = self.pull(pull, follows, module, layout);
+        self.exchange.send(adopted);
         module
     }
 

@@ -60,6 +60,8 @@ struct Member {
     report: Option<Report>,
     /// `LocalLeader::steps` when the report arrived.
     reported_at: u64,
+    /// By how many steps its losses were older than the report then.
+    behind: u64,
     /// Whether it waits for an exchange (`sync`).
     waiting: bool,
     /// Its part of a mean, or why that was rejected.
@@ -151,7 +153,11 @@ impl LocalLeader {
             return;
         }
         match message {
-            Message::Report { report, buffers } => self.report(worker, report, buffers),
+            Message::Report {
+                report,
+                behind,
+                buffers,
+            } => self.report(worker, report, behind, buffers),
             Message::Publish(vector, snapshot) => self.publish(worker, vector, snapshot),
             Message::Begin(start) => self.begin_centre(worker, start),
             Message::WantCentre => self.answer_centre(worker),
@@ -241,7 +247,7 @@ impl LocalLeader {
         self.events.pop_front()
     }
 
-    fn report(&mut self, worker: u32, report: Report, buffers: Option<Arc<[f32]>>) {
+    fn report(&mut self, worker: u32, report: Report, behind: u64, buffers: Option<Arc<[f32]>>) {
         self.steps += 1;
         let Some(member) = self.members.get_mut(&worker) else {
             return;
@@ -250,7 +256,9 @@ impl LocalLeader {
         self.taken += report.step.saturating_sub(before);
         member.report = Some(report);
         member.reported_at = self.steps;
-        member.buffers = buffers;
+        member.behind = behind;
+        // A report without any leaves those of an earlier one.
+        member.buffers = buffers.or(member.buffers.take());
         member.waiting = true;
         match self.mode {
             Mode::Sync => self.try_to_exchange(),
@@ -333,13 +341,14 @@ impl LocalLeader {
         elected
     }
 
-    /// Age of a worker's report, in steps of the node per worker since it arrived. During a
+    /// Age of the losses in a worker's report, in steps of the node per worker. During a
     /// synchronous exchange no worker steps, so no report is old.
     fn age(&self, worker: u32) -> u64 {
-        let reported_at = self.members.get(&worker).map_or(0, |m| m.reported_at);
+        let member = self.members.get(&worker);
+        let (reported_at, behind) = member.map_or((0, 0), |m| (m.reported_at, m.behind));
         match self.mode {
             Mode::Sync => 0,
-            Mode::Async => (self.steps - reported_at) / self.members.len().max(1) as u64,
+            Mode::Async => behind + (self.steps - reported_at) / self.members.len().max(1) as u64,
         }
     }
 

@@ -260,6 +260,7 @@ fn with_buffers(message: Message, buffers: &[f32]) -> Message {
     match message {
         Message::Report { report, .. } => Message::Report {
             report,
+            behind: 0,
             buffers: Some(buffers.into()),
         },
         other => other,

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use burn::optim::GradientsParams;
 use lsgd_core::{
-    Election, Event, Exclusion, LeaderConfig, LeaderSgd, LocalLeader, Method, MethodError, Mode,
-    Objective, Reason, Worker, WorkerId,
+    Election, Event, Exclusion, LeaderConfig, LeaderSgd, LocalLeader, Loss, Method, MethodError,
+    Mode, Objective, Reason, Worker, WorkerId,
 };
 
 use crate::leader_sync::node_of;
@@ -22,7 +22,7 @@ struct Probed {
 impl Objective<Point> for Probed {
     type Error = Infallible;
 
-    fn gradients(&mut self, at: &Point, step: u64) -> Result<(f32, GradientsParams), Infallible> {
+    fn gradients(&mut self, at: &Point, step: u64) -> Result<(Loss, GradientsParams), Infallible> {
         self.bowl.gradients(at, step)
     }
 

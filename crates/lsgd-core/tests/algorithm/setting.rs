@@ -8,8 +8,8 @@ use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use lsgd_core::{
     BatchNorm, Command, Delivery, ExchangeConfig, ExchangeOutcome, Layout, LeaderConfig, LeaderSgd,
-    LossWindow, Message, Method, Mode, Objective, Periods, Report, Snapshot, Source, WindowLoss,
-    Worker, WorkerId, read,
+    Loss, LossWindow, Message, Method, Mode, Objective, Periods, Report, Snapshot, Source,
+    WindowLoss, Worker, WorkerId, read,
 };
 
 use crate::memory::QueueExchange;
@@ -179,6 +179,7 @@ pub fn report(worker: u32, step: u64, loss: f64) -> Message {
             loss: WindowLoss::Mean(loss),
             joined: true,
         },
+        behind: 0,
         buffers: None,
     }
 }
@@ -231,9 +232,9 @@ impl Bowl {
 impl Objective<Point> for Bowl {
     type Error = Infallible;
 
-    fn gradients(&mut self, at: &Point, step: u64) -> Result<(f32, GradientsParams), Infallible> {
+    fn gradients(&mut self, at: &Point, step: u64) -> Result<(Loss, GradientsParams), Infallible> {
         let (loss, gradient) = self.slope(at.values(), step);
-        Ok((loss, at.gradients(&gradient)))
+        Ok((loss.into(), at.gradients(&gradient)))
     }
 
     fn learning_rate(&self, _step: u64) -> f64 {
@@ -244,12 +245,12 @@ impl Objective<Point> for Bowl {
 impl Objective<Halves> for Bowl {
     type Error = Infallible;
 
-    fn gradients(&mut self, at: &Halves, step: u64) -> Result<(f32, GradientsParams), Infallible> {
+    fn gradients(&mut self, at: &Halves, step: u64) -> Result<(Loss, GradientsParams), Infallible> {
         let (loss, [first, second]) = self.slope(at.values(), step);
         let mut gradients = at.first.gradients(&[first]);
         let of_second = Tensor::<1>::from_data([second], &Device::flex());
         gradients.register(at.second.x.id, of_second);
-        Ok((loss, gradients))
+        Ok((loss.into(), gradients))
     }
 
     fn learning_rate(&self, _step: u64) -> f64 {

@@ -10,7 +10,7 @@ use burn::module::Module;
 use burn::nn::BatchNorm as Norm;
 use burn::optim::GradientsParams;
 use lsgd_core::{
-    Command, Event, LeaderSgd, Method, Mode, Objective, Scope, SimDriver, SimulatedLink,
+    Command, Event, LeaderSgd, Loss, Method, Mode, Objective, Scope, SimDriver, SimulatedLink,
     SimulatedTraffic, Simulation, SimulationConfig, WireFormat, Worker, WorkerId, WorkerTurn,
 };
 
@@ -111,8 +111,8 @@ pub struct Still {
 impl Objective<Point> for Still {
     type Error = Infallible;
 
-    fn gradients(&mut self, at: &Point, _step: u64) -> Result<(f32, GradientsParams), Infallible> {
-        Ok((self.loss, at.gradients(&[0.0, 0.0])))
+    fn gradients(&mut self, at: &Point, _step: u64) -> Result<(Loss, GradientsParams), Infallible> {
+        Ok((self.loss.into(), at.gradients(&[0.0, 0.0])))
     }
 
     fn learning_rate(&self, _step: u64) -> f64 {
@@ -129,8 +129,8 @@ pub struct Net {
 impl Objective<Net> for Still {
     type Error = Infallible;
 
-    fn gradients(&mut self, _at: &Net, _step: u64) -> Result<(f32, GradientsParams), Infallible> {
-        Ok((self.loss, GradientsParams::new()))
+    fn gradients(&mut self, _at: &Net, _step: u64) -> Result<(Loss, GradientsParams), Infallible> {
+        Ok((self.loss.into(), GradientsParams::new()))
     }
 
     fn learning_rate(&self, _step: u64) -> f64 {

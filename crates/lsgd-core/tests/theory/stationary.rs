@@ -12,7 +12,9 @@
 use std::convert::Infallible;
 
 use burn::optim::GradientsParams;
-use lsgd_core::{Exchange, LeaderConfig, LeaderSgd, LocalLeader, Method, Mode, Objective, Worker};
+use lsgd_core::{
+    Exchange, LeaderConfig, LeaderSgd, LocalLeader, Loss, Method, Mode, Objective, Worker,
+};
 use proptest::prelude::*;
 
 use crate::memory::Node;
@@ -35,11 +37,11 @@ fn slope(x: f32) -> f32 {
 impl Objective<Point> for Wells {
     type Error = Infallible;
 
-    fn gradients(&mut self, at: &Point, step: u64) -> Result<(f32, GradientsParams), Infallible> {
+    fn gradients(&mut self, at: &Point, step: u64) -> Result<(Loss, GradientsParams), Infallible> {
         let x = at.values()[0];
         let first = self.first.filter(|_| step == 0);
         let loss = (x * x - 1.0).powi(2) / 4.0;
-        Ok((loss, at.gradients(&[first.unwrap_or(slope(x))])))
+        Ok((loss.into(), at.gradients(&[first.unwrap_or(slope(x))])))
     }
 
     fn learning_rate(&self, _step: u64) -> f64 {
@@ -157,8 +159,8 @@ struct Flat;
 impl Objective<Point> for Flat {
     type Error = Infallible;
 
-    fn gradients(&mut self, at: &Point, _step: u64) -> Result<(f32, GradientsParams), Infallible> {
-        Ok((1.0, at.gradients(&[0.0; 4])))
+    fn gradients(&mut self, at: &Point, _step: u64) -> Result<(Loss, GradientsParams), Infallible> {
+        Ok((1.0.into(), at.gradients(&[0.0; 4])))
     }
 
     fn learning_rate(&self, _step: u64) -> f64 {

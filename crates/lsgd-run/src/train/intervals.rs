@@ -6,7 +6,7 @@ use crate::observer::Stepped;
 use crate::storage::Interval;
 
 /// Steps of a worker per line of `metrics.jsonl`.
-const STEPS: u64 = 10;
+pub const STEPS: u64 = 10;
 
 /// Gathers steps into intervals.
 #[derive(Debug)]

@@ -40,6 +40,7 @@ mod shared_parameter;
 mod simulation;
 mod totals;
 mod training_clock;
+mod unread_steps;
 mod worker_pool;
 mod worker_thread;
 

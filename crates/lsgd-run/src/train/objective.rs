@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
-use lsgd_core::Objective;
+use lsgd_core::{Loss, Objective};
 
 use super::loader::{Loader, Loaders};
 use super::setup::Setup;
@@ -93,7 +93,7 @@ impl<T: Task> Objective<T::Module> for TaskObjective<T> {
         &mut self,
         module: &T::Module,
         step: u64,
-    ) -> Result<(f32, GradientsParams), RunError> {
+    ) -> Result<(Loss, GradientsParams), RunError> {
         let began = Instant::now();
         let batch = self.loader.next()?;
         self.waited += began.elapsed();
@@ -104,7 +104,8 @@ impl<T: Task> Objective<T::Module> for TaskObjective<T> {
             step,
         };
         let loss = self.task.loss(module, batch, &self.device, key);
-        let value = loss.clone().into_scalar::<f32>();
+        // Not read here: on a GPU the backward pass would wait.
+        let value = Loss::from(loss.clone());
         let loss = match std::mem::take(&mut self.spoils) {
             true => loss.mul_scalar(f32::NAN),
             false => loss,

@@ -21,6 +21,7 @@ use super::objective::TaskObjective;
 use super::pause_schedule::{NextAction, Pause};
 use super::setup::Setup;
 use super::training_clock::{Leave, TrainingClock};
+use super::unread_steps::{ReadStep, UnreadSteps, read_every};
 use crate::device::DeviceError;
 use crate::error::{RunError, panic_message};
 use crate::injection::WorkerFault;
@@ -107,6 +108,11 @@ fn run<T: Task>(assignment: Assignment<T>) -> Ended {
         }
     };
     let outcome = catch_panic(worker, || worker_loop.train());
+    // A device that has failed may not give them up either; the first error is the one to report.
+    let _ = catch_panic(worker, || {
+        worker_loop.tell_steps();
+        Ok(())
+    });
     let is_asked = outcome.is_err() || clock.leaves() == Some(Leave::Saved);
     // Values that cannot be read are lost; the error that ended the run is the one to report.
     let left = (is_asked && worker_loop.worker.is_whole())
@@ -128,6 +134,7 @@ struct WorkerLoop<'a, T: Task> {
     clock: Arc<TrainingClock>,
     commands: Receiver<ToWorker>,
     reports: Sender<ToMain>,
+    unread: UnreadSteps,
     exchanging: Duration,
     waited: Arc<AtomicU64>,
     /// Its times before the run continued.
@@ -197,11 +204,14 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
         };
         let waited = exchange.waited.clone();
         let times = saved.as_ref().map(|saved| saved.times).unwrap_or_default();
+        let gpu = setup.devices.get(number).is_some_and(|device| device.gpu);
+        let every = read_every(gpu, setup.plan.mode, setup.method.periods().local);
         let optimizer = match saved {
             Some(saved) => resume(setup, task.optimizer(), exchange, number, &module, saved)?,
             None => LeaderSgd::new(task.optimizer(), setup.method.clone(), exchange)
                 .starting_at(start.step),
         };
+        let optimizer = optimizer.reading_losses_every(every);
         Ok(Self {
             before: times.into(),
             bad_since: None,
@@ -213,6 +223,7 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
             clock,
             commands,
             reports,
+            unread: UnreadSteps::new(every),
             exchanging: Duration::ZERO,
             waited,
         })
@@ -234,6 +245,7 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
                     self.step()?
                 }
                 NextAction::Pause(pause) => {
+                    self.tell_steps();
                     let paused = self.paused(pause)?;
                     self.tell(FromWorker::Paused(Box::new(paused))) && self.pause()?
                 }
@@ -256,17 +268,61 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
             loss,
             learning_rate,
         } = self.gradient_step()?;
-        self.check_loss(loss)?;
+        let step = self.worker.optimizer().steps();
+        self.unread.push(step, loss, learning_rate);
+        // Before the exchange, to which a worker that is to fail contributes nothing.
+        let read = match self.reads_losses() {
+            true => self.checked_steps()?,
+            false => Vec::new(),
+        };
         let began = Instant::now();
         let next = self.worker.exchange();
         self.exchanging += began.elapsed();
-        let told = self.tell(FromWorker::Stepped {
-            worker: self.number,
-            step: self.worker.optimizer().steps(),
-            loss,
-            rate: learning_rate,
-        });
+        let told = read.into_iter().all(|step| self.tell_step(step));
         Ok(told && next != Next::Stop)
+    }
+
+    /// Whether to read the losses of the last steps now.
+    fn reads_losses(&self) -> bool {
+        let optimizer = self.worker.optimizer();
+        let is_needed = match self.setup.plan.mode {
+            Mode::Sync => optimizer.is_report_due(),
+            // Any step may be followed by a publication.
+            Mode::Async => self.setup.settings().faults.bad_steps.is_some(),
+        };
+        is_needed || self.unread.is_full()
+    }
+
+    /// The last steps, with their losses, if the worker may go on after all of them.
+    fn checked_steps(&mut self) -> Result<Vec<ReadStep>, RunError> {
+        let read = self.unread.read();
+        for (index, step) in read.iter().enumerate() {
+            if let Err(error) = self.check_loss(step) {
+                read[..index].iter().for_each(|step| {
+                    self.tell_step(*step);
+                });
+                return Err(error);
+            }
+        }
+        Ok(read)
+    }
+
+    /// Reports the steps whose losses have not been read yet.
+    fn tell_steps(&mut self) {
+        for step in self.unread.read() {
+            self.tell_step(step);
+        }
+    }
+
+    /// False if the receiver is gone.
+    fn tell_step(&self, step: ReadStep) -> bool {
+        let ReadStep { step, loss, rate } = step;
+        self.tell(FromWorker::Stepped {
+            worker: self.number,
+            step,
+            loss,
+            rate,
+        })
     }
 
     /// One batch, one gradient step; and the fault that this worker is to have in it, if any.
@@ -280,8 +336,8 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
     }
 
     /// Fails once the loss has not been finite for `faults.bad_steps` steps.
-    fn check_loss(&mut self, loss: f32) -> Result<(), RunError> {
-        let step = self.worker.optimizer().steps();
+    fn check_loss(&mut self, step: &ReadStep) -> Result<(), RunError> {
+        let ReadStep { step, loss, .. } = *step;
         if loss.is_finite() {
             self.bad_since = None;
             return Ok(());

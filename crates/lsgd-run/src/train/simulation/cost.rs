@@ -12,8 +12,8 @@ use burn::Tensor;
 use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, SgdConfig};
 use lsgd_core::{
-    Command, Event, GradientStep, LeaderSgd, Mode, Next, Objective, SimDriver, Worker, WorkerId,
-    WorkerTurn,
+    Command, Event, GradientStep, LeaderSgd, Loss, Mode, Next, Objective, SimDriver, Worker,
+    WorkerId, WorkerTurn,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -46,11 +46,15 @@ struct RandomObjective(ChaCha8Rng);
 impl Objective<DummyModel> for RandomObjective {
     type Error = Infallible;
 
-    fn gradients(&mut self, at: &DummyModel, _: u64) -> Result<(f32, GradientsParams), Infallible> {
+    fn gradients(
+        &mut self,
+        at: &DummyModel,
+        _: u64,
+    ) -> Result<(Loss, GradientsParams), Infallible> {
         let mut gradients = GradientsParams::new();
         let gradient = Tensor::<1>::full([VALUES], self.0.random::<f32>(), &at.x.device());
         gradients.register(at.x.id, gradient);
-        Ok((self.0.random(), gradients))
+        Ok((self.0.random::<f32>().into(), gradients))
     }
 
     fn probe(&mut self, _: &DummyModel) -> Result<Option<f64>, Infallible> {
@@ -225,7 +229,7 @@ impl SimDriver for CostSimulation {
         self.observer.stepped(Stepped {
             worker: global_rank,
             step,
-            loss,
+            loss: loss.value(),
             seconds,
         });
         Ok(self.turn(global_rank, commands))

@@ -45,8 +45,8 @@ pub struct SimStep {
     pub turn: WorkerTurn,
     /// Steps it has taken.
     pub step: u64,
-    /// The last of them.
-    pub taken: GradientStep,
+    /// The loss of the last of them, and its learning rate.
+    pub taken: (f32, f64),
 }
 
 /// The threads. Dropping them ends them.
@@ -260,11 +260,10 @@ impl<T: Task> SimWorker<T> {
 
     fn exchange(&mut self, commands: Vec<Command>) -> Result<SimStep, RunError> {
         // An exchange follows a step.
-        let none = GradientStep {
-            loss: f32::NAN,
-            learning_rate: f64::NAN,
-        };
-        let taken = self.stepped.take().unwrap_or(Ok(none))?;
+        let stepped = self.stepped.take().transpose()?;
+        let taken = stepped.map_or((f32::NAN, f64::NAN), |stepped| {
+            (stepped.loss.value(), stepped.learning_rate)
+        });
         let turn = self.turn(commands);
         Ok(SimStep {
             turn,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lsgd_core::{Command, Event, GradientStep, Mode, SimDriver, WorkerId, WorkerTurn};
+use lsgd_core::{Command, Event, Mode, SimDriver, WorkerId, WorkerTurn};
 
 use super::durations::Durations;
 use super::threads::{SimStep, Threads};
@@ -263,10 +263,7 @@ impl SimDriver for TrainingSimulation {
         if let Some(steps) = self.steps.get_mut(worker) {
             *steps = step;
         }
-        let GradientStep {
-            loss,
-            learning_rate,
-        } = taken;
+        let (loss, learning_rate) = taken;
         let stepped = Stepped {
             worker,
             step,
