@@ -72,7 +72,7 @@
 //! | the exchange within a node, as a state machine | [`LocalLeader`] |
 //! | a worker's connection to its peers | [`Exchange`]; [`Group`] and [`Member`] for threads |
 //! | a whole run under a virtual clock | [`Simulation`] |
-//! | a loss that stays on its device, and what passes between host and device | [`Loss`], [`Reading`], [`upload`] |
+//! | a loss that stays on its device, and what passes between host and device | [`Loss`], [`Reading`], [`download`], [`upload`] |
 //!
 //! This crate opens no socket or file, reads no clock and draws no random number.
 
@@ -133,6 +133,6 @@ pub use state::{
     RuleState, StateError, WorkerState,
 };
 pub use status::{CheckpointRef, JoinPoint, NodePhase, Proposal, Status, VectorRef};
-pub use transfer::{Reading, TRANSFERS, upload};
+pub use transfer::{Reading, TRANSFERS, download, upload};
 pub use values::SnapshotDigest;
 pub use worker::{GradientStep, Objective, Worker};

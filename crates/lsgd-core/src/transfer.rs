@@ -69,6 +69,20 @@ impl Reading {
     }
 }
 
+/// Reads a single tensor: one blocking read; `what` names it in the event.
+///
+/// # Panics
+///
+/// As [`Reading::read`].
+pub fn download<const D: usize, K: Transaction + Autodiff>(
+    what: &'static str,
+    tensor: Tensor<D, K>,
+) -> TensorData {
+    let mut reading = Reading::of(what);
+    reading.add(tensor);
+    reading.read().pop().expect("as many as were added")
+}
+
 /// Uploads a tensor; `what` names it in the event. `options` are a device, or a device and a type.
 pub fn upload<const D: usize, K: Basic>(
     what: &'static str,

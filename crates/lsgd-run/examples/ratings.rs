@@ -9,7 +9,7 @@ use burn::nn::{Embedding, EmbeddingConfig, Initializer};
 use burn::optim::{AdamConfig, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor};
 use lsgd_run::train::Context;
-use lsgd_run::{MakeTask, Metric, StepKey, Sums, Task, generator};
+use lsgd_run::{MakeTask, Metric, Reading, StepKey, Sums, Task, generator};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -199,12 +199,14 @@ impl Task for RatingsTask {
             .int()
             .sum();
         let squares = (predicted - truth).square().sum();
+        // Both at once: on a GPU each read waits.
+        let mut reading = Reading::of("scores");
+        reading.add(squares);
+        reading.add(same_sign);
+        let read = reading.read();
         Ok(Sums {
             examples: self.held_out.len() as u64,
-            sums: vec![
-                squares.into_scalar::<f32>().into(),
-                same_sign.into_scalar::<i32>().into(),
-            ],
+            sums: read.iter().flat_map(|data| data.iter::<f64>()).collect(),
         })
     }
 

@@ -108,6 +108,7 @@ pub mod words;
 #[cfg(feature = "cli")]
 pub use cli::main;
 pub use error::RunError;
+pub use lsgd_core::Reading;
 pub use make::{MakeTask, resume, simulate, train};
 pub use observer::{Observer, Stepped};
 pub use task::{Better, Metric, StepKey, Sums, Task, generator};

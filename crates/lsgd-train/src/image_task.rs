@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::ModuleOptimizer;
-use burn::tensor::{Device, ElementConversion, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use lsgd_core::{Loss, Reading, upload};
 use lsgd_models::{ForwardMode, Model, ModelConfig};
 use lsgd_run::config::{RankBy, Settings};
 use lsgd_run::epoch::Epoch;
@@ -222,11 +223,18 @@ impl Task for ImageTask {
         let logits = model.forward(images, ForwardMode::Evaluate);
         let loss = cross_entropy(logits.clone(), labels.clone(), device);
         let guesses = logits.argmax(1).squeeze_dim::<1>(1);
-        let wrong = guesses.not_equal(labels).int().sum().into_scalar::<i64>();
-        let loss = f64::from(loss.into_scalar::<f32>()) * examples as f64;
+        let wrong = guesses.not_equal(labels).int().sum();
+        // Both with one blocking read.
+        let mut reading = Reading::of("scores");
+        reading.add(loss);
+        reading.add(wrong);
+        let read = reading.read().into_iter();
+        let mut numbers = read.flat_map(|data| data.iter::<f64>().next());
+        let mut next = || numbers.next().unwrap_or(f64::NAN);
+        let (loss, wrong) = (next() * examples as f64, next());
         Ok(Sums {
             examples,
-            sums: vec![loss, wrong.elem::<u64>() as f64],
+            sums: vec![loss, wrong],
         })
     }
 
@@ -235,13 +243,16 @@ impl Task for ImageTask {
     }
 
     fn probe(&self, model: &Model, device: &Device) -> Result<Option<f64>, TrainError> {
-        let (mut sum, mut count) = (0.0, 0);
-        for batch in self.probe.iter().cloned() {
-            let examples = batch.labels.len();
-            let (images, labels) = tensors(batch, device);
+        let loss_of = |batch: &Batch| {
+            let (images, labels) = tensors(batch.clone(), device);
             let logits = model.forward(images, ForwardMode::Evaluate);
-            let loss = cross_entropy(logits, labels, device);
-            sum += f64::from(loss.into_scalar::<f32>()) * examples as f64;
+            Loss::from(cross_entropy(logits, labels, device))
+        };
+        let losses: Vec<Loss> = self.probe.iter().map(loss_of).collect();
+        let (mut sum, mut count) = (0.0, 0);
+        for (batch, loss) in self.probe.iter().zip(Loss::read_all(&losses)) {
+            let examples = batch.labels.len();
+            sum += f64::from(loss) * examples as f64;
             count += examples;
         }
         Ok((count > 0).then(|| sum / count as f64))
@@ -296,8 +307,8 @@ pub fn tensors(batch: Batch, device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
     let labels = TensorData::new(batch.labels, [batch.shape[0]]);
     let images = TensorData::new(batch.images, batch.shape);
     (
-        Tensor::from_data(images, device),
-        Tensor::from_data(labels, device),
+        upload("images", images, device),
+        upload("labels", labels, device),
     )
 }
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::tensor::{Tensor, TensorData};
-use lsgd_core::{Snapshot, write};
+use burn::tensor::TensorData;
+use lsgd_core::{Snapshot, download, upload, write};
 use lsgd_models::ForwardMode;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -85,11 +85,11 @@ fn logits(
     let model = write(trained.model.init(device)?, &trained.layout, snapshot)
         .map_err(|why| RunError::Unfit { why })?;
     let batch = dataset.test_batch(0..dataset.test_len().min(LOGITS))?;
-    let images = Tensor::from_data(TensorData::new(batch.images.clone(), batch.shape), device);
+    let images = TensorData::new(batch.images.clone(), batch.shape);
+    let images = upload("images", images, device);
     let logits = model.forward(images, ForwardMode::Evaluate);
     let (batch_shape, logits_shape) = (batch.shape.to_vec(), logits.dims().to_vec());
-    let logits = logits
-        .into_data()
+    let logits = download("logits", logits)
         .convert::<f32>()
         .try_into_vec::<f32>()
         .map_err(|error| TrainError::damaged(path, error))?;

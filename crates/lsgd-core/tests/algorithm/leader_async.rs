@@ -1,12 +1,14 @@
 //! Mode `async`, the paper's Algorithm 1: the total step count triggers, no worker waits.
 
+use burn::tensor::{Device, Tensor};
 use lsgd_core::{
-    Command, Event, ExchangeOutcome, LeaderConfig, LocalLeader, Message, Mode, Next, Reason,
-    Source, VectorKind, WorkerId,
+    Command, Event, ExchangeOutcome, LeaderConfig, LeaderSgd, LocalLeader, Message, Mode, Next,
+    Reason, Source, VectorKind, WindowLoss, WorkerId,
 };
 
 use crate::leader_sync::node_of;
-use crate::setting::{config, lsgd, report, snapshot};
+use crate::memory::QueueExchange;
+use crate::setting::{Point, config, lsgd, report, sgd, snapshot};
 
 /// tau = 4, and a report is too old after twice that.
 fn every_four() -> LeaderConfig {
@@ -284,4 +286,64 @@ fn workers_are_ordered_what_nodes_exchange_if_it_is_something() {
     assert_eq!(commands(&mut leader), []);
     leader.adopt_global(ExchangeOutcome::leader(snapshot(0, 1, &[1.0])));
     assert_eq!(commands(&mut leader), [(0, "adopt"), (1, "adopt")]);
+}
+
+/// Losses that are older than their report make it older.
+#[test]
+fn a_report_is_as_old_as_its_losses() {
+    for (behind, expected) in [(8, (0, "publish")), (9, (1, "publish"))] {
+        let mut leader = leader(2);
+        assert_eq!(steps(&mut leader, 1, 1, 7), []);
+        let Message::Report { report, .. } = report(0, 1, 0.0) else {
+            panic!("it is one");
+        };
+        let buffers = None;
+        leader.receive(
+            0,
+            Message::Report {
+                report,
+                behind,
+                buffers,
+            },
+        );
+        assert_eq!(commands(&mut leader), [expected], "{behind} steps behind");
+    }
+}
+
+/// A worker that reads its losses every third step reports the newest window that it has read.
+#[test]
+fn losses_that_have_not_been_read_are_left_out_of_a_report() {
+    let exchange = QueueExchange::new(WorkerId::new(0, 0), Mode::Async);
+    let method = lsgd(LeaderConfig {
+        loss_window: 2,
+        ..every_four()
+    });
+    let mut worker = LeaderSgd::new(sgd(), method, exchange.clone()).reading_losses_every(3);
+    let mut at = Point::at(&[0.0]);
+    for step in 1..=6 {
+        let loss = Tensor::<1>::from_data([step as f32], &Device::flex().autodiff());
+        worker.observe(loss);
+        let gradients = at.gradients(&[0.0]);
+        at = worker.step(1.0, at, gradients);
+    }
+    let reports = exchange.queues().sent.drain(..).map(|sent| match sent {
+        Message::Report { report, behind, .. } => (report.step, report.loss, behind),
+        other => panic!("nothing else is due: {other:?}"),
+    });
+    let none = WindowLoss::Filling { have: 0, need: 2 };
+    let (second, fifth) = (WindowLoss::Mean(2.5), WindowLoss::Mean(5.5));
+    assert_eq!(
+        reports.collect::<Vec<_>>(),
+        [
+            (1, none, 1),
+            (2, none, 2),
+            (3, second, 0),
+            (4, second, 1),
+            (5, second, 2),
+            (6, fifth, 0),
+        ]
+    );
+    // What is kept of it is exact.
+    assert_eq!(worker.state().losses, [5.0, 6.0]);
+    assert_eq!(worker.loss(), fifth);
 }

@@ -24,3 +24,5 @@ mod simulated;
 mod snapshots;
 mod stored;
 mod threads;
+mod transfers;
+mod uncounted;

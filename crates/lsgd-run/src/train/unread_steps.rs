@@ -65,33 +65,4 @@ pub fn read_every(gpu: bool, mode: Mode, tau: u64) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use burn::tensor::{Device, Tensor};
-
-    use super::*;
-
-    #[test]
-    fn steps_are_read_together_in_their_order() {
-        let mut steps = UnreadSteps::new(3);
-        for (step, loss) in [(7, 0.5), (8, 0.25), (9, f32::INFINITY)] {
-            assert!(!steps.is_full());
-            let loss = Tensor::<1>::from_data([loss], &Device::flex());
-            steps.push(step, loss.into(), 0.1);
-        }
-        assert!(steps.is_full());
-        let read = steps.read();
-        let read: Vec<(u64, f32)> = read.iter().map(|step| (step.step, step.loss)).collect();
-        assert_eq!(read, [(7, 0.5), (8, 0.25), (9, f32::INFINITY)]);
-        assert_eq!(steps.read(), []);
-    }
-
-    #[test]
-    fn a_gpu_is_not_asked_in_every_step() {
-        assert_eq!(read_every(false, Mode::Sync, 16), 1);
-        assert_eq!(read_every(false, Mode::Async, 16), 1);
-        assert_eq!(read_every(true, Mode::Sync, 16), 10);
-        assert_eq!(read_every(true, Mode::Async, 16), 4);
-        assert_eq!(read_every(true, Mode::Async, 1), 1);
-        assert_eq!(read_every(true, Mode::Async, 640), 10);
-    }
-}
+mod tests;

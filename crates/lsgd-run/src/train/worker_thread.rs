@@ -1,5 +1,7 @@
 //! A worker's thread: batch, forward, backward, step, exchange, report; and evaluations at pauses.
 
+mod steps;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +13,8 @@ use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use lsgd_core::{
-    Command, Exchange, GradientStep, LeaderSgd, Member, Message, Mode, Next, Source, Worker,
-    WorkerId, decode_optimizer, encode_optimizer, read, write,
+    Command, Exchange, LeaderSgd, Member, Message, Mode, Source, Worker, WorkerId,
+    decode_optimizer, encode_optimizer, read, write,
 };
 
 use super::evaluation::Scratch;
@@ -21,10 +23,9 @@ use super::objective::TaskObjective;
 use super::pause_schedule::{NextAction, Pause};
 use super::setup::Setup;
 use super::training_clock::{Leave, TrainingClock};
-use super::unread_steps::{ReadStep, UnreadSteps, read_every};
+use super::unread_steps::{UnreadSteps, read_every};
 use crate::device::DeviceError;
 use crate::error::{RunError, panic_message};
-use crate::injection::WorkerFault;
 use crate::storage::LoadedWorker;
 use crate::task::Task;
 
@@ -245,7 +246,10 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
                     self.step()?
                 }
                 NextAction::Pause(pause) => {
-                    self.tell_steps();
+                    // What is saved or scored is not that of a worker that is to fail.
+                    for step in self.checked_steps()? {
+                        self.tell_step(step);
+                    }
                     let paused = self.paused(pause)?;
                     self.tell(FromWorker::Paused(Box::new(paused))) && self.pause()?
                 }
@@ -260,97 +264,6 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
     /// False if the receiver is gone.
     fn tell(&self, message: FromWorker) -> bool {
         self.reports.send(ToMain::Worker(message)).is_ok()
-    }
-
-    /// One batch, one gradient step, the pulls that are due. False when the run is over.
-    fn step(&mut self) -> Result<bool, RunError> {
-        let GradientStep {
-            loss,
-            learning_rate,
-        } = self.gradient_step()?;
-        let step = self.worker.optimizer().steps();
-        self.unread.push(step, loss, learning_rate);
-        // Before the exchange, to which a worker that is to fail contributes nothing.
-        let read = match self.reads_losses() {
-            true => self.checked_steps()?,
-            false => Vec::new(),
-        };
-        let began = Instant::now();
-        let next = self.worker.exchange();
-        self.exchanging += began.elapsed();
-        let told = read.into_iter().all(|step| self.tell_step(step));
-        Ok(told && next != Next::Stop)
-    }
-
-    /// Whether to read the losses of the last steps now.
-    fn reads_losses(&self) -> bool {
-        let optimizer = self.worker.optimizer();
-        let is_needed = match self.setup.plan.mode {
-            Mode::Sync => optimizer.is_report_due(),
-            // Any step may be followed by a publication.
-            Mode::Async => self.setup.settings().faults.bad_steps.is_some(),
-        };
-        is_needed || self.unread.is_full()
-    }
-
-    /// The last steps, with their losses, if the worker may go on after all of them.
-    fn checked_steps(&mut self) -> Result<Vec<ReadStep>, RunError> {
-        let read = self.unread.read();
-        for (index, step) in read.iter().enumerate() {
-            if let Err(error) = self.check_loss(step) {
-                read[..index].iter().for_each(|step| {
-                    self.tell_step(*step);
-                });
-                return Err(error);
-            }
-        }
-        Ok(read)
-    }
-
-    /// Reports the steps whose losses have not been read yet.
-    fn tell_steps(&mut self) {
-        for step in self.unread.read() {
-            self.tell_step(step);
-        }
-    }
-
-    /// False if the receiver is gone.
-    fn tell_step(&self, step: ReadStep) -> bool {
-        let ReadStep { step, loss, rate } = step;
-        self.tell(FromWorker::Stepped {
-            worker: self.number,
-            step,
-            loss,
-            rate,
-        })
-    }
-
-    /// One batch, one gradient step; and the fault that this worker is to have in it, if any.
-    fn gradient_step(&mut self) -> Result<GradientStep, RunError> {
-        match self.clock.injection().fault_of(self.number) {
-            Some(WorkerFault::Panic) => panic!("chaos asked for it"),
-            Some(WorkerFault::NanGradient) => self.worker.objective_mut().spoil_next(),
-            None => {}
-        }
-        self.worker.gradient_step()
-    }
-
-    /// Fails once the loss has not been finite for `faults.bad_steps` steps.
-    fn check_loss(&mut self, step: &ReadStep) -> Result<(), RunError> {
-        let ReadStep { step, loss, .. } = *step;
-        if loss.is_finite() {
-            self.bad_since = None;
-            return Ok(());
-        }
-        let since = *self.bad_since.get_or_insert(step);
-        let most = self.setup.settings().faults.bad_steps;
-        match most.is_some_and(|most| step - since + 1 >= most) {
-            true => Err(RunError::WorkerDiverged {
-                worker: self.number,
-                since,
-            }),
-            false => Ok(()),
-        }
     }
 
     fn paused(&mut self, pause: Pause) -> Result<PausedWorker, RunError> {
