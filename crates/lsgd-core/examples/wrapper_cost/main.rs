@@ -26,9 +26,9 @@ use memory::Node;
 const WORKERS: u32 = 2;
 const BATCH: usize = 16;
 const PERIOD: u64 = 16;
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 41;
 /// Steps of each worker in a round.
-const STEPS: u64 = 2 * PERIOD;
+const STEPS: u64 = PERIOD;
 const RATE: f64 = 0.01;
 
 /// A small network of the kind that the program trains.

@@ -326,7 +326,8 @@ fn losses_that_have_not_been_read_are_left_out_of_a_report() {
         let gradients = at.gradients(&[0.0]);
         at = worker.step(1.0, at, gradients);
     }
-    let reports = exchange.queues().sent.drain(..).map(|sent| match sent {
+    let sent = std::mem::take(&mut exchange.queues().sent);
+    let reports = sent.into_iter().map(|sent| match sent {
         Message::Report { report, behind, .. } => (report.step, report.loss, behind),
         other => panic!("nothing else is due: {other:?}"),
     });
