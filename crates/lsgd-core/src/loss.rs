@@ -45,14 +45,13 @@ impl Loss {
     pub fn read_all<'a>(losses: impl IntoIterator<Item = &'a Self>) -> Vec<f32> {
         let losses: Vec<&Self> = losses.into_iter().collect();
         let mut reading = Reading::of("losses");
-        let add = |held: &mut Held| match held {
+        let mut add = |held: &mut Held| match held {
             Held::Known(_) => false,
             Held::OnDevice(tensor) => {
                 reading.add(tensor.clone());
                 true
             }
         };
-        let mut add = add;
         let unread: Vec<bool> = losses.iter().map(|loss| loss.with(&mut add)).collect();
         let mut read = reading.read().into_iter();
         let value_of = |(loss, unread): (&Self, bool)| {

@@ -163,7 +163,8 @@ pub trait Rule: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Called before every step with the squared norm of each layer's gradient.
+    /// Called once for every step, in their order, with the squared norm of each layer's gradient: at the
+    /// latest before [`contribution`](Self::contribution), since norms stay on the device until then.
     fn observe(&mut self, _squares: &[f64]) {}
 
     /// The worker's contribution to a mean: its own parameters, unless workers are weighted.
