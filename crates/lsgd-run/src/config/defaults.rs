@@ -26,6 +26,11 @@ impl Default for ScheduleConfig {
             kind: ScheduleKind::Constant,
             drops: Vec::new(),
             warmup: None,
+            power: 1.0,
+            peak: 0.3,
+            anneal: Anneal::Cosine,
+            start_divisor: 25.0,
+            final_divisor: 1e4,
         }
     }
 }

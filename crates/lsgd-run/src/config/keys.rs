@@ -22,6 +22,7 @@ const MAX_WINDOW: u64 = 1_000_000;
 const FRACTION: Kind = Kind::Number(Range::FRACTION);
 const UNDER_ONE: Kind = Kind::Number(Range::from(0.0).under(1.0));
 const OVER_ZERO: Kind = Kind::Number(Range::over(0.0));
+const FROM_ONE: Kind = Kind::Number(Range::from(1.0));
 /// Steps of a worker.
 const STEPS: Kind = Kind::up_to(MAX_STEPS);
 /// Epochs of a run.
@@ -141,19 +142,31 @@ pub(super) const KEYS: &[Key] = &[
 true: replace a run of the same name, once this one has a checkpoint; files
       in its folder that are not a run's stay"),
 
-    Key::new("schedule.learning_rate", OVER_ZERO, "after warm-up and before any drop"),
-    Key::new("schedule.kind", Kind::Word(&["constant", "steps", "cosine"]), "\
+    Key::new("schedule.learning_rate", OVER_ZERO, "after warm-up and before any drop; the peak of \"one_cycle\""),
+    Key::new("schedule.kind", Kind::Word(&["constant", "steps", "cosine", "polynomial", "one_cycle"]), "\
 \"constant\"
 \"steps\": multiplied by a factor at each of drops
-\"cosine\": half a cosine from learning_rate to zero at the budget's end;
-          needs a budget of epochs or steps"),
+\"cosine\": half a cosine from learning_rate to zero at the budget's end
+\"polynomial\": learning_rate times a power of the share of the budget that is left
+\"one_cycle\": a rise to learning_rate at peak and a fall to almost zero
+the last three need a budget of epochs or steps"),
     Key::new("schedule.drops", Kind::Entries(&DROP), "\
 a list in one unit, in order, such as
 [{ epochs = 80, factor = 0.1 }, { epochs = 120, factor = 0.1 }]
 or, in steps of a worker, [{ steps = 1000, factor = 0.1 }]; epochs are rounded up to whole steps")
         .used_if("schedule.kind", &["steps"]),
     Key::new("schedule.warmup", Kind::Entry(&SPAN), "linear rise from zero; or { steps = 500 }; default: none")
-        .example("{ epochs = 5 }"),
+        .example("{ epochs = 5 }").used_unless("schedule.kind", &["one_cycle"]),
+    Key::new("schedule.power", OVER_ZERO, "1.0 is a straight line to zero")
+        .used_if("schedule.kind", &["polynomial"]),
+    Key::new("schedule.peak", Kind::Number(Range::over(0.0).under(1.0)), "where in the budget the rate is highest")
+        .used_if("schedule.kind", &["one_cycle"]),
+    Key::new("schedule.anneal", Kind::Word(&["cosine", "linear"]), "shape of its rise and fall")
+        .used_if("schedule.kind", &["one_cycle"]),
+    Key::new("schedule.start_divisor", FROM_ONE, "it starts at learning_rate divided by this")
+        .used_if("schedule.kind", &["one_cycle"]),
+    Key::new("schedule.final_divisor", FROM_ONE, "it ends at its first rate divided by this")
+        .used_if("schedule.kind", &["one_cycle"]),
 
     Key::new("method.name", Kind::Word(METHODS), "\
 \"lsgd\": Leader SGD, workers are pulled toward whichever does best

@@ -57,14 +57,24 @@ pub struct RunConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
-    /// Learning rate after warm-up and before any drop.
+    /// Learning rate after warm-up and before any drop; the highest of a `one_cycle`.
     pub learning_rate: f64,
     /// Shape of the learning rate over the run.
     pub kind: ScheduleKind,
     /// `steps` only: at each of these the learning rate is multiplied by the factor.
     pub drops: Vec<Drop>,
-    /// The learning rate rises linearly from zero over this long.
+    /// The learning rate rises linearly from zero over this long; not for `one_cycle`.
     pub warmup: Option<Span>,
+    /// `polynomial` only: power of the share of the budget that is left, over 0.
+    pub power: f64,
+    /// `one_cycle` only: where in the budget the rate is highest, as a share in (0, 1).
+    pub peak: f64,
+    /// `one_cycle` only: the shape of its rise and fall.
+    pub anneal: Anneal,
+    /// `one_cycle` only: it starts at `learning_rate` divided by this, at least 1.
+    pub start_divisor: f64,
+    /// `one_cycle` only: it ends at its first rate divided by this, at least 1.
+    pub final_divisor: f64,
 }
 
 /// `schedule.kind`
@@ -77,6 +87,33 @@ pub enum ScheduleKind {
     Steps,
     /// Half a cosine, from `learning_rate` to zero at the end of the budget.
     Cosine,
+    /// `learning_rate` times a power of the share of the budget that is left.
+    Polynomial,
+    /// A rise to `learning_rate` and a longer fall (Smith and Topin, arXiv 1708.07120).
+    OneCycle,
+}
+
+impl ScheduleKind {
+    /// The word in configs.
+    pub fn word(self) -> &'static str {
+        match self {
+            ScheduleKind::Constant => "constant",
+            ScheduleKind::Steps => "steps",
+            ScheduleKind::Cosine => "cosine",
+            ScheduleKind::Polynomial => "polynomial",
+            ScheduleKind::OneCycle => "one_cycle",
+        }
+    }
+}
+
+/// `schedule.anneal`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Anneal {
+    /// Half a cosine each way.
+    Cosine,
+    /// A straight line each way.
+    Linear,
 }
 
 /// One entry of `schedule.drops`: `{ epochs = 80, factor = 0.1 }` or `{ steps = 1000, factor = 0.1 }`.

@@ -7,7 +7,7 @@ use lsgd_core::{BatchNorm, Mode};
 use lsgd_models::ModelKind;
 use lsgd_run::config::Tls;
 use lsgd_run::config::{
-    BudgetConfig, CheckpointConfig, ClusterConfig, Death, Devices, Drop, EvaluateConfig,
+    Anneal, BudgetConfig, CheckpointConfig, ClusterConfig, Death, Devices, Drop, EvaluateConfig,
     FaultsConfig, MethodConfig, MethodName, RankBy, RunConfig, ScheduleConfig, ScheduleKind,
     Settings, SimulateConfig, Span, WorkersConfig,
 };
@@ -185,12 +185,14 @@ fn drops() -> impl Strategy<Value = Vec<Drop>> {
     prop_oneof![in_steps, in_epochs]
 }
 
-/// Budget and schedule, since a cosine wants no budget of minutes.
+/// Budget and schedule, since some kinds want no budget of minutes, and a cycle has no warm-up.
 fn schedule_and_budget() -> impl Strategy<Value = (ScheduleConfig, BudgetConfig)> {
     let kind = prop_oneof![
         Just(ScheduleKind::Constant),
         Just(ScheduleKind::Steps),
-        Just(ScheduleKind::Cosine)
+        Just(ScheduleKind::Cosine),
+        Just(ScheduleKind::Polynomial),
+        Just(ScheduleKind::OneCycle),
     ];
     let span = prop_oneof![
         (1e-6..1e9f64).prop_map(|epochs| Span {
@@ -208,12 +210,28 @@ fn schedule_and_budget() -> impl Strategy<Value = (ScheduleConfig, BudgetConfig)
         drops(),
         prop::option::of(span),
         length(),
+        (1e-9..1e9f64, 1e-9..1.0f64, any::<bool>(), 1.0..1e9f64),
     )
         .prop_map(
-            |(learning_rate, kind, drops, warmup, (epochs, steps, minutes))| {
+            |(
+                learning_rate,
+                kind,
+                drops,
+                warmup,
+                (epochs, steps, minutes),
+                (power, peak, cosine, divisor),
+            )| {
                 let kind = match kind {
-                    ScheduleKind::Cosine if minutes.is_some() => ScheduleKind::Constant,
+                    ScheduleKind::Cosine | ScheduleKind::Polynomial | ScheduleKind::OneCycle
+                        if minutes.is_some() =>
+                    {
+                        ScheduleKind::Constant
+                    }
                     kind => kind,
+                };
+                let anneal = match cosine {
+                    true => Anneal::Cosine,
+                    false => Anneal::Linear,
                 };
                 (
                     ScheduleConfig {
@@ -221,6 +239,11 @@ fn schedule_and_budget() -> impl Strategy<Value = (ScheduleConfig, BudgetConfig)
                         kind,
                         drops,
                         warmup,
+                        power,
+                        peak,
+                        anneal,
+                        start_divisor: divisor,
+                        final_divisor: 2.0 * divisor,
                     },
                     BudgetConfig {
                         epochs,

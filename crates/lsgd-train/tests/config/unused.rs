@@ -36,6 +36,21 @@ fn they_are_refused() {
              \"constant\", only by \"steps\"; leave it out, or change schedule.kind",
         ),
         (
+            "[schedule]\nkind = \"one_cycle\"\nwarmup = { steps = 5 }",
+            "c.toml: schedule.warmup { steps = 5 } is not used by schedule.kind \"one_cycle\"; \
+             leave it out, or change schedule.kind",
+        ),
+        (
+            "[schedule]\nkind = \"cosine\"\npeak = 0.5",
+            "c.toml: schedule.peak 0.5 is not used by schedule.kind \"cosine\", only by \
+             \"one_cycle\"; leave it out, or change schedule.kind",
+        ),
+        (
+            "schedule.power = 2",
+            "c.toml: schedule.power 2 is not used by schedule.kind \"constant\", only by \
+             \"polynomial\"; leave it out, or change schedule.kind",
+        ),
+        (
             "[method]\nname = \"sgd\"\nbatch_norm = \"leader\"",
             "c.toml: method.batch_norm \"leader\" is not used by method.name \"sgd\"; \
              leave it out, or change method.name",

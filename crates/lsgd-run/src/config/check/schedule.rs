@@ -4,7 +4,7 @@ use super::ConfigSources;
 use crate::config::error::{ConfigError, quote_number};
 use crate::config::types::*;
 
-/// Checks `[schedule]`, and that a cosine has a budget whose steps are known.
+/// Checks `[schedule]`, and that a rate that depends on the budget has one whose steps are known.
 pub(super) fn check_schedule(
     settings: &Settings,
     sources: &ConfigSources,
@@ -20,8 +20,8 @@ pub(super) fn check_schedule(
         )?;
     }
     match schedule.kind {
-        ScheduleKind::Cosine => {
-            let value = String::from("\"cosine\"");
+        ScheduleKind::Cosine | ScheduleKind::Polynomial | ScheduleKind::OneCycle => {
+            let value = format!("\"{}\"", schedule.kind.word());
             needs_steps(settings, "schedule.kind", value, sources)?;
         }
         ScheduleKind::Steps if schedule.drops.is_empty() => {
