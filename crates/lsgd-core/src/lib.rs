@@ -62,6 +62,7 @@
 //! |---|---|
 //! | a worker's step, around any Burn optimizer | [`LeaderSgd`] |
 //! | a worker's step, around gradient steps of your own | [`InnerOptimizer`] |
+//! | a limit on the norm of all gradients, or on each value | [`GradientClip`] |
 //! | the methods, each with its update equation | [`Method`], [`Rule`], [`LeaderConfig`] |
 //! | the leader, and why it was elected | [`elect`] |
 //! | when an exchange is due | [`Periods`], [`Trigger`] |
@@ -76,6 +77,7 @@
 //!
 //! This crate opens no socket or file, reads no clock and draws no random number.
 
+mod clipping;
 mod election;
 mod event;
 mod exchange;
@@ -100,6 +102,7 @@ mod transfer;
 mod values;
 mod worker;
 
+pub use clipping::GradientClip;
 pub use election::{
     Candidate, Election, Exclusion, Incumbent, Reason, Report, WindowLoss, WorkerId, elect,
     elect_or_keep,

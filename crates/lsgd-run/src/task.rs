@@ -6,6 +6,7 @@ use std::error::Error;
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor};
+use lsgd_core::GradientClip;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,11 @@ pub trait Task: Send + Sync + 'static {
 
     /// A worker's inner optimizer.
     fn optimizer(&self) -> ModuleOptimizer;
+
+    /// A limit on the gradients of every step; none by default.
+    fn gradient_clip(&self) -> Option<GradientClip> {
+        None
+    }
 
     /// Training batch number `number`, of [`batch_size`](Self::batch_size) examples: a pure function
     /// of the number. For random numbers, seed a [`generator`] with it. Worker `r` of `w` (over all nodes)

@@ -16,8 +16,8 @@ use targets::Targets;
 use crate::method::BatchNorm;
 use crate::module::{Change, SquaredNorms, read_gradients};
 use crate::{
-    Exchange, Layout, Loss, LossWindow, Message, Method, Mode, Pull, Report, Rule, RuleState,
-    Snapshot, SnapshotError, StateError, WindowLoss, WorkerState,
+    Exchange, GradientClip, Layout, Loss, LossWindow, Message, Method, Mode, Pull, Report, Rule,
+    RuleState, Snapshot, SnapshotError, StateError, WindowLoss, WorkerState,
 };
 
 /// Most steps whose gradient norms stay on the device: after so many they are read.
@@ -52,6 +52,7 @@ pub enum Next {
 /// by a [`ModuleOptimizer`], `I` is any other [`InnerOptimizer`].
 pub struct LeaderSgd<I = ModuleOptimizer> {
     inner: I,
+    clip: Option<GradientClip>,
     method: Method,
     exchange: Box<dyn Exchange>,
     layout: Option<Arc<Layout>>,
@@ -99,6 +100,7 @@ impl<I> LeaderSgd<I> {
     pub fn new(inner: I, method: Method, exchange: impl Exchange + 'static) -> Self {
         Self {
             inner,
+            clip: None,
             window: LossWindow::new(method.loss_window),
             loss_lag: 0,
             probed: None,
@@ -113,6 +115,14 @@ impl<I> LeaderSgd<I> {
             step: 0,
             phase: StepPhase::Done,
         }
+    }
+
+    /// Limits the gradients of every step, if `clip` says so. The rule of the method sees a worker's own
+    /// gradients without this limit.
+    #[must_use]
+    pub fn clipping(mut self, clip: Option<GradientClip>) -> Self {
+        self.clip = clip;
+        self
     }
 
     /// Counts steps from `step` on; earlier ones were taken by other workers or an earlier
@@ -266,7 +276,7 @@ impl<I> LeaderSgd<I> {
                 self.observe_norms(&layout);
             }
         }
-        module = self.inner.step(rate, module, grads);
+        module = self.inner_step(rate, module, grads);
         for pull in self.rule.proximal_pulls().into_iter().flatten() {
             module = self.pull(pull, false, module, &layout);
         }
@@ -348,6 +358,23 @@ impl<I> LeaderSgd<I> {
     /// The inner optimizer, for settings that change between steps.
     pub fn inner_mut(&mut self) -> &mut I {
         &mut self.inner
+    }
+
+    /// The inner optimizer's step along limited gradients.
+    fn inner_step<M: Module>(
+        &mut self,
+        rate: ModuleLearningRate,
+        module: M,
+        gradients: GradientsParams,
+    ) -> M
+    where
+        I: InnerOptimizer<M>,
+    {
+        let gradients = match self.clip {
+            Some(clip) => clip.apply(&module, gradients),
+            None => gradients,
+        };
+        self.inner.step(rate, module, gradients)
     }
 
     /// Pulls the module's parameters, and its buffers too if asked, and remembers that for the inner

@@ -198,7 +198,7 @@ impl<I> LeaderSgd<I> {
         };
         let mean = OnDevice::upload("mean gradient", mean.parameters(), &[], &device);
         let gradients = replace_gradients(&module, layout, deferred.gradients, &mean);
-        self.inner.step(deferred.rate, module, gradients)
+        self.inner_step(deferred.rate, module, gradients)
     }
 
     /// Applies the pull that the method makes of an exchange's outcome.

@@ -3,6 +3,7 @@
 
 mod batch_norm;
 mod centre;
+mod clipping;
 mod decisions;
 mod digests;
 mod equations;

@@ -212,7 +212,9 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
             None => LeaderSgd::new(task.optimizer(), setup.method.clone(), exchange)
                 .starting_at(start.step),
         };
-        let optimizer = optimizer.reading_losses_every(every);
+        let optimizer = optimizer
+            .reading_losses_every(every)
+            .clipping(task.gradient_clip());
         Ok(Self {
             before: times.into(),
             bad_since: None,

@@ -248,7 +248,8 @@ impl<T: Task> SimWorker<T> {
         let module = module.map_err(|why| RunError::Unfit { why })?;
         let exchange = SimExchange::new(worker_id(number, per_node), setup.plan.mode);
         let mailbox = exchange.mailbox();
-        let optimizer = LeaderSgd::new(task.optimizer(), setup.method.clone(), exchange);
+        let optimizer = LeaderSgd::new(task.optimizer(), setup.method.clone(), exchange)
+            .clipping(task.gradient_clip());
         let objective = TaskObjective::start(setup, task, number, training, 0)?;
         Ok(Self {
             number,
