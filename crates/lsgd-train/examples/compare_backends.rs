@@ -16,7 +16,7 @@ use lsgd_run::device::{WorkerDevice, available};
 use lsgd_train::data::{Dataset, Stream};
 use lsgd_train::error::TrainError;
 use lsgd_train::image_config::{Augment, DataConfig, DataName};
-use lsgd_train::image_task::tensors;
+use lsgd_train::tensors::tensors;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 

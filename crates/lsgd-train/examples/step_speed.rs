@@ -88,9 +88,8 @@ fn work(
     let mut optimizer = optimizer::inner(&OptimizerConfig {
         name: OptimizerName::Sgd,
         momentum: 0.9,
-        nesterov: false,
-        trust_coefficient: 0.001,
         weight_decay: 5e-4,
+        ..OptimizerConfig::default()
     });
     let mut generator = ChaCha8Rng::seed_from_u64(1);
     let mut step = |model: Model| {

@@ -151,6 +151,7 @@ Examples:
   lsgd-train eval runs/slow
   lsgd-train eval runs/slow --which mean --checkpoint best
   lsgd-train eval runs/slow --which worker-0 --set data.folder=/data/cifar-10-batches-bin
+  lsgd-train eval runs/slow --confusion confusion.csv      which classes are taken for which
   lsgd-train eval runs/slow --logits logits.safetensors    to compare with another program")]
     Eval(Eval),
 
@@ -242,7 +243,11 @@ pub struct Eval {
     /// safetensors file, tensors `images` and `logits`
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub logits: Option<PathBuf>,
-    /// Replace the file of --logits if it exists
+    /// Also print a table of all classes, and write which are taken for which to a CSV file: a row a
+    /// class, a column for each that its images are taken for
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    pub confusion: Option<PathBuf>,
+    /// Replace the files of --logits and --confusion if they exist
     #[arg(long)]
     pub force: bool,
 }

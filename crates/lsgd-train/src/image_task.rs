@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::ModuleOptimizer;
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use lsgd_core::{Loss, Reading, upload};
+use burn::tensor::{Device, Tensor};
+use lsgd_core::{GradientClip, Loss};
 use lsgd_models::{ForwardMode, Model, ModelConfig};
 use lsgd_run::config::{RankBy, Settings};
 use lsgd_run::epoch::Epoch;
@@ -21,13 +20,10 @@ use crate::error::TrainError;
 use crate::image_config::{Augment, Config, DataName, ImageConfig};
 use crate::image_model::{ImageNotes, model_config};
 use crate::initial_weights::InitialWeights;
+use crate::loss::{SecondTarget, cross_entropy, training_loss};
 use crate::optimizer;
-
-/// The result on test examples: wrong classes in percent, mean cross-entropy in nats.
-pub const METRICS: &[Metric] = &[
-    Metric::lower("error", "%").of(|sums| sums.percent(1)),
-    Metric::lower("loss", ""),
-];
+use crate::scoring::{Guess, metrics, score_batch};
+use crate::tensors::{labels_on, tensors};
 
 /// Images, in batches, and a CNN that learns to classify them.
 #[derive(Debug)]
@@ -127,6 +123,22 @@ impl ImageTask {
             model,
         })
     }
+
+    /// Scores part `part` of the test examples, as [`score`](Task::score), and tells what each example is
+    /// taken for.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if the part cannot be read.
+    pub fn guess(
+        &self,
+        model: &Model,
+        part: usize,
+        device: &Device,
+    ) -> Result<(Sums, Vec<Guess>), TrainError> {
+        let range = self.parts.get(part).cloned().unwrap_or_default();
+        Ok(score_batch(model, self.dataset.test_batch(range)?, device))
+    }
 }
 
 /// The order of a run's training examples.
@@ -186,15 +198,23 @@ impl Task for ImageTask {
         optimizer::inner(&self.config.optimizer)
     }
 
+    fn gradient_clip(&self) -> Option<GradientClip> {
+        optimizer::clip(&self.config.optimizer)
+    }
+
     fn train_batch(&self, number: u64) -> Result<Batch, TrainError> {
         Ok(self.dataset.train_batch(&self.stream, number)?)
     }
 
     fn loss(&self, model: &Model, batch: Batch, device: &Device, key: StepKey) -> Tensor<1> {
+        let second = batch.mixed.as_ref().map(|mixed| SecondTarget {
+            labels: labels_on(mixed.labels.clone(), device),
+            weight: mixed.weight,
+        });
         let (images, labels) = tensors(batch, device);
         let mut dropout = key.generator("lsgd-train v1 dropout");
         let logits = model.forward(images, ForwardMode::Train(&mut dropout));
-        cross_entropy(logits, labels, device)
+        training_loss(logits, labels, second, self.config.loss.label_smoothing)
     }
 
     fn batch_size(&self) -> usize {
@@ -210,43 +230,18 @@ impl Task for ImageTask {
     }
 
     fn score(&self, model: &Model, part: usize, device: &Device) -> Result<Sums, TrainError> {
-        let range = self.parts.get(part).cloned().unwrap_or_default();
-        let batch = self.dataset.test_batch(range)?;
-        let examples = batch.labels.len() as u64;
-        if examples == 0 {
-            return Ok(Sums {
-                examples,
-                sums: vec![0.0; 2],
-            });
-        }
-        let (images, labels) = tensors(batch, device);
-        let logits = model.forward(images, ForwardMode::Evaluate);
-        let loss = cross_entropy(logits.clone(), labels.clone(), device);
-        let guesses = logits.argmax(1).squeeze_dim::<1>(1);
-        let wrong = guesses.not_equal(labels).int().sum();
-        // Both with one blocking read.
-        let mut reading = Reading::of("scores");
-        reading.add(loss);
-        reading.add(wrong);
-        let read = reading.read().into_iter();
-        let mut numbers = read.flat_map(|data| data.iter::<f64>().next());
-        let mut next = || numbers.next().unwrap_or(f64::NAN);
-        let (loss, wrong) = (next() * examples as f64, next());
-        Ok(Sums {
-            examples,
-            sums: vec![loss, wrong],
-        })
+        Ok(self.guess(model, part, device)?.0)
     }
 
     fn metrics(&self) -> &'static [Metric] {
-        METRICS
+        metrics(self.dataset.classes())
     }
 
     fn probe(&self, model: &Model, device: &Device) -> Result<Option<f64>, TrainError> {
         let loss_of = |batch: &Batch| {
             let (images, labels) = tensors(batch.clone(), device);
             let logits = model.forward(images, ForwardMode::Evaluate);
-            Loss::from(cross_entropy(logits, labels, device))
+            Loss::from(cross_entropy(logits, labels))
         };
         let losses: Vec<Loss> = self.probe.iter().map(loss_of).collect();
         let (mut sum, mut count) = (0.0, 0);
@@ -294,22 +289,6 @@ impl Task for ImageTask {
     fn unit(&self) -> &'static str {
         "images"
     }
-}
-
-fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, device: &Device) -> Tensor<1> {
-    CrossEntropyLossConfig::new()
-        .init(device)
-        .forward(logits, labels)
-}
-
-/// A batch as tensors on `device`: images `[batch, channels, height, width]`, labels `[batch]`.
-pub fn tensors(batch: Batch, device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
-    let labels = TensorData::new(batch.labels, [batch.shape[0]]);
-    let images = TensorData::new(batch.images, batch.shape);
-    (
-        upload("images", images, device),
-        upload("labels", labels, device),
-    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `eval`: a run scored once more.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::TensorData;
@@ -9,14 +9,15 @@ use lsgd_models::ForwardMode;
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::cli;
+use crate::confusion::Confusion;
 use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::trained::Trained;
 use crate::trained_task::TrainedTask;
-use lsgd_run::RunError;
 use lsgd_run::output::Output;
 use lsgd_run::storage::Score;
-use lsgd_run::train::score;
+use lsgd_run::train::score_of;
+use lsgd_run::{RunError, Task};
 
 /// Most test examples whose logits `eval` writes.
 const LOGITS: usize = 128;
@@ -30,21 +31,26 @@ pub struct Evaluated {
     pub examples: u64,
     /// Where images and logits were written, if requested.
     pub logits: Option<Output>,
+    /// Which classes were taken for which, and where that was written, if requested.
+    pub confusion: Option<(Confusion, Output)>,
 }
 
 /// Scores a run's parameters on the whole test set, and returns the number of examples too; writes
-/// images and logits where `arguments` ask for them.
+/// images and logits, and the confusion of classes, where `arguments` ask for them.
 ///
 /// # Errors
 ///
-/// [`TrainError`] if the run or its data is missing or damaged, or the logits cannot be written.
+/// [`TrainError`] if the run or its data is missing or damaged, or a file cannot be written.
 pub fn eval(arguments: &cli::Eval) -> Result<Evaluated, TrainError> {
     let trained = Trained::open(&arguments.run, arguments.checkpoint, &arguments.set)?;
     // First, so that a path that cannot be written is reported before minutes of listing and
     // scoring.
-    let output = arguments.logits.as_ref();
-    let output = output.map(|path| Output::new(path, arguments.force));
-    let output = output.transpose()?;
+    let output = |path: &Option<PathBuf>| {
+        let output = path.as_ref().map(|path| Output::new(path, arguments.force));
+        output.transpose()
+    };
+    let matrix = output(&arguments.confusion)?;
+    let output = output(&arguments.logits)?;
     let stored = match trained.is_unmade(arguments.which)? {
         true => None,
         false => Some(trained.finite(arguments.which)?),
@@ -65,11 +71,22 @@ pub fn eval(arguments: &cli::Eval) -> Result<Evaluated, TrainError> {
     let device = trained.device.device.clone();
     let model = write(trained.model.init(&device)?, &trained.layout, &snapshot)
         .map_err(|why| RunError::Unfit { why })?;
-    let scored = score(task, &model, &device)?.ok_or_else(empty)?;
+    let mut confusion = Confusion::new(dataset.class_names().to_vec());
+    let mut parts = Vec::new();
+    for part in 0..task.parts() {
+        let (sums, guesses) = task.guess(&model, part, &device)?;
+        guesses.into_iter().for_each(|guess| confusion.add(guess));
+        parts.push((part, sums));
+    }
+    let scored = score_of(parts, task.metrics()).ok_or_else(empty)?;
+    if let Some(matrix) = &matrix {
+        matrix.write(confusion.csv().as_bytes())?;
+    }
     Ok(Evaluated {
         score: scored.score,
         examples: scored.examples,
         logits: output,
+        confusion: matrix.map(|matrix| (confusion, matrix)),
     })
 }
 

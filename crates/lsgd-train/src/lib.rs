@@ -18,6 +18,7 @@
 
 pub mod batches;
 pub mod cli;
+pub mod confusion;
 pub mod data;
 pub mod download;
 pub mod error;
@@ -27,7 +28,10 @@ pub mod image_model;
 pub mod image_task;
 pub mod initial_weights;
 pub mod inspect;
+pub mod loss;
 pub mod optimizer;
+pub mod scoring;
+pub mod tensors;
 pub mod trained;
 pub mod trained_task;
 mod transpose;

@@ -7,6 +7,7 @@ use lsgd_run::RunError;
 use lsgd_run::cli::{self, say};
 use lsgd_run::exit::EXIT_SUCCESS;
 use lsgd_run::open_files;
+use lsgd_run::output::Output;
 use lsgd_run::words::count;
 use lsgd_train::cli::{Command, DataCommand, Eval, Export, Invocation};
 use lsgd_train::error::TrainError;
@@ -54,24 +55,31 @@ fn eval(arguments: &Eval) -> Result<u8, TrainError> {
         score,
         examples,
         logits,
+        confusion,
     } = inspect::eval(arguments)?;
     let metric = |name| score.get(name).unwrap_or(f64::NAN);
-    let line = format!(
-        "{} {}: error {:.2} %, loss {:.4}, {}",
+    let top5 = score.get("top5_error");
+    let top5 = top5.map_or_else(String::new, |error| format!(", top-5 error {error:.2} %"));
+    let mut text = format!(
+        "{} {}: error {:.2} %{top5}, loss {:.4}, {}",
         arguments.run.display(),
         arguments.which,
         metric("error"),
         metric("loss"),
         count(examples, "test example"),
     );
-    match logits {
-        // With the logits on standard output, print nothing after them.
-        Some(output) if output.is_stream() => drop(writeln!(io::stderr(), "{line}")),
-        Some(output) => {
-            let path = output.path().display();
-            say(format_args!("{line}\nwrote {path}"))?;
-        }
-        None => say(format_args!("{line}"))?,
+    let mut written = Vec::from_iter(logits);
+    if let Some((confusion, output)) = confusion {
+        text = format!("{text}\n\n{}", confusion.table().trim_end());
+        written.push(output);
+    }
+    for output in written.iter().filter(|output| !output.is_stream()) {
+        text = format!("{text}\nwrote {}", output.path().display());
+    }
+    match written.iter().any(Output::is_stream) {
+        // With a file on standard output, print nothing after it.
+        true => drop(writeln!(io::stderr(), "{text}")),
+        false => say(format_args!("{text}"))?,
     }
     Ok(EXIT_SUCCESS)
 }

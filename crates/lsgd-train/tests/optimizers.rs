@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
+use lsgd_core::{Layout, decode_optimizer, encode_optimizer};
 use lsgd_train::image_config::{OptimizerConfig, OptimizerName};
-use lsgd_train::optimizer::inner;
+use lsgd_train::optimizer::{clip, inner};
 
 #[derive(serde::Deserialize)]
 struct Reference {
@@ -15,6 +16,117 @@ struct Reference {
     rates: Vec<f64>,
     weights: BTreeMap<String, Vec<[f32; 3]>>,
     lars: Vec<[f32; 3]>,
+    groups: BTreeMap<String, Vec<[f32; 5]>>,
+    clipped: BTreeMap<String, Vec<[f32; 5]>>,
+}
+
+/// A weight of three values and a bias of two.
+#[derive(Module, Debug)]
+struct Layer {
+    weights: Param<Tensor<2>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl Layer {
+    fn new(start: [f32; 3], device: &Device) -> Self {
+        let bias = [start[0], start[1]];
+        let weights = Tensor::<1>::from_data(start, device).reshape([3, 1]);
+        Self {
+            weights: Param::from_tensor(weights.detach()).set_require_grad(true),
+            bias: Param::from_tensor(Tensor::from_data(bias, device)),
+        }
+    }
+
+    fn values(&self) -> Vec<f32> {
+        let weights = self.weights.val().into_data();
+        let bias = self.bias.val().into_data();
+        weights.iter::<f32>().chain(bias.iter::<f32>()).collect()
+    }
+
+    /// The gradients of the reference: the bias has the first two.
+    fn gradients(&self, of: [f32; 3], device: &Device) -> GradientsParams {
+        let bias = Tensor::<1>::from_data([of[0], of[1]], device);
+        let weights = Tensor::<1>::from_data(of, device).reshape([3, 1]);
+        let loss = (self.weights.val() * weights).sum() + (self.bias.val() * bias).sum();
+        GradientsParams::from_grads(loss.backward(), self)
+    }
+}
+
+/// The layer under an optimizer; the state goes through a record after two steps.
+fn layer_trace(config: &OptimizerConfig, reference: &Reference) -> Vec<Vec<f32>> {
+    let device = Device::flex().autodiff();
+    let mut module = Layer::new(reference.start, &device);
+    let layout = Layout::of(&module);
+    let mut optimizer = inner(config);
+    let steps = reference.gradients.iter().zip(&reference.rates);
+    let mut trace = Vec::new();
+    for (step, (gradient, rate)) in steps.enumerate() {
+        if step == 2 {
+            let state = encode_optimizer(optimizer.to_record(), &layout).unwrap();
+            let record = decode_optimizer(state, &module, &layout).unwrap();
+            optimizer = inner(config).load_record(record);
+        }
+        let mut gradients = module.gradients(*gradient, &device);
+        if let Some(limit) = clip(config) {
+            gradients = limit.apply(&module, gradients);
+        }
+        module = optimizer.step(*rate, module, gradients);
+        trace.push(module.values());
+    }
+    trace
+}
+
+/// PyTorch's parameter groups: the weight with decay, the bias without.
+#[test]
+fn biases_have_no_decay_where_that_is_asked_for() {
+    let reference: Reference = serde_json::from_str(include_str!("torch/optimizers.json")).unwrap();
+    let cases = [
+        ("sgd", config(OptimizerName::Sgd, 0.9, true, 0.05)),
+        ("adam", config(OptimizerName::Adam, 0.9, false, 0.05)),
+        ("adamw", config(OptimizerName::Adamw, 0.9, false, 0.05)),
+    ];
+    assert_eq!(cases.len(), reference.groups.len());
+    for (name, config) in cases {
+        let with = layer_trace(&config, &reference);
+        let config = OptimizerConfig {
+            decay_norms: false,
+            ..config
+        };
+        let found = layer_trace(&config, &reference);
+        assert_close(name, &found, &reference.groups[name]);
+        let last = |trace: &[Vec<f32>]| trace[4].clone();
+        assert_eq!(last(&with)[..3], last(&found)[..3], "{name}: the weight");
+        assert_ne!(last(&with)[3..], last(&found)[3..], "{name}: the bias");
+    }
+}
+
+/// PyTorch's `clip_grad_norm_` and `clip_grad_value_` before SGD with momentum.
+#[test]
+fn gradients_are_limited_as_by_pytorch() {
+    let reference: Reference = serde_json::from_str(include_str!("torch/optimizers.json")).unwrap();
+    let of = |clip_norm, clip_value| OptimizerConfig {
+        clip_norm,
+        clip_value,
+        ..config(OptimizerName::Sgd, 0.9, false, 0.05)
+    };
+    // One limit that some gradients keep, one that none does, one that all do.
+    let cases = [
+        ("norm 1", of(Some(1.0), None)),
+        ("norm 0.1", of(Some(0.1), None)),
+        ("norm 100", of(Some(100.0), None)),
+        ("value 0.4", of(None, Some(0.4))),
+    ];
+    assert_eq!(cases.len(), reference.clipped.len());
+    for (name, config) in cases {
+        assert_close(
+            name,
+            &layer_trace(&config, &reference),
+            &reference.clipped[name],
+        );
+    }
+    // Gradients within the limit keep their bits.
+    let none = layer_trace(&of(None, None), &reference);
+    assert_eq!(layer_trace(&of(Some(100.0), None), &reference), none);
 }
 
 #[derive(Module, Debug)]
@@ -39,6 +151,7 @@ fn config(
         nesterov,
         weight_decay,
         trust_coefficient: 0.001,
+        ..OptimizerConfig::default()
     }
 }
 
@@ -113,9 +226,10 @@ fn lars_divides_by_nothing() {
 }
 
 #[track_caller]
-fn assert_close(name: &str, found: &[Vec<f32>], expected: &[[f32; 3]]) {
+fn assert_close<const N: usize>(name: &str, found: &[Vec<f32>], expected: &[[f32; N]]) {
     assert_eq!(found.len(), expected.len());
     for (step, (expected, found)) in expected.iter().zip(found).enumerate() {
+        assert_eq!(found.len(), N);
         for (expected, found) in expected.iter().zip(found) {
             assert!(
                 (expected - found).abs() <= 2e-6 * expected.abs().max(1.0),

@@ -117,6 +117,7 @@ fn subcommands() {
             checkpoint: CheckpointName::Step(40),
             set: vec![String::from("data.folder=d")],
             logits: Some("l".into()),
+            confusion: None,
             force: false,
         })
     );

@@ -203,6 +203,29 @@ pub enum DataError {
         /// Width of the images in pixels.
         width: usize,
     },
+    /// `data.cutout` on smaller images.
+    #[error(
+        "data.cutout {side} is more than the side of the images, which are {height} x {width}; \
+         give at most {most}", most = height.min(width)
+    )]
+    CutoutTooLarge {
+        /// `data.cutout`.
+        side: usize,
+        /// Height of the images in pixels.
+        height: usize,
+        /// Width of the images in pixels.
+        width: usize,
+    },
+    /// A shape of `data.mixup` or `data.cutmix` from whose distribution nothing can be drawn.
+    #[error(
+        "{key} {shape} has no beta distribution that can be drawn from; give a number such as 1.0"
+    )]
+    MixingShape {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        shape: f64,
+    },
     /// `data.augment = "pad_crop"` on images that differ in size.
     #[error(
         "data.augment \"pad_crop\" needs images of one size, and those of data.name \"folder\" differ; \

@@ -15,12 +15,14 @@ mod bad_images;
 mod cifar;
 mod decode;
 mod digits;
+mod erase;
 mod error;
 pub mod fetch;
 mod folder;
 mod generated;
 mod listing;
 mod memory;
+mod mix;
 mod resize;
 mod splits;
 mod stream;
@@ -31,11 +33,14 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 pub use error::DataError;
+pub use mix::Mixed;
 pub use stream::Stream;
 
 use crate::image_config::{DataConfig, DataName};
+use erase::Erasing;
 use folder::Folder;
 use memory::{Memory, Raw};
+use mix::Mixing;
 
 /// Most bytes of images in one batch.
 const BATCH_LIMIT: u64 = 4 << 30;
@@ -49,6 +54,8 @@ pub struct Batch {
     pub labels: Vec<i32>,
     /// Images, channels, height, width.
     pub shape: [usize; 4],
+    /// The second classes, if the images are mixed.
+    pub mixed: Option<Mixed>,
 }
 
 /// A data set with its augmentation.
@@ -61,8 +68,13 @@ pub struct Batch {
 ///
 /// Augmentation does exactly what it is asked to: `pad_crop` and `paper` mirror digits too, which
 /// harms them, so use `none` for digits.
+///
+/// After this, parts of training images are erased (`data.cutout`, `data.erasing`), and then the images
+/// of a batch are mixed (`data.mixup`, `data.cutmix`).
 pub struct Dataset {
     source: Source,
+    erasing: Option<Erasing>,
+    mixing: Option<Mixing>,
     shape: [usize; 3],
     class_names: Vec<String>,
     digest: String,
@@ -81,6 +93,7 @@ impl Dataset {
     /// suit the images.
     pub fn open(config: &DataConfig, seed: u64) -> Result<Self, DataError> {
         let path = config.folder.as_deref();
+        let mixing = Mixing::new(config)?;
         let mut raw: Raw = match config.name {
             DataName::Cifar10 => cifar::open_cifar10(path)?,
             DataName::Cifar100 => cifar::open_cifar100(path)?,
@@ -89,8 +102,11 @@ impl Dataset {
             DataName::Folder => {
                 let (folder, class_names, identity) = Folder::open(config)?;
                 let side = config.side as usize;
+                let shape = [3, side, side];
                 return Ok(Self {
-                    shape: [3, side, side],
+                    erasing: Erasing::new(config, shape)?,
+                    mixing,
+                    shape,
                     class_names,
                     source: Source::Folder(folder),
                     digest: identity.finalize().to_hex().to_string(),
@@ -100,8 +116,11 @@ impl Dataset {
         let class_names = std::mem::take(&mut raw.class_names);
         let digest = raw.identity.finalize().to_hex().to_string();
         let memory = Memory::new(raw, config.augment)?;
+        let shape = memory.shape();
         Ok(Self {
-            shape: memory.shape(),
+            erasing: Erasing::new(config, shape)?,
+            mixing,
+            shape,
             class_names,
             source: Source::Memory(memory),
             digest,
@@ -157,17 +176,25 @@ impl Dataset {
         self.check(stream)?;
         self.check_size(stream.batch_size())?;
         let indices = stream.indices(number);
-        self.batch(indices.len(), |place, out| {
+        let mut batch = self.batch(indices.len(), |place, out| {
             let index = indices[place] as usize;
             let mut rng = stream.augmentation(number, place);
-            match &self.source {
-                Source::Memory(memory) => Ok(Some(memory.train(index, &mut rng, out))),
+            let label = match &self.source {
+                Source::Memory(memory) => memory.train(index, &mut rng, out),
                 Source::Folder(folder) => {
                     let held_out = |index| stream.holds_out(index);
-                    folder.train(index, held_out, &mut rng, out).map(Some)
+                    folder.train(index, held_out, &mut rng, out)?
                 }
+            };
+            if let Some(erasing) = &self.erasing {
+                erasing.apply(out, &mut rng);
             }
-        })
+            Ok(Some(label))
+        })?;
+        if let Some(mixing) = &self.mixing {
+            mixing.apply(&mut batch, &mut stream.mixing(number));
+        }
+        Ok(batch)
     }
 
     /// Those of `range` among the examples that `stream` holds out of training, without augmentation
@@ -276,6 +303,7 @@ impl Dataset {
             images,
             shape: [labels.len(), channels, height, width],
             labels,
+            mixed: None,
         })
     }
 }

@@ -27,7 +27,7 @@ use super::DataError;
 const EPOCHS_KEPT: usize = 3;
 
 /// Words of the generator reserved for one example; the longest draw (ten tries of a random resized
-/// crop) takes fewer than a hundred.
+/// crop, then ten of a rectangle to erase) takes fewer than two hundred.
 const WORDS_PER_EXAMPLE: u128 = 1 << 12;
 
 /// The endless stream of training batches: which examples each holds, and the generators that
@@ -41,6 +41,7 @@ pub struct Stream {
     batch_size: usize,
     order_key: [u8; 32],
     augment_key: [u8; 32],
+    mixing_key: [u8; 32],
     drawn: Arc<Mutex<VecDeque<Drawn>>>,
 }
 
@@ -65,7 +66,7 @@ impl Stream {
                 batch_size,
             });
         }
-        // Two keys, so that drawing more augmentation never changes the order.
+        // Several keys, so that drawing more of one never changes another.
         let key = |purpose: &str| blake3::derive_key(purpose, &seed.to_le_bytes());
         Ok(Self {
             examples,
@@ -74,6 +75,7 @@ impl Stream {
             batch_size,
             order_key: key("lsgd-train v1 order of training examples"),
             augment_key: key("lsgd-train v1 augmentation of training examples"),
+            mixing_key: key("lsgd-train v1 mixing of training batches"),
             drawn: Arc::default(),
         })
     }
@@ -154,6 +156,13 @@ impl Stream {
         let mut rng = ChaCha8Rng::from_seed(self.augment_key);
         rng.set_stream(number);
         rng.set_word_pos(place as u128 * WORDS_PER_EXAMPLE);
+        rng
+    }
+
+    /// The generator that mixes the images of batch `number`.
+    pub(crate) fn mixing(&self, number: u64) -> ChaCha8Rng {
+        let mut rng = ChaCha8Rng::from_seed(self.mixing_key);
+        rng.set_stream(number);
         rng
     }
 

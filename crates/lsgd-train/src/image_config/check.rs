@@ -66,5 +66,10 @@ fn check_optimizer(
         let keys = ["optimizer.nesterov", "optimizer.momentum"];
         return Err(sources.refuse_relation(&keys, true, problem));
     }
+    if let (Some(norm), Some(_)) = (optimizer.clip_norm, optimizer.clip_value) {
+        let problem = "is given together with optimizer.clip_value; give one of them";
+        let keys = ["optimizer.clip_norm", "optimizer.clip_value"];
+        return Err(sources.refuse_relation(&keys, norm, problem));
+    }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The tables of this program's configs besides the engine's: data, model, optimizer, kernels.
+//! The tables of this program's configs besides the engine's: data, model, optimizer, loss, kernels.
 //!
 //! [`lsgd_run::config`] has the tables of every config and says how a config is read. Relative
 //! paths and `~/` work as there.
@@ -8,7 +8,7 @@ mod check;
 mod tests;
 mod types;
 
-use lsgd_models::{MAX_BASE_WIDTH, MAX_CLASSES, ModelKind};
+use lsgd_models::{MAX_BASE_WIDTH, MAX_CLASSES, MAX_IMAGE_SIDE, ModelKind};
 
 use lsgd_run::config::{
     self, ConfigError, ConfigSources, Key, Kind, Range, Settings, TableDoc, TaskTables,
@@ -21,7 +21,13 @@ pub type Config = config::Config<ImageConfig>;
 /// Largest batch, in examples.
 const MAX_BATCH: u64 = 1 << 16;
 
+/// Most of `data.mixup` and `data.cutmix`: beyond it all weights are a half.
+const MAX_SHAPE: f64 = 100.0;
+
 const UNDER_ONE: Kind = Kind::Number(Range::from(0.0).under(1.0));
+const OVER_ZERO: Kind = Kind::Number(Range::over(0.0));
+/// The shape of a symmetric beta distribution.
+const SHAPE: Kind = Kind::Number(Range::over(0.0).to(MAX_SHAPE));
 /// The data sets that are read from files.
 const FILES: &[&str] = &["cifar10", "cifar100", "digits", "folder"];
 /// The data sets that are drawn.
@@ -29,11 +35,15 @@ const GENERATED: &[&str] = &["generated"];
 /// Optimizers with plain momentum.
 const MOMENTUM: &[&str] = &["sgd", "lars"];
 
+/// Optimizers that decay parameters of one dimension.
+const DECAYING: &[&str] = &["sgd", "adam", "adamw"];
+
 /// The tables.
 const TABLES: &[TableDoc] = &[
     table("data"),
     table("model"),
     table("optimizer"),
+    table("loss"),
     table("compute"),
 ];
 
@@ -61,6 +71,18 @@ examples a batch, per worker; at most those there are, and not 1 where BatchNorm
     Key::new("data.side", Kind::Whole(16, 1024), "\
 images of a folder come out as so many pixels square; in the test after their shorter side is resized to 8/7 of it")
         .used_if("data.name", &["folder"]),
+    Key::new("data.cutout", Kind::up_to(MAX_IMAGE_SIDE as u64), "\
+cut a square of this side, in pixels, out of every training image, at a random place; default: none")
+        .example("8"),
+    Key::new("data.erasing", Kind::Number(Range::FRACTION), "\
+probability that a random rectangle of a training image is erased, as torchvision's RandomErasing"),
+    Key::new("data.mixup", SHAPE, "\
+mix every training image, and its label, with another of its batch, by a weight from Beta(mixup, mixup); \
+default: none")
+        .example("0.2"),
+    Key::new("data.cutmix", SHAPE, "\
+the same with a rectangle of the other, as torchvision's CutMix; with mixup every batch takes one of the two")
+        .example("1.0"),
     Key::new("data.bad_images", Kind::Word(&["stop", "skip"]), "\
 what an image that cannot be decoded does: \"stop\" ends the run, \"skip\" trains on
 the next image in its place, and scores the test without it")
@@ -91,8 +113,19 @@ random ones; a last layer of another size is drawn")
     Key::new("optimizer.nesterov", Kind::Flag, "Nesterov's momentum").used_if("optimizer.name", MOMENTUM),
     Key::new("optimizer.weight_decay", Kind::Number(Range::from(0.0)), "added to the gradient by sgd, adam and lars, decoupled in adamw")
         .example("5e-4"),
-    Key::new("optimizer.trust_coefficient", Kind::Number(Range::over(0.0)), "steps are this times a tensor's norm, times the learning rate")
+    Key::new("optimizer.decay_norms", Kind::Flag, "\
+false: no weight decay of biases and of the scales and shifts of normalisations, as lars always")
+        .used_if("optimizer.name", DECAYING),
+    Key::new("optimizer.clip_norm", OVER_ZERO, "\
+longer gradients are scaled to this norm, of all parameters together; default: none")
+        .example("1.0"),
+    Key::new("optimizer.clip_value", OVER_ZERO, "or every value of a gradient is clamped to this; default: none")
+        .example("0.5"),
+    Key::new("optimizer.trust_coefficient", OVER_ZERO, "steps are this times a tensor's norm, times the learning rate")
         .used_if("optimizer.name", &["lars"]),
+
+    Key::new("loss.label_smoothing", UNDER_ONE, "\
+share of the target spread evenly over all classes in training; the test's loss has none"),
 
     Key::new("compute.cpu_kernels", Kind::Flag, "\
 on the CPU: convolutions and normalisations of lsgd-cpu, faster than Burn's, \

@@ -11,6 +11,11 @@ fn full() -> Config {
     let mut config = Config::from_toml("", "empty", &[]).unwrap();
     config.task.data.folder = Some("data".into());
     config.task.model.init_from = Some("run".into());
+    config.task.data.cutout = Some(8);
+    config.task.data.mixup = Some(0.2);
+    config.task.data.cutmix = Some(1.0);
+    config.task.optimizer.clip_norm = Some(1.0);
+    config.task.optimizer.clip_value = Some(0.5);
     config
 }
 
@@ -36,8 +41,14 @@ fn the_list_has_the_keys_of_the_structs() {
 
 #[test]
 fn the_types_are_those_that_serde_writes() {
-    let written = full().to_toml().unwrap();
-    assert_eq!(Config::from_toml(&written, "full", &[]).unwrap(), full());
+    let [mut of_norm, mut of_value] = [full(), full()];
+    // One limit on gradients excludes the other.
+    of_norm.task.optimizer.clip_value = None;
+    of_value.task.optimizer.clip_norm = None;
+    for full in [of_norm, of_value] {
+        let written = full.to_toml().unwrap();
+        assert_eq!(Config::from_toml(&written, "full", &[]).unwrap(), full);
+    }
 }
 
 /// Serde's own list of the values of every enum is the same as this one; models are listed by their

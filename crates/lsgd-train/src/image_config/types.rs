@@ -15,6 +15,8 @@ pub struct ImageConfig {
     pub model: ModelConfig,
     /// The inner optimizer of every worker.
     pub optimizer: OptimizerConfig,
+    /// What is minimized.
+    pub loss: LossConfig,
     /// How kernels are chosen.
     pub compute: ComputeConfig,
 }
@@ -29,10 +31,18 @@ pub struct DataConfig {
     pub folder: Option<PathBuf>,
     /// Examples per batch, per worker.
     pub batch_size: usize,
-    /// Random changes of training images.
+    /// Random crops and flips of training images.
     pub augment: Augment,
     /// `folder` only: height and width of an image in a batch, in pixels.
     pub side: u32,
+    /// Side of the square that is cut out of every training image, in pixels.
+    pub cutout: Option<usize>,
+    /// Probability that a rectangle of a training image is erased, in [0, 1].
+    pub erasing: f64,
+    /// Shape of mixup's distribution of weights, over 0.
+    pub mixup: Option<f64>,
+    /// Shape of CutMix's distribution of areas, over 0.
+    pub cutmix: Option<f64>,
     /// `folder` only: what an image that cannot be decoded does to the run.
     pub bad_images: BadImages,
     /// With `bad_images = "skip"`: most of a split's images that are skipped, as a share in (0, 1].
@@ -109,6 +119,13 @@ pub struct OptimizerConfig {
     pub nesterov: bool,
     /// Weight decay: added to the gradient by `sgd`, `adam` and `lars`, decoupled in `adamw`.
     pub weight_decay: f64,
+    /// Whether weight decay is of biases and of the scales and shifts of normalisations too; `lars` never
+    /// does that.
+    pub decay_norms: bool,
+    /// Largest norm of all gradients together, over 0; not with `clip_value`.
+    pub clip_norm: Option<f64>,
+    /// Largest absolute value of a gradient, over 0.
+    pub clip_value: Option<f64>,
     /// `lars`: how far a tensor may move in a step, relative to its norm, at a learning rate of 1;
     /// positive.
     pub trust_coefficient: f64,
@@ -128,6 +145,14 @@ pub enum OptimizerName {
     Lars,
 }
 
+/// `[loss]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossConfig {
+    /// Share of the target that is spread evenly over all classes in training, in [0, 1).
+    pub label_smoothing: f64,
+}
+
 /// `[compute]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -145,6 +170,10 @@ impl Default for DataConfig {
             batch_size: 128,
             augment: Augment::PadCrop,
             side: 224,
+            cutout: None,
+            erasing: 0.0,
+            mixup: None,
+            cutmix: None,
             bad_images: BadImages::Stop,
             bad_images_limit: 0.01,
             examples: 2048,
@@ -172,6 +201,9 @@ impl Default for OptimizerConfig {
             momentum: 0.9,
             nesterov: false,
             weight_decay: 5e-4,
+            decay_norms: true,
+            clip_norm: None,
+            clip_value: None,
             trust_coefficient: 0.001,
         }
     }

@@ -1,11 +1,14 @@
 //! The inner optimizer of a worker.
 
+mod decay;
 mod lars;
 
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::{Momentum, MomentumConfig};
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
+use lsgd_core::GradientClip;
 
+use self::decay::decaying;
 use self::lars::Lars;
 use crate::image_config::{OptimizerConfig, OptimizerName};
 
@@ -13,7 +16,8 @@ use crate::image_config::{OptimizerConfig, OptimizerName};
 const EPSILON: f32 = 1e-8;
 
 /// Makes the optimizer, with PyTorch's arithmetic: dampening 0, weight decay added to the gradient
-/// before momentum (`sgd`, `adam`) or decoupled (`adamw`).
+/// before momentum (`sgd`, `adam`) or decoupled (`adamw`), of weights alone unless
+/// `decay_norms`.
 pub fn inner(config: &OptimizerConfig) -> ModuleOptimizer {
     let decay = config.weight_decay as f32;
     let added = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
@@ -24,22 +28,32 @@ pub fn inner(config: &OptimizerConfig) -> ModuleOptimizer {
             .with_nesterov(config.nesterov)
     });
     match config.name {
-        OptimizerName::Sgd => {
-            let optimizer = SgdConfig::new().with_weight_decay(added);
-            optimizer.with_momentum(momentum).init()
-        }
+        OptimizerName::Sgd => decaying(config.decay_norms, |decays| {
+            let optimizer = SgdConfig::new().with_weight_decay(added.clone().filter(|_| decays));
+            optimizer.with_momentum(momentum.clone()).build()
+        }),
         OptimizerName::Lars => ModuleOptimizer::from(Lars {
             trust_coefficient: config.trust_coefficient,
             decay: config.weight_decay,
             momentum: momentum.as_ref().map(Momentum::new),
         }),
-        OptimizerName::Adam => AdamConfig::new()
-            .with_epsilon(EPSILON)
-            .with_weight_decay(added)
-            .init(),
-        OptimizerName::Adamw => AdamWConfig::new()
-            .with_epsilon(EPSILON)
-            .with_weight_decay(decay)
-            .init(),
+        OptimizerName::Adam => decaying(config.decay_norms, |decays| {
+            let optimizer = AdamConfig::new().with_epsilon(EPSILON);
+            optimizer
+                .with_weight_decay(added.clone().filter(|_| decays))
+                .build()
+        }),
+        OptimizerName::Adamw => decaying(config.decay_norms, |decays| {
+            let optimizer = AdamWConfig::new().with_epsilon(EPSILON);
+            optimizer
+                .with_weight_decay(if decays { decay } else { 0.0 })
+                .build()
+        }),
     }
+}
+
+/// The limit on the gradients of every step; a checked config has one at most.
+pub fn clip(config: &OptimizerConfig) -> Option<GradientClip> {
+    let norm = config.clip_norm.map(GradientClip::Norm);
+    norm.or(config.clip_value.map(GradientClip::Value))
 }

@@ -178,9 +178,18 @@ fn the_templates_examples_are_valid() {
         };
         let value = value.split(" # ").next().unwrap().trim();
         let tables = [
-            "run", "data", "model", "schedule", "method", "workers", "budget", "evaluate",
+            "run",
+            "data",
+            "model",
+            "optimizer",
+            "schedule",
+            "method",
+            "workers",
+            "budget",
         ];
-        let tables = tables.iter().chain(&["checkpoint", "faults", "cluster"]);
+        let tables = tables
+            .iter()
+            .chain(&["evaluate", "checkpoint", "faults", "cluster"]);
         let accepted = tables.filter(|table| {
             Config::from_toml("", "c.toml", &[format!("{table}.{key}={value}")]).is_ok()
         });

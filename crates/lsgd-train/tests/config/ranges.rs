@@ -122,6 +122,31 @@ fn model_and_optimizer() {
             "c.toml: model.dropout 1 is not in [0, 1); give a number from 0 to less than 1",
         ),
         (
+            "optimizer.clip_norm = 0",
+            "c.toml: optimizer.clip_norm 0 is not in (0, inf); give a number over 0",
+        ),
+        (
+            "optimizer = { clip_norm = 1, clip_value = 2 }",
+            "c.toml: optimizer.clip_norm 1 is given together with optimizer.clip_value; \
+             give one of them",
+        ),
+        (
+            "loss.label_smoothing = 1",
+            "c.toml: loss.label_smoothing 1 is not in [0, 1); give a number from 0 to less than 1",
+        ),
+        (
+            "data.mixup = 0",
+            "c.toml: data.mixup 0 is not in (0, 100]; give a number over 0, at most 100",
+        ),
+        (
+            "data.cutout = 0",
+            "c.toml: data.cutout 0 is not in [1, 512]; give a whole number from 1 to 512",
+        ),
+        (
+            "data.erasing = 1.5",
+            "c.toml: data.erasing 1.5 is not in [0, 1]; give a number from 0 to 1",
+        ),
+        (
             "optimizer.momentum = 1.0",
             "c.toml: optimizer.momentum 1 is not in [0, 1); give a number from 0 to less than 1",
         ),

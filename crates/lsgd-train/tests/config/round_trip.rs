@@ -12,8 +12,8 @@ use lsgd_run::config::{
     Settings, SimulateConfig, Span, WorkersConfig,
 };
 use lsgd_train::image_config::{
-    Augment, BadImages, ComputeConfig, Config, DataConfig, DataName, ImageConfig, ModelConfig,
-    OptimizerConfig, OptimizerName,
+    Augment, BadImages, ComputeConfig, Config, DataConfig, DataName, ImageConfig, LossConfig,
+    ModelConfig, OptimizerConfig, OptimizerName,
 };
 use proptest::prelude::*;
 use toml::Table;
@@ -72,9 +72,13 @@ fn data() -> impl Strategy<Value = DataConfig> {
         16..=1024u32,
         prop_oneof![Just(BadImages::Stop), Just(BadImages::Skip)],
         1e-6..=1.0f64,
-        1..10_000usize,
-        2..1000usize,
-        sizes,
+        (1..10_000usize, 2..1000usize, sizes),
+        (
+            prop::option::of(1..=512usize),
+            0.0..=1.0f64,
+            prop::option::of(1e-6..=100.0f64),
+            prop::option::of(1e-6..=100.0f64),
+        ),
     )
         .prop_map(
             |(
@@ -85,9 +89,8 @@ fn data() -> impl Strategy<Value = DataConfig> {
                 side,
                 bad_images,
                 bad_images_limit,
-                examples,
-                classes,
-                shape,
+                (examples, classes, shape),
+                (cutout, erasing, mixup, cutmix),
             )| {
                 // A cifar without a folder is given its default one, so is never without.
                 let folder = folder.or(match name {
@@ -101,6 +104,10 @@ fn data() -> impl Strategy<Value = DataConfig> {
                     batch_size,
                     augment,
                     side,
+                    cutout,
+                    erasing,
+                    mixup,
+                    cutmix,
                     bad_images,
                     bad_images_limit,
                     examples,
@@ -126,6 +133,7 @@ fn model_and_optimizer() -> impl Strategy<Value = (ModelConfig, OptimizerConfig)
         1e-9..1.0f64,
         any::<bool>(),
         (0.0..1e9f64, 1e-9..1e9f64),
+        (any::<bool>(), prop::option::of(1e-9..1e9f64), any::<bool>()),
     )
         .prop_map(
             |(
@@ -136,6 +144,7 @@ fn model_and_optimizer() -> impl Strategy<Value = (ModelConfig, OptimizerConfig)
                 momentum,
                 nesterov,
                 (weight_decay, trust_coefficient),
+                (decay_norms, clip, of_norm),
             )| {
                 (
                     ModelConfig {
@@ -149,6 +158,9 @@ fn model_and_optimizer() -> impl Strategy<Value = (ModelConfig, OptimizerConfig)
                         momentum,
                         nesterov,
                         weight_decay,
+                        decay_norms,
+                        clip_norm: clip.filter(|_| of_norm),
+                        clip_value: clip.filter(|_| !of_norm),
                         trust_coefficient,
                     },
                 )
@@ -457,7 +469,7 @@ fn config() -> impl Strategy<Value = Config> {
         model_and_optimizer(),
         schedule_and_budget(),
         method(),
-        (workers(), any::<bool>()),
+        (workers(), any::<bool>(), 0.0..1.0f64),
         (evaluate_and_checkpoint(), faults()),
         (cluster(), simulate()),
     )
@@ -468,7 +480,7 @@ fn config() -> impl Strategy<Value = Config> {
                 (model, optimizer),
                 (schedule, budget),
                 method,
-                (workers, cpu_kernels),
+                (workers, cpu_kernels, label_smoothing),
                 last,
                 (cluster, simulate),
             )| {
@@ -490,6 +502,7 @@ fn config() -> impl Strategy<Value = Config> {
                         data,
                         model,
                         optimizer,
+                        loss: LossConfig { label_smoothing },
                         compute: ComputeConfig { cpu_kernels },
                     },
                 }

@@ -51,6 +51,11 @@ fn they_are_refused() {
              \"polynomial\"; leave it out, or change schedule.kind",
         ),
         (
+            "[optimizer]\nname = \"lars\"\ndecay_norms = false",
+            "c.toml: optimizer.decay_norms false is not used by optimizer.name \"lars\", only by \
+             \"sgd\", \"adam\" or \"adamw\"; leave it out, or change optimizer.name",
+        ),
+        (
             "[method]\nname = \"sgd\"\nbatch_norm = \"leader\"",
             "c.toml: method.batch_norm \"leader\" is not used by method.name \"sgd\"; \
              leave it out, or change method.name",

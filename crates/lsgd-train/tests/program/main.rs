@@ -18,6 +18,7 @@ mod methods;
 mod outputs;
 mod pictures;
 mod program;
+mod recipes;
 mod repeats;
 mod replacing;
 mod resuming;
