@@ -61,7 +61,7 @@ fn eval(arguments: &Eval) -> Result<u8, TrainError> {
     let top5 = score.get("top5_error");
     let top5 = top5.map_or_else(String::new, |error| format!(", top-5 error {error:.2} %"));
     let mut text = format!(
-        "{} {}: error {:.2} %{top5}, loss {:.4}, {}",
+        "{} {}: error {:.2} %, loss {:.4}{top5}, {}",
         arguments.run.display(),
         arguments.which,
         metric("error"),

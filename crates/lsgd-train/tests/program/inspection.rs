@@ -25,7 +25,11 @@ fn eval_reproduces_what_the_run_found() {
                 trained.path.display(),
                 score["error"].as_f64().unwrap(),
             );
-            let end = format!(", {} test examples\n", evaluation["examples"]);
+            // Only with more than five classes.
+            let top5 = score["top5_error"].as_f64();
+            let top5 = top5.map(|error| format!(", top-5 error {error:.2} %"));
+            let top5 = top5.unwrap_or_default();
+            let end = format!("{top5}, {} test examples\n", evaluation["examples"]);
             let said = trained.eval(which);
             let loss = said
                 .strip_prefix(&start)
