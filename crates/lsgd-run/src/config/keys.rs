@@ -104,7 +104,7 @@ pub(super) const TABLES: &[TableDoc] = &[
     table("workers", ""),
     table(
         "budget",
-        "one of the three; --set of one takes the place of another",
+        "one of the first three; --set of one takes the place of another",
     ),
     table(
         "evaluate",
@@ -239,6 +239,10 @@ the default, if none of the three is given")
         .example("1.0"),
     Key::new("budget.steps", STEPS, "per worker (async: their mean)").example("1000"),
     Key::new("budget.minutes", MINUTES, "of training; ends the run, never changes its arithmetic").example("10.0"),
+    Key::new("budget.patience", Kind::up_to(MAX_WINDOW), "\
+also end one step after so many evaluations in a row that are not the best so far, by the main metric; \
+of one node; default: never")
+        .example("10"),
 
     Key::new("evaluate.every_epochs", EPOCHS, "epochs of the whole data; the default, if none of the three is given")
         .example("1.0"),

@@ -288,7 +288,7 @@ pub enum Devices {
     List(Vec<String>),
 }
 
-/// `[budget]`: exactly one of the three is given.
+/// `[budget]`: exactly one of the first three is given.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BudgetConfig {
@@ -298,6 +298,8 @@ pub struct BudgetConfig {
     pub steps: Option<u64>,
     /// Minutes of training.
     pub minutes: Option<f64>,
+    /// The run also ends after so many evaluations in a row that are not the best so far; one node only.
+    pub patience: Option<u64>,
 }
 
 /// `[evaluate]`: at most one of the first three is given; the end is always evaluated.

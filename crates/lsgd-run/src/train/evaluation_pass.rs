@@ -307,7 +307,7 @@ impl EvaluationPass<'_> {
                 mean_of_all_nodes: None,
                 worker_mean: scores.as_deref().and_then(Score::mean),
             },
-            best: best.0,
+            best: best.score,
             exchange: ExchangeSummary {
                 seconds: self.mean_seconds(|p| p.times.exchange),
                 wait_seconds: self.mean_seconds(|p| p.times.exchange_wait),
@@ -359,12 +359,21 @@ impl EvaluationPass<'_> {
 
 /// The best evaluation so far.
 #[derive(Debug, Clone, Default)]
-pub struct Best(Option<BestScore>);
+pub struct Best {
+    score: Option<BestScore>,
+    /// Evaluations since then.
+    since: u64,
+}
 
 impl Best {
     /// The step of that evaluation, if there was one.
     pub fn step(&self) -> Option<u64> {
-        self.0.as_ref().map(|best| best.step)
+        self.score.as_ref().map(|best| best.step)
+    }
+
+    /// Whether there have been as many evaluations since then as `patience` allows.
+    pub fn exhausts(&self, patience: Option<u64>) -> bool {
+        patience.is_some_and(|most| self.since >= most)
     }
 
     /// Whether this evaluation is the best so far by the metric `by`; if so, remembers it.
@@ -382,13 +391,15 @@ impl Best {
             true => b,
             false => a,
         };
+        self.since += u64::from(self.score.is_some());
         let Some(value) = values.reduce(better) else {
             return false;
         };
         let is_better = |best: &BestScore| metric.better.is_better(value, best.value);
-        let better = self.0.as_ref().is_none_or(is_better);
+        let better = self.score.as_ref().is_none_or(is_better);
         if better {
-            self.0 = Some(BestScore {
+            self.since = 0;
+            self.score = Some(BestScore {
                 metric: metric.name.to_owned(),
                 value,
                 step: evaluation.step,

@@ -8,6 +8,7 @@ use lsgd_core::GlobalLeaderState;
 
 use super::messages::Start;
 use super::setup::Setup;
+use super::totals::Totals;
 use crate::error::RunError;
 use crate::storage::{
     CheckpointName, Claim, End, Recorder, ResumedRecords, RunChange, RunFolder, RunRecord,
@@ -57,8 +58,12 @@ pub(super) fn find(claim: &Claim, name: CheckpointName, setup: &Setup) -> Result
     let ends = is_at_end(&saved, setup);
     if folder.join("summary.json").is_file() && others_have_ended(&claim.others_of(setup.nodes)) {
         let summary = folder.summary()?;
+        let out_of_patience = || {
+            let totals = Totals::read(&folder, setup.main_metric())?;
+            Ok::<_, RunError>(totals.best.exhausts(setup.patience()))
+        };
         let is_over = match summary.end {
-            End::Budget => ends && name == CheckpointName::Newest,
+            End::Budget => name == CheckpointName::Newest && (ends || out_of_patience()?),
             End::Diverged => name == CheckpointName::Newest,
             End::Interrupted => false,
         };

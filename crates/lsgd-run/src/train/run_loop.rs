@@ -139,6 +139,7 @@ impl<T: Task> RunLoop<T> {
     /// Trains until the workers have to stop.
     fn train(&mut self, pool: &mut WorkerPool) -> Result<Stop, RunError> {
         let mut paused: Vec<PausedWorker> = Vec::new();
+        self.check_patience(pool);
         loop {
             if self.requests.ends_soon() {
                 // Wherever the workers are: the next pause may be far off, if they wait for another
@@ -200,7 +201,15 @@ impl<T: Task> RunLoop<T> {
                 self.writer.paused_for(pause.unwrap_or_default());
             }
             paused.clear();
+            self.check_patience(pool);
             pool.resume();
+        }
+    }
+
+    /// Ends the run after its next step if too many evaluations in a row were not the best.
+    fn check_patience(&self, pool: &WorkerPool) {
+        if self.journal.totals.best.exhausts(self.setup.patience()) {
+            pool.out_of_patience();
         }
     }
 

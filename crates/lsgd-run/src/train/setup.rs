@@ -177,6 +177,11 @@ impl Setup {
         self.facts.metrics.first()
     }
 
+    /// After how many evaluations in a row that are not the best the run ends.
+    pub fn patience(&self) -> Option<u64> {
+        self.settings().budget.patience
+    }
+
     /// Examples in `steps` steps.
     pub fn samples(&self, steps: u64) -> u64 {
         steps * self.facts.batch_size

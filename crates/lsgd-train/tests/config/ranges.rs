@@ -421,6 +421,11 @@ fn lengths() {
              give a number over 0, at most 1000000000",
         ),
         (
+            "budget.patience = 3\n[cluster]\nnode = 1\nnodes = 2\nconnect = ['tcp/127.0.0.1:1', 'tcp/127.0.0.1:2']",
+            "c.toml: budget.patience 3 is of one node, which cannot end the run of others; \
+             leave it out",
+        ),
+        (
             "budget.minutes = inf",
             "c.toml: budget.minutes inf is not in (0, 10000000]; \
              give a number over 0, at most 10000000",

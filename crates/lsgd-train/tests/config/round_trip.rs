@@ -261,6 +261,7 @@ fn schedule_and_budget() -> impl Strategy<Value = (ScheduleConfig, BudgetConfig)
                         epochs,
                         steps,
                         minutes,
+                        patience: None,
                     },
                 )
             },

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use super::live::Live;
 use super::program::{Runs, SMOKE, run};
 use super::repeats::assert_same;
@@ -138,4 +140,51 @@ fn eval_tells_which_classes_are_taken_for_which() {
     let again = run(["eval", path, "--confusion", file.to_str().unwrap()]);
     assert_eq!(again.code, Some(1));
     assert!(again.stderr.contains("confusion.csv"), "{}", again.stderr);
+}
+
+/// What decides whether an evaluation is the best: the better of leader and mean.
+fn error(evaluation: &Value) -> f64 {
+    let scores = [&evaluation["leader"]["test"], &evaluation["replica_mean"]];
+    let errors = scores.iter().filter_map(|score| score["error"].as_f64());
+    errors.fold(f64::INFINITY, f64::min)
+}
+
+/// The run that is not stopped says where the other one ends: one step after the second evaluation in a
+/// row that is not the best.
+#[test]
+fn a_run_ends_when_its_patience_is_used_up() {
+    let runs = Runs::new();
+    let set = [
+        "run.mode=sync",
+        "budget.steps=120",
+        "evaluate.every_steps=4",
+    ];
+    let whole = runs.train(SMOKE, "whole", &set).metrics("evaluation");
+    let (mut best, mut since) = (f64::INFINITY, 0);
+    let last = whole.iter().position(|evaluation| {
+        since = if error(evaluation) < best {
+            0
+        } else {
+            since + 1
+        };
+        best = best.min(error(evaluation));
+        since == 2
+    });
+    let last = last.expect("thirty evaluations do not all improve");
+    let end = whole[last]["step"].as_u64().unwrap() + 1;
+    assert!(end < 120);
+
+    let set = [&set[..], &["budget.patience=2"]].concat();
+    let stopped = runs.train(SMOKE, "stopped", &set);
+    let summary = stopped.summary();
+    assert_eq!(summary["end"], "budget");
+    assert_eq!(summary["steps"], end);
+    let steps = |lines: &[Value]| lines.iter().map(error).collect::<Vec<_>>();
+    let found = stopped.metrics("evaluation");
+    assert_eq!(steps(&found[..=last]), steps(&whole[..=last]));
+    assert_eq!(found.len(), last + 2);
+    // It has ended, unless it may go on for longer.
+    let path = stopped.path.to_str().unwrap();
+    run(["resume", path, "--set", "budget.patience=1000"]).well();
+    assert_eq!(stopped.summary()["steps"], 120);
 }

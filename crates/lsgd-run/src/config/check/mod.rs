@@ -31,6 +31,7 @@ pub(super) fn check(settings: &Settings, sources: &ConfigSources) -> Result<(), 
         epochs,
         steps,
         minutes,
+        patience,
     } = settings.budget;
     sources.interval(
         "budget",
@@ -41,6 +42,13 @@ pub(super) fn check(settings: &Settings, sources: &ConfigSources) -> Result<(), 
             minutes,
         },
     )?;
+    if let Some(patience) = patience
+        && settings.cluster.nodes > 1
+    {
+        let problem = "is of one node, which cannot end the run of others; leave it out";
+        let keys = ["budget.patience", "cluster.nodes"];
+        return Err(sources.refuse_relation(&keys, patience, problem));
+    }
     check_evaluate(&settings.evaluate, sources)?;
     check_checkpoint(&settings.checkpoint, sources)?;
     cluster::check(&settings.cluster, sources)

@@ -28,6 +28,7 @@ fn full() -> Table {
     config.budget.epochs = Some(1.0);
     config.budget.steps = Some(1);
     config.budget.minutes = Some(1.0);
+    config.budget.patience = Some(1);
     config.evaluate.every_steps = Some(1);
     config.evaluate.every_epochs = Some(1.0);
     config.evaluate.every_minutes = Some(1.0);
