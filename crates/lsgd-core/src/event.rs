@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Election, Scope, SnapshotError, Source, VectorKind, WorkerId};
+use crate::{Election, Scope, ShortDigest, SnapshotError, Source, VectorKind, WorkerId};
 
 /// An event recorded by a leader. `step` is the step of the worker concerned, or the furthest step
 /// that any live worker has reported.
@@ -39,6 +39,12 @@ pub enum Event {
         /// Over all nodes in `async`: steps per worker that this node has taken since the leader's
         /// report arrived.
         staleness: u64,
+        /// The worker that added to the node's centre, and its step when it did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        added: Option<Source>,
+        /// `async`: of the vector that was published or fetched, or added to the node's centre.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<ShortDigest>,
     },
     /// A worker was pulled toward a vector that an exchange delivered.
     Adoption {
@@ -54,6 +60,30 @@ pub enum Event {
         strength: f64,
         /// Steps that the worker has taken since the vector was published.
         staleness: u64,
+        /// `async`: of the leader's parameters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<ShortDigest>,
+    },
+    /// `async`: an exchange over all nodes delivered a worker's own parameters to it. It is not pulled,
+    /// and has no proximal target until another leads.
+    Led {
+        /// The worker's step.
+        step: u64,
+        /// The worker.
+        worker: WorkerId,
+        /// Its parameters that were delivered.
+        source: Source,
+    },
+    /// The node's centre moved half way to that of another node.
+    Merged {
+        /// The furthest step reported.
+        step: u64,
+        /// This node's centre afterwards.
+        source: Source,
+        /// The other node's centre.
+        other: Source,
+        /// Of the other node's centre, as it arrived.
+        digest: ShortDigest,
     },
     /// A published vector was rejected; there is no pull.
     Refused {
@@ -75,6 +105,9 @@ pub enum Event {
         source: Option<Source>,
         /// Relative error of rounding it for the wire; `None` if it is not rounded.
         rounding: Option<f64>,
+        /// Of the vector, as rounded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<ShortDigest>,
     },
     /// Another node of the run has connected.
     NodeConnected {
@@ -101,6 +134,9 @@ pub enum Event {
         /// Bytes of parameters fetched from other nodes for it, including those that were outdated
         /// when they arrived.
         bytes: u64,
+        /// Of the parameters that came from other nodes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<ShortDigest>,
     },
     /// A vector could not be fetched from any node.
     NotFetched {
@@ -113,10 +149,19 @@ pub enum Event {
     },
     /// A worker has failed, and starts again from what was delivered last.
     Restarted {
-        /// The step that it starts at.
+        /// The step that it starts at, unless it starts as it did at first.
         step: u64,
         /// The worker.
         worker: WorkerId,
+        /// What it starts from; `None` if it starts as it did at first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<Source>,
+        /// Which exchange delivered that; `None` for a centre.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<Scope>,
+        /// `async`: of what an exchange delivered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<ShortDigest>,
     },
     /// A worker has left: it finished or failed.
     Left {

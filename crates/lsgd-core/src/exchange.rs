@@ -5,7 +5,7 @@ use std::sync::Arc;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
-use crate::{Report, Snapshot, SnapshotError, Source, WorkerId};
+use crate::{Report, ShortDigest, Snapshot, SnapshotError, Source, WorkerId};
 
 /// Whether workers wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +94,15 @@ pub enum Message {
         source: Source,
         /// How strongly.
         strength: f64,
+        /// `async`: the digest of a leader's parameters.
+        digest: Option<ShortDigest>,
+    },
+    /// `async`: an exchange over all nodes delivered the worker's own parameters: it is not pulled.
+    Led {
+        /// Its step.
+        step: u64,
+        /// Its parameters that were delivered.
+        source: Source,
     },
 }
 

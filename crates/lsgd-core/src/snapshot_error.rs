@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::LayoutDigest;
+use crate::{LayoutDigest, SnapshotDigest};
 
 /// Why a snapshot is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -14,10 +14,8 @@ pub enum SnapshotError {
     #[error("layout {found} is not the {expected} of this model; all workers must train one model")]
     Layout {
         /// First eight bytes of the digest expected.
-        #[serde(with = "short_hex")]
         expected: ShortDigest,
         /// First eight bytes of the digest found.
-        #[serde(with = "short_hex")]
         found: ShortDigest,
     },
     /// A vector's length does not match the layout.
@@ -42,14 +40,26 @@ pub enum SnapshotError {
     },
 }
 
-/// The first eight bytes of a [`LayoutDigest`], enough to tell layouts apart in a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The first eight bytes of a [`LayoutDigest`] or a [`SnapshotDigest`], enough to tell layouts or the
+/// vectors of a run apart in a message and in records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShortDigest(u64);
+
+impl ShortDigest {
+    fn of([a, b, c, d, e, f, g, h, ..]: [u8; 32]) -> Self {
+        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
 
 impl From<LayoutDigest> for ShortDigest {
     fn from(digest: LayoutDigest) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = digest.0;
-        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        Self::of(digest.0)
+    }
+}
+
+impl From<SnapshotDigest> for ShortDigest {
+    fn from(digest: SnapshotDigest) -> Self {
+        Self::of(digest.0)
     }
 }
 
@@ -59,19 +69,17 @@ impl fmt::Display for ShortDigest {
     }
 }
 
-mod short_hex {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::ShortDigest;
-
-    pub fn serialize<S: Serializer>(digest: &ShortDigest, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(digest)
+/// As text, in hexadecimal: a JSON number would lose bits.
+impl Serialize for ShortDigest {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
+}
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ShortDigest, D::Error> {
+impl<'de> Deserialize<'de> for ShortDigest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        u64::from_str_radix(&text, 16)
-            .map(ShortDigest)
-            .map_err(serde::de::Error::custom)
+        let digest = u64::from_str_radix(&text, 16).map(Self);
+        digest.map_err(serde::de::Error::custom)
     }
 }

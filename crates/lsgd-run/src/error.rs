@@ -194,6 +194,14 @@ pub enum RunError {
         /// Version of the program that wrote it.
         version: String,
     },
+    /// The records of a run do not suffice to replay it, or it needs none.
+    #[error("cannot replay {}: {why}", path.display())]
+    NotReplayed {
+        /// The run, or one of its files.
+        path: PathBuf,
+        /// Where, and what is missing.
+        why: String,
+    },
     /// The run has no parameters of the requested kind.
     #[error("{}: {why}", path.display())]
     Absent {

@@ -7,7 +7,7 @@ use crate::error::RunError;
 use crate::observer::Observer;
 use crate::storage::CheckpointName;
 use crate::task::Task;
-use crate::train::{self, Context, Job, Outcome, Requests};
+use crate::train::{self, Context, Difference, Job, Outcome, Replay, Replayed, Requests};
 
 /// Makes a task from its settings: a struct whose fields are the keys of a table `[task]`
 /// ([`TaskTable`]), or one of several tables ([`TaskTables`]).
@@ -82,6 +82,20 @@ pub fn simulate<C: MakeTask + TaskTables>(
 ) -> Result<Outcome, RunError> {
     let (job, tables) = job(config)?;
     train::simulate(job, making(tables), observer, requests)
+}
+
+/// Replays an `async` run, whose own config `config` is; it may name other places for data. The inner
+/// error is where it differs first.
+///
+/// # Errors
+///
+/// As [`train::replay`].
+pub fn replay<C: MakeTask + TaskTables>(
+    config: Config<C>,
+    replay: Replay,
+) -> Result<Result<Replayed, Difference>, RunError> {
+    let (job, tables) = job(config)?;
+    train::replay(replay, job, making(tables))
 }
 
 fn job<C: MakeTask + TaskTables>(config: Config<C>) -> Result<(Job, C), ConfigError> {

@@ -199,6 +199,7 @@ impl GlobalLeader {
             step,
             source: parameters.as_ref().map(|snapshot| snapshot.source()),
             bytes,
+            digest: parameters.as_ref().map(|snapshot| snapshot.digest().into()),
         });
         self.actions.push_back(Action::Begin {
             step,

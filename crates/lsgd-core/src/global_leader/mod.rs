@@ -306,6 +306,8 @@ impl GlobalLeader {
                 workers: self.workers as usize,
                 bytes,
                 staleness: fetching.staleness,
+                added: None,
+                digest: (self.mode == Mode::Async).then(|| vector.digest.into()),
             });
         }
         // Of the two the leader's, since a worker trained it. A gradient is not a starting point.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Action, GlobalLeader, Stage, WireFormat};
 use crate::{
     Candidate, Election, Event, JoinPoint, Mode, NodePhase, NodeUpdate, Proposal, Report, Snapshot,
-    SnapshotError, Source, VectorKind, VectorRef, WindowLoss, WorkerId, elect_or_keep,
+    SnapshotDigest, SnapshotError, Source, VectorKind, VectorRef, WindowLoss, WorkerId,
+    elect_or_keep,
 };
 
 impl GlobalLeader {
@@ -62,7 +63,7 @@ impl GlobalLeader {
             self.join_point = centre.map(|centre| (JoinPoint { round, vector }, centre));
         }
         if proposal.vectors().next().is_none() {
-            self.record_proposal(round, None, None);
+            self.record_proposal(round, None);
         }
         self.proposals = [Some(proposal), self.proposals[0]];
         self.broadcast(now, false);
@@ -88,8 +89,8 @@ impl GlobalLeader {
             }
         };
         let source = snapshot.source();
-        self.record_proposal(round, Some(source), rounding);
         let digest = snapshot.digest();
+        self.record_proposal(round, Some((source, digest, rounding)));
         self.actions.push_back(Action::Publish(snapshot.clone()));
         self.own.insert(kind, snapshot);
         Some(VectorRef {
@@ -100,13 +101,18 @@ impl GlobalLeader {
         })
     }
 
-    fn record_proposal(&mut self, round: u64, source: Option<Source>, rounding: Option<f64>) {
+    fn record_proposal(
+        &mut self,
+        round: u64,
+        vector: Option<(Source, SnapshotDigest, Option<f64>)>,
+    ) {
         let step = self.step;
         self.record(Event::Proposed {
             step,
             round,
-            source,
-            rounding,
+            source: vector.map(|(source, ..)| source),
+            rounding: vector.and_then(|(.., rounding)| rounding),
+            digest: vector.map(|(_, digest, _)| digest.into()),
         });
     }
 

@@ -9,7 +9,7 @@ use crate::method::BatchNorm;
 use crate::module::{Change, OnDevice, device_of, read, read_buffers, replace_gradients};
 use crate::{
     CentreReply, CentreRequest, Command, Delivery, ExchangeAt, ExchangeOutcome, Layout, Message,
-    Mode, Pull, Report, Scope, Snapshot, SnapshotError, Source, VectorKind,
+    Mode, Pull, Report, Scope, ShortDigest, Snapshot, SnapshotError, Source, VectorKind,
 };
 
 impl<I> LeaderSgd<I> {
@@ -78,6 +78,7 @@ impl<I> LeaderSgd<I> {
             Err(why) => return self.exchange.send(Message::Refused { step, why }),
         };
         if let CentreRequest::Add(addition) = &request {
+            self.name([addition]);
             let addition = Ok(addition.clone());
             self.exchange
                 .send(Message::Publish(VectorKind::Centre, addition));
@@ -102,15 +103,27 @@ impl<I> LeaderSgd<I> {
         };
         let CentreReply { pull, contribution } = self.rule.on_centre(own, centre);
         if let Some(addition) = contribution {
+            self.name([&addition]);
             self.exchange
                 .send(Message::Publish(VectorKind::Centre, Ok(addition)));
         }
         let module = match pull {
-            Some(pull) => self.apply_pull(pull, Scope::Local, module, layout),
+            // It is named by its version.
+            Some(pull) => self.apply_pull(pull, (Scope::Local, None), module, layout),
             None => module,
         };
         self.targets.keep(&self.rule.proximal_pulls(), &module);
         module
+    }
+
+    /// Computes the digest by which the records of `async` name a vector: here rather than where all
+    /// workers wait for each other.
+    fn name<'a>(&self, vectors: impl IntoIterator<Item = &'a Arc<Snapshot>>) {
+        if self.exchange.mode() == Mode::Async {
+            for vector in vectors {
+                let _ = vector.digest();
+            }
+        }
     }
 
     pub(super) fn handle<M: Module>(
@@ -125,6 +138,7 @@ impl<I> LeaderSgd<I> {
         match command {
             Command::Publish => {
                 let own = self.read(&module, layout);
+                self.name(own.iter());
                 self.exchange
                     .send(Message::Publish(VectorKind::Parameters, own));
                 module
@@ -217,16 +231,35 @@ impl<I> LeaderSgd<I> {
             step: self.step,
             scope,
         };
-        let module = match self.rule.on_exchange(at, delivered) {
-            Some(pull) => self.apply_pull(pull, scope, module, layout),
-            None => module,
+        let pull = self.rule.on_exchange(at, delivered);
+        // Only `sync` exchanges deliver means, from which pulls of other vectors are made.
+        let leader = delivered.leader.as_ref();
+        let leader = leader.filter(|_| self.exchange.mode() == Mode::Async);
+        let module = match (pull, leader) {
+            (Some(pull), leader) => {
+                let digest = leader.map(|leader| leader.digest().into());
+                self.apply_pull(pull, (scope, digest), module, layout)
+            }
+            // That a node's leader receives its own parameters follows from its publishing them.
+            (None, Some(own)) if scope == Scope::Global => {
+                let (step, source) = (self.step, own.source());
+                self.exchange.send(Message::Led { step, source });
+                module
+            }
+            (None, _) => module,
         };
         self.targets.keep(&self.rule.proximal_pulls(), &module);
         module
     }
 
     /// Applies a pull, and reports it.
-    fn apply_pull<M: Module>(&mut self, pull: Pull, scope: Scope, module: M, layout: &Layout) -> M {
+    fn apply_pull<M: Module>(
+        &mut self,
+        pull: Pull,
+        (scope, digest): (Scope, Option<ShortDigest>),
+        module: M,
+        layout: &Layout,
+    ) -> M {
         // A target computed from the outcome may still overflow.
         if self
             .checked(std::iter::once(&pull.target), layout)
@@ -239,6 +272,7 @@ impl<I> LeaderSgd<I> {
             scope,
             source: pull.target.source(),
             strength: pull.strength,
+            digest,
         };
         let follows = self.targets.with_buffers();
         let module = self.pull(pull, follows, module, layout);

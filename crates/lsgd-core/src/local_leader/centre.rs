@@ -52,6 +52,9 @@ impl LocalLeader {
             workers: 1,
             bytes: addition.bytes(),
             staleness: 0,
+            added: Some(addition.source()),
+            // Its worker has computed it before it sent the addition.
+            digest: Some(addition.digest().into()),
         });
     }
 
@@ -63,7 +66,14 @@ impl LocalLeader {
         let between = Snapshot::interpolate(centre, other, 0.5);
         let lowest = self.live().next().unwrap_or_default();
         // A result that is not finite is recorded and leaves the centre unchanged.
-        let _ = self.move_centre(lowest, Snapshot::clone(&between));
+        if let Ok(source) = self.move_centre(lowest, Snapshot::clone(&between)) {
+            self.events.push_back(Event::Merged {
+                step: self.furthest_step(),
+                source,
+                other: other.source(),
+                digest: other.digest().into(),
+            });
+        }
     }
 
     /// Moves the centre to `to` if that is finite; otherwise records that the vector of `worker`

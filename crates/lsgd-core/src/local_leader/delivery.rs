@@ -140,6 +140,9 @@ impl LocalLeader {
             workers: self.members.len(),
             bytes,
             staleness: 0,
+            added: None,
+            // In `async` the worker has computed it before it published the vector.
+            digest: (self.mode == Mode::Async).then(|| snapshot.digest().into()),
         });
     }
 

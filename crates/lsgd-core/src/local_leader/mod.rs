@@ -167,6 +167,7 @@ impl LocalLeader {
                 scope,
                 source,
                 strength,
+                digest,
             } => {
                 let delivered_at = self.members.get(&worker).map_or(step, |m| m.delivered_at);
                 self.events.push_back(Event::Adoption {
@@ -176,8 +177,14 @@ impl LocalLeader {
                     source,
                     strength,
                     staleness: step.saturating_sub(delivered_at),
+                    digest,
                 });
             }
+            Message::Led { step, source } => self.events.push_back(Event::Led {
+                step,
+                worker: WorkerId::new(self.node, worker),
+                source,
+            }),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::LocalLeader;
-use crate::{Delivery, Event, Mode, Report, Snapshot, WindowLoss, WorkerId};
+use crate::{Delivery, Event, Mode, Report, Scope, Snapshot, WindowLoss, WorkerId};
 
 /// Where a worker that failed starts again.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct RestartPoint {
 #[derive(Debug, Default)]
 pub(super) struct LastExchange {
     step: Option<u64>,
-    delivered: Option<Arc<Snapshot>>,
+    delivered: Option<(Scope, Arc<Snapshot>)>,
 }
 
 impl LastExchange {
@@ -30,10 +30,13 @@ impl LastExchange {
     /// mean or what all nodes delivered.
     pub(super) fn remember(&mut self, step: u64, delivery: &Delivery) {
         let Delivery { local, global, .. } = delivery;
-        let delivered = [&local.leader, &local.mean, &global.leader, &global.mean];
+        let delivered = [(Scope::Local, local), (Scope::Global, global)];
+        let mut delivered = delivered
+            .into_iter()
+            .filter_map(|(scope, outcome)| Some((scope, outcome.vectors().next()?.clone())));
         self.step = Some(step);
-        if let Some(delivered) = delivered.into_iter().flatten().next() {
-            self.delivered = Some(delivered.clone());
+        if let Some(delivered) = delivered.next() {
+            self.delivered = Some(delivered);
         }
     }
 }
@@ -64,9 +67,21 @@ impl LocalLeader {
         member.delivered_at = step;
         member.waiting = false;
         (member.part, member.buffers) = (None, None);
+        let has_met = self.last.step.is_some();
+        let (scope, parameters) = match (&self.centre, &self.last.delivered) {
+            (Some(centre), _) => (None, Some(centre.clone())),
+            (None, Some((scope, delivered))) => (Some(*scope), Some(delivered.clone())),
+            (None, None) => (None, None),
+        };
+        let delivered = parameters.as_ref().filter(|_| scope.is_some());
         self.events.push_back(Event::Restarted {
             step,
             worker: WorkerId::new(self.node, worker),
+            source: parameters.as_ref().map(|parameters| parameters.source()),
+            scope,
+            digest: delivered
+                .filter(|_| self.mode == Mode::Async)
+                .map(|delivered| delivered.digest().into()),
         });
         if was_elected {
             self.elected = None;
@@ -75,8 +90,6 @@ impl LocalLeader {
                 self.hold_election();
             }
         }
-        let parameters = self.centre.clone().or(self.last.delivered.clone());
-        let has_met = self.last.step.is_some();
         Some(RestartPoint {
             step,
             parameters,

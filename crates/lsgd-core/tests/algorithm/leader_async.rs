@@ -191,6 +191,7 @@ fn staleness_is_recorded() {
                 scope,
                 source,
                 strength,
+                digest: None,
             },
         )
     };

@@ -2,7 +2,7 @@
 
 use lsgd_core::{
     BatchNorm, Event, ExchangeConfig, Exclusion, LeaderConfig, LeaderSgd, Method, Mode, Scope,
-    Source, VectorKind, WorkerId, elect,
+    ShortDigest, SnapshotDigest, Source, VectorKind, WorkerId, elect,
 };
 use proptest::prelude::*;
 
@@ -111,6 +111,7 @@ fn events_survive_json() {
         id: WorkerId::new(0, 1),
         step: 4,
     };
+    let digest = ShortDigest::from(SnapshotDigest([0x9a; 32]));
     let events = [
         Event::Election {
             step: 4,
@@ -126,6 +127,31 @@ fn events_survive_json() {
             workers: 2,
             bytes: 8,
             staleness: 0,
+            added: None,
+            digest: Some(digest),
+        },
+        Event::Exchange {
+            step: 4,
+            exchange: 2,
+            scope: Scope::Local,
+            vector: VectorKind::Centre,
+            source: Source::Centre { version: 3 },
+            workers: 1,
+            bytes: 8,
+            staleness: 0,
+            added: Some(source),
+            digest: None,
+        },
+        Event::Merged {
+            step: 4,
+            source: Source::Centre { version: 4 },
+            other: Source::Centre { version: 9 },
+            digest,
+        },
+        Event::Led {
+            step: 5,
+            worker: WorkerId::new(0, 1),
+            source,
         },
         Event::Adoption {
             step: 4,
@@ -134,6 +160,14 @@ fn events_survive_json() {
             source,
             strength: 0.25,
             staleness: 1,
+            digest: Some(digest),
+        },
+        Event::Restarted {
+            step: 4,
+            worker: WorkerId::new(0, 0),
+            source: Some(source),
+            scope: Some(Scope::Global),
+            digest: Some(digest),
         },
         Event::Left {
             step: 9,
@@ -144,6 +178,22 @@ fn events_survive_json() {
         let text = serde_json::to_string(&event).expect("plain data");
         let back: Event = serde_json::from_str(&text).expect("as written");
         assert_eq!(back, event, "{text}");
+    }
+}
+
+/// The records of earlier versions lack what `async` runs are replayed by.
+#[test]
+fn events_of_earlier_versions_are_read() {
+    for text in [
+        r#"{"event":"adoption","step":4,"worker":{"node":0,"worker":1},"scope":"local",
+            "source":{"centre":{"version":1}},"strength":0.25,"staleness":1}"#,
+        r#"{"event":"restarted","step":4,"worker":{"node":0,"worker":1}}"#,
+        r#"{"event":"joined","step":4,"source":null,"bytes":0}"#,
+    ] {
+        let event: Event = serde_json::from_str(text).expect(text);
+        let written = serde_json::to_value(&event).expect("plain data");
+        let before: serde_json::Value = serde_json::from_str(text).expect(text);
+        assert_eq!(written, before);
     }
 }
 

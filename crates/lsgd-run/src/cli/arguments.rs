@@ -155,6 +155,12 @@ pub enum RunCommand {
 For example runs/first, or with a longer budget: runs/first --set budget.epochs=20")]
     Resume(Resume),
 
+    /// Run an async run again by its events, and compare the digests of all parameters
+    #[command(after_help = "\
+Prints one line: what was replayed and that the digests are the same, or the first recorded line where
+they are not (exit code 1). For example runs/first, or runs/first --until 1000")]
+    Replay(Replay),
+
     /// Train many workers on several nodes in this process, under a virtual clock
     #[command(after_help = "\
 Steps and links take the time that the config's [simulate] says; all seconds of the run's records
@@ -278,6 +284,22 @@ impl Resume {
     pub fn on_user_signal(&self) -> OnUserSignal {
         OnUserSignal::of(self.signal_resume)
     }
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Replay {
+    /// Folder of the run, such as runs/first; of several nodes, the one that holds all of them
+    #[arg(value_name = "RUN", value_parser = path())]
+    pub run: PathBuf,
+
+    /// End each worker at this step
+    #[arg(long, value_name = "STEP")]
+    pub until: Option<u64>,
+
+    /// Override a key of the run's config, such as data.folder=DIR; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 /// Arguments of `launch`.

@@ -23,7 +23,7 @@ use super::arguments::{OnUserSignal, Resume, RunCommand, Train, TrainOptions};
 #[cfg(unix)]
 use super::chaos;
 use super::signals::{on_signals, requests};
-use super::{launch, launcher};
+use super::{arguments, launch, launcher};
 #[cfg(feature = "bench")]
 use crate::bench::{self, Changes};
 use crate::config::{Config, TaskTable, TaskTables};
@@ -36,7 +36,7 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::storage::{CheckpointName, End, RunFolder, Score};
 use crate::task::Metric;
-use crate::train::{Outcome, SignalRequest};
+use crate::train::{Outcome, Replay, SignalRequest};
 use crate::words::count;
 
 /// Zenoh's variable for the number of its threads.
@@ -142,6 +142,7 @@ pub fn command<C: MakeTask + TaskTables>(command: RunCommand) -> Result<u8, RunE
         #[cfg(unix)]
         RunCommand::Chaos(arguments) => chaos::<C>(&arguments),
         RunCommand::Resume(arguments) => resume::<C>(&arguments),
+        RunCommand::Replay(arguments) => replay::<C>(&arguments),
         RunCommand::Simulate(arguments) => {
             let config = Config::<C>::load(&arguments.config, &arguments.set)?;
             let observer = Box::new(progress(arguments.quiet));
@@ -211,6 +212,22 @@ fn resume<C: MakeTask + TaskTables>(arguments: &Resume) -> Result<u8, RunError> 
     (config.settings.run.folder, config.settings.run.name) = place;
     let from = Some(arguments.checkpoint);
     train_from(config, from, arguments.on_user_signal(), arguments.quiet)
+}
+
+/// Replays a run.
+fn replay<C: MakeTask + TaskTables>(arguments: &arguments::Replay) -> Result<u8, RunError> {
+    let replay = Replay::of(&arguments.run, arguments.until)?;
+    let config = Config::<C>::load(&replay.config(), &arguments.set)?;
+    match crate::replay(config, replay)? {
+        Ok(replayed) => {
+            say(format_args!("{}: {replayed}", arguments.run.display()))?;
+            Ok(EXIT_SUCCESS)
+        }
+        Err(difference) => {
+            say(format_args!("{difference}"))?;
+            Ok(EXIT_FAILED)
+        }
+    }
 }
 
 fn train_from<C: MakeTask + TaskTables>(

@@ -23,7 +23,7 @@ struct TimedEvent<'a, E: Serialize> {
 }
 
 /// Where the records of a run continue.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ResumedRecords {
     /// Their lengths.
     pub lengths: RecordLengths,
@@ -33,6 +33,8 @@ pub struct ResumedRecords {
     pub seconds: f64,
     /// Whether the run writes the checkpoint again.
     pub writes_again: bool,
+    /// What is different from now on, in words that begin with the key.
+    pub changes: Vec<String>,
 }
 
 /// The fields of an event that tell which checkpoint it is of.
@@ -93,6 +95,7 @@ impl Recorder {
             step,
             seconds,
             writes_again,
+            changes,
         } = at;
         let mut recorder = Self::open(folder)?;
         recorder.metrics.truncate(lengths.metrics)?;
@@ -104,7 +107,7 @@ impl Recorder {
         if !is_told {
             recorder.checkpoint(step, seconds)?;
         }
-        let event = serde_json::json!({ "event": "resumed", "step": step });
+        let event = serde_json::json!({ "event": "resumed", "step": step, "changes": changes });
         recorder.own_event(&event, seconds)?;
         Ok(recorder)
     }

@@ -213,6 +213,9 @@ fn nan_from_null<'de, D: Deserializer<'de>>(number: D) -> Result<f64, D::Error> 
 pub struct WorkerScore {
     /// The worker.
     pub worker: WorkerId,
+    /// Steps it had taken; `None` in the records of a version that did not write them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
     /// Its mean training loss over the loss window, in nats, once the window is full.
     pub training_loss: Option<f64>,
     /// On held-out examples; `None` if its parameters are not finite.

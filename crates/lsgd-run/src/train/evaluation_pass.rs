@@ -191,6 +191,7 @@ impl EvaluationPass<'_> {
             .iter()
             .map(|p| WorkerScore {
                 worker: p.report.id,
+                step: Some(p.report.step),
                 training_loss: match p.loss {
                     lsgd_core::WindowLoss::Mean(loss) => Some(loss),
                     lsgd_core::WindowLoss::Filling { .. } => None,

@@ -196,6 +196,7 @@ impl Resumed {
             seconds: self.saved.record.seconds,
             // At its end, and for an evaluation that is due.
             writes_again: self.ends || self.saved.owes_evaluation(),
+            changes: self.changes.clone(),
         };
         Recorder::resume(folder, at)
     }

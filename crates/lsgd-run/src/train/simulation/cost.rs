@@ -19,13 +19,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::durations::Durations;
-use super::mailbox::{Mailbox, SimExchange};
 use super::{check_interrupted, global_rank, worker_id};
 use crate::error::RunError;
 use crate::observer::{Observer, Stepped};
 use crate::storage::{
     CheckpointsSummary, End, ExchangeSummary, HeldOut, Recorder, RunFolder, Summary,
 };
+use crate::train::mailbox::{MailExchange, Mailbox};
 use crate::train::provenance;
 use crate::train::requests::Requests;
 use crate::train::setup::Setup;
@@ -102,7 +102,7 @@ impl CostSimulation {
         let device = setup.devices.first().map(|first| first.device.clone());
         let device = device.unwrap_or_default().autodiff();
         let worker = |global_rank: usize| {
-            let exchange = SimExchange::new(worker_id(global_rank, per_node), setup.plan.mode);
+            let exchange = MailExchange::new(worker_id(global_rank, per_node), setup.plan.mode);
             let mailbox = exchange.mailbox();
             let inner = SgdConfig::new().init();
             let optimizer = LeaderSgd::new(inner, setup.method.clone(), exchange);

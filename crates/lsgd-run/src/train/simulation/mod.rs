@@ -6,7 +6,6 @@
 
 mod cost;
 mod durations;
-mod mailbox;
 mod threads;
 mod training;
 

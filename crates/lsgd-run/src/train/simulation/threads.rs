@@ -12,12 +12,12 @@ use lsgd_core::{
     Command, GradientStep, LeaderSgd, Snapshot, Source, Worker, WorkerTurn, read, write,
 };
 
-use super::mailbox::{Mailbox, SimExchange};
 use super::worker_id;
 use crate::error::{RunError, panic_message};
 use crate::task::{Metric, Sums, Task};
 use crate::train::evaluation::{Scored, Scratch, score_of};
 use crate::train::evaluation_pass::Evaluator;
+use crate::train::mailbox::{MailExchange, Mailbox};
 use crate::train::messages::{PausedWorker, Times};
 use crate::train::objective::TaskObjective;
 use crate::train::setup::{Ready, Setup};
@@ -246,7 +246,7 @@ impl<T: Task> SimWorker<T> {
         let module = setup.module(task.as_ref(), &training)?;
         let module = write(module, &setup.layout, &setup.initial);
         let module = module.map_err(|why| RunError::Unfit { why })?;
-        let exchange = SimExchange::new(worker_id(number, per_node), setup.plan.mode);
+        let exchange = MailExchange::new(worker_id(number, per_node), setup.plan.mode);
         let mailbox = exchange.mailbox();
         let optimizer = LeaderSgd::new(task.optimizer(), setup.method.clone(), exchange)
             .clipping(task.gradient_clip());

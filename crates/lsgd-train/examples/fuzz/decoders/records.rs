@@ -107,6 +107,7 @@ fn lines(run: &Path) -> Result<(), RunError> {
             step: 2,
             seconds: 1.0,
             writes_again: false,
+            changes: Vec::new(),
         },
     );
     for (file, content) in ["metrics.jsonl", "events.jsonl"].into_iter().zip(before) {

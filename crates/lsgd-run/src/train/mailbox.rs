@@ -1,4 +1,4 @@
-//! The connection between a simulated worker and the simulation.
+//! The connection between a worker and whoever drives it step by step: a simulation, a replay.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lsgd_core::{Command, Exchange, Message, Mode, WorkerId};
 
 /// A worker's end, which never blocks.
-pub struct SimExchange {
+pub struct MailExchange {
     id: WorkerId,
     mode: Mode,
     mailbox: Mailbox,
 }
 
-/// The simulation's end.
+/// The other end, of whoever drives it.
 #[derive(Debug, Clone, Default)]
 pub struct Mailbox(Arc<Mutex<Queues>>);
 
@@ -22,7 +22,7 @@ struct Queues {
     commands: VecDeque<Command>,
 }
 
-impl SimExchange {
+impl MailExchange {
     /// An empty connection of worker `id`.
     pub fn new(id: WorkerId, mode: Mode) -> Self {
         let mailbox = Mailbox::default();
@@ -52,7 +52,7 @@ impl Mailbox {
     }
 }
 
-impl Exchange for SimExchange {
+impl Exchange for MailExchange {
     fn id(&self) -> WorkerId {
         self.id
     }
