@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{LayoutDigest, SnapshotDigest};
+use crate::LayoutDigest;
 
 /// Why a snapshot is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -40,25 +40,19 @@ pub enum SnapshotError {
     },
 }
 
-/// The first eight bytes of a [`LayoutDigest`] or a [`SnapshotDigest`], enough to tell layouts or the
+/// The first eight bytes of a [`LayoutDigest`] or a [`SnapshotDigest`](crate::SnapshotDigest), enough to tell layouts or the
 /// vectors of a run apart in a message and in records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShortDigest(u64);
 
 impl ShortDigest {
-    fn of([a, b, c, d, e, f, g, h, ..]: [u8; 32]) -> Self {
+    pub(crate) fn of([a, b, c, d, e, f, g, h, ..]: [u8; 32]) -> Self {
         Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
 }
 
 impl From<LayoutDigest> for ShortDigest {
     fn from(digest: LayoutDigest) -> Self {
-        Self::of(digest.0)
-    }
-}
-
-impl From<SnapshotDigest> for ShortDigest {
-    fn from(digest: SnapshotDigest) -> Self {
         Self::of(digest.0)
     }
 }

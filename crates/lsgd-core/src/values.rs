@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::layout::LayoutDigest;
-use crate::snapshot_error::SnapshotError;
+use crate::snapshot_error::{ShortDigest, SnapshotError};
 
 /// Identifies the values of a [`Snapshot`](crate::Snapshot): a hash of them and of their layout.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
@@ -15,6 +15,12 @@ pub struct SnapshotDigest(pub [u8; 32]);
 impl fmt::Display for SnapshotDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl From<SnapshotDigest> for ShortDigest {
+    fn from(digest: SnapshotDigest) -> Self {
+        Self::of(digest.0)
     }
 }
 

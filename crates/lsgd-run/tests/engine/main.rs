@@ -4,6 +4,7 @@ mod benching;
 mod failing;
 mod faults;
 mod frozen;
+mod replaying;
 mod sharing;
 mod toy;
 mod training;

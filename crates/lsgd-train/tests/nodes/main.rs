@@ -17,4 +17,5 @@ mod ports;
 )]
 #[path = "../program/program.rs"]
 mod program;
+mod replaying;
 mod resuming;

@@ -21,5 +21,6 @@ mod program;
 mod recipes;
 mod repeats;
 mod replacing;
+mod replaying;
 mod resuming;
 mod simulation;

@@ -12,6 +12,7 @@ use lsgd_core::{
 };
 
 use super::log::Place;
+use super::player::{Player, Stopped};
 use super::script::{Act, Action, ChangedBy, Script, StageId, Version};
 use super::vectors::Vectors;
 use super::workers::{Stop, Workers, wait};
@@ -30,56 +31,6 @@ pub struct Driver<'a> {
     pub ahead: u64,
     pub players: Vec<Player>,
     pub replayed: Replayed,
-}
-
-/// A worker that is driven.
-pub struct Player {
-    id: WorkerId,
-    /// Its stages that are needed, the current one last.
-    stages: Vec<StageId>,
-    has_begun: bool,
-    /// Its next action.
-    next: usize,
-    /// Steps it has taken.
-    step: u64,
-    /// What it said at its step, and has not been dealt with.
-    messages: Vec<Message>,
-    /// Whether it has asked for its centre, which it has not received.
-    asks: bool,
-    /// The last line that it agrees with.
-    agreed: Option<Place>,
-}
-
-impl Player {
-    /// A worker that has not begun.
-    pub fn new(id: WorkerId, script: &Script, needed: &[usize]) -> Self {
-        let stages = script.stages.iter().zip(needed).enumerate().rev();
-        let own = stages.filter(|(_, (stage, needed))| stage.worker == id && **needed > 0);
-        Self {
-            id,
-            stages: own.map(|(number, _)| number).collect(),
-            has_begun: false,
-            next: 0,
-            step: 0,
-            messages: Vec::new(),
-            asks: false,
-            agreed: None,
-        }
-    }
-}
-
-/// Why a replay ends early.
-pub enum Stopped {
-    /// It comes to something else than the record.
-    Differs(Box<Difference>),
-    /// It cannot go on.
-    Failed(RunError),
-}
-
-impl From<RunError> for Stopped {
-    fn from(error: RunError) -> Self {
-        Self::Failed(error)
-    }
 }
 
 impl Driver<'_> {

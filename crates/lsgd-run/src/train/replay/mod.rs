@@ -5,9 +5,12 @@
 //! state machines as in a run follow it. Their digests are those that were recorded, or the replay names
 //! the first line where they are not.
 
+mod drafts;
 mod driver;
+mod life;
 mod log;
 mod planner;
+mod player;
 mod resolver;
 mod script;
 mod vectors;
@@ -25,10 +28,11 @@ use crate::error::RunError;
 use crate::storage::{RunFolder, RunRecord};
 use crate::task::Task;
 use crate::words::count;
-use driver::{Driver, Player, Stopped};
+use driver::Driver;
 use log::{NodeLog, Place};
 pub use planner::Shape;
 use planner::plan;
+use player::{Player, Stopped};
 use script::Script;
 use vectors::Vectors;
 use workers::Workers;

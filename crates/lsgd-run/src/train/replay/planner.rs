@@ -6,8 +6,10 @@
 
 use lsgd_core::{Scope, ShortDigest, Source, VectorKind, WireFormat, WorkerId};
 
+use super::drafts::{Draft, DraftAction, DraftChange, DraftStage, DraftStart, Wanted};
+use super::life::Life;
 use super::log::{Decision, NodeLog, Place, Recorded};
-use super::resolver::{Draft, DraftAction, DraftChange, DraftStage, DraftStart, Drafts, Wanted};
+use super::resolver::Drafts;
 use super::script::Script;
 use crate::error::RunError;
 
@@ -55,55 +57,8 @@ struct Planner<'a> {
     life: Life,
 }
 
-/// A node's process, as far as its records go.
-#[derive(Debug, Clone)]
-struct Life {
-    /// Where its workers begin.
-    start: DraftStart,
-    step: u64,
-    /// Whether it has continued from a checkpoint.
-    resumed: bool,
-    /// Its centre.
-    centre: usize,
-    /// The current stage of each worker.
-    stages: Vec<usize>,
-    /// Additions to the centre whose worker has yet to be moved, with the version that they made.
-    additions: Vec<(WorkerId, u64, u64)>,
-}
-
 /// What versions before this one did not record.
 const OLDER: &str = "as versions before it did not record it; only later runs can be replayed";
-
-impl Life {
-    /// The workers of a node begin.
-    fn begin(
-        drafts: &mut Drafts,
-        workers: impl Iterator<Item = WorkerId>,
-        node: u32,
-        (start, step): (DraftStart, u64),
-        seconds: f64,
-    ) -> Self {
-        let centre = drafts.add_centre(node, start.clone());
-        let mut stage = |worker| {
-            drafts.add_stage(DraftStage {
-                worker,
-                step,
-                start: start.clone(),
-                centre,
-                seconds,
-                actions: Vec::new(),
-            })
-        };
-        Self {
-            stages: workers.map(&mut stage).collect(),
-            start,
-            step,
-            resumed: false,
-            centre,
-            additions: Vec::new(),
-        }
-    }
-}
 
 impl<'a> Planner<'a> {
     /// A node that begins with the initial weights, unless its records say otherwise.

@@ -4,92 +4,12 @@ use std::collections::BTreeMap;
 
 use lsgd_core::{Scope, ShortDigest, Source, WireFormat, WorkerId};
 
+use super::drafts::{Draft, DraftAction, DraftCentre, DraftChange, DraftStage, DraftStart, Wanted};
 use super::log::Place;
 use super::script::{
     Act, Action, ActionId, Centre, Change, ChangedBy, Script, Stage, StageId, Start, Taken, Version,
 };
 use crate::error::RunError;
-
-/// A vector that a node has received.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Wanted {
-    /// The node.
-    pub node: u32,
-    pub source: Source,
-    pub scope: Scope,
-    pub digest: ShortDigest,
-}
-
-/// A [`Start`] whose vector is yet to be found.
-#[derive(Debug, Clone)]
-pub enum DraftStart {
-    Initial,
-    Published {
-        wanted: Wanted,
-        place: Place,
-    },
-    /// A centre of another node, as it was proposed.
-    Proposed {
-        node: u32,
-        version: u64,
-        digest: ShortDigest,
-        place: Place,
-    },
-    /// The node's own centre.
-    Centre {
-        centre: usize,
-        number: u64,
-    },
-}
-
-/// An [`Act`] likewise.
-#[derive(Debug, Clone)]
-pub enum Draft {
-    Publish(ShortDigest),
-    Adopt { wanted: Wanted, strength: f64 },
-    Lead(Source),
-    Centre { read: u64, strength: f64, made: u64 },
-    Compare(String),
-}
-
-#[derive(Debug)]
-pub struct DraftAction {
-    pub step: u64,
-    pub place: Place,
-    pub draft: Draft,
-}
-
-#[derive(Debug)]
-pub struct DraftStage {
-    pub worker: WorkerId,
-    pub step: u64,
-    pub start: DraftStart,
-    pub centre: usize,
-    /// When it began, by the run's clock.
-    pub seconds: f64,
-    pub actions: Vec<DraftAction>,
-}
-
-/// A [`Change`] likewise.
-#[derive(Debug)]
-pub enum DraftChange {
-    Addition {
-        worker: u32,
-        digest: ShortDigest,
-    },
-    Merge {
-        node: u32,
-        other: u64,
-        digest: ShortDigest,
-    },
-}
-
-#[derive(Debug)]
-struct DraftCentre {
-    node: u32,
-    start: DraftStart,
-    changes: Vec<(Place, DraftChange)>,
-}
 
 /// A [`Script`] under way.
 #[derive(Debug)]
@@ -240,7 +160,6 @@ impl Drafts {
                 worker: stage.worker,
                 step: stage.step,
                 start: self.start(&stage.start, &published)?,
-                centre: stage.centre,
                 actions: actions.collect::<Result<_, RunError>>()?,
             })
         });
@@ -361,20 +280,20 @@ impl Drafts {
         }
         let named = published.get(&(id, step)).ok_or_else(absent)?;
         let rounded = scope == Scope::Global && self.wire == WireFormat::Bf16;
+        // Of several times that a worker published at one step, each was proposed.
+        let proposed = self.rounded.get(&(id, step)).map_or(&[][..], Vec::as_slice);
         let from = match (rounded, named.as_slice()) {
             (false, named) => named.iter().find(|(found, _)| *found == digest),
-            // The replay finds out whether it is the same.
-            (true, [only]) => Some(only),
-            (true, named) => {
-                let proposed = self.rounded.get(&(id, step)).map_or(&[][..], Vec::as_slice);
-                if proposed.len() != named.len() {
+            // The last line of a process that was killed: the replay finds out whether it is this one.
+            (true, [only]) if proposed.is_empty() => Some(only),
+            (true, named) => match proposed.iter().position(|found| *found == digest) {
+                Some(_) if named.len() != proposed.len() => {
                     let why =
                         format!("{source} was published several times: which is not recorded");
                     return Err(place.refuse(why));
                 }
-                let at = proposed.iter().position(|found| *found == digest);
-                at.and_then(|at| named.get(at))
-            }
+                at => at.and_then(|at| named.get(at)),
+            },
         };
         let (_, from) = *from.ok_or_else(absent)?;
         Ok(Taken {

@@ -29,8 +29,6 @@ pub struct Stage {
     /// Steps it has taken before.
     pub step: u64,
     pub start: Start,
-    /// The centre of its node.
-    pub centre: usize,
     /// In order of step.
     pub actions: Vec<Action>,
 }

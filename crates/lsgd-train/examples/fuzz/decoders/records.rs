@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lsgd_core::WireFormat;
 use lsgd_run::RunError;
 use lsgd_run::bench::{self, Changes};
 use lsgd_run::config::TaskTable;
@@ -11,6 +12,7 @@ use lsgd_run::storage::{
     MetricRecord, RecordLengths, Recorder, ResumedRecords, RunFolder, is_run, is_unfinished,
     read_lines,
 };
+use lsgd_run::train::{Replay, Shape};
 
 use super::kib;
 use crate::changes::Form;
@@ -62,6 +64,7 @@ pub fn decoders(folder: &Path) -> Vec<Decoder> {
     })
     .collect();
     decoders.extend(benches(folder));
+    decoders.extend(replays(folder));
     decoders
 }
 
@@ -115,6 +118,51 @@ fn lines(run: &Path) -> Result<(), RunError> {
         fs::write(run.join(file), content).expect("the file can be written");
     }
     resumed.map(drop)
+}
+
+/// What a replay would do by the records of an async run.
+fn replays(folder: &Path) -> Vec<Decoder> {
+    let made = |name: &'static str, method: &str, file: &'static str| {
+        let folder = folder.join(format!("{method}-{file}"));
+        let set = ["run.mode=async", &format!("method.name={method}")];
+        let config = toy::config(&folder, &set);
+        let outcome = toy::run(config).expect("the toy can be trained");
+        let run = outcome.folder.path().to_owned();
+        let shape = Shape {
+            workers: 2,
+            wire: WireFormat::F32,
+            has_centre: method == "easgd",
+            budget_counts: false,
+        };
+        let original = fs::read(run.join(file)).expect("the run has the file");
+        Decoder {
+            name,
+            form: Form::JsonLines,
+            valid: vec![original.clone()],
+            bound: kib(512, 128),
+            share: 20,
+            read: Box::new(move |bytes| {
+                fs::write(run.join(file), bytes).expect("the file can be written");
+                let replay = Replay::of(&run, Some(3)).expect("the run is there");
+                let outcome = replay.lines(shape);
+                fs::write(run.join(file), &original).expect("the file can be written");
+                is_accepted(outcome)
+            }),
+        }
+    };
+    vec![
+        made(
+            "records replay of lsgd events.jsonl",
+            "lsgd",
+            "events.jsonl",
+        ),
+        made(
+            "records replay of easgd events.jsonl",
+            "easgd",
+            "events.jsonl",
+        ),
+        made("records replay of metrics.jsonl", "lsgd", "metrics.jsonl"),
+    ]
 }
 
 /// The report of a bench whose only run has another file.
