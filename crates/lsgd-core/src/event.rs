@@ -42,6 +42,10 @@ pub enum Event {
         /// The worker that added to the node's centre, and its step when it did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         added: Option<Source>,
+        /// `async`: the workers of the node whose running statistics were averaged and delivered with
+        /// it, each with the step of its report.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        averaged: Vec<(u32, u64)>,
         /// `async`: of the vector that was published or fetched, or added to the node's centre.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         digest: Option<ShortDigest>,

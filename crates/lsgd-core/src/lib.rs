@@ -116,7 +116,7 @@ pub use global_leader::{Action, Fetched, GlobalLeader, NodeConfig, WireFormat};
 pub use group::{Group, Member};
 pub use layout::{Entry, Layout, LayoutDigest, is_buffer};
 pub use leader_sgd::{InnerOptimizer, LeaderSgd, Next};
-pub use local_leader::{LocalLeader, NodeUpdate, RestartPoint};
+pub use local_leader::{LocalLeader, NodeUpdate, RestartPoint, mean_statistics};
 pub use loss::Loss;
 pub use loss_window::LossWindow;
 pub use method::{

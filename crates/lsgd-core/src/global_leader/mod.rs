@@ -307,6 +307,7 @@ impl GlobalLeader {
                 bytes,
                 staleness: fetching.staleness,
                 added: None,
+                averaged: Vec::new(),
                 digest: (self.mode == Mode::Async).then(|| vector.digest.into()),
             });
         }

@@ -53,6 +53,7 @@ impl LocalLeader {
             bytes: addition.bytes(),
             staleness: 0,
             added: Some(addition.source()),
+            averaged: Vec::new(),
             // Its worker has computed it before it sent the addition.
             digest: Some(addition.digest().into()),
         });

@@ -141,6 +141,10 @@ impl LocalLeader {
             bytes,
             staleness: 0,
             added: None,
+            averaged: match self.mode {
+                Mode::Async => self.reporters(snapshot.layout().buffer_len()),
+                Mode::Sync => Vec::new(),
+            },
             // In `async` the worker has computed it before it published the vector.
             digest: (self.mode == Mode::Async).then(|| snapshot.digest().into()),
         });
@@ -154,19 +158,34 @@ impl LocalLeader {
     /// workers that have sent none yet, and statistics that are not finite or have the wrong
     /// length: one of them would spoil the mean for all.
     fn mean_buffers(&self, len: usize) -> Option<Arc<[f32]>> {
-        if !self.averages_buffers() {
-            return None;
-        }
-        let sent = self.members.values().filter_map(|m| m.buffers.as_deref());
-        let mut buffers =
-            sent.filter(|values| values.len() == len && values.iter().all(|v| v.is_finite()));
-        let mut sum = buffers.next()?.to_vec();
-        let mut count = 1;
-        for values in buffers {
-            add(&mut sum, values);
-            count += 1;
-        }
-        divide(&mut sum, count);
-        Some(sum.into())
+        mean_of(self.sound_buffers(len).map(|(_, buffers)| buffers))
     }
+
+    /// The workers of that mean, with the steps of their reports.
+    fn reporters(&self, len: usize) -> Vec<(u32, u64)> {
+        let reported = |worker| self.members.get(worker)?.report.map(|report| report.step);
+        let sound = self.sound_buffers(len);
+        let steps = sound.filter_map(|(worker, _)| Some((*worker, reported(worker)?)));
+        steps.collect()
+    }
+
+    /// The statistics that can be averaged, in order of worker.
+    fn sound_buffers(&self, len: usize) -> impl Iterator<Item = (&u32, &[f32])> {
+        let averages = self.averages_buffers();
+        let members = self.members.iter().filter(move |_| averages);
+        let sent = members.filter_map(|(worker, m)| Some((worker, m.buffers.as_deref()?)));
+        sent.filter(move |(_, values)| values.len() == len && values.iter().all(|v| v.is_finite()))
+    }
+}
+
+/// The mean of running statistics, summed in this order; `None` of none.
+pub fn mean_of<'a>(mut buffers: impl Iterator<Item = &'a [f32]>) -> Option<Arc<[f32]>> {
+    let mut sum = buffers.next()?.to_vec();
+    let mut count = 1;
+    for values in buffers {
+        add(&mut sum, values);
+        count += 1;
+    }
+    divide(&mut sum, count);
+    Some(sum.into())
 }

@@ -19,6 +19,7 @@ use crate::{
     elect_or_keep,
 };
 
+pub use delivery::mean_of as mean_statistics;
 use restarting::LastExchange;
 pub use restarting::RestartPoint;
 

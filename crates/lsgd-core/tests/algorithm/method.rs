@@ -128,6 +128,7 @@ fn events_survive_json() {
             bytes: 8,
             staleness: 0,
             added: None,
+            averaged: vec![(0, 4), (1, 3)],
             digest: Some(digest),
         },
         Event::Exchange {
@@ -140,6 +141,7 @@ fn events_survive_json() {
             bytes: 8,
             staleness: 0,
             added: Some(source),
+            averaged: Vec::new(),
             digest: None,
         },
         Event::Merged {

@@ -50,6 +50,7 @@ fn every_method_that_runs_in_async_comes_to_the_same_digests() {
                 "method.margin=0.01",
             ],
         ),
+        ("mean", &["method.batch_norm=mean"]),
         ("easgd", &["method.name=easgd"]),
         ("downpour", &["method.name=downpour"]),
     ] {

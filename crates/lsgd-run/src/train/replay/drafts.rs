@@ -3,6 +3,7 @@
 use lsgd_core::{Scope, ShortDigest, Source, WorkerId};
 
 use super::log::Place;
+use super::script::StageId;
 
 /// A vector that a node has received.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,10 +40,23 @@ pub enum DraftStart {
 /// An [`Act`](super::script::Act) likewise.
 #[derive(Debug, Clone)]
 pub enum Draft {
-    Publish(ShortDigest),
-    Adopt { wanted: Wanted, strength: f64 },
+    /// It has reported its running statistics, which were averaged.
+    Report,
+    Publish {
+        digest: ShortDigest,
+        /// Whose statistics were averaged, reported at which step.
+        averaged: Vec<(StageId, u64)>,
+    },
+    Adopt {
+        wanted: Wanted,
+        strength: f64,
+    },
     Lead(Source),
-    Centre { read: u64, strength: f64, made: u64 },
+    Centre {
+        read: u64,
+        strength: f64,
+        made: u64,
+    },
     Compare(String),
 }
 

@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use lsgd_core::{
     Command, Delivery, ExchangeOutcome, Message, Scope, ShortDigest, Snapshot, Source, VectorKind,
-    WorkerId,
 };
 
 use super::log::Place;
 use super::player::{Player, Stopped};
 use super::script::{Act, Action, ChangedBy, Script, StageId, Version};
-use super::vectors::Vectors;
+use super::vectors::{Published, Vectors};
 use super::workers::{Stop, Workers, wait};
 use super::{Difference, Replayed};
 use crate::error::RunError;
@@ -95,11 +94,16 @@ impl Driver<'_> {
             .map(|(number, to, awaited)| (*number, *to, wait(*number, awaited)))
             .collect();
         for (number, to, stop) in stops {
-            let Stop { step, messages } = stop?;
+            let Stop {
+                step,
+                messages,
+                buffers,
+            } = stop?;
             let player = &mut self.players[number];
             self.replayed.steps += step.saturating_sub(player.step);
             player.step = step;
             player.messages = messages;
+            player.buffers = buffers;
             player.asks = false;
             if step < to {
                 return Err(self.differs(number, format!("it asks for its centre at step {step}")));
@@ -159,10 +163,14 @@ impl Driver<'_> {
         }
         let id = (current, player.next);
         let done = match &action.act {
-            Act::Publish(digest) => self.publish(number, id, *digest)?,
+            Act::Report => self.report(number, id)?,
+            Act::Publish { digest, averaged } => match self.vectors.average(averaged) {
+                Some(buffers) => self.publish(number, id, *digest, buffers)?,
+                None => false,
+            },
             Act::Adopt { taken, strength } => match self.vectors.take(*taken)? {
                 Some(leader) => {
-                    let told = (taken.scope, leader.source(), *strength);
+                    let told = (taken.scope, leader.snapshot.source(), *strength);
                     self.adopt(number, taken.digest, leader, told)?
                 }
                 None => false,
@@ -179,9 +187,20 @@ impl Driver<'_> {
             let player = &mut self.players[number];
             player.agreed = Some(action.place.clone());
             player.next += 1;
-            self.replayed.lines += 1;
+            // A report has no line of its own.
+            let is_line = !matches!(action.act, Act::Report);
+            self.replayed.lines += usize::from(is_line);
         }
         Ok(done)
+    }
+
+    /// The worker's running statistics are averaged by those who publish later.
+    fn report(&mut self, number: usize, id: (StageId, usize)) -> Result<bool, Stopped> {
+        match self.players[number].buffers.clone() {
+            Some(buffers) => self.vectors.report(id, buffers),
+            None => return Err(self.differs(number, "it reports no statistics")),
+        }
+        Ok(true)
     }
 
     /// The worker publishes, and leads its node.
@@ -190,17 +209,19 @@ impl Driver<'_> {
         number: usize,
         id: (StageId, usize),
         recorded: ShortDigest,
+        buffers: Option<Arc<[f32]>>,
     ) -> Result<bool, Stopped> {
         let mut messages = self.workers.take(number, Command::Publish)?.into_iter();
-        let Some(Message::Publish(VectorKind::Parameters, Ok(own))) = messages.next() else {
+        let Some(Message::Publish(VectorKind::Parameters, Ok(snapshot))) = messages.next() else {
             return Err(self.differs(number, "it publishes nothing"));
         };
-        let found: ShortDigest = own.digest().into();
+        let found: ShortDigest = snapshot.digest().into();
         if found != recorded {
             let what = format!("it publishes parameters of digest {found}, not {recorded}");
             return Err(self.differs(number, what));
         }
         self.replayed.compared += 1;
+        let own = Published { snapshot, buffers };
         self.vectors.publish(id, own.clone());
         // It receives its own parameters at once, and is not pulled.
         self.deliver(number, Scope::Local, own)?;
@@ -211,10 +232,10 @@ impl Driver<'_> {
         &mut self,
         number: usize,
         digest: ShortDigest,
-        leader: Arc<Snapshot>,
+        leader: Published,
         (scope, source, strength): (Scope, Source, f64),
     ) -> Result<bool, Stopped> {
-        let found: ShortDigest = leader.digest().into();
+        let found: ShortDigest = leader.snapshot.digest().into();
         if found != digest {
             let what = format!("{source} arrives with digest {found}, not {digest}");
             return Err(self.differs(number, what));
@@ -225,8 +246,11 @@ impl Driver<'_> {
 
     /// The worker leads all nodes: only the name of what it receives counts.
     fn lead(&mut self, number: usize, source: Source) -> Result<bool, Stopped> {
-        let own = Snapshot::clone(&self.initial).with_source(source);
-        let messages = self.deliver(number, Scope::Global, Arc::new(own))?;
+        let own = Published {
+            snapshot: Arc::new(Snapshot::clone(&self.initial).with_source(source)),
+            buffers: None,
+        };
+        let messages = self.deliver(number, Scope::Global, own)?;
         match messages.as_slice() {
             [Message::Led { .. }] => Ok(true),
             _ => Err(self.differs(number, format!("{source} is not its own"))),
@@ -312,18 +336,17 @@ impl Driver<'_> {
         &mut self,
         number: usize,
         scope: Scope,
-        leader: Arc<Snapshot>,
+        leader: Published,
     ) -> Result<Vec<Message>, RunError> {
-        let outcome = ExchangeOutcome::leader(leader);
-        let delivery = match scope {
-            Scope::Local => Delivery {
-                local: outcome,
-                ..Delivery::default()
-            },
-            Scope::Global => Delivery {
-                global: outcome,
-                ..Delivery::default()
-            },
+        let outcome = ExchangeOutcome::leader(leader.snapshot);
+        let (local, global) = match scope {
+            Scope::Local => (outcome, ExchangeOutcome::default()),
+            Scope::Global => (ExchangeOutcome::default(), outcome),
+        };
+        let delivery = Delivery {
+            local,
+            global,
+            buffers: leader.buffers,
         };
         self.workers.take(number, Command::Adopt(delivery))
     }

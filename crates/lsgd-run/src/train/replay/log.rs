@@ -45,6 +45,8 @@ pub enum Decision {
         #[serde(default)]
         added: Option<Source>,
         #[serde(default)]
+        averaged: Option<Vec<(u32, u64)>>,
+        #[serde(default)]
         digest: Option<ShortDigest>,
     },
     Adoption {

@@ -238,19 +238,15 @@ fn not_replayed(path: &Path, why: impl Into<String>) -> RunError {
     }
 }
 
-/// Refuses what the records do not suffice for, or are not needed for.
+/// Refuses a run that needs no replay.
 fn check(path: &Path, settings: &Settings) -> Result<(), RunError> {
-    match (settings.run.mode, settings.method.batch_norm) {
-        (Mode::Sync, _) => Err(not_replayed(
+    match settings.run.mode {
+        Mode::Sync => Err(not_replayed(
             path,
             "a run with run.mode \"sync\", which the same config and seed repeat bit for bit: train it \
              again under another run.name",
         )),
-        (Mode::Async, lsgd_core::BatchNorm::Mean) => Err(not_replayed(
-            path,
-            "method.batch_norm \"mean\": an async run does not record whose statistics were averaged",
-        )),
-        _ => Ok(()),
+        Mode::Async => Ok(()),
     }
 }
 

@@ -86,11 +86,13 @@ impl<'a> Planner<'a> {
                 vector,
                 source,
                 added,
+                averaged,
                 digest,
             } => {
                 let digest = digest.ok_or_else(|| place.refuse(missing("digest")))?;
+                let averaged = averaged.as_deref().unwrap_or_default();
                 match vector {
-                    VectorKind::Parameters => self.published(place, *source, digest),
+                    VectorKind::Parameters => self.published(place, *source, averaged, digest),
                     VectorKind::Centre => self.added(place, *source, *added, digest),
                     VectorKind::Mean | VectorKind::Gradient => {
                         Err(place.refuse("an exchange that no async run has"))
@@ -281,12 +283,20 @@ impl<'a> Planner<'a> {
         &mut self,
         place: &Place,
         source: Source,
+        reports: &[(u32, u64)],
         digest: ShortDigest,
     ) -> Result<(), RunError> {
-        match source {
-            Source::Worker { id, step } => self.act(place, (id, step), Draft::Publish(digest)),
-            source => Err(place.refuse(format!("{source} is not what a worker publishes"))),
+        let Source::Worker { id, step } = source else {
+            return Err(place.refuse(format!("{source} is not what a worker publishes")));
+        };
+        let mut averaged = Vec::new();
+        for &(worker, step) in reports {
+            let number = self.own(place, WorkerId::new(self.node, worker))?;
+            let stage = self.life.stages.get(number).copied().unwrap_or_default();
+            self.drafts.report(place, stage, step)?;
+            averaged.push((stage, step));
         }
+        self.act(place, (id, step), Draft::Publish { digest, averaged })
     }
 
     /// A worker has added to the centre, which is a new version by that.

@@ -1,5 +1,7 @@
 //! A worker, as the [driver](super::driver) of a replay sees it.
 
+use std::sync::Arc;
+
 use lsgd_core::{Message, WorkerId};
 
 use super::Difference;
@@ -21,6 +23,8 @@ pub struct Player {
     pub step: u64,
     /// What it said at its step, and has not been dealt with.
     pub messages: Vec<Message>,
+    /// The running statistics that it reported at its step, if exchanges average them.
+    pub buffers: Option<Arc<[f32]>>,
     /// Whether it has asked for its centre, which it has not received.
     pub asks: bool,
     /// The last line that it agrees with.
@@ -39,6 +43,7 @@ impl Player {
             next: 0,
             step: 0,
             messages: Vec::new(),
+            buffers: None,
             asks: false,
             agreed: None,
         }

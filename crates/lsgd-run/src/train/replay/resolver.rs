@@ -84,6 +84,21 @@ impl Drafts {
         }
     }
 
+    /// A worker has reported its running statistics at this step, before anything else that it did there.
+    pub fn report(&mut self, place: &Place, stage: StageId, step: u64) -> Result<(), RunError> {
+        let Some(stage) = self.stages.get_mut(stage).filter(|stage| stage.step < step) else {
+            return Err(place.refuse("statistics are averaged that no worker can have reported"));
+        };
+        let at = stage.actions.partition_point(|action| action.step < step);
+        let is_report =
+            |action: &DraftAction| action.step == step && matches!(action.draft, Draft::Report);
+        if !stage.actions.get(at).is_some_and(is_report) {
+            let (place, draft) = (place.clone(), Draft::Report);
+            stage.actions.insert(at, DraftAction { step, place, draft });
+        }
+        Ok(())
+    }
+
     /// Compares a worker's parameters after the last thing that it did up to this step.
     ///
     /// # Errors
@@ -120,7 +135,7 @@ impl Drafts {
         for (number, stage) in self.stages.iter().enumerate() {
             for (at, action) in stage.actions.iter().enumerate() {
                 match &action.draft {
-                    Draft::Publish(digest) => {
+                    Draft::Publish { digest, .. } => {
                         let name = (stage.worker, action.step);
                         let all = published.entry(name).or_default();
                         all.push((*digest, (number, at)));
@@ -128,7 +143,7 @@ impl Drafts {
                     Draft::Centre { made, .. } => {
                         additions.insert((stage.centre, *made), (number, at));
                     }
-                    Draft::Adopt { .. } | Draft::Lead(_) | Draft::Compare(_) => {}
+                    Draft::Report | Draft::Adopt { .. } | Draft::Lead(_) | Draft::Compare(_) => {}
                 }
             }
         }
@@ -178,7 +193,22 @@ impl Drafts {
         published: &Published,
     ) -> Result<Act, RunError> {
         Ok(match &action.draft {
-            Draft::Publish(digest) => Act::Publish(*digest),
+            Draft::Report => Act::Report,
+            Draft::Publish { digest, averaged } => {
+                let reports = averaged.iter().map(|&(stage, step)| {
+                    let actions = self.stages.get(stage).map(|stage| &stage.actions);
+                    let is_it = |action: &DraftAction| {
+                        action.step == step && matches!(action.draft, Draft::Report)
+                    };
+                    let at = actions.and_then(|actions| actions.iter().position(is_it));
+                    let absent = || action.place.refuse("a report that is averaged is missing");
+                    Ok((stage, at.ok_or_else(absent)?))
+                });
+                Act::Publish {
+                    digest: *digest,
+                    averaged: reports.collect::<Result<_, RunError>>()?,
+                }
+            }
             Draft::Lead(source) => Act::Lead(*source),
             Draft::Compare(digest) => Act::Compare(digest.clone()),
             Draft::Adopt { wanted, strength } => Act::Adopt {

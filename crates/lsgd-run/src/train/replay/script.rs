@@ -78,8 +78,14 @@ pub struct Action {
 /// See [`Action`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
+    /// It has reported its running statistics, which others average.
+    Report,
     /// It publishes its parameters, whose digest this is, and leads its node.
-    Publish(ShortDigest),
+    Publish {
+        digest: ShortDigest,
+        /// The reports whose statistics are averaged, and delivered with the parameters.
+        averaged: Vec<(StageId, ActionId)>,
+    },
     /// It is pulled toward what was published.
     Adopt { taken: Taken, strength: f64 },
     /// It leads all nodes by these parameters.
@@ -152,7 +158,10 @@ impl Script {
                 match &action.act {
                     Act::Adopt { taken, .. } => open.push((taken.from.0, taken.from.1 + 1)),
                     Act::Centre { read, .. } => self.depend_on(*read, &mut open, &mut seen),
-                    Act::Publish(_) | Act::Lead(_) | Act::Compare(_) => {}
+                    Act::Publish { averaged, .. } => {
+                        open.extend(averaged.iter().map(|(stage, action)| (*stage, action + 1)));
+                    }
+                    Act::Report | Act::Lead(_) | Act::Compare(_) => {}
                 }
             }
         }

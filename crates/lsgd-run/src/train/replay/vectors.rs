@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lsgd_core::{
     Event, ExchangeOutcome, LocalLeader, Message, Method, MethodError, Mode, Scope, Snapshot,
-    VectorKind, WireFormat,
+    VectorKind, WireFormat, mean_statistics,
 };
 
 use super::script::{Act, ActionId, Centre, ChangedBy, Script, StageId, Start, Taken, Version};
@@ -17,10 +17,20 @@ pub struct Vectors {
     wire: WireFormat,
     /// How often each is still to be taken.
     uses: BTreeMap<(StageId, ActionId), usize>,
-    published: BTreeMap<(StageId, ActionId), Arc<Snapshot>>,
+    published: BTreeMap<(StageId, ActionId), Published>,
+    /// Running statistics that were reported, and how often they are still to be averaged.
+    reports: BTreeMap<(StageId, ActionId), (Arc<[f32]>, usize)>,
     /// The same of centres.
     reads: BTreeMap<Version, usize>,
     centres: Vec<LiveCentre>,
+}
+
+/// What an exchange within a node delivers.
+#[derive(Debug, Clone)]
+pub struct Published {
+    pub snapshot: Arc<Snapshot>,
+    /// The mean running statistics, if they are averaged.
+    pub buffers: Option<Arc<[f32]>>,
 }
 
 /// A centre as it is.
@@ -51,6 +61,7 @@ impl Vectors {
             wire,
             uses: BTreeMap::new(),
             published: BTreeMap::new(),
+            reports: BTreeMap::new(),
             reads: BTreeMap::new(),
             centres: Vec::new(),
         };
@@ -81,7 +92,12 @@ impl Vectors {
                 match &action.act {
                     Act::Adopt { taken, .. } => *vectors.uses.entry(taken.from).or_default() += 1,
                     Act::Centre { read, .. } => *vectors.reads.entry(*read).or_default() += 1,
-                    Act::Publish(_) | Act::Lead(_) | Act::Compare(_) => {}
+                    Act::Publish { averaged, .. } => {
+                        for report in averaged {
+                            *vectors.uses.entry(*report).or_default() += 1;
+                        }
+                    }
+                    Act::Report | Act::Lead(_) | Act::Compare(_) => {}
                 }
             }
         }
@@ -97,10 +113,33 @@ impl Vectors {
     }
 
     /// A worker has published its parameters.
-    pub fn publish(&mut self, at: (StageId, ActionId), snapshot: Arc<Snapshot>) {
+    pub fn publish(&mut self, at: (StageId, ActionId), published: Published) {
         if self.uses.contains_key(&at) {
-            self.published.insert(at, snapshot);
+            self.published.insert(at, published);
         }
+    }
+
+    /// A worker has reported its running statistics.
+    pub fn report(&mut self, at: (StageId, ActionId), buffers: Arc<[f32]>) {
+        if let Some(uses) = self.uses.get(&at) {
+            self.reports.insert(at, (buffers, *uses));
+        }
+    }
+
+    /// The mean of these reports' statistics, once all are there; the inner one is `None` of none.
+    pub fn average(&mut self, reports: &[(StageId, ActionId)]) -> Option<Option<Arc<[f32]>>> {
+        let own = reports.iter().map(|at| Some(&*self.reports.get(at)?.0));
+        let buffers: Vec<&[f32]> = own.collect::<Option<_>>()?;
+        let mean = mean_statistics(buffers.into_iter());
+        for at in reports {
+            if let Some((_, uses)) = self.reports.get_mut(at) {
+                *uses -= 1;
+                if *uses == 0 {
+                    self.reports.remove(at);
+                }
+            }
+        }
+        Some(mean)
     }
 
     /// A published vector as it arrives, once it is there.
@@ -108,8 +147,8 @@ impl Vectors {
     /// # Errors
     ///
     /// [`RunError::Unfit`] if it cannot be rounded for the wire.
-    pub fn take(&mut self, taken: Taken) -> Result<Option<Arc<Snapshot>>, RunError> {
-        let Some(snapshot) = self.published.get(&taken.from).cloned() else {
+    pub fn take(&mut self, taken: Taken) -> Result<Option<Published>, RunError> {
+        let Some(published) = self.published.get(&taken.from).cloned() else {
             return Ok(None);
         };
         if let Some(uses) = self.uses.get_mut(&taken.from) {
@@ -120,8 +159,11 @@ impl Vectors {
             }
         }
         match taken.scope {
-            Scope::Local => Ok(Some(snapshot)),
-            Scope::Global => self.rounded(&snapshot).map(Some),
+            Scope::Local => Ok(Some(published)),
+            Scope::Global => Ok(Some(Published {
+                snapshot: self.rounded(&published.snapshot)?,
+                buffers: None,
+            })),
         }
     }
 
@@ -146,7 +188,7 @@ impl Vectors {
     ) -> Result<Option<Arc<Snapshot>>, RunError> {
         match start {
             Start::Initial => Ok(Some(initial.clone())),
-            Start::Published(taken) => self.take(*taken),
+            Start::Published(taken) => Ok(self.take(*taken)?.map(|taken| taken.snapshot)),
             Start::Centre { version, digest } => match (self.read(*version), digest) {
                 (Some(centre), Some(_)) => self.rounded(&centre).map(Some),
                 (centre, _) => Ok(centre),

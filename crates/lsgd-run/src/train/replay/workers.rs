@@ -37,8 +37,10 @@ enum Order {
 pub struct Stop {
     /// Steps taken.
     pub step: u64,
-    /// What it says to its local leader there, apart from reports.
+    /// What it says to its local leader there, apart from its report.
     pub messages: Vec<Message>,
+    /// The running statistics in its report, if exchanges average them.
+    pub buffers: Option<Arc<[f32]>>,
 }
 
 /// The threads. Dropping them ends them.
@@ -235,13 +237,17 @@ impl<T: Task> Replayed<T> {
 
     fn advance(&mut self, to: u64) -> Result<Stop, RunError> {
         let (worker, mailbox) = self.own()?;
-        let mut messages = Vec::new();
+        let (mut messages, mut buffers) = (Vec::new(), None);
         while worker.optimizer().steps() < to && messages.is_empty() {
             worker.step()?;
-            messages = without_reports(mailbox.messages());
+            (messages, buffers) = without_report(mailbox.messages());
         }
         let step = worker.optimizer().steps();
-        Ok(Stop { step, messages })
+        Ok(Stop {
+            step,
+            messages,
+            buffers,
+        })
     }
 
     fn take(&mut self, command: Command) -> Result<Vec<Message>, RunError> {
@@ -265,8 +271,16 @@ impl<T: Task> Replayed<T> {
     }
 }
 
-/// Reports elect a leader, and the start of the first worker is that of the centre: a replay knows both.
-fn without_reports(mut messages: Vec<Message>) -> Vec<Message> {
-    messages.retain(|message| !matches!(message, Message::Report { .. } | Message::Begin(_)));
-    messages
+/// The messages that a replay depends on. Reports elect a leader, and the start of the first worker is
+/// that of the centre: a replay knows both.
+fn without_report(messages: Vec<Message>) -> (Vec<Message>, Option<Arc<[f32]>>) {
+    let (mut others, mut reported) = (Vec::new(), None);
+    for message in messages {
+        match message {
+            Message::Report { buffers, .. } => reported = buffers,
+            Message::Begin(_) => {}
+            message => others.push(message),
+        }
+    }
+    (others, reported)
 }
