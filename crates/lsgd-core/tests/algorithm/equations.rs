@@ -225,6 +225,7 @@ fn adoption_is_reported() {
             scope: Scope::Local,
             source: Source::Worker { id, step: 7 },
             strength: 0.25,
+            ..
         } if *id == WorkerId::new(0, 1))
     });
     assert!(told);
