@@ -63,7 +63,9 @@ pub fn score_batch(model: &Model, batch: Batch, device: &Device) -> (Sums, Vec<G
     }
     let mut read = reading.read().into_iter();
     let loss = read.next().and_then(|loss| loss.iter::<f64>().next());
-    let found: Vec<i64> = read.next().map_or_else(Vec::new, |found| found.iter().collect());
+    let found: Vec<i64> = read
+        .next()
+        .map_or_else(Vec::new, |found| found.iter().collect());
     let guesses = classes.into_iter().zip(found);
     let guesses: Vec<Guess> = guesses
         .map(|(class, guess)| Guess {

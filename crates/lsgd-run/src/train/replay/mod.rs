@@ -13,6 +13,8 @@ mod planner;
 mod player;
 mod resolver;
 mod script;
+#[cfg(test)]
+mod tests;
 mod vectors;
 mod workers;
 
