@@ -29,10 +29,9 @@ impl LossWindow {
         }
     }
 
-    /// Keeps `lag` losses more for [`recent`](Self::recent).
-    pub(crate) fn lagging(mut self, lag: usize) -> Self {
+    /// Keeps `lag` losses more for [`recent`](Self::recent), from now on.
+    pub(crate) fn set_lag(&mut self, lag: usize) {
         self.lag = lag;
-        self
     }
 
     /// Adds the loss of a batch and drops the oldest when the window is full.
@@ -105,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_window_may_end_before_the_losses_that_have_not_been_read() {
-        let mut window = LossWindow::new(2).lagging(2);
+        let mut window = LossWindow::new(2);
+        window.set_lag(2);
         for loss in [1.0, 3.0, 5.0] {
             window.push(on_device(loss));
         }

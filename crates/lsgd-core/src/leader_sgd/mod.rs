@@ -138,7 +138,7 @@ impl<I> LeaderSgd<I> {
     /// begins late.
     pub fn reading_losses_every(mut self, steps: usize) -> Self {
         self.loss_lag = steps.saturating_sub(1);
-        self.window = LossWindow::new(self.method.loss_window).lagging(self.loss_lag);
+        self.window.set_lag(self.loss_lag);
         self
     }
 

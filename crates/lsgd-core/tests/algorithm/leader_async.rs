@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Tensor};
 use lsgd_core::{
-    Command, Event, ExchangeOutcome, LeaderConfig, LeaderSgd, LocalLeader, Message, Mode, Next,
-    Reason, Source, VectorKind, WindowLoss, WorkerId,
+    Command, Event, ExchangeOutcome, Layout, LeaderConfig, LeaderSgd, LocalLeader, Message, Mode,
+    Next, Reason, Source, VectorKind, WindowLoss, WorkerId,
 };
 
 use crate::leader_sync::node_of;
@@ -346,6 +346,17 @@ fn losses_that_have_not_been_read_are_left_out_of_a_report() {
         ]
     );
     // What is kept of it is exact.
-    assert_eq!(worker.state().losses, [5.0, 6.0]);
+    let state = worker.state();
+    assert_eq!(state.losses, [5.0, 6.0]);
     assert_eq!(worker.loss(), fifth);
+    // Nor does it forget what it continues from.
+    let exchange = QueueExchange::new(WorkerId::new(0, 0), Mode::Async);
+    let method = lsgd(LeaderConfig {
+        loss_window: 2,
+        ..every_four()
+    });
+    let resumed = LeaderSgd::new(sgd(), method, exchange).resuming(&state, Layout::of(&at));
+    let resumed = resumed.unwrap().reading_losses_every(3);
+    assert_eq!(resumed.state().losses, [5.0, 6.0]);
+    assert_eq!(resumed.loss(), fifth);
 }
