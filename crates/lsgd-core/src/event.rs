@@ -43,7 +43,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         added: Option<Source>,
         /// `async`: the workers of the node whose running statistics were averaged and delivered with
-        /// it, each with the step of its report.
+        /// it, each with the step at which it sent them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         averaged: Vec<(u32, u64)>,
         /// `async`: of the vector that was published or fetched, or added to the node's centre.

@@ -158,23 +158,24 @@ impl LocalLeader {
     /// workers that have sent none yet, and statistics that are not finite or have the wrong
     /// length: one of them would spoil the mean for all.
     fn mean_buffers(&self, len: usize) -> Option<Arc<[f32]>> {
-        mean_of(self.sound_buffers(len).map(|(_, buffers)| buffers))
+        mean_of(self.sound_buffers(len).map(|(_, _, buffers)| buffers))
     }
 
-    /// The workers of that mean, with the steps of their reports.
+    /// The workers of that mean, each with the step at which it sent its statistics.
     fn reporters(&self, len: usize) -> Vec<(u32, u64)> {
-        let reported = |worker| self.members.get(worker)?.report.map(|report| report.step);
         let sound = self.sound_buffers(len);
-        let steps = sound.filter_map(|(worker, _)| Some((*worker, reported(worker)?)));
-        steps.collect()
+        sound.map(|(worker, step, _)| (worker, step)).collect()
     }
 
-    /// The statistics that can be averaged, in order of worker.
-    fn sound_buffers(&self, len: usize) -> impl Iterator<Item = (&u32, &[f32])> {
+    /// The statistics that can be averaged, in order of worker, with the steps at which they were sent.
+    fn sound_buffers(&self, len: usize) -> impl Iterator<Item = (u32, u64, &[f32])> {
         let averages = self.averages_buffers();
         let members = self.members.iter().filter(move |_| averages);
-        let sent = members.filter_map(|(worker, m)| Some((worker, m.buffers.as_deref()?)));
-        sent.filter(move |(_, values)| values.len() == len && values.iter().all(|v| v.is_finite()))
+        let sent = members.filter_map(|(worker, member)| {
+            let (step, values) = member.buffers.as_ref()?;
+            Some((*worker, *step, values.as_ref()))
+        });
+        sent.filter(move |(.., values)| values.len() == len && values.iter().all(|v| v.is_finite()))
     }
 }
 

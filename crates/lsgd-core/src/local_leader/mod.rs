@@ -67,7 +67,8 @@ struct Member {
     waiting: bool,
     /// Its part of a mean, or why that was rejected.
     part: Option<Result<Arc<Snapshot>, SnapshotError>>,
-    buffers: Option<Arc<[f32]>>,
+    /// The running statistics that it sent last, and its step then.
+    buffers: Option<(u64, Arc<[f32]>)>,
     /// Its step at the last delivery.
     delivered_at: u64,
 }
@@ -266,7 +267,8 @@ impl LocalLeader {
         member.reported_at = self.steps;
         member.behind = behind;
         // A report without any leaves those of an earlier one.
-        member.buffers = buffers.or(member.buffers.take());
+        let sent = buffers.map(|buffers| (report.step, buffers));
+        member.buffers = sent.or(member.buffers.take());
         member.waiting = true;
         match self.mode {
             Mode::Sync => self.try_to_exchange(),

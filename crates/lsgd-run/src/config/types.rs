@@ -104,6 +104,14 @@ impl ScheduleKind {
             ScheduleKind::OneCycle => "one_cycle",
         }
     }
+
+    /// Whether the learning rate of a step depends on the length of the run.
+    pub fn goes_by_budget(self) -> bool {
+        match self {
+            ScheduleKind::Constant | ScheduleKind::Steps => false,
+            ScheduleKind::Cosine | ScheduleKind::Polynomial | ScheduleKind::OneCycle => true,
+        }
+    }
 }
 
 /// `schedule.anneal`

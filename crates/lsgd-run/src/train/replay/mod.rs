@@ -25,9 +25,9 @@ use lsgd_core::{Mode, WorkerId};
 
 use super::job::{Context, Job};
 use super::setup::{Setup, set_up};
-use crate::config::{Devices, ScheduleKind, Settings};
+use crate::config::{Devices, Settings};
 use crate::error::RunError;
-use crate::storage::{RunFolder, RunRecord};
+use crate::storage::{End, RunFolder, RunRecord};
 use crate::task::Task;
 use crate::words::count;
 use driver::Driver;
@@ -188,8 +188,8 @@ pub fn replay<T: Task>(
     let wire = job.settings.cluster.wire;
     let record = replay.nodes[0].record()?;
     let (workers, nodes) = (record.devices.len(), replay.nodes.len());
-    let budget_counts = job.settings.schedule.kind == ScheduleKind::Cosine
-        || job.settings.method.final_pull.is_some();
+    let budget_counts =
+        job.settings.schedule.kind.goes_by_budget() || job.settings.method.final_pull.is_some();
     let all = u32::try_from(nodes).unwrap_or(u32::MAX);
     let ready = set_up(whole(job, workers, nodes), Some(all), make)?;
     let setup = &ready.0;
@@ -259,7 +259,16 @@ fn check_summary(folder: &RunFolder, log: &NodeLog) -> Result<(), RunError> {
     if !path.is_file() {
         return Ok(());
     }
-    let digests = folder.summary()?.digests;
+    let summary = folder.summary()?;
+    if summary.simulated.is_some() {
+        let why = "a simulation, which the same config and seed repeat: lsgd-train simulate";
+        return Err(not_replayed(folder.path(), why));
+    }
+    if summary.end == End::Interrupted {
+        // Its last evaluation may have been skipped.
+        return Ok(());
+    }
+    let digests = summary.digests;
     let evaluated = last.map_or(&[][..], |last| &last.workers);
     match evaluated.iter().map(|score| &score.digest).eq(&digests) {
         true => Ok(()),

@@ -268,7 +268,9 @@ impl<'a> Planner<'a> {
     fn resumed(&mut self, place: &Place, changes: Option<&[String]>) -> Result<(), RunError> {
         let changes = changes.ok_or_else(|| place.refuse(missing("list of changes")))?;
         let counts = self.shape.budget_counts;
-        let matters = |change: &&String| counts || !change.starts_with("budget.");
+        let is_length = |change: &str| change.starts_with("budget.");
+        let is_patience = |change: &str| change.starts_with("budget.patience");
+        let matters = |change: &&String| !is_length(change) || counts && !is_patience(change);
         if let Some(change) = changes.iter().find(matters) {
             let why = format!(
                 "the run continued with other settings, which cannot be replayed: {change}"

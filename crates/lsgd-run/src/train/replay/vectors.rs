@@ -19,11 +19,14 @@ pub struct Vectors {
     uses: BTreeMap<(StageId, ActionId), usize>,
     published: BTreeMap<(StageId, ActionId), Published>,
     /// Running statistics that were reported, and how often they are still to be averaged.
-    reports: BTreeMap<(StageId, ActionId), (Arc<[f32]>, usize)>,
+    reports: BTreeMap<(StageId, ActionId), Statistics>,
     /// The same of centres.
     reads: BTreeMap<Version, usize>,
     centres: Vec<LiveCentre>,
 }
+
+/// Running statistics, and how often they are still to be averaged.
+type Statistics = (Arc<[f32]>, usize);
 
 /// What an exchange within a node delivers.
 #[derive(Debug, Clone)]

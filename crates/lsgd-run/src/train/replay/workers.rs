@@ -168,8 +168,11 @@ struct Replayed<T: Task> {
     id: WorkerId,
     setup: Arc<Setup>,
     task: Arc<T>,
-    worker: Option<(Worker<T::Module, TaskObjective<T>>, Mailbox)>,
+    worker: Option<Live<T>>,
 }
+
+/// A worker that has begun, and its mail.
+type Live<T> = (Worker<<T as Task>::Module, TaskObjective<T>>, Mailbox);
 
 impl<T: Task> Replayed<T> {
     fn run(mut self, orders: Receiver<Order>) {
@@ -217,22 +220,22 @@ impl<T: Task> Replayed<T> {
         let module = module.map_err(|why| RunError::Unfit { why })?;
         let exchange = MailExchange::new(self.id, Mode::Async);
         let mailbox = exchange.mailbox();
-        let optimizer =
-            LeaderSgd::new(self.task.optimizer(), setup.method.clone(), exchange).starting_at(step);
+        let optimizer = LeaderSgd::new(self.task.optimizer(), setup.method.clone(), exchange)
+            .clipping(self.task.gradient_clip())
+            .starting_at(step);
         let objective = TaskObjective::start(setup, &self.task, self.number, training, step)?;
         let worker = Worker::new(module, optimizer, objective);
         self.worker = Some((worker, mailbox));
         Ok(())
     }
 
-    fn own(&mut self) -> Result<(&mut Worker<T::Module, TaskObjective<T>>, &Mailbox), RunError> {
-        match &mut self.worker {
-            Some((worker, mailbox)) => Ok((worker, mailbox)),
-            None => Err(RunError::WorkerPanicked {
+    fn own(&mut self) -> Result<&mut Live<T>, RunError> {
+        self.worker
+            .as_mut()
+            .ok_or_else(|| RunError::WorkerPanicked {
                 worker: self.number,
                 message: String::from("it has not begun"),
-            }),
-        }
+            })
     }
 
     fn advance(&mut self, to: u64) -> Result<Stop, RunError> {
