@@ -58,6 +58,15 @@ pub struct RunRecord {
     pub end: Option<String>,
 }
 
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_yes(yes: &bool) -> bool {
+    *yes
+}
+
 pub(super) fn first_format() -> u32 {
     1
 }
@@ -137,6 +146,9 @@ pub struct Evaluation {
     pub seconds: f64,
     /// Held-out examples that were scored.
     pub examples: u64,
+    /// Whether it was due; otherwise the run was interrupted at this step.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub was_due: bool,
     /// The worker with the lowest training loss, if any has a full loss window.
     pub leader: Option<WorkerScore>,
     /// The mean of all workers' parameters, with running statistics re-estimated.

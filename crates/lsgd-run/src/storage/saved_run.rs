@@ -86,6 +86,12 @@ impl SavedRun {
         self.record.evaluates && self.state.evaluation.is_none()
     }
 
+    /// Forgets the evaluation of its step, which is to be done again.
+    pub fn take_back_evaluation(&mut self) {
+        self.state.evaluation = None;
+        (self.record.evaluates, self.record.evaluated) = (true, None);
+    }
+
     /// Lengths of the records to continue from. At the `end` of a run its evaluation is done again.
     pub fn lengths(&self, end: bool) -> RecordLengths {
         match self.record.evaluated.filter(|_| !end) {

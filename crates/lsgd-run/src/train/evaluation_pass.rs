@@ -207,6 +207,7 @@ impl EvaluationPass<'_> {
             samples: self.samples,
             seconds: self.seconds,
             examples: 0,
+            was_due: true,
             leader: workers
                 .iter()
                 .find(|score| Some(score.worker) == leader)
@@ -362,8 +363,18 @@ impl EvaluationPass<'_> {
 #[derive(Debug, Clone, Default)]
 pub struct Best {
     score: Option<BestScore>,
+    patience: Patience,
+}
+
+/// Evaluations that were due, as `budget.patience` counts them: those of an interruption would make a run
+/// that continues end at another step.
+#[derive(Debug, Clone, Default)]
+struct Patience {
+    best: Option<f64>,
     /// Evaluations since then.
     since: u64,
+    /// The step of the last one.
+    last: Option<u64>,
 }
 
 impl Best {
@@ -372,9 +383,11 @@ impl Best {
         self.score.as_ref().map(|best| best.step)
     }
 
-    /// Whether there have been as many evaluations since then as `patience` allows.
-    pub fn exhausts(&self, patience: Option<u64>) -> bool {
-        patience.is_some_and(|most| self.since >= most)
+    /// Whether the evaluation at `step` is the one that uses `patience` up: the last of so many in a row
+    /// that were due and not the best.
+    pub fn exhausts(&self, patience: Option<u64>, step: u64) -> bool {
+        let Patience { since, last, .. } = self.patience;
+        last == Some(step) && patience.is_some_and(|most| since >= most)
     }
 
     /// Whether this evaluation is the best so far by the metric `by`; if so, remembers it.
@@ -392,14 +405,23 @@ impl Best {
             true => b,
             false => a,
         };
-        self.since += u64::from(self.score.is_some());
-        let Some(value) = values.reduce(better) else {
+        let value = values.reduce(better);
+        if evaluation.was_due {
+            let Patience { best, since, last } = &mut self.patience;
+            let improves = value
+                .is_some_and(|value| best.is_none_or(|best| metric.better.is_better(value, best)));
+            *last = Some(evaluation.step);
+            (*best, *since) = match improves {
+                true => (value, 0),
+                false => (*best, *since + u64::from(best.is_some())),
+            };
+        }
+        let Some(value) = value else {
             return false;
         };
         let is_better = |best: &BestScore| metric.better.is_better(value, best.value);
         let better = self.score.as_ref().is_none_or(is_better);
         if better {
-            self.since = 0;
             self.score = Some(BestScore {
                 metric: metric.name.to_owned(),
                 value,

@@ -17,7 +17,7 @@ use super::setup::Setup;
 use super::training_clock::Leave;
 use super::worker_pool::WorkerPool;
 use crate::error::RunError;
-use crate::storage::{Completion, Evaluation, ExchangeSummary, MetricRecord, Score, Summary};
+use crate::storage::{Completion, End, Evaluation, ExchangeSummary, MetricRecord, Score, Summary};
 use crate::task::Task;
 
 /// A paused pool, and its answers.
@@ -90,7 +90,8 @@ impl<T: Task> RunLoop<T> {
 
         let mut evaluator = self.paused(pool);
         let mean = evaluation_pass.mean(&mut evaluator)?;
-        let evaluation = evaluation_pass.evaluate(&mut evaluator, mean.as_ref())?;
+        let mut evaluation = evaluation_pass.evaluate(&mut evaluator, mean.as_ref())?;
+        evaluation.was_due = pause.evaluate || pause.end != Some(End::Interrupted);
         // The checkpoint's event comes before the evaluation is recorded.
         self.writer.wait(&mut self.journal)?;
         if !pool.evaluates() {
@@ -98,11 +99,16 @@ impl<T: Task> RunLoop<T> {
         }
         let totals = &mut self.journal.totals;
         let better = totals.best.improves(&evaluation, setup.main_metric());
+        let ends = ends || totals.best.exhausts(setup.patience(), evaluation.step);
         self.journal.observer.evaluated(&evaluation);
         self.journal
             .recorder
             .metric(&MetricRecord::Evaluation(evaluation.clone()))?;
-        if (better || saves) && self.journal.can_save(ends)? {
+        if ends {
+            self.writer.expect_end();
+        }
+        let completes = better || saves || ends && evaluation_pass.is_sound();
+        if completes && self.journal.can_save(ends)? {
             let job = Job {
                 checkpoint: unsaved,
                 completion: Some(Completion {

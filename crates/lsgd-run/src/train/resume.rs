@@ -52,24 +52,25 @@ pub(super) fn find(claim: &Claim, name: CheckpointName, setup: &Setup) -> Result
     if record.layout != setup.layout.digest().to_string() {
         return Err(other_model(folder.path(), &record.layout, setup));
     }
-    let Some(saved) = SavedRun::find(folder.path(), name, &setup.layout)? else {
+    let Some(mut saved) = SavedRun::find(folder.path(), name, &setup.layout)? else {
         return Ok(Found::Nothing);
     };
     let ends = is_at_end(&saved, setup);
+    let is_out_of_patience = is_out_of_patience(&folder, &saved, setup)?;
     if folder.join("summary.json").is_file() && others_have_ended(&claim.others_of(setup.nodes)) {
         let summary = folder.summary()?;
-        let out_of_patience = || {
-            let totals = Totals::read(&folder, setup.main_metric())?;
-            Ok::<_, RunError>(totals.best.exhausts(setup.patience()))
-        };
         let is_over = match summary.end {
-            End::Budget => name == CheckpointName::Newest && (ends || out_of_patience()?),
+            End::Budget => name == CheckpointName::Newest && (ends || is_out_of_patience),
             End::Diverged => name == CheckpointName::Newest,
             End::Interrupted => false,
         };
         if is_over {
             return Ok(Found::Over(folder, Box::new(summary)));
         }
+    }
+    if is_out_of_patience {
+        // It was killed at its end: its last evaluation ends it again.
+        saved.take_back_evaluation();
     }
     // Before anything is removed.
     Recorder::check(&folder, saved.lengths(ends))?;
@@ -148,6 +149,19 @@ fn other_model(folder: &Path, was: &str, setup: &Setup) -> RunError {
         path: folder.to_owned(),
         changes: vec![change],
     }
+}
+
+/// Whether the evaluation of the checkpoint's step, the last on record, uses up the budget's patience.
+fn is_out_of_patience(
+    folder: &RunFolder,
+    saved: &SavedRun,
+    setup: &Setup,
+) -> Result<bool, RunError> {
+    if setup.patience().is_none() || saved.state.evaluation.is_none() {
+        return Ok(false);
+    }
+    let totals = Totals::read(folder, setup.main_metric())?;
+    Ok(totals.best.exhausts(setup.patience(), saved.state.step))
 }
 
 fn is_at_end(saved: &SavedRun, setup: &Setup) -> bool {

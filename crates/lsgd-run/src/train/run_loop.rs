@@ -139,7 +139,6 @@ impl<T: Task> RunLoop<T> {
     /// Trains until the workers have to stop.
     fn train(&mut self, pool: &mut WorkerPool) -> Result<Stop, RunError> {
         let mut paused: Vec<PausedWorker> = Vec::new();
-        self.check_patience(pool);
         loop {
             if self.requests.ends_soon() {
                 // Wherever the workers are: the next pause may be far off, if they wait for another
@@ -176,7 +175,15 @@ impl<T: Task> RunLoop<T> {
                 cluster.finish(sum.ok().flatten());
             }
             let evaluation = self.pause(pool, pause, &paused)?;
-            if let (Some(end), Some(evaluation)) = (pause.end, evaluation) {
+            let is_out_of_patience = |evaluation: &Evaluation| {
+                let best = &self.journal.totals.best;
+                best.exhausts(self.setup.patience(), evaluation.step)
+            };
+            let end = pause.end.or_else(|| {
+                let out_of_patience = evaluation.as_ref().is_some_and(is_out_of_patience);
+                out_of_patience.then_some(End::Budget)
+            });
+            if let (Some(end), Some(evaluation)) = (end, evaluation) {
                 let end = match end {
                     // Its final evaluation was skipped.
                     End::Budget if !pool.evaluates() => End::Interrupted,
@@ -201,15 +208,7 @@ impl<T: Task> RunLoop<T> {
                 self.writer.paused_for(pause.unwrap_or_default());
             }
             paused.clear();
-            self.check_patience(pool);
             pool.resume();
-        }
-    }
-
-    /// Ends the run after its next step if too many evaluations in a row were not the best.
-    fn check_patience(&self, pool: &WorkerPool) {
-        if self.journal.totals.best.exhausts(self.setup.patience()) {
-            pool.out_of_patience();
         }
     }
 

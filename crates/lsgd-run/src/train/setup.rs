@@ -76,6 +76,10 @@ pub fn set_up<T: Task>(
     let task = at_the_start(|| make(run))?;
     read.check(settings)?;
     let mut facts = at_the_start(|| Ok(Facts::of(&task)))?;
+    if let (Some(patience), true) = (settings.budget.patience, facts.metrics.is_empty()) {
+        let (key, value) = ("budget.patience", patience as usize);
+        return Err(RunError::UnusedKey { key, value });
+    }
     let epoch = Epoch {
         examples: facts.epoch,
         examples_per_step: facts.batch_size * all_workers,

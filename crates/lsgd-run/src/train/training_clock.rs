@@ -26,8 +26,6 @@ struct State {
     ends: bool,
     /// All workers have diverged: the run ends at the next pause.
     diverged: bool,
-    /// The budget's patience is used up: the run ends at the next pause.
-    out_of_patience: bool,
     /// The workers have to leave: none takes another step.
     leaves: Option<Leave>,
 }
@@ -60,7 +58,6 @@ impl TrainingClock {
                 before: start.trained,
                 ends: false,
                 diverged: false,
-                out_of_patience: false,
                 leaves: None,
             }),
             requests,
@@ -79,7 +76,7 @@ impl TrainingClock {
             end: match (state.diverged, self.requests.ends()) {
                 (true, _) => Some(End::Diverged),
                 (false, true) => Some(End::Interrupted),
-                (false, false) => state.out_of_patience.then_some(End::Budget),
+                (false, false) => None,
             },
         };
         let next_action = state.schedule.next_action(worker, now);
@@ -125,11 +122,6 @@ impl TrainingClock {
     /// All workers have diverged: the run ends at the next pause.
     pub fn diverged(&self) {
         self.lock().diverged = true;
-    }
-
-    /// The budget's patience is used up: the run ends at the next pause.
-    pub fn out_of_patience(&self) {
-        self.lock().out_of_patience = true;
     }
 
     /// A worker has recovered: the run continues.

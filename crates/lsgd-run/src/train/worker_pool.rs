@@ -196,11 +196,6 @@ impl WorkerPool {
         self.clock.diverged();
     }
 
-    /// Ends the run at the next pause, as the budget's patience is used up.
-    pub fn out_of_patience(&self) {
-        self.clock.out_of_patience();
-    }
-
     /// Reverts [`diverged`](Self::diverged): a worker has recovered.
     pub fn recovered(&self) {
         self.clock.recovered();

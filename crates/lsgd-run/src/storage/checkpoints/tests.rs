@@ -196,6 +196,7 @@ fn evaluation(step: u64) -> Evaluation {
         samples: step,
         seconds: 1.0,
         examples: 0,
+        was_due: true,
         leader: None,
         replica_mean: None,
         workers: Vec::new(),
