@@ -5,7 +5,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::FloatDType;
 
-use crate::sum_of_squares;
+use crate::{MethodError, sum_of_squares};
 
 /// What PyTorch adds to the norm that it divides by.
 const EPSILON: f64 = 1e-6;
@@ -18,16 +18,33 @@ const EPSILON: f64 = 1e-6;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum GradientClip {
     /// The largest Euclidean norm of all gradients together, over 0: longer ones are scaled down, as by
-    /// PyTorch's `clip_grad_norm_`. The norm is computed in f32 and never leaves the device. If it is not
-    /// finite, neither are the gradients after it.
+    /// PyTorch's `clip_grad_norm_`. The norm is computed in f32 and never leaves the device. If a gradient
+    /// is not finite, some stay so. Finite ones whose squares overflow f32 (values over about 1.8e19)
+    /// become zeros, as in PyTorch.
     Norm(f64),
-    /// The largest absolute value, over 0: each value is clamped by itself, as by PyTorch's
+    /// The largest absolute value, at least 0: each value is clamped by itself, as by PyTorch's
     /// `clip_grad_value_`.
     Value(f64),
 }
 
 impl GradientClip {
-    /// The limited `gradients`, which are those of `module`.
+    /// Checks the limit's range.
+    ///
+    /// # Errors
+    ///
+    /// [`MethodError::Range`] for a norm that is not over 0, and a value that is negative or NaN.
+    pub fn check(self) -> Result<(), MethodError> {
+        let (key, value, fits, range) = match self {
+            Self::Norm(most) => ("clip_norm", most, most > 0.0, "over 0"),
+            Self::Value(most) => ("clip_value", most, most >= 0.0, "at least 0"),
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(MethodError::Range { key, value, range }),
+        }
+    }
+
+    /// The limited `gradients`, which are those of `module`. The limit has passed [`check`](Self::check).
     pub fn apply<M: Module>(self, module: &M, gradients: GradientsParams) -> GradientsParams {
         let limit = match self {
             Self::Norm(most) => {

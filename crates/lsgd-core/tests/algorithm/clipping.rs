@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use lsgd_core::{
-    Exchange, GradientClip, LeaderSgd, LocalLeader, Method, Mode, Objective, Worker, WorkerId,
+    Exchange, GradientClip, LeaderSgd, LocalLeader, Loss, Method, Mode, Objective, Worker, WorkerId,
 };
 
 use crate::memory::{Node, QueueExchange};
@@ -59,6 +59,25 @@ fn what_is_not_finite_stays_so() {
     }
 }
 
+#[test]
+fn limits_out_of_range_are_refused() {
+    let refused = |clip: GradientClip| clip.check().map_err(|why| why.to_string());
+    for good in [GradientClip::Norm(1e-9), GradientClip::Value(0.0)] {
+        assert_eq!(refused(good), Ok(()));
+    }
+    for (bad, text) in [
+        (GradientClip::Norm(0.0), "clip_norm 0 is not over 0"),
+        (GradientClip::Norm(f64::NAN), "clip_norm NaN is not over 0"),
+        (GradientClip::Value(-1.0), "clip_value -1 is not at least 0"),
+        (
+            GradientClip::Value(f64::NAN),
+            "clip_value NaN is not at least 0",
+        ),
+    ] {
+        assert_eq!(refused(bad), Err(String::from(text)));
+    }
+}
+
 /// The limit is applied to the gradient of a step, before the inner optimizer.
 #[test]
 fn a_worker_takes_limited_steps() {
@@ -76,8 +95,8 @@ struct Slope(f32);
 impl Objective<Point> for Slope {
     type Error = Infallible;
 
-    fn gradients(&mut self, at: &Point, _step: u64) -> Result<(f32, GradientsParams), Infallible> {
-        Ok((1.0, at.gradients(&[self.0])))
+    fn gradients(&mut self, at: &Point, _step: u64) -> Result<(Loss, GradientsParams), Infallible> {
+        Ok((Loss::from(1.0_f32), at.gradients(&[self.0])))
     }
 
     fn learning_rate(&self, _step: u64) -> f64 {
