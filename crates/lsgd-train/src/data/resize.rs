@@ -39,7 +39,7 @@ pub(super) fn region(image: &RgbImage, region: Region, side: u32) -> RgbImage {
 /// `side`. Nothing else is computed, so memory does not grow with the longer side.
 pub(super) fn centre(image: &RgbImage, shorter: u32, side: u32) -> RgbImage {
     let (width, height) = image.dimensions();
-    // Sizes in whole pixels, rounded down, as torchvision's Resize and CenterCrop.
+    // Sizes in whole pixels, rounded down, as by torchvision's Resize.
     let scaled = |long: u32, short: u32| u64::from(shorter) * u64::from(long) / u64::from(short);
     let short = u64::from(shorter);
     let (to_width, to_height) = match width <= height {
@@ -50,7 +50,10 @@ pub(super) fn centre(image: &RgbImage, shorter: u32, side: u32) -> RgbImage {
         // Products of whole numbers first: their quotients never add up to more than the image.
         let scaled = |pixels: u64| (pixels * u64::from(from)) as f64 / to as f64;
         let side = u64::from(side);
-        (scaled((to - side) / 2), scaled(side))
+        let rest = to - side;
+        // Half of the rest; of two whole numbers as near, the even one, as in torchvision's CenterCrop.
+        let start = rest / 2 + u64::from(rest % 4 == 3);
+        (scaled(start), scaled(side))
     };
     let (left, width) = across(width, to_width);
     let (top, height) = across(height, to_height);

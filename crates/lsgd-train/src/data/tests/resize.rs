@@ -25,7 +25,7 @@ fn image(width: u32, height: u32) -> RgbImage {
 #[test]
 fn parts_are_resized_as_torchvision_does() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("resize_reference.json")).unwrap();
-    assert_eq!(cases.len(), 9);
+    assert_eq!(cases.len(), 12);
     for case in cases {
         let found = match (case.region, case.size, case.shorter) {
             (Some([left, top, width, height]), ..) => {
@@ -44,9 +44,12 @@ fn parts_are_resized_as_torchvision_does() {
         };
         assert_eq!(found.dimensions(), (case.side, case.side));
         let pairs = found.as_raw().iter().zip(&case.pixels);
-        let off = pairs.map(|(a, b)| a.abs_diff(*b)).max();
-        // Pillow rounds each of its two passes to bytes too.
-        assert!(off <= Some(1), "{:?} {:?}: {off:?}", case.region, case.size);
+        let off: Vec<u8> = pairs.map(|(a, b)| a.abs_diff(*b)).collect();
+        // Pillow rounds each of its two passes to bytes too, but has more bits for its weights.
+        let two = off.iter().filter(|off| **off > 1).count();
+        let most = off.iter().max();
+        let case_is = (case.region, case.size, two, most);
+        assert!(most <= Some(&2) && 100 * two <= off.len(), "{case_is:?}");
         assert_eq!(found.as_raw().len(), case.pixels.len());
     }
 }

@@ -27,7 +27,7 @@ def cases():
         of = image(50, 37)
         resized = functional.resized_crop(of, top, left, height, width, [16, 16])
         yield {"region": [left, top, width, height], "side": 16, "pixels": list(resized.tobytes())}
-    for size in [(50, 37), (37, 50), (16, 90), (19, 19)]:
+    for size in [(50, 37), (37, 50), (16, 90), (19, 19), (16, 88), (88, 16), (18, 83)]:
         resized = functional.center_crop(functional.resize(image(*size), 18), 16)
         yield {"size": size, "shorter": 18, "side": 16, "pixels": list(resized.tobytes())}
 
