@@ -1,6 +1,6 @@
 //! How command lines are parsed.
 
-use lsgd_run::cli::OnUserSignal;
+use lsgd_run::cli::{OnUserSignal, Replay};
 use lsgd_run::exit::{EXIT_SUCCESS, EXIT_USAGE};
 
 use super::*;
@@ -86,6 +86,14 @@ fn subcommands() {
     assert_eq!(
         command("lsgd-train devices"),
         Command::Run(RunCommand::Devices)
+    );
+    assert_eq!(
+        command("lsgd-train replay runs/a --until 1000 --set data.folder=d"),
+        Command::Run(RunCommand::Replay(Replay {
+            run: "runs/a".into(),
+            until: Some(1000),
+            set: vec![String::from("data.folder=d")],
+        }))
     );
     assert_eq!(
         command("lsgd-train data fetch cifar100 --folder d"),
