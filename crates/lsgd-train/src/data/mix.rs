@@ -80,35 +80,45 @@ fn region(centre: [usize; 2], weight: f64, size: [usize; 2]) -> Region {
 
 /// Every image becomes `weight` of itself and the rest of the one before it. Returns the weight.
 fn blend(batch: &mut Batch, weight: f64) -> f64 {
-    let others = before(batch);
     let own = weight as f32;
-    for (value, other) in batch.images.iter_mut().zip(&others) {
-        *value = own * *value + (1.0 - own) * other;
-    }
+    with_previous(batch, |image, previous| {
+        for (value, other) in image.iter_mut().zip(previous) {
+            *value = own * *value + (1.0 - own) * other;
+        }
+    });
     weight
 }
 
 /// Every image has `region` from the one before it. Returns the share that is its own.
 fn paste(batch: &mut Batch, region: Region) -> f64 {
-    let others = before(batch);
     let [_, _, height, width] = batch.shape;
     let plane = height * width;
-    let planes = batch.images.chunks_exact_mut(plane);
-    for (own, other) in planes.zip(others.chunks_exact(plane)) {
-        for row in region.rows(width) {
-            own[row.clone()].copy_from_slice(&other[row]);
+    with_previous(batch, |image, previous| {
+        let planes = image.chunks_exact_mut(plane);
+        for (own, other) in planes.zip(previous.chunks_exact(plane)) {
+            for row in region.rows(width) {
+                own[row.clone()].copy_from_slice(&other[row]);
+            }
         }
-    }
+    });
     1.0 - region.area() as f64 / plane as f64
 }
 
-/// The images, each in the place of the next.
-fn before(batch: &Batch) -> Vec<f32> {
-    let mut images = batch.images.clone();
-    let [_, rest @ ..] = batch.shape;
+/// Changes every image by `mix`, which is given the one before it, too, as it was.
+fn with_previous(batch: &mut Batch, mix: impl Fn(&mut [f32], &[f32])) {
+    let [count, rest @ ..] = batch.shape;
     let length: usize = rest.iter().product();
-    images.rotate_right(length.min(batch.images.len()));
-    images
+    let Some(last) = count.checked_sub(1) else {
+        return;
+    };
+    let images = &mut batch.images[..];
+    // From the last to the first, whose previous one is the last: the only one changed too early.
+    let original = images[last * length..].to_vec();
+    for number in (1..count).rev() {
+        let (before, own) = images.split_at_mut(number * length);
+        mix(&mut own[..length], &before[(number - 1) * length..]);
+    }
+    mix(&mut images[..length], &original);
 }
 
 #[cfg(test)]
@@ -233,8 +243,9 @@ mod tests {
     }
     const PINNED: [f64; 3] = [0.12178930456304278, 0.596560180934855, 0.6581232928126568];
 
+    /// No config asks for it, but it is no reason to fail.
     #[test]
-    fn a_batch_of_one_is_mixed_with_itself() {
+    fn a_batch_of_one_is_left_as_it_is() {
         let mut mixed = batch(1, 2, 2);
         mixing(Some(1.0), None).apply(&mut mixed, &mut ChaCha8Rng::seed_from_u64(0));
         assert_eq!(mixed.images, batch(1, 2, 2).images);

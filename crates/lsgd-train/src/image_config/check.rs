@@ -35,6 +35,13 @@ fn check_data(data: &DataConfig, sources: &ConfigSources) -> Result<(), ConfigEr
         }
         _ => {}
     }
+    for (key, shape) in [("data.mixup", data.mixup), ("data.cutmix", data.cutmix)] {
+        if let (Some(shape), 1) = (shape, data.batch_size) {
+            let problem = "needs data.batch_size of at least 2, since it mixes the images of a batch; \
+                           give a larger one, or leave it out";
+            return Err(sources.refuse_relation(&[key, "data.batch_size"], shape, problem));
+        }
+    }
     let most = [MAX_CHANNELS, MAX_IMAGE_SIDE, MAX_IMAGE_SIDE];
     for (size, most) in data.shape.into_iter().zip(most) {
         if !(1..=most).contains(&size) {

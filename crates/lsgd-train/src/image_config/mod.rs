@@ -68,7 +68,7 @@ examples a batch, per worker; at most those there are, and not 1 where BatchNorm
 \"pad_crop\": flip, pad by 4, random crop of the image's own size
 \"paper\": flip, random crop of 28 x 28, centre crop in the test
 \"none\""),
-    Key::new("data.side", Kind::Whole(16, 1024), "\
+    Key::new("data.side", Kind::Whole(16, MAX_IMAGE_SIDE as u64), "\
 images of a folder come out as so many pixels square; in the test after their shorter side is resized to 8/7 of it")
         .used_if("data.name", &["folder"]),
     Key::new("data.cutout", Kind::up_to(MAX_IMAGE_SIDE as u64), "\

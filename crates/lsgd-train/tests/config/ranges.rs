@@ -63,8 +63,8 @@ fn data() {
             "c.toml: data.bad_images_limit 0 is not in (0, 1]; give a number over 0, at most 1",
         ),
         (
-            "data = { name = 'folder', folder = 'here', side = 1025 }",
-            "c.toml: data.side 1025 is not in [16, 1024]; give a whole number from 16 to 1024",
+            "data = { name = 'folder', folder = 'here', side = 513 }",
+            "c.toml: data.side 513 is not in [16, 512]; give a whole number from 16 to 512",
         ),
         (
             "data.examples = 0",
@@ -137,6 +137,16 @@ fn model_and_optimizer() {
         (
             "data.mixup = 0",
             "c.toml: data.mixup 0 is not in (0, 100]; give a number over 0, at most 100",
+        ),
+        (
+            "data = { mixup = 0.5, batch_size = 1 }",
+            "c.toml: data.mixup 0.5 needs data.batch_size of at least 2, since it mixes the images of a \
+             batch; give a larger one, or leave it out",
+        ),
+        (
+            "data = { cutmix = 1.0, batch_size = 1 }",
+            "c.toml: data.cutmix 1 needs data.batch_size of at least 2, since it mixes the images of a \
+             batch; give a larger one, or leave it out",
         ),
         (
             "data.cutout = 0",

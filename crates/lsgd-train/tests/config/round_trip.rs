@@ -67,9 +67,10 @@ fn data() -> impl Strategy<Value = DataConfig> {
     (
         name,
         folder,
-        1..=65536usize,
+        // Mixing takes two.
+        2..=65536usize,
         augment,
-        16..=1024u32,
+        16..=512u32,
         prop_oneof![Just(BadImages::Stop), Just(BadImages::Skip)],
         1e-6..=1.0f64,
         (1..10_000usize, 2..1000usize, sizes),
