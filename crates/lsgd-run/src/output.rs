@@ -87,6 +87,21 @@ impl Output {
         matches!(self.target, Target::Stream { .. } | Target::StandardOutput)
     }
 
+    /// Whether it is the same file or stream as `other`, so that one would follow or replace the other.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        match (&self.target, &other.target) {
+            (Target::File(one), Target::File(two)) => one == two,
+            _ => {
+                let both = self.is_standard_output() && other.is_standard_output();
+                both || self.path == other.path
+            }
+        }
+    }
+
+    fn is_standard_output(&self) -> bool {
+        self.target == Target::StandardOutput || self.path == Path::new("/dev/stdout")
+    }
+
     /// Writes all of `contents`.
     ///
     /// # Errors

@@ -1,21 +1,25 @@
 //! Which classes are taken for which.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::scoring::Guess;
+
+/// Most classes of a matrix that is written: it has a number for each two of them.
+pub const MAX_CLASSES: usize = 4096;
 
 /// Test examples by their class and by what a model takes them for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confusion {
     names: Vec<String>,
-    /// Row by row: examples of the row's class that were taken for the column's.
-    counts: Vec<u64>,
+    /// Examples of the first class that were taken for the second; no entry for none.
+    counts: BTreeMap<(usize, usize), u64>,
 }
 
 impl Confusion {
     /// Of classes with these names, in their order; no examples yet.
     pub fn new(names: Vec<String>) -> Self {
-        let counts = vec![0; names.len() * names.len()];
+        let counts = BTreeMap::new();
         Self { names, counts }
     }
 
@@ -23,7 +27,7 @@ impl Confusion {
     pub fn add(&mut self, guess: Guess) {
         let classes = self.names.len();
         if guess.class < classes && guess.guess < classes {
-            self.counts[guess.class * classes + guess.guess] += 1;
+            *self.counts.entry((guess.class, guess.guess)).or_default() += 1;
         }
     }
 
@@ -35,9 +39,12 @@ impl Confusion {
             text.push_str(&field(name));
         }
         text.push('\n');
-        for (name, row) in self.rows() {
+        for (class, name) in self.names.iter().enumerate() {
             text.push_str(&field(name));
-            for count in row {
+            let mut row = self.row(class).peekable();
+            for guess in 0..self.names.len() {
+                let counted = row.next_if(|(at, _)| *at == guess);
+                let count = counted.map_or(0, |(_, count)| count);
                 // Writing to a string cannot fail.
                 let _ = write!(text, ",{count}");
             }
@@ -52,29 +59,28 @@ impl Confusion {
         let widest = shown.iter().map(|name| name.chars().count()).max();
         let width = widest.unwrap_or(0).max("class".len());
         let mut text = format!("{:width$}  examples    error  mostly taken for\n", "class");
-        for (class, (_, row)) in self.rows().enumerate() {
-            let examples: u64 = row.iter().sum();
-            let wrong = examples - row[class];
+        for (class, name) in shown.iter().enumerate() {
+            let row: Vec<(usize, u64)> = self.row(class).collect();
+            let others = row.iter().filter(|(guess, _)| *guess != class);
+            let wrong: u64 = others.clone().map(|(_, count)| count).sum();
+            let examples: u64 = row.iter().map(|(_, count)| count).sum();
             let error = match examples {
                 0 => String::from("-"),
                 _ => format!("{:.2} %", 100.0 * wrong as f64 / examples as f64),
             };
-            let others = row.iter().enumerate();
-            let others = others.filter(|(guess, count)| *guess != class && **count > 0);
             // Of several, the first.
-            let most = others.rev().max_by_key(|(_, count)| **count);
-            let most = most.map(|(guess, count)| format!("  {} ({count})", shown[guess]));
-            let name = &shown[class];
+            let most = others.rev().max_by_key(|(_, count)| *count);
+            let most = most.map(|(guess, count)| format!("  {} ({count})", shown[*guess]));
             let most = most.unwrap_or_default();
             let _ = writeln!(text, "{name:width$}  {examples:8} {error:>8}{most}");
         }
         text
     }
 
-    fn rows(&self) -> impl Iterator<Item = (&String, &[u64])> {
-        self.names
-            .iter()
-            .zip(self.counts.chunks(self.names.len().max(1)))
+    /// What examples of `class` were taken for, in order, and how many for each.
+    fn row(&self, class: usize) -> impl Iterator<Item = (usize, u64)> {
+        let row = self.counts.range((class, 0)..(class + 1, 0));
+        row.map(|((_, guess), count)| (*guess, *count))
     }
 }
 

@@ -24,6 +24,20 @@ pub enum TrainError {
     /// The model that the config names.
     #[error("model.name: {0}")]
     Model(#[from] ModelError),
+    /// The size that images of a folder come out as, which the model does not take.
+    #[error("data.side {side}: {why}")]
+    Side {
+        /// `data.side`, in pixels.
+        side: u32,
+        /// Why the model does not take them.
+        why: ModelError,
+    },
+    /// What `eval --confusion` cannot write.
+    #[error("--confusion {why}")]
+    Confusion {
+        /// Why, and what to do.
+        why: String,
+    },
     /// The size of a batch.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -41,7 +55,9 @@ impl TrainError {
         match self {
             Self::Run(error) => error.exit_code(),
             Self::Data(DataError::Io { source, .. }) if passes(source) => EXIT_RETRY,
-            Self::Model(_) | Self::Batch(_) => EXIT_USAGE,
+            Self::Model(_) | Self::Side { .. } | Self::Confusion { .. } | Self::Batch(_) => {
+                EXIT_USAGE
+            }
             Self::Data(_) => EXIT_FAILED,
         }
     }

@@ -49,10 +49,7 @@ impl ImageTask {
     ///
     /// [`TrainError`] if the data cannot be opened or do not fit the model.
     pub fn new(config: ImageConfig, run: Context) -> Result<Self, TrainError> {
-        if config.data.name == DataName::Generated && config.data.augment != Augment::Paper {
-            // Checked first: it needs no data to find that the model does not fit it.
-            model_config(&config, config.data.classes, config.data.shape).check()?;
-        }
+        check_shape(&config)?;
         let dataset = Arc::new(Dataset::open(&config.data, run.settings.run.seed)?);
         let stream = stream(&dataset, &config, run.settings)?;
         if run.settings.method.rank_by == RankBy::ProbeLoss {
@@ -101,22 +98,29 @@ impl ImageTask {
         })
     }
 
-    /// For trained values of a run: to score them on all of `dataset`'s test examples, or to estimate a
-    /// mean's statistics on the batches of the run.
+    /// For trained values of a run: to score them on all of `dataset`'s test examples, and, if it is
+    /// `for_mean`, to estimate a mean's statistics on the batches of the run. Otherwise nothing is held
+    /// out of the training examples, which may then be fewer than the run's.
     ///
     /// # Errors
     ///
-    /// [`TrainError`] if the data cannot have the batch size of `config`.
+    /// [`TrainError`] if the data cannot have the batch size of `config`, or, `for_mean`, cannot spare the
+    /// examples that it holds out.
     pub fn of_run(
         config: &Config,
         model: ModelConfig,
         dataset: Arc<Dataset>,
+        for_mean: bool,
     ) -> Result<Self, TrainError> {
         let Config { settings, task } = config;
+        let stream = match for_mean {
+            true => stream(&dataset, task, settings)?,
+            false => Stream::new(dataset.train_len(), task.data.batch_size, settings.run.seed)?,
+        };
         Ok(Self {
             initial: None,
             parts: ranges(dataset.test_len(), SCORING_BATCH),
-            stream: stream(&dataset, task, settings)?,
+            stream,
             config: task.clone(),
             dataset,
             probe: Vec::new(),
@@ -139,6 +143,26 @@ impl ImageTask {
         let range = self.parts.get(part).cloned().unwrap_or_default();
         Ok(score_batch(model, self.dataset.test_batch(range)?, device))
     }
+}
+
+/// Checks that the model takes the images, where the config alone says what they are like: it takes no
+/// listing of a large folder to find that it does not.
+fn check_shape(config: &ImageConfig) -> Result<(), TrainError> {
+    let data = &config.data;
+    match data.name {
+        DataName::Generated if data.augment != Augment::Paper => {
+            model_config(config, data.classes, data.shape).check()?;
+        }
+        DataName::Folder => {
+            let side = data.side;
+            // How many classes there are is not known yet, and says nothing about images.
+            let model = model_config(config, 1, [3, side as usize, side as usize]);
+            let unfit = |why| TrainError::Side { side, why };
+            model.check().map_err(unfit)?;
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// The order of a run's training examples.

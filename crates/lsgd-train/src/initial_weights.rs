@@ -28,9 +28,13 @@ pub struct InitialWeights {
 
 impl InitialWeights {
     /// The weights at `path` for `model`: those of the leader (without one, the replica mean) if
-    /// that is the folder of a run, otherwise a safetensors file with the names of a state dict, as `export` writes it and
-    /// torchvision names it. A last layer of another size is left to be drawn, which a line to be
-    /// told says.
+    /// that is the folder of a run, otherwise a safetensors file with the names of a state dict, as
+    /// `export` writes it and torchvision names it. A last layer of another size is left to be drawn,
+    /// which a line to be told says.
+    ///
+    /// A replica mean that the run has not made, since its newest checkpoint was not evaluated, has the
+    /// mean of the workers' running statistics: training goes on from there, so they are not estimated
+    /// on data, which may no longer be there.
     ///
     /// # Errors
     ///
@@ -112,8 +116,10 @@ fn of_run(
 ) -> Result<Vec<Option<Vec<f32>>>, TrainError> {
     let trained = Trained::open(path, CheckpointName::Newest, &[])?;
     // A short run has no leader, but a mean.
-    let leader = trained.finite(Which::Leader);
-    let snapshot = leader.or_else(|error| trained.finite(Which::Mean).map_err(|_| error))?;
+    let snapshot = match trained.finite(Which::Leader) {
+        Ok(leader) => Arc::new(leader),
+        Err(error) => mean(&trained).map_err(|_| error)?,
+    };
     let own = snapshot.layout();
     let values = snapshot.parameters().iter().chain(snapshot.buffers());
     let mut values = values.copied();
@@ -167,6 +173,14 @@ fn of_file(
     };
     let all: Result<_, String> = entries(layout).map(find).collect();
     all.map_err(damaged)
+}
+
+/// The replica mean, made without data if it is not there.
+fn mean(trained: &Trained) -> Result<Arc<Snapshot>, TrainError> {
+    match trained.is_unmade(Which::Mean)? {
+        true => trained.plain_mean(),
+        false => Ok(Arc::new(trained.finite(Which::Mean)?)),
+    }
 }
 
 /// The values, if they are for a tensor of this shape; `None` if they are of a head of another size. They

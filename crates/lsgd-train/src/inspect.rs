@@ -9,7 +9,7 @@ use lsgd_models::ForwardMode;
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::cli;
-use crate::confusion::Confusion;
+use crate::confusion::{Confusion, MAX_CLASSES};
 use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::trained::Trained;
@@ -51,13 +51,17 @@ pub fn eval(arguments: &cli::Eval) -> Result<Evaluated, TrainError> {
     };
     let matrix = output(&arguments.confusion)?;
     let output = output(&arguments.logits)?;
+    if let Some(matrix) = &matrix {
+        check_matrix(matrix, output.as_ref(), trained.notes.classes)?;
+    }
     let stored = match trained.is_unmade(arguments.which)? {
-        true => None,
-        false => Some(trained.finite(arguments.which)?),
+        true if trained.mean_needs_data() => None,
+        true => Some(trained.plain_mean()?),
+        false => Some(Arc::new(trained.finite(arguments.which)?)),
     };
-    let run = TrainedTask::open(&trained)?;
+    let run = TrainedTask::open(&trained, stored.is_none())?;
     let snapshot = match stored {
-        Some(stored) => Arc::new(stored),
+        Some(stored) => stored,
         None => run.mean()?,
     };
     let TrainedTask { dataset, task, .. } = &run;
@@ -71,23 +75,47 @@ pub fn eval(arguments: &cli::Eval) -> Result<Evaluated, TrainError> {
     let device = trained.device.device.clone();
     let model = write(trained.model.init(&device)?, &trained.layout, &snapshot)
         .map_err(|why| RunError::Unfit { why })?;
-    let mut confusion = Confusion::new(dataset.class_names().to_vec());
+    let empty_matrix = |_: &Output| Confusion::new(dataset.class_names().to_vec());
+    let mut confusion = matrix.as_ref().map(empty_matrix);
     let mut parts = Vec::new();
     for part in 0..task.parts() {
         let (sums, guesses) = task.guess(&model, part, &device)?;
-        guesses.into_iter().for_each(|guess| confusion.add(guess));
+        if let Some(confusion) = &mut confusion {
+            guesses.into_iter().for_each(|guess| confusion.add(guess));
+        }
         parts.push((part, sums));
     }
     let scored = score_of(parts, task.metrics()).ok_or_else(empty)?;
-    if let Some(matrix) = &matrix {
+    let confusion = confusion.zip(matrix);
+    if let Some((confusion, matrix)) = &confusion {
         matrix.write(confusion.csv().as_bytes())?;
     }
     Ok(Evaluated {
         score: scored.score,
         examples: scored.examples,
         logits: output,
-        confusion: matrix.map(|matrix| (confusion, matrix)),
+        confusion,
     })
+}
+
+/// Checks that a matrix of so many classes can be written besides the logits.
+fn check_matrix(
+    matrix: &Output,
+    logits: Option<&Output>,
+    classes: usize,
+) -> Result<(), TrainError> {
+    let path = matrix.path().display();
+    let why = match logits {
+        Some(logits) if logits.is_same_as(matrix) => {
+            format!("{path} is where --logits goes too; give them different files")
+        }
+        _ if classes > MAX_CLASSES => format!(
+            "{path} would have a row and a column for each of {classes} classes, over {MAX_CLASSES}; \
+             leave it out"
+        ),
+        _ => return Ok(()),
+    };
+    Err(TrainError::Confusion { why })
 }
 
 /// A safetensors file of the first test examples: `images` `[n, channels, height, width]` as the

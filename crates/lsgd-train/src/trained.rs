@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use lsgd_core::{Layout, Snapshot};
 use lsgd_models::ModelConfig;
-use lsgd_run::RunError;
 use lsgd_run::device;
 use lsgd_run::storage::{CheckpointName, CheckpointState, RunFolder, Which, slices};
+use lsgd_run::{RunError, train};
 use serde_json::Value;
 
 use crate::error::TrainError;
@@ -73,13 +73,30 @@ impl Trained {
     }
 
     /// Whether the checkpoint lacks the replica mean only because it was not evaluated:
-    /// [`TrainedTask::mean`](crate::trained_task::TrainedTask::mean) makes it.
+    /// [`TrainedTask::mean`](crate::trained_task::TrainedTask::mean) makes it, and without
+    /// [data to need](Self::mean_needs_data) [`plain_mean`](Self::plain_mean) does.
     ///
     /// # Errors
     ///
     /// As [`CheckpointState::unmade_mean`].
     pub fn is_unmade(&self, which: Which) -> Result<bool, TrainError> {
         Ok(which == Which::Mean && self.state.unmade_mean(&self.checkpoint)?.is_some())
+    }
+
+    /// Whether making the replica mean takes the run's data: several workers with running statistics,
+    /// which are estimated anew for it.
+    pub fn mean_needs_data(&self) -> bool {
+        self.layout.buffer_len() > 0 && self.state.workers > 1
+    }
+
+    /// The mean of the workers' values and of their running statistics.
+    ///
+    /// # Errors
+    ///
+    /// As [`train::plain_mean`].
+    pub fn plain_mean(&self) -> Result<Arc<Snapshot>, TrainError> {
+        let mean = train::plain_mean(&self.checkpoint, &self.state, &self.layout);
+        Ok(mean?)
     }
 
     /// The values that `which` selects.

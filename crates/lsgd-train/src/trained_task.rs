@@ -22,19 +22,20 @@ pub struct TrainedTask<'a> {
 }
 
 impl<'a> TrainedTask<'a> {
-    /// Opens the data that the run's config names.
+    /// Opens the data that the run's config names, to score on them, and to make a
+    /// [`mean`](Self::mean) if it is `for_mean`.
     ///
     /// # Errors
     ///
-    /// [`TrainError`] if they are missing, or have other classes or images.
-    pub fn open(trained: &'a Trained) -> Result<Self, TrainError> {
+    /// [`TrainError`] if they are missing, have other classes or images, or, `for_mean`, are too few.
+    pub fn open(trained: &'a Trained, for_mean: bool) -> Result<Self, TrainError> {
         let config = &trained.config;
         let dataset = Arc::new(Dataset::open(&config.task.data, config.settings.run.seed)?);
         if let Some(why) = trained.notes.differ(&dataset) {
             return Err(TrainError::damaged(trained.folder.path(), why));
         }
         Ok(Self {
-            task: ImageTask::of_run(config, trained.model.clone(), dataset.clone())?,
+            task: ImageTask::of_run(config, trained.model.clone(), dataset.clone(), for_mean)?,
             trained,
             dataset,
         })
@@ -59,13 +60,16 @@ impl<'a> TrainedTask<'a> {
     }
 }
 
-/// The same for a command that needs the data for nothing else.
+/// The same for a command that needs the data for nothing else, and opens them only if the mean does.
 ///
 /// # Errors
 ///
 /// As [`TrainedTask::open`] and [`TrainedTask::mean`], with what to ask for instead.
 pub fn made_mean(trained: &Trained) -> Result<Arc<Snapshot>, TrainError> {
-    let task = TrainedTask::open(trained).map_err(|why| RunError::Absent {
+    if !trained.mean_needs_data() {
+        return trained.plain_mean();
+    }
+    let task = TrainedTask::open(trained, true).map_err(|why| RunError::Absent {
         path: trained.checkpoint.clone(),
         why: format!(
             "it has no mean, since it was not evaluated, and to make one takes the run's data: {why}; or {}",

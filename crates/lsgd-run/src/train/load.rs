@@ -68,21 +68,9 @@ pub fn values<T: Task>(
     let Some(batches) = batches else {
         return state.read(checkpoint, which, &layout).map(Arc::new);
     };
-    let worker = |worker| {
-        let values = state.read(checkpoint, Which::Worker(worker), &layout);
-        values.map(Arc::new)
-    };
-    let workers: Vec<_> = (0..state.workers).map(worker).collect::<Result<_, _>>()?;
-    let diverged = || RunError::Absent {
-        path: checkpoint.to_owned(),
-        why: format!(
-            "it has no mean: a worker had diverged; {}",
-            state.instead(checkpoint)
-        ),
-    };
-    let mean = mean_of(&workers, &layout).ok_or_else(diverged)?;
+    let mean = plain_mean(checkpoint, state, &layout)?;
     let frozen = state.read_frozen(checkpoint, &Frozen::of(&module))?;
-    let has_statistics = layout.buffer_len() > 0 && workers.len() > 1;
+    let has_statistics = layout.buffer_len() > 0 && state.workers > 1;
     let re_estimates = || {
         Ok::<_, RunError>(
             task.statistics_module(device)
@@ -105,5 +93,35 @@ pub fn values<T: Task>(
     }
     let mut scratch = Scratch::of(task, device.clone(), &layout, &frozen, batches.seed);
     let statistics = scratch.statistics(&mean, batches.range())?;
-    with_statistics(&mean, statistics)?.ok_or_else(diverged)
+    with_statistics(&mean, statistics)?.ok_or_else(|| diverged(checkpoint, state))
+}
+
+/// The mean of all workers' values in a checkpoint, made without the data: its running statistics are the
+/// mean of the workers' own. Where a layout has none, or there is one worker, it is the replica mean that an
+/// evaluation would have made; otherwise [`values`] makes that one.
+///
+/// # Errors
+///
+/// [`RunError`] if the checkpoint lacks a worker or is damaged, or a worker has values that are not finite.
+pub fn plain_mean(
+    checkpoint: &Path,
+    state: &CheckpointState,
+    layout: &Arc<Layout>,
+) -> Result<Arc<Snapshot>, RunError> {
+    let worker = |worker| {
+        let values = state.read(checkpoint, Which::Worker(worker), layout);
+        values.map(Arc::new)
+    };
+    let workers: Vec<_> = (0..state.workers).map(worker).collect::<Result<_, _>>()?;
+    mean_of(&workers, layout).ok_or_else(|| diverged(checkpoint, state))
+}
+
+fn diverged(checkpoint: &Path, state: &CheckpointState) -> RunError {
+    RunError::Absent {
+        path: checkpoint.to_owned(),
+        why: format!(
+            "it has no mean: a worker had diverged; {}",
+            state.instead(checkpoint)
+        ),
+    }
 }

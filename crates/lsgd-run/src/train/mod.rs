@@ -48,7 +48,7 @@ mod worker_thread;
 
 pub use evaluation::{Scored, score, score_of};
 pub use job::{Context, Facts, Job};
-pub use load::{load, values};
+pub use load::{load, plain_mean, values};
 pub use objective::batch_of;
 pub use pause_schedule::{Every, NextAction, Now, Pause, PauseSchedule, RunPlan};
 pub use replay::{Difference, Replay, Replayed, Shape, replay};

@@ -1,6 +1,7 @@
 //! Training images with a part erased.
 //!
-//! Erased pixels are 0, which after normalisation is the mean of the data set.
+//! Erased pixels are 0 after normalisation: the mean of CIFAR, mid-grey in digits and generated images,
+//! ImageNet's mean in a folder.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;

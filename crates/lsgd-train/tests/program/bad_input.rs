@@ -181,6 +181,18 @@ fn models_that_do_not_exist_or_do_not_fit() {
         "model.name: vgg11: images of 28 x 28 do not divide by its five 2 x 2 pools, \
          use 32 x 32 or multiples of 32",
     );
+    // Before the folder is listed.
+    let set = [
+        "model.name=vgg11",
+        "data.name=folder",
+        "data.folder=/nonexistent",
+        "data.side=100",
+    ];
+    Runs::new().start(SMOKE, "side", &set).failed_late(
+        2,
+        "data.side 100: vgg11: images of 100 x 100 do not divide by its five 2 x 2 pools, \
+         use 32 x 32 or multiples of 32",
+    );
     refused(
         &["data.augment=paper"],
         1,

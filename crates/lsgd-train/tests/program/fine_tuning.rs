@@ -77,6 +77,38 @@ fn a_head_of_another_size_is_drawn_and_said() {
     assert_eq!(state["classes"], json!(7));
 }
 
+/// A run that was stopped early has neither a leader nor a mean, but workers to make one from.
+#[test]
+fn a_run_begins_with_the_mean_of_one_that_was_not_evaluated() {
+    let runs = Runs::new();
+    let set = ["checkpoint.every_steps=8", "checkpoint.keep=2"];
+    let first = runs.train(SMOKE, "first", &set);
+    fs::remove_dir_all(first.join("checkpoints/step-16")).unwrap();
+    let mut state = first.json("checkpoints/step-8/state.json");
+    state["leader"] = json!(null);
+    fs::write(
+        first.join("checkpoints/step-8/state.json"),
+        state.to_string(),
+    )
+    .unwrap();
+    assert!(!first.join("checkpoints/step-8/mean.safetensors").exists());
+
+    let from = format!("model.init_from={}", first.path.display());
+    let begun = still(&runs, "begun", &[&from]);
+    let values = |file: &[u8]| -> Vec<f32> {
+        let bytes = tensor(file, "conv1.weight");
+        let values = bytes.as_chunks::<4>().0.iter();
+        values.map(|value| f32::from_le_bytes(*value)).collect()
+    };
+    let found = values(&begun.export("worker-0"));
+    let workers = ["worker-0", "worker-1"].map(|which| values(&first.export(which)));
+    assert_eq!(found.len(), 4 * 3 * 3 * 3);
+    for (at, found) in found.iter().enumerate() {
+        let mean = (workers[0][at] + workers[1][at]) / 2.0;
+        assert!((found - mean).abs() < 1e-6, "{at}: {found}, not {mean}");
+    }
+}
+
 #[test]
 fn weights_that_do_not_fit_are_refused() {
     let runs = Runs::new();

@@ -223,6 +223,15 @@ fn a_mean_that_was_not_made_is_made_when_asked_for() {
         // Nothing is written into the run for it.
         assert!(!mean(&saved).exists());
     }
+    // To score alone, fewer training examples than the run held out will do.
+    let probed = runs.get("saved-probe");
+    run([
+        "eval",
+        probed.path.to_str().unwrap(),
+        "--set",
+        "data.examples=20",
+    ])
+    .well();
     let saved = runs.get("saved-loss");
     let path = saved.path.to_str().unwrap();
     let of = ["eval", path, "--which", "mean", "--checkpoint", "8"];
