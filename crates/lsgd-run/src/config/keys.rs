@@ -240,8 +240,8 @@ the default, if none of the three is given")
     Key::new("budget.steps", STEPS, "per worker (async: their mean)").example("1000"),
     Key::new("budget.minutes", MINUTES, "of training; ends the run, never changes its arithmetic").example("10.0"),
     Key::new("budget.patience", Kind::up_to(MAX_WINDOW), "\
-also end one step after so many evaluations in a row that are not the best so far, by the main metric; \
-of one node; default: never")
+also end a run of one node at the evaluation that uses it up, the last of so many in a row that are not \
+the best so far by the main metric; default: never")
         .example("10"),
 
     Key::new("evaluate.every_epochs", EPOCHS, "epochs of the whole data; the default, if none of the three is given")

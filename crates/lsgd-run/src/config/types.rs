@@ -306,7 +306,8 @@ pub struct BudgetConfig {
     pub steps: Option<u64>,
     /// Minutes of training.
     pub minutes: Option<f64>,
-    /// The run also ends after so many evaluations in a row that are not the best so far; one node only.
+    /// The run also ends at the last of so many evaluations in a row that are not the best so far; one node
+    /// only.
     pub patience: Option<u64>,
 }
 
