@@ -14,7 +14,7 @@ use crate::bench::BenchError;
 #[cfg(all(feature = "cli", unix))]
 use crate::chaos::ChaosError;
 use crate::config::ConfigError;
-use crate::device::DeviceError;
+use crate::device::{DeviceError, DeviceFailure};
 use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RETRY, EXIT_USAGE};
 use crate::open_files;
 use crate::storage::RunChange;
@@ -245,6 +245,22 @@ pub enum RunError {
         /// The worker.
         worker: usize,
         /// The panic message.
+        message: String,
+    },
+    /// A worker's GPU failed.
+    #[error("worker {worker}: {device}, with {title} in batches of {batch_size}, is {failure}: {message}")]
+    DeviceFailed {
+        /// The worker.
+        worker: usize,
+        /// Its device.
+        device: String,
+        /// What is trained.
+        title: String,
+        /// Examples in a batch.
+        batch_size: u64,
+        /// How.
+        failure: DeviceFailure,
+        /// The first line of what Burn says.
         message: String,
     },
     /// A thread that prepares batches panicked.

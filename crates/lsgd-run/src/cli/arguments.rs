@@ -180,7 +180,11 @@ are of that clock. For example, with --set simulate.nodes=4 --set workers.count=
     },
 
     /// List what can train here, by the names that workers.devices takes
-    Devices,
+    Devices {
+        /// Also take one training step of a small network on each, and compare it with known numbers
+        #[arg(long)]
+        check: bool,
+    },
 
     /// Train on several nodes while they are killed, frozen and cut off, and report what it costs
     #[cfg(unix)]

@@ -150,7 +150,7 @@ pub fn command<C: MakeTask + TaskTables>(command: RunCommand) -> Result<u8, RunE
             tell(&outcome, arguments.quiet, " a virtual second")
         }
         RunCommand::Init { path, force } => init::<C>(&path, force),
-        RunCommand::Devices => devices(),
+        RunCommand::Devices { check } => devices(check),
         #[cfg(feature = "bench")]
         RunCommand::Bench(arguments) => bench::<C>(arguments),
     }
@@ -359,21 +359,35 @@ fn init<C: TaskTables>(path: &Path, force: bool) -> Result<u8, RunError> {
     Ok(EXIT_SUCCESS)
 }
 
-fn devices() -> Result<u8, RunError> {
+/// Lists the devices; checks each if that is asked for.
+fn devices(checks: bool) -> Result<u8, RunError> {
     let available = device::available();
     if available.is_empty() {
         return Err(DeviceError::NoBackend.into());
     }
+    let mut code = EXIT_SUCCESS;
     for (index, device) in available.iter().enumerate() {
-        let kind = if device.gpu { "GPU" } else { "CPU" };
-        let preferred = if index == 0 {
-            ", first choice of \"auto\""
-        } else {
-            ""
-        };
-        say(format_args!("{}  {kind}{preferred}", device.name))?;
+        let mut line = format!("{}  {}", device.name, device.description());
+        if index == 0 {
+            line.push_str(", first choice of \"auto\"");
+        }
+        if checks {
+            match device::check(&device.device) {
+                Ok(error) => line.push_str(&format!("; right to {error:.0e}")),
+                Err(why) => {
+                    code = EXIT_FAILED;
+                    line.push_str(&format!("; WRONG: {why}"));
+                }
+            }
+        }
+        say(format_args!("{line}"))?;
     }
-    Ok(EXIT_SUCCESS)
+    for backend in device::absent() {
+        say(format_args!(
+            "{backend}  is in this build, but has no device here: no such GPU, or no driver of it was found"
+        ))?;
+    }
+    Ok(code)
 }
 
 /// Writes a line to standard output. A closed reader, as with `| head -1`, is not an error; a full

@@ -12,7 +12,9 @@ use crate::words::count;
 pub(super) fn may_pass(error: &RunError) -> bool {
     matches!(
         error,
-        RunError::WorkerPanicked { .. } | RunError::WorkerDiverged { .. }
+        RunError::WorkerPanicked { .. }
+            | RunError::DeviceFailed { .. }
+            | RunError::WorkerDiverged { .. }
     )
 }
 

@@ -13,7 +13,7 @@ use super::job::{Context, Facts, Job, KeysRead};
 use super::pause_schedule::RunPlan;
 use super::shared_parameter::shared_parameter;
 use crate::config::Settings;
-use crate::device::{self, DeviceError, WorkerDevice};
+use crate::device::{self, DeviceError, DeviceFailure, WorkerDevice};
 use crate::epoch::Epoch;
 use crate::error::{RunError, panic_message};
 use crate::learning_rate::LearningRate;
@@ -151,6 +151,23 @@ impl Setup {
         self.frozen
             .write(module)
             .map_err(|why| RunError::Unfit { why })
+    }
+
+    /// The error of a worker that panicked with this message; of a GPU's failure, what it means.
+    pub fn panicked(&self, worker: usize, message: String) -> RunError {
+        let gpu = self.devices.get(worker).filter(|device| device.gpu);
+        match (gpu, DeviceFailure::in_message(&message)) {
+            (Some(device), Some(failure)) => RunError::DeviceFailed {
+                worker,
+                device: device.name.clone(),
+                title: self.facts.title.clone(),
+                batch_size: self.facts.batch_size,
+                failure,
+                // A backtrace follows it.
+                message: message.lines().next().unwrap_or_default().to_owned(),
+            },
+            _ => RunError::WorkerPanicked { worker, message },
+        }
     }
 
     /// Number of this node's workers.

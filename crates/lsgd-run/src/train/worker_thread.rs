@@ -82,14 +82,13 @@ pub fn spawn<T: Task>(assignment: Assignment<T>) -> Result<JoinHandle<()>, RunEr
         .map_err(|why| no_thread(why.to_string()))
 }
 
-/// Runs `act` for worker `worker`; a panic becomes an error of the worker.
-fn catch_panic<T>(worker: usize, act: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
-    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
-        Err(RunError::WorkerPanicked {
-            worker,
-            message: panic_message(panic.as_ref()),
-        })
-    })
+/// Runs `act`; a panic becomes the error that `failed` makes of its message.
+fn catch_panic<T>(
+    failed: impl FnOnce(String) -> RunError,
+    act: impl FnOnce() -> Result<T, RunError>,
+) -> Result<T, RunError> {
+    catch_unwind(AssertUnwindSafe(act))
+        .unwrap_or_else(|panic| Err(failed(panic_message(panic.as_ref()))))
 }
 
 /// Trains until the run is over, for this worker or for all. If the run is aborted, the worker
@@ -98,7 +97,8 @@ fn run<T: Task>(assignment: Assignment<T>) -> Ended {
     let worker = assignment.worker();
     let (setup, task) = (assignment.setup.clone(), assignment.task.clone());
     let clock = assignment.clock.clone();
-    let mut worker_loop = match catch_panic(worker, || WorkerLoop::new(&setup, &task, assignment)) {
+    let failed = |message| setup.panicked(worker, message);
+    let mut worker_loop = match catch_panic(failed, || WorkerLoop::new(&setup, &task, assignment)) {
         Ok(worker_loop) => worker_loop,
         Err(error) => {
             return Ended {
@@ -108,16 +108,16 @@ fn run<T: Task>(assignment: Assignment<T>) -> Ended {
             };
         }
     };
-    let outcome = catch_panic(worker, || worker_loop.train());
+    let outcome = catch_panic(failed, || worker_loop.train());
     // A device that has failed may not give them up either; the first error is the one to report.
-    let _ = catch_panic(worker, || {
+    let _ = catch_panic(failed, || {
         worker_loop.tell_steps();
         Ok(())
     });
     let is_asked = outcome.is_err() || clock.leaves() == Some(Leave::Saved);
     // Values that cannot be read are lost; the error that ended the run is the one to report.
     let left = (is_asked && worker_loop.worker.is_whole())
-        .then(|| catch_panic(worker, || worker_loop.paused(Pause::default())).ok());
+        .then(|| catch_panic(failed, || worker_loop.paused(Pause::default())).ok());
     Ended {
         worker,
         outcome,
@@ -376,12 +376,13 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_of_its_worker() {
-        let failed = catch_panic(3, || -> Result<(), _> { panic!("no memory left") });
+        let error = |message| RunError::WorkerPanicked { worker: 3, message };
+        let failed = catch_panic(error, || -> Result<(), _> { panic!("no memory left") });
         let text = failed.unwrap_err().to_string();
         assert!(
             text.starts_with("worker 3 panicked: no memory left"),
             "{text}"
         );
-        assert_eq!(catch_panic(3, || Ok(7)).unwrap(), 7);
+        assert_eq!(catch_panic(error, || Ok(7)).unwrap(), 7);
     }
 }

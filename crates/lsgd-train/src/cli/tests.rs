@@ -85,7 +85,7 @@ fn subcommands() {
     );
     assert_eq!(
         command("lsgd-train devices"),
-        Command::Run(RunCommand::Devices)
+        Command::Run(RunCommand::Devices { check: false })
     );
     assert_eq!(
         command("lsgd-train replay runs/a --until 1000 --set data.folder=d"),

@@ -50,6 +50,10 @@ fn devices_lists_what_can_train() {
         1,
         "{listed}"
     );
+    let checked = run(["devices", "--check"]).well();
+    let right = |line: &str| line.starts_with("flex  CPU") && line.contains("; right to 1e-");
+    assert!(checked.lines().any(right), "{checked}");
+    assert_eq!(checked.lines().count(), listed.lines().count());
 }
 
 #[test]

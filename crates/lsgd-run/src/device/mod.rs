@@ -1,9 +1,15 @@
 //! The devices that workers can train on.
 
-use burn::tensor::{Device, DeviceType};
+mod check;
+mod failure;
+
+use burn::tensor::{Device, DeviceType, FloatDType};
 
 use crate::config::{Devices, WorkersConfig};
 use crate::words::did_you_mean;
+
+pub use check::{CheckError, check};
+pub use failure::DeviceFailure;
 
 /// A backend of this build.
 struct Backend {
@@ -26,8 +32,46 @@ pub struct WorkerDevice {
     pub gpu: bool,
 }
 
+impl WorkerDevice {
+    /// What is known of it: whether it is a GPU, its part's name if Burn tells, and the narrow number
+    /// types that it computes in. Burn does not tell how much memory a device has.
+    pub fn description(&self) -> String {
+        let mut words = vec![String::from(if self.gpu { "GPU" } else { "CPU" })];
+        words.extend(self.part());
+        for (dtype, name) in [(FloatDType::F16, "f16"), (FloatDType::BF16, "bf16")] {
+            if self.device.supports_dtype(dtype) {
+                words.push(name.to_owned());
+            }
+        }
+        words.join(", ")
+    }
+
+    /// The name of the part, such as `NVIDIA H200`.
+    #[cfg(any(
+        feature = "cuda",
+        feature = "rocm",
+        feature = "metal",
+        feature = "vulkan",
+        feature = "wgpu"
+    ))]
+    fn part(&self) -> Option<String> {
+        self.device.identity().map(|identity| identity.name)
+    }
+
+    #[cfg(not(any(
+        feature = "cuda",
+        feature = "rocm",
+        feature = "metal",
+        feature = "vulkan",
+        feature = "wgpu"
+    )))]
+    fn part(&self) -> Option<String> {
+        None
+    }
+}
+
 /// Why a worker has no device.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum DeviceError {
     /// No device of this build and machine has this name.
     #[error(
@@ -41,6 +85,17 @@ pub enum DeviceError {
         name: String,
         /// The available names.
         there: Vec<String>,
+    },
+    /// `"auto"` takes no device that computes wrong numbers.
+    #[error(
+        "workers.devices \"auto\" comes to {name}, which computes wrong numbers: {why}; \
+         the command devices --check tries all devices, and a list of others trains without it"
+    )]
+    Wrong {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        why: CheckError,
     },
     /// The build has no backend.
     #[error("this build has no backend; build it with one of the cargo features flex, wgpu, cuda")]
@@ -114,22 +169,37 @@ pub fn available() -> Vec<WorkerDevice> {
     backends().into_iter().flat_map(devices_of).collect()
 }
 
+/// GPU backends of this build without a device here: no such GPU, or no driver for it.
+pub fn absent() -> Vec<&'static str> {
+    let is_absent = |backend: &Backend| {
+        backend.gpu && Device::enumerate(backend.kind.clone()).into_vec().is_empty()
+    };
+    let absent = backends().into_iter().filter(is_absent);
+    absent.map(|backend| backend.name).collect()
+}
+
 /// One device per worker.
 ///
 /// `"auto"` takes the GPUs of the preferred backend that has any, in turn, else the CPU; without
-/// `workers.count` there is one worker per GPU, or one on the CPU. In a list, `"cpu"` means the
-/// build's preferred CPU backend.
+/// `workers.count` there is one worker per GPU, or one on the CPU. Each GPU that it takes is
+/// [checked](check) first. In a list, `"cpu"` means the build's preferred CPU backend, and nothing is
+/// checked.
 ///
 /// # Errors
 ///
-/// [`DeviceError`] for an unavailable name.
+/// [`DeviceError`] for an unavailable name, and for a GPU that computes wrong numbers.
 pub fn assign(workers: &WorkersConfig) -> Result<Vec<WorkerDevice>, DeviceError> {
-    choose(available(), workers)
+    let gpu = |device: &WorkerDevice| match device.gpu {
+        true => check(&device.device).map(drop),
+        false => Ok(()),
+    };
+    choose(available(), workers, gpu)
 }
 
 fn choose(
     there: Vec<WorkerDevice>,
     workers: &WorkersConfig,
+    check: impl Fn(&WorkerDevice) -> Result<(), CheckError>,
 ) -> Result<Vec<WorkerDevice>, DeviceError> {
     match &workers.devices {
         Devices::Word(_) => {
@@ -141,6 +211,12 @@ fn choose(
                 .filter(|device| backend(device) == chosen)
                 .collect();
             let count = workers.count.unwrap_or(devices.len());
+            for device in devices.iter().take(count) {
+                check(device).map_err(|why| DeviceError::Wrong {
+                    name: device.name.clone(),
+                    why,
+                })?;
+            }
             Ok(devices.into_iter().cycle().take(count).collect())
         }
         Devices::List(names) => names.iter().map(|name| find(&there, name)).collect(),
@@ -186,7 +262,11 @@ mod tests {
             ..WorkersConfig::default()
         };
         let there = there.iter().map(|name| device(name)).collect();
-        choose(there, &workers)
+        let broken = |device: &WorkerDevice| match device.name.starts_with("broken") {
+            true => Err(CheckError::Failed(String::from("no such kernel"))),
+            false => Ok(()),
+        };
+        choose(there, &workers, broken)
             .map(|chosen| chosen.into_iter().map(|device| device.name).collect())
             .map_err(|error| error.to_string())
     }
@@ -213,6 +293,19 @@ mod tests {
         assert_eq!(names(&["flex", "ndarray"], None, auto()).unwrap(), ["flex"]);
         let two = names(&["flex", "ndarray"], Some(2), auto()).unwrap();
         assert_eq!(two, ["flex", "flex"]);
+    }
+
+    #[test]
+    fn auto_takes_no_gpu_that_computes_wrong_numbers() {
+        let there = ["broken:0", "broken:1", "flex"];
+        let refused = names(&there, Some(1), auto()).unwrap_err();
+        assert_eq!(
+            refused,
+            "workers.devices \"auto\" comes to broken:0, which computes wrong numbers: it failed: no such \
+             kernel; the command devices --check tries all devices, and a list of others trains without it"
+        );
+        let listed = names(&there, None, list(&["broken:1", "cpu"])).unwrap();
+        assert_eq!(listed, ["broken:1", "flex"]);
     }
 
     #[test]
