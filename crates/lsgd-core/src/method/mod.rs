@@ -9,6 +9,7 @@
 //! | [`easgd_async`](Method::easgd_async) | the centre, to one worker at a time | are pulled to it, and it to them |
 //! | [`downpour`](Method::downpour) | the centre, likewise | add their steps to it and move to it |
 //! | [`grawa`](Method::grawa) | a weighted mean | are pulled to it |
+//! | [`dppf`](Method::dppf) | the mean | are pulled to it, and pushed from it |
 //! | [`diloco`](Method::diloco) | the mean | take an outer step with momentum |
 //! | [`lsgd`](Method::lsgd) | the leader | are pulled to it, also between exchanges |
 //! | [`lsgd_plus`](Method::lsgd_plus) | the leader and the mean | are pulled to the leader, between exchanges to a point between the two |
@@ -20,6 +21,7 @@
 mod data_parallel;
 mod diloco;
 mod downpour;
+mod dppf;
 mod easgd;
 mod error;
 mod grawa;
@@ -99,12 +101,13 @@ impl ExchangeConfig {
 
 /// A pull of a worker's parameters: `x <- x - strength (x - target)`.
 ///
-/// A strength of 1 lands exactly on the target, and a strength of 0 leaves the bits unchanged.
+/// A strength of 1 lands exactly on the target, and a strength of 0 leaves the bits unchanged. A negative
+/// one pushes away from the target.
 #[derive(Debug, Clone)]
 pub struct Pull {
     /// Where to.
     pub target: Arc<Snapshot>,
-    /// The strength, in [0, 1].
+    /// The strength: in [0, 1], or any number where workers are also pushed ([`Method::dppf`]).
     pub strength: f64,
 }
 

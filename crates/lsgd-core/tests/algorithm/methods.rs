@@ -30,6 +30,7 @@ struct Case {
     global_pull: f64,
     local_prox: f64,
     global_prox: f64,
+    push: f64,
 }
 
 impl Case {
@@ -65,6 +66,7 @@ impl Case {
             "leader_mean" => Method::leader_mean(exchanges, self.leader_weight),
             "grawa" => grawa(WeightPer::Model),
             "grawa_layers" => grawa(WeightPer::Layer),
+            "dppf" => Method::dppf(exchanges, self.local_pull, self.global_pull, self.push),
             "lsgd_plus" => Method::lsgd_plus(&leader, self.leader_weight),
             other => panic!("no method {other}"),
         };
@@ -100,7 +102,7 @@ fn cases(fits: impl Fn(&Case) -> bool) -> Vec<Case> {
 #[test]
 fn one_node() {
     let cases = cases(|case| case.run.nodes == 1);
-    assert_eq!(cases.len(), 17);
+    assert_eq!(cases.len(), 19);
     for case in cases {
         match case.method.as_str() {
             "grawa_layers" => alone::<Halves>(&case),
@@ -125,7 +127,7 @@ where
 #[test]
 fn several_nodes() {
     let cases = cases(|case| case.run.nodes > 1);
-    assert_eq!(cases.len(), 9);
+    assert_eq!(cases.len(), 10);
     for case in cases {
         match case.method.as_str() {
             "grawa_layers" => together::<Halves>(&case),
@@ -260,6 +262,7 @@ fn a_pull_of_nought_is_no_exchange_to_the_bit() {
         Method::lsgd(&zero),
         Method::lsgd_plus(&zero, 0.5),
         Method::easgd(exchanges(3), 0.0),
+        Method::dppf(exchanges(3), 0.0, 0.0, 0.0),
     ];
     for inner in inner_optimizers() {
         let alone = ends(&Method::sgd(1), &inner, 3, 20);
@@ -275,6 +278,7 @@ fn without_its_own_part_a_method_is_local_sgd_to_the_bit() {
     let methods = [
         Method::diloco("diloco", exchanges(3), outer(1.0, 0.0)),
         Method::leader_mean(exchanges(3), 0.0),
+        Method::dppf(exchanges(3), 1.0, 1.0, 0.0),
     ];
     for inner in inner_optimizers() {
         let averaged = ends(
@@ -406,6 +410,12 @@ fn refusals_say_what_to_do() {
         said(Method::diloco("slowmo", exchanges(4), outer(1.0, 1.0))),
         "outer_momentum 1 is not in [0, 1)"
     );
+    for push in [-1.0, f64::INFINITY, f64::NAN] {
+        assert_eq!(
+            said(Method::dppf(exchanges(4), 0.1, 0.1, push)),
+            format!("push {push} is not a finite number from 0")
+        );
+    }
     assert_eq!(
         said(Method::local_sgd(exchanges(0))),
         "local_period is 0; it must be at least 1"

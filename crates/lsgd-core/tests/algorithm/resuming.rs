@@ -50,6 +50,7 @@ fn methods() -> Vec<Method> {
         Method::diloco("slowmo", exchanges, outer(false)),
         grawa(WeightPer::Model),
         grawa(WeightPer::Layer),
+        Method::dppf(exchanges, 0.5, 0.5, 0.05),
         Method::lsgd(&leader).and_then(|method| method.with_margin(0.05)),
         Method::lsgd(&leader).map(Method::ranked_by_probe),
         Method::lsgd_plus(&leader, 0.5),

@@ -278,6 +278,7 @@ fn sync_methods() -> Vec<(&'static str, Method)> {
         ),
         ("`grawa`", grawa(WeightPer::Model)),
         ("`grawa_layers`", grawa(WeightPer::Layer)),
+        ("`dppf`", Method::dppf(exchanges(), 0.5, 0.5, 0.05)),
         ("`lsgd`", Method::lsgd(&leader_config())),
         ("`lsgd_plus`", Method::lsgd_plus(&leader_config(), 0.5)),
         ("`leader_mean`", Method::leader_mean(exchanges(), 0.5)),

@@ -126,9 +126,24 @@ class GrawaLayers(Sgd):
         return [xw - pull * (xw - mean) for xw in x]
 
 
+class Dppf(Sgd):
+    """Pull alpha, push lambda: x + (mean - x)(alpha - lambda / |x - mean|).
+
+    Of an odd number of these workers, one is at the mean but for rounding, which then says whereto it is
+    pushed.
+    """
+
+    def meet(self, scope, x, leader, of):
+        mean = np.mean(x, axis=0)
+        pull = self.case["global_pull" if scope == "all" else "local_pull"]
+        push = self.case["push"]
+        return [xw + (mean - xw) * (pull - push / np.linalg.norm(xw - mean)) for xw in x]
+
+
 METHODS = {
     "sgd": Sgd, "local_sgd": LocalSgd, "easgd": Easgd, "diloco": Diloco, "slowmo": Slowmo,
     "leader_mean": LeaderMean, "lsgd_plus": LsgdPlus, "grawa": Grawa, "grawa_layers": GrawaLayers,
+    "dppf": Dppf,
 }
 
 
@@ -177,7 +192,7 @@ BASE = {
     "nodes": 1, "workers": 4, "steps": 24, "learning_rate": 0.25, "momentum": 0.0,
     "local_period": 3, "global_period": 6, "loss_window": 2, "beta": 0.43, "leader_weight": 0.3,
     "outer_learning_rate": 0.7, "outer_momentum": 0.9, "local_pull": 0.3, "global_pull": 0.2,
-    "local_prox": 0.6, "global_prox": 0.5,
+    "local_prox": 0.6, "global_prox": 0.5, "push": 0.05,
 }
 MOMENTUM = {"momentum": 0.9, "learning_rate": 0.0625}
 NODES = {"nodes": 3, "workers": 2}
@@ -209,6 +224,9 @@ CASES = [
     {"method": "grawa", **NODES},
     {"method": "grawa_layers", "local_pull": 0.7},
     {"method": "grawa_layers", **NODES, "global_pull": 0.7},
+    {"method": "dppf"},
+    {"method": "dppf", "workers": 4, "local_pull": 0.9, "push": 0.3, **MOMENTUM},
+    {"method": "dppf", **NODES},
 ]
 
 

@@ -23,6 +23,8 @@ const FRACTION: Kind = Kind::Number(Range::FRACTION);
 const UNDER_ONE: Kind = Kind::Number(Range::from(0.0).under(1.0));
 const OVER_ZERO: Kind = Kind::Number(Range::over(0.0));
 const FROM_ONE: Kind = Kind::Number(Range::from(1.0));
+/// A length, from 0.
+const FROM_ZERO: Kind = Kind::Number(Range::from(0.0));
 /// Steps of a worker.
 const STEPS: Kind = Kind::up_to(MAX_STEPS);
 /// Epochs of a run.
@@ -47,9 +49,10 @@ const METHODS: &[&str] = &[
     "leader_mean",
     "grawa",
     "grawa_layers",
+    "dppf",
 ];
 /// Methods whose workers are pulled.
-const PULLING: &[&str] = &["lsgd", "lsgd_plus", "grawa", "grawa_layers"];
+const PULLING: &[&str] = &["lsgd", "lsgd_plus", "grawa", "grawa_layers", "dppf"];
 /// Methods whose workers are pulled to a leader.
 const FOLLOWING: &[&str] = &["lsgd", "lsgd_plus"];
 /// Methods with a leader.
@@ -179,6 +182,7 @@ or, in steps of a worker, [{ steps = 1000, factor = 0.1 }]; epochs are rounded u
 \"diloco\", \"slowmo\": the mean's way is the gradient of an outer step
 \"grawa\": all are pulled to a mean in which small gradients count more
 \"grawa_layers\": the same, layer by layer
+\"dppf\": all are pulled to the mean, and pushed from it
 \"data_parallel\": every step with the mean of all gradients
 \"sgd\": workers that never talk
 \"lsgd\", \"sgd\" and \"easgd\" run in both modes, \"downpour\" in async, all
@@ -217,6 +221,8 @@ what ranks the workers
         .used_if("method.name", &["easgd"]),
     Key::new("method.leader_weight", FRACTION, "c of m + c (z - m)")
         .used_if("method.name", &["lsgd_plus", "leader_mean"]),
+    Key::new("method.push", FROM_ZERO, "lambda: length of the push from the mean; lambda / local_pull is where it stops")
+        .used_if("method.name", &["dppf"]),
     Key::new("method.outer_learning_rate", OVER_ZERO, "learning rate of the outer step; default for slowmo: 1.0")
         .used_if("method.name", OUTER),
     Key::new("method.outer_momentum", UNDER_ONE, "its momentum; default for slowmo: 0.5")

@@ -189,6 +189,8 @@ pub struct MethodConfig {
     /// `lsgd_plus` and `leader_mean`: c of `m + c (z - m)`, a point between mean m and leader z, in
     /// [0, 1].
     pub leader_weight: f64,
+    /// `dppf`: length of the push from the mean in an exchange, from 0.
+    pub push: f64,
     /// `diloco` and `slowmo`: learning rate of the outer step, over 0.
     pub outer_learning_rate: f64,
     /// `diloco` and `slowmo`: momentum of the outer step, in [0, 1).
@@ -224,6 +226,8 @@ pub enum MethodName {
     Grawa,
     /// The same, layer by layer.
     GrawaLayers,
+    /// Workers are pulled to their mean, and pushed from it.
+    Dppf,
 }
 
 impl MethodName {
@@ -242,6 +246,7 @@ impl MethodName {
             MethodName::LeaderMean => "leader_mean",
             MethodName::Grawa => "grawa",
             MethodName::GrawaLayers => "grawa_layers",
+            MethodName::Dppf => "dppf",
         }
     }
 

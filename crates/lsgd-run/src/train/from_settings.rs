@@ -65,6 +65,12 @@ pub(super) fn method(
         MethodName::LeaderMean => Method::leader_mean(exchanges, config.leader_weight),
         MethodName::Grawa => grawa(WeightPer::Model),
         MethodName::GrawaLayers => grawa(WeightPer::Layer),
+        MethodName::Dppf => Method::dppf(
+            exchanges,
+            config.local_pull,
+            config.global_pull,
+            config.push,
+        ),
     };
     let method = method?.with_margin(config.margin)?;
     Ok(match config.rank_by {

@@ -277,7 +277,13 @@ fn method() -> impl Strategy<Value = MethodConfig> {
         Just(BatchNorm::Leader),
         Just(BatchNorm::Mean),
     ];
-    let others = (0.0..=1.0f64, 0.0..=1.0f64, 1e-3..10.0f64, 0.0..0.99f64);
+    let others = (
+        0.0..=1.0f64,
+        0.0..=1.0f64,
+        0.0..100.0f64,
+        1e-3..10.0f64,
+        0.0..0.99f64,
+    );
     let rank_by = prop_oneof![Just(RankBy::TrainingLoss), Just(RankBy::ProbeLoss)];
     let ranking = (rank_by, 1..=16384usize, 0.0..0.99f64);
     let strength = || 0.0..=1.0f64;
@@ -305,7 +311,7 @@ fn method() -> impl Strategy<Value = MethodConfig> {
                 others,
                 ranking,
             )| {
-                let (beta, leader_weight, outer_learning_rate, outer_momentum) = others;
+                let (beta, leader_weight, push, outer_learning_rate, outer_momentum) = others;
                 let (rank_by, probe_examples, margin) = ranking;
                 let rank_by = match name {
                     MethodName::Lsgd => rank_by,
@@ -330,6 +336,7 @@ fn method() -> impl Strategy<Value = MethodConfig> {
                     margin,
                     beta,
                     leader_weight,
+                    push,
                     outer_learning_rate,
                     outer_momentum,
                 }

@@ -88,7 +88,7 @@ fn they_are_refused() {
         assert_eq!(
             refusal("", &set),
             "--set: method.local_pull 0.5 is not used by method.name \"local_sgd\", only by \
-             \"lsgd\", \"lsgd_plus\", \"grawa\" or \"grawa_layers\"; leave it out, or change method.name"
+             \"lsgd\", \"lsgd_plus\", \"grawa\", \"grawa_layers\" or \"dppf\"; leave it out, or change method.name"
         );
     }
 }

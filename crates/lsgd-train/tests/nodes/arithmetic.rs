@@ -67,6 +67,7 @@ fn nodes_have_the_bits_of_one_process_that_simulates_them() {
             &["method.name=lsgd_plus", "method.local_prox=0.2"],
         ),
         ("grawa", &["method.name=grawa"]),
+        ("dppf", &["method.name=dppf", "method.push=0.05"]),
         ("probe", &["method.rank_by=probe_loss", "method.margin=0.2"]),
         (
             "grawa_layers",
