@@ -263,6 +263,14 @@ pub enum RunError {
         /// The first line of what Burn says.
         message: String,
     },
+    /// Learning rates to try that do not rise.
+    #[error("--from {from} --to {to}: give two learning rates over 0, the lower one first")]
+    NoRates {
+        /// The first.
+        from: f64,
+        /// The last.
+        to: f64,
+    },
     /// A thread that prepares batches panicked.
     #[error("the thread {thread} panicked while preparing batches: {message}")]
     LoaderPanicked {
@@ -438,6 +446,7 @@ impl RunError {
             | Self::NobodyDies { .. }
             | Self::RunExists { .. }
             | Self::NotARun { .. }
+            | Self::NoRates { .. }
             | Self::OtherSettings { .. } => EXIT_USAGE,
             #[cfg(feature = "bench")]
             Self::Bench(BenchError::Drawing { .. }) => EXIT_FAILED,

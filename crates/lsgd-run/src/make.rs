@@ -7,7 +7,9 @@ use crate::error::RunError;
 use crate::observer::Observer;
 use crate::storage::CheckpointName;
 use crate::task::Task;
-use crate::train::{self, Context, Difference, Job, Outcome, Replay, Replayed, Requests};
+use crate::train::{
+    self, Context, Difference, Job, Outcome, RateCurve, RateTest, Replay, Replayed, Requests,
+};
 
 /// Makes a task from its settings: a struct whose fields are the keys of a table `[task]`
 /// ([`TaskTable`]), or one of several tables ([`TaskTables`]).
@@ -96,6 +98,19 @@ pub fn replay<C: MakeTask + TaskTables>(
 ) -> Result<Result<Replayed, Difference>, RunError> {
     let (job, tables) = job(config)?;
     train::replay(replay, job, making(tables))
+}
+
+/// Tries learning rates on the first worker of the run that `config` describes, and writes nothing.
+///
+/// # Errors
+///
+/// As [`train::find_rate`].
+pub fn find_rate<C: MakeTask + TaskTables>(
+    config: Config<C>,
+    test: RateTest,
+) -> Result<RateCurve, RunError> {
+    let (job, tables) = job(config)?;
+    train::find_rate(job, test, making(tables))
 }
 
 fn job<C: MakeTask + TaskTables>(config: Config<C>) -> Result<(Job, C), ConfigError> {

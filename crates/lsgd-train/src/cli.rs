@@ -17,6 +17,7 @@ Examples:
   lsgd-train --config lsgd.toml --set run.name=slow --set schedule.learning_rate=0.01
   lsgd-train --config lsgd.toml --resume           begin, or continue what was stopped or killed
   lsgd-train resume runs/slow --set budget.epochs=20
+  lsgd-train find-rate --config lsgd.toml          suggest a learning rate
   lsgd-train replay runs/slow                      run an async run again by its events, and compare
   lsgd-train launch --nodes 2 --config lsgd.toml   two nodes on this machine
   lsgd-train simulate --config lsgd.toml --set simulate.nodes=4   four nodes under a virtual clock

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
+use crate::error::RunError;
 use crate::home;
 use crate::storage::CheckpointName;
+use crate::train::RateTest;
 
 /// A path, with `~` expanded where no shell did.
 pub fn path() -> impl TypedValueParser<Value = PathBuf> {
@@ -35,6 +37,47 @@ pub struct Train {
     /// What SIGUSR1 and SIGUSR2 ask for
     #[arg(skip)]
     pub on_user_signal: OnUserSignal,
+}
+
+/// Which learning rates to try.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct FindRate {
+    /// Train as this TOML file says
+    #[arg(long, short, value_name = "FILE", value_parser = path())]
+    pub config: PathBuf,
+
+    /// Override a key of the config; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// The first rate
+    #[arg(long, value_name = "RATE", default_value_t = 1e-5)]
+    pub from: f64,
+
+    /// The last rate
+    #[arg(long, value_name = "RATE", default_value_t = 10.0)]
+    pub to: f64,
+
+    /// How many are tried, a step each
+    #[arg(long, value_name = "STEPS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(20..=100_000))]
+    pub steps: u64,
+}
+
+impl FindRate {
+    /// The test that it asks for.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NoRates`] if the first rate is not over 0, or the last not over the first.
+    pub fn test(&self) -> Result<RateTest, RunError> {
+        let Self {
+            from, to, steps, ..
+        } = *self;
+        match from > 0.0 && to > from && to.is_finite() {
+            true => Ok(RateTest { from, to, steps }),
+            false => Err(RunError::NoRates { from, to }),
+        }
+    }
 }
 
 /// What SIGUSR1 and SIGUSR2 ask of a run.
@@ -167,6 +210,14 @@ Steps and links take the time that the config's [simulate] says; all seconds of 
 are of that clock. For example, with --set simulate.nodes=4 --set workers.count=4, or
 --set run.mode=async --set simulate.step_sigma=0.3.")]
     Simulate(Train),
+
+    /// Try rising learning rates on one worker, and suggest one
+    #[command(after_help = "\
+The first worker of the config trains without the others, from the initial weights, with a higher learning
+rate in every step, until the loss is four times what it was. Nothing is written. The rate to begin with is
+where the loss fell fastest, or a tenth of where it was lowest if that is less (arXiv 1506.01186). It is one
+for this model, optimizer and batch size.")]
+    FindRate(FindRate),
 
     /// Write a config with every key, its default and its meaning
     Init {

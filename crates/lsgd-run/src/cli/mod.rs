@@ -15,6 +15,8 @@ mod wiring;
 pub use arguments::Bench;
 #[cfg(unix)]
 pub use arguments::Chaos;
-pub use arguments::{Launch, OnUserSignal, Replay, Resume, RunCommand, Train, TrainOptions, path};
+pub use arguments::{
+    FindRate, Launch, OnUserSignal, Replay, Resume, RunCommand, Train, TrainOptions, path,
+};
 pub use program::{command, log_to_stderr, main, say, train};
 pub use signals::{on_signals, requests};

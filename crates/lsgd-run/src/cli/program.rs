@@ -19,7 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::arguments::Bench;
 #[cfg(unix)]
 use super::arguments::Chaos;
-use super::arguments::{OnUserSignal, Resume, RunCommand, Train, TrainOptions};
+use super::arguments::{FindRate, OnUserSignal, Resume, RunCommand, Train, TrainOptions};
 #[cfg(unix)]
 use super::chaos;
 use super::signals::{on_signals, requests};
@@ -149,6 +149,7 @@ pub fn command<C: MakeTask + TaskTables>(command: RunCommand) -> Result<u8, RunE
             let outcome = crate::simulate(config, observer, requests(OnUserSignal::Save))?;
             tell(&outcome, arguments.quiet, " a virtual second")
         }
+        RunCommand::FindRate(arguments) => find_rate::<C>(&arguments),
         RunCommand::Init { path, force } => init::<C>(&path, force),
         RunCommand::Devices { check } => devices(check),
         #[cfg(feature = "bench")]
@@ -228,6 +229,14 @@ fn replay<C: MakeTask + TaskTables>(arguments: &arguments::Replay) -> Result<u8,
             Ok(EXIT_FAILED)
         }
     }
+}
+
+/// Tries learning rates.
+fn find_rate<C: MakeTask + TaskTables>(arguments: &FindRate) -> Result<u8, RunError> {
+    let config = Config::<C>::load(&arguments.config, &arguments.set)?;
+    let curve = crate::find_rate(config, arguments.test()?)?;
+    say(format_args!("{curve}"))?;
+    Ok(EXIT_SUCCESS)
 }
 
 fn train_from<C: MakeTask + TaskTables>(

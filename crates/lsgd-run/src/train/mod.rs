@@ -16,6 +16,7 @@ mod divergence;
 mod evaluation;
 mod evaluation_pass;
 mod failures;
+mod find_rate;
 mod from_settings;
 mod full_disk;
 mod inbox;
@@ -47,6 +48,7 @@ mod worker_pool;
 mod worker_thread;
 
 pub use evaluation::{Scored, score, score_of};
+pub use find_rate::{RateCurve, RatePoint, RateTest, find_rate};
 pub use job::{Context, Facts, Job};
 pub use load::{load, plain_mean, values};
 pub use objective::batch_of;

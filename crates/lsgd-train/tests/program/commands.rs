@@ -56,6 +56,31 @@ fn devices_lists_what_can_train() {
     assert_eq!(checked.lines().count(), listed.lines().count());
 }
 
+/// Cross-entropy of four classes: begins near ln 4, falls, and is too high at last.
+#[test]
+fn find_rate_suggests_a_learning_rate() {
+    let found = run([
+        "find-rate",
+        "--config",
+        SMOKE,
+        "--steps",
+        "120",
+        "--to",
+        "100",
+    ])
+    .well();
+    let (_, rate) = found
+        .split_once("schedule.learning_rate=")
+        .expect("a suggestion");
+    let rate: f64 = rate.trim().parse().expect("a number");
+    assert!((1e-4..1.0).contains(&rate), "{found}");
+    assert!(found.contains("times the lowest"), "{found}");
+    run(["find-rate", "--config", SMOKE, "--from", "1", "--to", "0.1"]).failed(
+        2,
+        "--from 1 --to 0.1: give two learning rates over 0, the lower one first",
+    );
+}
+
 #[test]
 fn help_tells_of_commands_and_exit_codes() {
     let help = run(["--help"]).well();
