@@ -83,6 +83,7 @@ impl<M: Module, O: Objective<M>> Worker<M, O> {
     /// The error of [`Objective::gradients`]; the worker is then unchanged. The error of
     /// [`Objective::probe`]; the step is then taken, and its exchange has yet to come.
     pub fn gradient_step(&mut self) -> Result<GradientStep, O::Error> {
+        self.optimizer.begin(present(&self.module));
         let step = self.optimizer.steps();
         let (loss, gradients) = self.objective.gradients(present(&self.module), step)?;
         let learning_rate = self.objective.learning_rate(step);

@@ -251,10 +251,7 @@ impl<I> LeaderSgd<I> {
     where
         I: InnerOptimizer<M>,
     {
-        let layout = match self.layout.clone() {
-            Some(layout) => layout,
-            None => self.begin(&module),
-        };
+        let layout = self.begin(&module);
         self.step += 1;
         if self.phase != StepPhase::Closed {
             self.phase = StepPhase::Stepped;
@@ -405,8 +402,12 @@ impl<I> LeaderSgd<I> {
         }
     }
 
-    /// Before the first step: finds the layout of `module`, and tells the rule where it starts.
-    fn begin<M: Module>(&mut self, module: &M) -> Arc<Layout> {
+    /// Before the first forward pass, which changes running statistics: finds the layout of `module`,
+    /// and tells the rule and the peers where the worker starts. Later calls only return the layout.
+    pub(crate) fn begin<M: Module>(&mut self, module: &M) -> Arc<Layout> {
+        if let Some(layout) = &self.layout {
+            return layout.clone();
+        }
         let layout = Layout::of(module);
         self.layout = Some(layout.clone());
         let has_centre = self.method.has_centre();

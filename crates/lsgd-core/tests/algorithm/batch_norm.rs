@@ -9,8 +9,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use lsgd_core::{
     BatchNorm as Follow, Command, Delivery, Event, ExchangeOutcome, Layout, LeaderConfig,
-    LeaderSgd, LocalLeader, Message, Mode, Snapshot, SnapshotError, Source, VectorKind, WorkerId,
-    read, read_buffers, write,
+    LeaderSgd, LocalLeader, Loss, Message, Method, Mode, Objective, Snapshot, SnapshotError,
+    Source, VectorKind, Worker, WorkerId, read, read_buffers, write,
 };
 
 use crate::memory::QueueExchange;
@@ -91,6 +91,33 @@ fn after_an_exchange(follow: Follow, pull: f64, mean: Option<[f32; 4]>) -> (Net,
         .push_back(Command::Adopt(delivery));
     let gradients = net.train_forward();
     (worker.step(0.0, net, gradients), worker)
+}
+
+impl Objective<Net> for () {
+    type Error = std::convert::Infallible;
+
+    fn gradients(&mut self, net: &Net, _: u64) -> Result<(Loss, GradientsParams), Self::Error> {
+        Ok((Loss::from(1.0), net.train_forward()))
+    }
+
+    fn learning_rate(&self, _: u64) -> f64 {
+        0.1
+    }
+}
+
+/// Otherwise a node's centre would start with the statistics of whichever worker came first.
+#[test]
+fn a_worker_starts_as_it_was_before_its_first_forward() {
+    let exchange = QueueExchange::new(WorkerId::new(0, 0), Mode::Async);
+    let method = Method::downpour(exchanges(1)).expect("valid");
+    let optimizer = LeaderSgd::new(sgd(), method, exchange.clone());
+    let mut worker = Worker::new(Net::new(&device()), optimizer, ());
+    worker.gradient_step().expect("has a gradient");
+    let Some(Message::Begin(start)) = exchange.queues().sent.pop_front() else {
+        panic!("it says where it starts first");
+    };
+    assert_eq!(start.buffers(), [0.0, 0.0, 1.0, 1.0]);
+    assert_eq!(statistics(worker.module()), AFTER_ONE);
 }
 
 /// Parameters first, buffers apart; a snapshot has the last forward's update in it.
