@@ -27,7 +27,8 @@ pub struct Reaction {
     pub recovered: Option<f64>,
     /// For a kill: steps that the node had taken and does not have any more.
     pub lost_steps: Option<u64>,
-    /// For a kill: a node was killed again before it trained. What follows counts for that kill.
+    /// For a kill: a node was killed again before it trained. For a fault of a worker: its node ended
+    /// before it failed. What follows counts for that kill.
     pub overtaken: bool,
 }
 
@@ -61,7 +62,7 @@ pub fn reactions(log: &[Entry], nodes: u32) -> Vec<Reaction> {
                 (None, worst, each.iter().filter_map(|one| one.lost).max())
             }
             Act::Panic { node, worker } | Act::NanGradient { node, worker } => {
-                let seen = of_worker(after, node, worker);
+                let (seen, _) = of_worker(after, node, worker);
                 (seen, seen, None)
             }
             Act::Stop { node, .. } => {
@@ -92,6 +93,9 @@ pub fn reactions(log: &[Entry], nodes: u32) -> Vec<Reaction> {
                     comeback(before, after, node).overtaken
                 }
                 Act::KillAll => (1..=nodes).any(|node| comeback(before, after, node).overtaken),
+                Act::Panic { node, worker } | Act::NanGradient { node, worker } => {
+                    of_worker(after, node, worker).1
+                }
                 _ => false,
             },
         }
@@ -116,8 +120,15 @@ fn comeback(before: &[Entry], after: &[Entry], node: u32) -> Comeback {
         _ => None,
     };
     let ended = |entry: &Entry| matches!(entry.what, What::Ended { node: of, .. } if of == node);
-    // What it had written until its end is logged before that.
-    let end = after.iter().position(ended).unwrap_or(after.len());
+    let runs = before.iter().rev().find_map(|entry| match entry.what {
+        What::Started { node: of, .. } if of == node => Some(true),
+        _ => ended(entry).then_some(false),
+    });
+    // What it had written until its end is logged before that. If it was not running, it had ended.
+    let end = match runs {
+        Some(false) => 0,
+        _ => after.iter().position(ended).unwrap_or(after.len()),
+    };
     let (until, rest) = after.split_at(end);
     let last = before.iter().chain(until).rev().find_map(trained);
     let mut comeback = Comeback::default();
@@ -141,15 +152,18 @@ fn comeback(before: &[Entry], after: &[Entry], node: u32) -> Comeback {
     comeback
 }
 
-/// When the node of a worker recorded that it has failed.
-fn of_worker(after: &[Entry], node: u32, worker: u32) -> Option<f64> {
-    after.iter().find_map(|entry| match entry.what {
+/// When the node of a worker recorded that it has failed, and whether the node ended before that: a fault
+/// ends with its process, and a later failure is another fault's.
+fn of_worker(after: &[Entry], node: u32, worker: u32) -> (Option<f64>, bool) {
+    let found = after.iter().find_map(|entry| match entry.what {
         What::Seen {
             node: of,
             line: Seen::Restarted { worker: id } | Seen::Left { worker: id },
-        } if of == node && id.worker == worker => Some(entry.at),
+        } if of == node && id.worker == worker => Some((Some(entry.at), false)),
+        What::Ended { node: of, .. } if of == node => Some((None, true)),
         _ => None,
-    })
+    });
+    found.unwrap_or((None, false))
 }
 
 /// That a node was lost by another.
@@ -283,6 +297,46 @@ mod tests {
         log.push(at(5.5, trained(2, 44)));
         let found = reactions(&log, 2);
         assert_eq!(found[0].recovered, Some(3.5));
+    }
+
+    /// Of a node that had ended already, the next end is another fault's.
+    #[test]
+    fn all_nodes_are_killed_while_one_is_down() {
+        let log = [
+            at(0.0, started(1)),
+            at(0.0, started(2)),
+            at(1.0, trained(2, 50)),
+            at(2.0, fault(0, Act::Kill { node: 2 })),
+            at(2.1, ended(2)),
+            at(2.2, fault(1, Act::KillAll)),
+            at(2.3, ended(1)),
+            at(3.0, started(2)),
+            at(3.0, started(1)),
+            at(3.5, seen(2, Seen::Resumed { step: 40 })),
+            at(4.0, trained(1, 44)),
+            at(4.5, trained(2, 44)),
+            at(20.0, fault(2, Act::Kill { node: 2 })),
+            at(20.1, ended(2)),
+            at(22.0, trained(2, 90)),
+        ];
+        let found = reactions(&log, 2);
+        assert_eq!(found[1].recovered, Some(4.5 - 2.2));
+        assert_eq!(found[1].lost_steps, Some(10));
+        assert_eq!(found[2].recovered, Some(2.0));
+    }
+
+    #[test]
+    fn a_fault_of_a_worker_ends_with_its_process() {
+        let worker = WorkerId::new(0, 1);
+        let log = [
+            at(1.0, fault(0, Act::Panic { node: 1, worker: 1 })),
+            at(1.1, ended(1)),
+            at(9.0, fault(1, Act::Panic { node: 1, worker: 1 })),
+            at(9.5, seen(1, Seen::Restarted { worker })),
+        ];
+        let found = reactions(&log, 2);
+        assert_eq!((found[0].recovered, found[0].overtaken), (None, true));
+        assert_eq!((found[1].recovered, found[1].overtaken), (Some(0.5), false));
     }
 
     #[test]
