@@ -7,6 +7,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::data::ScoredOn;
 use lsgd_run::cli::{RunCommand, Train, TrainOptions, path};
 use lsgd_run::storage::{CheckpointName, Which};
 
@@ -153,6 +154,7 @@ Examples:
   lsgd-train eval runs/slow
   lsgd-train eval runs/slow --which mean --checkpoint best
   lsgd-train eval runs/slow --which worker-0 --set data.folder=/data/cifar-10-batches-bin
+  lsgd-train eval runs/slow --on holdout                   images that data.holdout held out
   lsgd-train eval runs/slow --confusion confusion.csv      which classes are taken for which
   lsgd-train eval runs/slow --logits logits.safetensors    to compare with another program")]
     Eval(Eval),
@@ -238,10 +240,13 @@ pub struct Eval {
     /// Which checkpoint: newest, best or a step
     #[arg(long, value_name = "CHECKPOINT", default_value_t = CheckpointName::Newest)]
     pub checkpoint: CheckpointName,
+    /// On which images
+    #[arg(long, value_name = "IMAGES", value_enum, default_value = "test")]
+    pub on: ScoredOn,
     /// Override a key of the run's config, such as data.folder=DIR; may be repeated
     #[arg(long, short, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Also write the first 128 test images, as the model takes them, and its logits to a
+    /// Also write the first 128 of these images, as the model takes them, and its logits to a
     /// safetensors file, tensors `images` and `logits`
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub logits: Option<PathBuf>,

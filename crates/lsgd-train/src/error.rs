@@ -38,6 +38,9 @@ pub enum TrainError {
         /// Why, and what to do.
         why: String,
     },
+    /// `eval --on holdout` of a run that held no images out.
+    #[error("--on holdout: the run held out no images (data.holdout); give --on test")]
+    NoHoldout,
     /// The size of a batch.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -55,9 +58,11 @@ impl TrainError {
         match self {
             Self::Run(error) => error.exit_code(),
             Self::Data(DataError::Io { source, .. }) if passes(source) => EXIT_RETRY,
-            Self::Model(_) | Self::Side { .. } | Self::Confusion { .. } | Self::Batch(_) => {
-                EXIT_USAGE
-            }
+            Self::Model(_)
+            | Self::Side { .. }
+            | Self::Confusion { .. }
+            | Self::NoHoldout
+            | Self::Batch(_) => EXIT_USAGE,
             Self::Data(_) => EXIT_FAILED,
         }
     }

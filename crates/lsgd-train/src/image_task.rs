@@ -15,7 +15,7 @@ use lsgd_run::{MakeTask, Metric, StepKey, Sums, Task};
 use serde_json::{Map, Value};
 
 use crate::batches;
-use crate::data::{Batch, DataError, Dataset, Stream};
+use crate::data::{Batch, DataError, Dataset, HeldOut, ScoredOn, Stream};
 use crate::error::TrainError;
 use crate::image_config::{Augment, Config, DataName, ImageConfig};
 use crate::image_model::{ImageNotes, model_config};
@@ -24,6 +24,15 @@ use crate::loss::{SecondTarget, cross_entropy, training_loss};
 use crate::optimizer;
 use crate::scoring::{Guess, metrics, score_batch};
 use crate::tensors::{labels_on, tensors};
+
+/// What the trained values of a run are needed for.
+#[derive(Debug, Clone, Copy)]
+pub struct Uses {
+    /// The examples to score them on.
+    pub scored_on: ScoredOn,
+    /// Whether to make a replica mean of them.
+    pub for_mean: bool,
+}
 
 /// Images, in batches, and a CNN that learns to classify them.
 #[derive(Debug)]
@@ -38,7 +47,9 @@ pub struct ImageTask {
     model: ModelConfig,
     /// The weights that the model begins with, if they are not drawn.
     initial: Option<InitialWeights>,
-    /// The test examples of each part.
+    /// The examples that models are scored on,
+    scored_on: ScoredOn,
+    /// those of each part.
     parts: Vec<Range<usize>>,
 }
 
@@ -58,15 +69,15 @@ impl ImageTask {
         }
         dataset.check(&stream)?;
         let batch = scoring_batch(config.data.batch_size);
-        let held_out = ranges(stream.held_out().len(), batch);
-        let probe = held_out
+        let held_out = stream.held_out(HeldOut::Probe).len();
+        let probe = ranges(held_out, batch)
             .into_iter()
-            .map(|range| dataset.held_out(&stream, range))
+            .map(|range| dataset.held_out(&stream, HeldOut::Probe, range))
             .collect::<Result<Vec<_>, _>>()?;
         // Empty if all its images are skipped.
         let probe = probe.into_iter().filter(|batch| !batch.labels.is_empty());
         let probe: Vec<Batch> = probe.collect();
-        if let (examples @ 1.., true) = (stream.held_out().len(), probe.is_empty()) {
+        if let (examples @ 1.., true) = (held_out, probe.is_empty()) {
             return Err(DataError::BadProbe { examples }.into());
         }
         let model = model_config(&config, dataset.classes(), dataset.shape());
@@ -87,48 +98,90 @@ impl ImageTask {
             }
             weights
         });
-        Ok(Self {
+        let scored_on = match config.data.holdout {
+            Some(_) => ScoredOn::Holdout,
+            None => ScoredOn::Test,
+        };
+        let mut task = Self {
             initial,
-            parts: ranges(run.held_out_examples(dataset.test_len()), batch),
+            scored_on,
+            parts: Vec::new(),
             config,
             dataset,
             stream,
             probe,
             model,
-        })
+        };
+        task.parts = ranges(run.held_out_examples(task.scored()), batch);
+        Ok(task)
     }
 
-    /// For trained values of a run: to score them on all of `dataset`'s test examples, and, if it is
-    /// `for_mean`, to estimate a mean's statistics on the batches of the run. Otherwise nothing is held
-    /// out of the training examples, which may then be fewer than the run's.
+    /// For trained values of a run: to score them on all examples of `uses.scored_on`, and, if they
+    /// are `for_mean`, to estimate a mean's statistics on the batches of the run. For a plain test
+    /// nothing is held out of the training examples, which may then be fewer than the run's.
     ///
     /// # Errors
     ///
-    /// [`TrainError`] if the data cannot have the batch size of `config`, or, `for_mean`, cannot spare the
-    /// examples that it holds out.
+    /// [`TrainError`] if the data cannot have the batch size of `config`, cannot spare the examples that
+    /// it holds out, where these matter, or are to be scored on those and there are none.
     pub fn of_run(
         config: &Config,
         model: ModelConfig,
         dataset: Arc<Dataset>,
-        for_mean: bool,
+        uses: Uses,
     ) -> Result<Self, TrainError> {
+        let Uses {
+            scored_on,
+            for_mean,
+        } = uses;
         let Config { settings, task } = config;
-        let stream = match for_mean {
-            true => stream(&dataset, task, settings)?,
-            false => Stream::new(dataset.train_len(), task.data.batch_size, settings.run.seed)?,
+        let stream = match (scored_on, for_mean) {
+            (ScoredOn::Holdout, _) if task.data.holdout.is_none() => {
+                return Err(TrainError::NoHoldout);
+            }
+            (ScoredOn::Test, false) => {
+                Stream::new(dataset.train_len(), task.data.batch_size, settings.run.seed)?
+            }
+            _ => stream(&dataset, task, settings)?,
         };
-        Ok(Self {
+        let mut of_run = Self {
             initial: None,
-            parts: ranges(dataset.test_len(), SCORING_BATCH),
+            scored_on,
+            parts: Vec::new(),
             stream,
             config: task.clone(),
             dataset,
             probe: Vec::new(),
             model,
-        })
+        };
+        of_run.parts = ranges(of_run.scored(), SCORING_BATCH);
+        Ok(of_run)
     }
 
-    /// Scores part `part` of the test examples, as [`score`](Task::score), and tells what each example is
+    /// Number of the examples that models are scored on.
+    pub fn scored(&self) -> usize {
+        match self.scored_on {
+            ScoredOn::Test => self.dataset.test_len(),
+            ScoredOn::Holdout => self.stream.held_out(HeldOut::Validation).len(),
+        }
+    }
+
+    /// Those of `range` among them, without augmentation.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] if there are not that many, or an image cannot be read.
+    pub fn scored_batch(&self, range: Range<usize>) -> Result<Batch, DataError> {
+        match self.scored_on {
+            ScoredOn::Test => self.dataset.test_batch(range),
+            ScoredOn::Holdout => {
+                let part = HeldOut::Validation;
+                self.dataset.held_out(&self.stream, part, range)
+            }
+        }
+    }
+
+    /// Scores part `part` of the held-out examples, as [`score`](Task::score), and tells what each example is
     /// taken for.
     ///
     /// # Errors
@@ -141,7 +194,7 @@ impl ImageTask {
         device: &Device,
     ) -> Result<(Sums, Vec<Guess>), TrainError> {
         let range = self.parts.get(part).cloned().unwrap_or_default();
-        Ok(score_batch(model, self.dataset.test_batch(range)?, device))
+        Ok(score_batch(model, self.scored_batch(range)?, device))
     }
 }
 
@@ -172,17 +225,21 @@ fn stream(
     settings: &Settings,
 ) -> Result<Stream, TrainError> {
     let seed = settings.run.seed;
-    let stream = Stream::new(dataset.train_len(), config.data.batch_size, seed)?;
-    Ok(match settings.method.rank_by {
-        RankBy::TrainingLoss => stream,
-        RankBy::ProbeLoss => stream.holding_out(settings.method.probe_examples, seed)?,
-    })
+    let examples = dataset.train_len();
+    let validation = config.data.held_out(examples);
+    let stream = Stream::new(examples, config.data.batch_size, seed)?;
+    let stream = stream.holding_out(HeldOut::Validation, validation, seed)?;
+    let probe = match settings.method.rank_by {
+        RankBy::TrainingLoss => 0,
+        RankBy::ProbeLoss => settings.method.probe_examples,
+    };
+    Ok(stream.holding_out(HeldOut::Probe, probe, seed)?)
 }
 
-/// Test images that `eval` scores at once.
+/// Images that `eval` scores at once.
 const SCORING_BATCH: usize = 128;
 
-/// Test examples that are scored at once: as many as are trained on at once, within bounds that
+/// Examples that are scored at once: as many as are trained on at once, within bounds that
 /// keep small batches from being slow and large ones from taking more memory than training does.
 fn scoring_batch(batch_size: usize) -> usize {
     batch_size.clamp(32, 256)

@@ -10,8 +10,9 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use crate::cli;
 use crate::confusion::{Confusion, MAX_CLASSES};
-use crate::data::Dataset;
+use crate::data::ScoredOn;
 use crate::error::TrainError;
+use crate::image_task::{ImageTask, Uses};
 use crate::trained::Trained;
 use crate::trained_task::TrainedTask;
 use lsgd_run::output::Output;
@@ -19,7 +20,7 @@ use lsgd_run::storage::Score;
 use lsgd_run::train::score_of;
 use lsgd_run::{RunError, Task};
 
-/// Most test examples whose logits `eval` writes.
+/// Most examples whose logits `eval` writes.
 const LOGITS: usize = 128;
 
 /// The result of an evaluation.
@@ -27,15 +28,17 @@ const LOGITS: usize = 128;
 pub struct Evaluated {
     /// The score.
     pub score: Score,
-    /// Test examples that were scored.
+    /// Examples that were scored,
     pub examples: u64,
+    /// of these.
+    pub on: ScoredOn,
     /// Where images and logits were written, if requested.
     pub logits: Option<Output>,
     /// Which classes were taken for which, and where that was written, if requested.
     pub confusion: Option<(Confusion, Output)>,
 }
 
-/// Scores a run's parameters on the whole test set, and returns the number of examples too; writes
+/// Scores a run's parameters on the whole test set, or on all images that it held out, and returns the number of examples too; writes
 /// images and logits, and the confusion of classes, where `arguments` ask for them.
 ///
 /// # Errors
@@ -59,18 +62,22 @@ pub fn eval(arguments: &cli::Eval) -> Result<Evaluated, TrainError> {
         true => Some(trained.plain_mean()?),
         false => Some(Arc::new(trained.finite(arguments.which)?)),
     };
-    let run = TrainedTask::open(&trained, stored.is_none())?;
+    let uses = Uses {
+        scored_on: arguments.on,
+        for_mean: stored.is_none(),
+    };
+    let run = TrainedTask::open(&trained, uses)?;
     let snapshot = match stored {
         Some(stored) => stored,
         None => run.mean()?,
     };
     let TrainedTask { dataset, task, .. } = &run;
     let empty = || TrainError::damaged(trained.folder.path(), "the data has no test examples");
-    if dataset.test_len() == 0 {
+    if task.scored() == 0 {
         return Err(empty());
     }
     if let Some(output) = &output {
-        output.write(&logits(output.path(), &trained, &snapshot, dataset)?)?;
+        output.write(&logits(output.path(), &trained, &snapshot, task)?)?;
     }
     let device = trained.device.device.clone();
     let model = write(trained.model.init(&device)?, &trained.layout, &snapshot)
@@ -93,6 +100,7 @@ pub fn eval(arguments: &cli::Eval) -> Result<Evaluated, TrainError> {
     Ok(Evaluated {
         score: scored.score,
         examples: scored.examples,
+        on: arguments.on,
         logits: output,
         confusion,
     })
@@ -118,18 +126,18 @@ fn check_matrix(
     Err(TrainError::Confusion { why })
 }
 
-/// A safetensors file of the first test examples: `images` `[n, channels, height, width]` as the
+/// A safetensors file of the first examples that are scored: `images` `[n, channels, height, width]` as the
 /// model takes them, and its `logits` `[n, classes]`. `path` is for errors.
 fn logits(
     path: &Path,
     trained: &Trained,
     snapshot: &Snapshot,
-    dataset: &Dataset,
+    task: &ImageTask,
 ) -> Result<Vec<u8>, TrainError> {
     let device = &trained.device.device;
     let model = write(trained.model.init(device)?, &trained.layout, snapshot)
         .map_err(|why| RunError::Unfit { why })?;
-    let batch = dataset.test_batch(0..dataset.test_len().min(LOGITS))?;
+    let batch = task.scored_batch(0..task.scored().min(LOGITS))?;
     let images = TensorData::new(batch.images.clone(), batch.shape);
     let images = upload("images", images, device);
     let logits = model.forward(images, ForwardMode::Evaluate);

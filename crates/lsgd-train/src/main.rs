@@ -10,6 +10,7 @@ use lsgd_run::open_files;
 use lsgd_run::output::Output;
 use lsgd_run::words::count;
 use lsgd_train::cli::{Command, DataCommand, Eval, Export, Invocation};
+use lsgd_train::data::ScoredOn;
 use lsgd_train::error::TrainError;
 use lsgd_train::image_config::ImageConfig;
 use lsgd_train::inspect::Evaluated;
@@ -54,19 +55,24 @@ fn eval(arguments: &Eval) -> Result<u8, TrainError> {
     let Evaluated {
         score,
         examples,
+        on,
         logits,
         confusion,
     } = inspect::eval(arguments)?;
     let metric = |name| score.get(name).unwrap_or(f64::NAN);
     let top5 = score.get("top5_error");
     let top5 = top5.map_or_else(String::new, |error| format!(", top-5 error {error:.2} %"));
+    let examples_of = match on {
+        ScoredOn::Test => "test example",
+        ScoredOn::Holdout => "held-out example",
+    };
     let mut text = format!(
         "{} {}: error {:.2} %, loss {:.4}{top5}, {}",
         arguments.run.display(),
         arguments.which,
         metric("error"),
         metric("loss"),
-        count(examples, "test example"),
+        count(examples, examples_of),
     );
     let mut written = Vec::from_iter(logits);
     if let Some((confusion, output)) = confusion {

@@ -6,9 +6,9 @@ use lsgd_core::Snapshot;
 use lsgd_run::storage::Which;
 use lsgd_run::{RunError, train};
 
-use crate::data::Dataset;
+use crate::data::{Dataset, ScoredOn};
 use crate::error::TrainError;
-use crate::image_task::ImageTask;
+use crate::image_task::{ImageTask, Uses};
 use crate::trained::Trained;
 
 /// A run's data and task.
@@ -22,20 +22,20 @@ pub struct TrainedTask<'a> {
 }
 
 impl<'a> TrainedTask<'a> {
-    /// Opens the data that the run's config names, to score on them, and to make a
-    /// [`mean`](Self::mean) if it is `for_mean`.
+    /// Opens the data that the run's config names, for `uses`; with `for_mean` these are scores and a
+    /// [`mean`](Self::mean).
     ///
     /// # Errors
     ///
-    /// [`TrainError`] if they are missing, have other classes or images, or, `for_mean`, are too few.
-    pub fn open(trained: &'a Trained, for_mean: bool) -> Result<Self, TrainError> {
+    /// [`TrainError`] if they are missing, have other classes or images, or, held-out examples taken off, are too few.
+    pub fn open(trained: &'a Trained, uses: Uses) -> Result<Self, TrainError> {
         let config = &trained.config;
         let dataset = Arc::new(Dataset::open(&config.task.data, config.settings.run.seed)?);
         if let Some(why) = trained.notes.differ(&dataset) {
             return Err(TrainError::damaged(trained.folder.path(), why));
         }
         Ok(Self {
-            task: ImageTask::of_run(config, trained.model.clone(), dataset.clone(), for_mean)?,
+            task: ImageTask::of_run(config, trained.model.clone(), dataset.clone(), uses)?,
             trained,
             dataset,
         })
@@ -69,7 +69,11 @@ pub fn made_mean(trained: &Trained) -> Result<Arc<Snapshot>, TrainError> {
     if !trained.mean_needs_data() {
         return trained.plain_mean();
     }
-    let task = TrainedTask::open(trained, true).map_err(|why| RunError::Absent {
+    let uses = Uses {
+        scored_on: ScoredOn::Test,
+        for_mean: true,
+    };
+    let task = TrainedTask::open(trained, uses).map_err(|why| RunError::Absent {
         path: trained.checkpoint.clone(),
         why: format!(
             "it has no mean, since it was not evaluated, and to make one takes the run's data: {why}; or {}",

@@ -117,12 +117,13 @@ fn subcommands() {
     );
     assert_eq!(
         command(
-            "lsgd-train eval runs/a --which worker-3 --checkpoint 40 --set data.folder=d --logits l"
+            "lsgd-train eval runs/a --which worker-3 --checkpoint 40 --on holdout --set data.folder=d --logits l"
         ),
         Command::Eval(Eval {
             run: "runs/a".into(),
             which: Which::Worker(3),
             checkpoint: CheckpointName::Step(40),
+            on: ScoredOn::Holdout,
             set: vec![String::from("data.folder=d")],
             logits: Some("l".into()),
             confusion: None,

@@ -189,7 +189,7 @@ pub enum DataError {
     /// Skipping leaves only images that are held out of training.
     #[error(
         "no training image that is not held out can be decoded; mend them, or make \
-         method.probe_examples smaller"
+         method.probe_examples or data.holdout smaller"
     )]
     NoneToTrain,
     /// `data.augment = "paper"` on images smaller than its crop.
@@ -255,14 +255,15 @@ pub enum DataError {
     },
     /// No example would be left to train on.
     #[error(
-        "{count} examples to hold out of {examples} leave none to train on; make \
-         method.probe_examples smaller"
+        "{count} examples to hold out of {examples} leave none to train on; make {key} smaller"
     )]
     HeldOut {
         /// Examples to hold out.
         count: usize,
-        /// Training examples.
+        /// Training examples, without those held out already.
         examples: usize,
+        /// The key that holds them out.
+        key: &'static str,
     },
     /// A stream made for a data set of another size.
     #[error("the stream orders {stream} examples, but the data set has {dataset}")]

@@ -30,11 +30,12 @@ mod stream;
 use std::fmt;
 use std::ops::Range;
 
+use clap::ValueEnum;
 use rayon::prelude::*;
 
 pub use error::DataError;
 pub use mix::Mixed;
-pub use stream::Stream;
+pub use stream::{HeldOut, Stream};
 
 use crate::image_config::{DataConfig, DataName};
 use erase::Erasing;
@@ -78,6 +79,15 @@ pub struct Dataset {
     shape: [usize; 3],
     class_names: Vec<String>,
     digest: String,
+}
+
+/// The examples that models are scored on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScoredOn {
+    /// The test images
+    Test,
+    /// The training images that the run held out (data.holdout)
+    Holdout,
 }
 
 enum Source {
@@ -197,16 +207,21 @@ impl Dataset {
         Ok(batch)
     }
 
-    /// Those of `range` among the examples that `stream` holds out of training, without augmentation
-    /// and without those that are skipped.
+    /// Those of `range` among the training examples that `stream` holds out as `part`, without
+    /// augmentation and without those that are skipped.
     ///
     /// # Errors
     /// As [`train_batch`](Self::train_batch), and if there are not that many.
-    pub fn held_out(&self, stream: &Stream, range: Range<usize>) -> Result<Batch, DataError> {
+    pub fn held_out(
+        &self,
+        stream: &Stream,
+        part: HeldOut,
+        range: Range<usize>,
+    ) -> Result<Batch, DataError> {
         self.check(stream)?;
         let Range { start, end } = range;
-        let len = stream.held_out().len();
-        let indices = stream.held_out().get(range);
+        let len = stream.held_out(part).len();
+        let indices = stream.held_out(part).get(range);
         let indices = indices.ok_or(DataError::TestRange { start, end, len })?;
         self.check_size(indices.len())?;
         self.batch(indices.len(), |place, out| {

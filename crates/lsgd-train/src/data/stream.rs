@@ -30,6 +30,33 @@ const EPOCHS_KEPT: usize = 3;
 /// crop, then ten of a rectangle to erase) takes fewer than two hundred.
 const WORDS_PER_EXAMPLE: u128 = 1 << 12;
 
+/// Why a training example is never trained on. Each has a part of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldOut {
+    /// Models are scored on it in place of the test examples: `data.holdout`.
+    Validation,
+    /// Workers are ranked by it: `method.rank_by = "probe_loss"`.
+    Probe,
+}
+
+impl HeldOut {
+    /// The config key that says how many there are.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Validation => "data.holdout",
+            Self::Probe => "method.probe_examples",
+        }
+    }
+
+    /// The purpose of the generator that draws them.
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::Validation => "lsgd-train v1 validation examples",
+            Self::Probe => "lsgd-train v1 held out training examples",
+        }
+    }
+}
+
 /// The endless stream of training batches: which examples each holds, and the generators that
 /// augment them. Clones are cheap and share the permutations already drawn.
 #[derive(Debug, Clone)]
@@ -37,7 +64,9 @@ pub struct Stream {
     examples: usize,
     /// The examples that are trained on, in ascending order; `None` for all.
     kept: Option<Arc<[u32]>>,
-    held_out: Arc<[u32]>,
+    /// Those held out, in ascending order.
+    validation: Arc<[u32]>,
+    probe: Arc<[u32]>,
     batch_size: usize,
     order_key: [u8; 32],
     augment_key: [u8; 32],
@@ -71,7 +100,8 @@ impl Stream {
         Ok(Self {
             examples,
             kept: None,
-            held_out: Arc::default(),
+            validation: Arc::default(),
+            probe: Arc::default(),
             batch_size,
             order_key: key("lsgd-train v1 order of training examples"),
             augment_key: key("lsgd-train v1 augmentation of training examples"),
@@ -80,22 +110,31 @@ impl Stream {
         })
     }
 
-    /// The same without `count` examples, drawn from the seed, which are never trained on.
+    /// The same without `count` of the examples left, drawn from the seed, which are never trained on.
+    ///
+    /// Hold out the validation examples first: then they are the same however workers are ranked.
     ///
     /// # Errors
     /// If that leaves no examples.
-    pub fn holding_out(mut self, count: usize, seed: u64) -> Result<Self, DataError> {
-        if count >= self.examples {
+    pub fn holding_out(
+        mut self,
+        part: HeldOut,
+        count: usize,
+        seed: u64,
+    ) -> Result<Self, DataError> {
+        let examples = self.epoch();
+        if count >= examples {
             return Err(DataError::HeldOut {
                 count,
-                examples: self.examples,
+                examples,
+                key: part.key(),
             });
         }
-        let key = blake3::derive_key(
-            "lsgd-train v1 held out training examples",
-            &seed.to_le_bytes(),
-        );
-        let mut order: Vec<u32> = (0..self.examples as u32).collect();
+        if count == 0 {
+            return Ok(self);
+        }
+        let key = blake3::derive_key(part.purpose(), &seed.to_le_bytes());
+        let mut order = self.left();
         order.shuffle(&mut ChaCha8Rng::from_seed(key));
         let (held_out, kept) = order.split_at(count);
         let sorted = |part: &[u32]| {
@@ -103,20 +142,37 @@ impl Stream {
             part.sort_unstable();
             Arc::from(part)
         };
-        self.held_out = sorted(held_out);
-        self.kept = (count > 0).then(|| sorted(kept));
+        match part {
+            HeldOut::Validation => self.validation = sorted(held_out),
+            HeldOut::Probe => self.probe = sorted(held_out),
+        }
+        self.kept = Some(sorted(kept));
         self.drawn = Arc::default();
         Ok(self)
     }
 
-    /// The examples that are never trained on, in ascending order.
-    pub fn held_out(&self) -> &[u32] {
-        &self.held_out
+    /// The examples that are trained on, in ascending order.
+    fn left(&self) -> Vec<u32> {
+        match &self.kept {
+            Some(kept) => kept.to_vec(),
+            None => (0..self.examples as u32).collect(),
+        }
+    }
+
+    /// The examples that are held out for this, in ascending order.
+    pub fn held_out(&self, part: HeldOut) -> &[u32] {
+        match part {
+            HeldOut::Validation => &self.validation,
+            HeldOut::Probe => &self.probe,
+        }
     }
 
     /// Whether example `index` is never trained on.
     pub(crate) fn holds_out(&self, index: usize) -> bool {
-        let among = |index| self.held_out.binary_search(&index).is_ok();
+        let among = |index| {
+            let mut parts = [&self.validation, &self.probe].into_iter();
+            parts.any(|part| part.binary_search(&index).is_ok())
+        };
         u32::try_from(index).is_ok_and(among)
     }
 
@@ -127,7 +183,7 @@ impl Stream {
 
     /// Examples per epoch: those of the data set without those held out.
     pub fn epoch(&self) -> usize {
-        self.examples - self.held_out.len()
+        self.examples - self.validation.len() - self.probe.len()
     }
 
     /// Examples per batch.
@@ -173,10 +229,7 @@ impl Stream {
         if let Some(known) = drawn.iter().find(|d| d.epoch == epoch) {
             return Arc::clone(&known.order);
         }
-        let mut order: Vec<u32> = match &self.kept {
-            Some(kept) => kept.to_vec(),
-            None => (0..self.examples as u32).collect(),
-        };
+        let mut order = self.left();
         let mut rng = ChaCha8Rng::from_seed(self.order_key);
         rng.set_stream(epoch);
         order.shuffle(&mut rng);
@@ -193,132 +246,4 @@ impl Stream {
 }
 
 #[cfg(test)]
-mod tests {
-    use lsgd_run::train::batch_of;
-
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        /// The positions of any epoch hold every example once.
-        #[test]
-        fn every_epoch_is_a_permutation(
-            examples in 1usize..80, batch in 1usize..40, seed: u64, epoch in 0u64..4,
-        ) {
-            let stream = Stream::new(examples, batch, seed).unwrap();
-            let first = epoch * examples as u64;
-            let batches = first / batch as u64..=(first + examples as u64) / batch as u64;
-            let skipped = (first % batch as u64) as usize;
-            let mut seen: Vec<u32> = batches.flat_map(|k| stream.indices(k)).skip(skipped).take(examples).collect();
-            seen.sort_unstable();
-            prop_assert_eq!(seen, (0..examples as u32).collect::<Vec<_>>());
-        }
-
-        /// Workers that step together use each example once an epoch, whatever their number.
-        #[test]
-        fn workers_in_sync_use_each_example_once(
-            batch in 1usize..8, per_worker in 1u64..5, workers in 1usize..6, seed: u64, epoch in 0u64..3,
-        ) {
-            let examples = batch * per_worker as usize * workers;
-            let stream = Stream::new(examples, batch, seed).unwrap();
-            let mut seen = Vec::new();
-            for step in epoch * per_worker..(epoch + 1) * per_worker {
-                for worker in 0..workers {
-                    seen.extend(stream.indices(batch_of(worker as u64, workers as u64, step)));
-                }
-            }
-            seen.sort_unstable();
-            prop_assert_eq!(seen, (0..examples as u32).collect::<Vec<_>>());
-        }
-
-        /// No batch is given to two workers, or twice to one.
-        #[test]
-        fn batches_are_dealt_once(workers in 1usize..9, steps in 1u64..20) {
-            let mut dealt: Vec<u64> = (0..steps)
-                .flat_map(|s| (0..workers).map(move |r| batch_of(r as u64, workers as u64, s)))
-                .collect();
-            dealt.sort_unstable();
-            prop_assert_eq!(dealt, (0..steps * workers as u64).collect::<Vec<_>>());
-        }
-
-        /// Batch k does not depend on earlier requests, on a clone either.
-        #[test]
-        fn a_batch_is_a_function_of_its_number(
-            examples in 1usize..50, batch in 1usize..60, seed: u64,
-            asked in prop::collection::vec(0u64..100, 0..12), number in 0u64..100,
-        ) {
-            let used = Stream::new(examples, batch, seed).unwrap();
-            for k in asked {
-                used.indices(k);
-            }
-            let fresh = Stream::new(examples, batch, seed).unwrap();
-            prop_assert_eq!(used.indices(number), fresh.indices(number));
-            prop_assert_eq!(used.clone().indices(number), fresh.indices(number));
-        }
-    }
-
-    #[test]
-    fn seeds_epochs_and_batches_differ() {
-        let stream = |seed| Stream::new(1000, 1000, seed).unwrap();
-        assert_ne!(stream(1).indices(0), stream(2).indices(0));
-        assert_ne!(stream(1).indices(0), stream(1).indices(1));
-        assert_ne!(
-            stream(1).indices(0),
-            (0..1000).collect::<Vec<u32>>(),
-            "the first epoch is shuffled"
-        );
-    }
-
-    /// Held-out examples are in no epoch; every other one is in each epoch once.
-    #[test]
-    fn held_out_examples_are_never_trained_on() {
-        let stream = Stream::new(20, 5, 3).unwrap().holding_out(5, 3).unwrap();
-        assert_eq!((stream.held_out().len(), stream.epoch()), (5, 15));
-        for epoch in 0..3 {
-            let mut seen: Vec<u32> = (3 * epoch..3 * epoch + 3)
-                .flat_map(|k| stream.indices(k))
-                .chain(stream.held_out().iter().copied())
-                .collect();
-            seen.sort_unstable();
-            assert_eq!(seen, (0..20).collect::<Vec<_>>());
-        }
-        let again = Stream::new(20, 5, 3).unwrap().holding_out(5, 3).unwrap();
-        assert_eq!(again.held_out(), stream.held_out());
-        let all = Stream::new(20, 5, 3).unwrap();
-        let none = all.clone().holding_out(0, 3).unwrap();
-        assert_eq!(none.indices(2), all.indices(2));
-        let refused = all.holding_out(20, 3).unwrap_err().to_string();
-        assert!(
-            refused.starts_with("20 examples to hold out of 20"),
-            "{refused}"
-        );
-    }
-
-    /// Resuming depends on the order being the same in all versions of this program.
-    #[test]
-    fn the_order_is_pinned() {
-        let stream = Stream::new(10, 5, 42).unwrap();
-        assert_eq!(
-            [stream.indices(0), stream.indices(1), stream.indices(2)],
-            PINNED
-        );
-    }
-    const PINNED: [[u32; 5]; 3] = [[2, 1, 8, 0, 4], [5, 6, 9, 7, 3], [7, 6, 4, 8, 9]];
-
-    #[test]
-    fn a_far_batch_costs_no_more() {
-        let stream = Stream::new(7, 3, 0).unwrap();
-        assert_eq!(stream.indices(u64::MAX / 2).len(), 3);
-    }
-
-    #[test]
-    fn nothing_cannot_be_streamed() {
-        let text = |e, b| Stream::new(e, b, 0).unwrap_err().to_string();
-        assert!(
-            text(0, 5).starts_with("no batches can be made of 5 examples each from 0 examples")
-        );
-        assert!(
-            text(5, 0).starts_with("no batches can be made of 0 examples each from 5 examples")
-        );
-    }
-}
+mod tests;

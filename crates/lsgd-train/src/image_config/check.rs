@@ -35,6 +35,14 @@ fn check_data(data: &DataConfig, sources: &ConfigSources) -> Result<(), ConfigEr
         }
         _ => {}
     }
+    if let Some(number) = data.holdout
+        && number >= 1.0
+        && number.fract() != 0.0
+    {
+        let problem =
+            "is neither a share nor a number of images; give a number below 1, or a whole one";
+        return Err(sources.refuse("data.holdout", number, problem));
+    }
     for (key, shape) in [("data.mixup", data.mixup), ("data.cutmix", data.cutmix)] {
         if let (Some(shape), 1) = (shape, data.batch_size) {
             let problem = "needs data.batch_size of at least 2, since it mixes the images of a batch; \

@@ -64,6 +64,10 @@ the data set's files themselves are in it; this is the default of cifar10, \
         .example("\"datasets/cifar-10-batches-bin\"").used_if("data.name", FILES),
     Key::new("data.batch_size", Kind::up_to(MAX_BATCH), "\
 examples a batch, per worker; at most those there are, and not 1 where BatchNorm would see one pixel"),
+    Key::new("data.holdout", OVER_ZERO, "\
+score models on so many training images, drawn from the seed, in place of the test
+images, and never train on them: a share below 1, or a number; default: none")
+        .example("0.1"),
     Key::new("data.augment", Kind::Word(&["paper", "pad_crop", "none"]), "\
 \"pad_crop\": flip, pad by 4, random crop of the image's own size
 \"paper\": flip, random crop of 28 x 28, centre crop in the test

@@ -11,6 +11,7 @@ fn full() -> Config {
     let mut config = Config::from_toml("", "empty", &[]).unwrap();
     config.task.data.folder = Some("data".into());
     config.task.model.init_from = Some("run".into());
+    config.task.data.holdout = Some(0.1);
     config.task.data.cutout = Some(8);
     config.task.data.mixup = Some(0.2);
     config.task.data.cutmix = Some(1.0);

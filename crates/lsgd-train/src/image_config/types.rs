@@ -31,6 +31,9 @@ pub struct DataConfig {
     pub folder: Option<PathBuf>,
     /// Examples per batch, per worker.
     pub batch_size: usize,
+    /// Training images to score models on in place of the test images, and not to train on: a share of
+    /// them if below 1, else their number, which is whole. `None`: none.
+    pub holdout: Option<f64>,
     /// Random crops and flips of training images.
     pub augment: Augment,
     /// `folder` only: height and width of an image in a batch, in pixels.
@@ -162,12 +165,25 @@ pub struct ComputeConfig {
     pub cpu_kernels: bool,
 }
 
+impl DataConfig {
+    /// How many of `examples` training images are held out to score models on.
+    pub fn held_out(&self, examples: usize) -> usize {
+        match self.holdout {
+            None => 0,
+            // At least one, so that there is something to score on.
+            Some(share) if share < 1.0 => ((share * examples as f64).round() as usize).max(1),
+            Some(number) => number as usize,
+        }
+    }
+}
+
 impl Default for DataConfig {
     fn default() -> Self {
         DataConfig {
             name: DataName::Cifar10,
             folder: None,
             batch_size: 128,
+            holdout: None,
             augment: Augment::PadCrop,
             side: 224,
             cutout: None,

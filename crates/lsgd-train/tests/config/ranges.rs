@@ -149,6 +149,15 @@ fn model_and_optimizer() {
              batch; give a larger one, or leave it out",
         ),
         (
+            "data.holdout = 0",
+            "c.toml: data.holdout 0 is not in (0, inf); give a number over 0",
+        ),
+        (
+            "data.holdout = 2.5",
+            "c.toml: data.holdout 2.5 is neither a share nor a number of images; give a number below 1, \
+             or a whole one",
+        ),
+        (
             "data.cutout = 0",
             "c.toml: data.cutout 0 is not in [1, 512]; give a whole number from 1 to 512",
         ),

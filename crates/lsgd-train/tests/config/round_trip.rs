@@ -75,6 +75,10 @@ fn data() -> impl Strategy<Value = DataConfig> {
         1e-6..=1.0f64,
         (1..10_000usize, 2..1000usize, sizes),
         (
+            prop::option::of(prop_oneof![
+                1e-6..1.0f64,
+                (1..10_000u32).prop_map(f64::from)
+            ]),
             prop::option::of(1..=512usize),
             0.0..=1.0f64,
             prop::option::of(1e-6..=100.0f64),
@@ -91,7 +95,7 @@ fn data() -> impl Strategy<Value = DataConfig> {
                 bad_images,
                 bad_images_limit,
                 (examples, classes, shape),
-                (cutout, erasing, mixup, cutmix),
+                (holdout, cutout, erasing, mixup, cutmix),
             )| {
                 // A cifar without a folder is given its default one, so is never without.
                 let folder = folder.or(match name {
@@ -103,6 +107,7 @@ fn data() -> impl Strategy<Value = DataConfig> {
                     name,
                     folder,
                     batch_size,
+                    holdout,
                     augment,
                     side,
                     cutout,

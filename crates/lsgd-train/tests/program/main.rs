@@ -9,6 +9,7 @@ mod failures;
 mod fetching;
 mod fine_tuning;
 mod folder;
+mod holdout;
 mod images;
 mod inspection;
 mod interruption;

@@ -6,7 +6,7 @@ use std::path::Path;
 use image::{Rgb, RgbImage};
 
 use super::config;
-use crate::data::{Dataset, Stream};
+use crate::data::{Dataset, HeldOut, Stream};
 use crate::image_config::{Augment, BadImages, DataConfig, DataName};
 
 /// Training images, and as many test images.
@@ -113,8 +113,12 @@ fn a_replacement_is_augmented_by_its_place() {
 fn held_out_images_replace_none_and_are_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let stream = Stream::new(IMAGES, 2, 3).unwrap();
-    let stream = stream.holding_out(3, 3).unwrap();
-    let held_out: Vec<usize> = stream.held_out().iter().map(|i| *i as usize).collect();
+    let stream = stream.holding_out(HeldOut::Probe, 3, 3).unwrap();
+    let held_out: Vec<usize> = stream
+        .held_out(HeldOut::Probe)
+        .iter()
+        .map(|i| *i as usize)
+        .collect();
     let is_trained_on = |index: &usize| !held_out.contains(index);
     // One that a held-out image follows, and one that is held out.
     let before = |index: &usize| held_out.contains(&((index + 1) % IMAGES));
@@ -129,9 +133,9 @@ fn held_out_images_replace_none_and_are_not_replaced() {
         let wanted = indices.map(|index| replaced(index as usize, left_out));
         assert_eq!(which(&batch), wanted.collect::<Vec<_>>());
     }
-    let probe = dataset.held_out(&stream, 0..3).unwrap();
+    let probe = dataset.held_out(&stream, HeldOut::Probe, 0..3).unwrap();
     assert_eq!(which(&probe), [held_out[0], held_out[2]]);
-    let only_the_bad = dataset.held_out(&stream, 1..2).unwrap();
+    let only_the_bad = dataset.held_out(&stream, HeldOut::Probe, 1..2).unwrap();
     assert_eq!(only_the_bad.shape, [0, 3, 224, 224]);
 }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::{Dataset, Stream};
+use super::{Dataset, HeldOut, Stream};
 use crate::image_config::{Augment, DataConfig, DataName};
 
 /// A config of `name` reading `folder`.
@@ -89,6 +89,29 @@ fn a_training_batch_holds_the_streams_examples() {
             assert_eq!(batch.labels[i], example as i32 % 4);
             assert_eq!(batch.images[i * 9..][..9], whole.images[at * 9..][..9]);
         }
+    }
+}
+
+/// Models are scored on images as they are, and only on those that are held out for that.
+#[test]
+fn a_held_out_batch_is_not_augmented() {
+    let of = |augment| Dataset::open(&generated(40, 4, [1, 6, 6], augment), 5).unwrap();
+    let (plain, augmented) = (of(Augment::None), of(Augment::PadCrop));
+    let all = Stream::new(40, 40, 0).unwrap();
+    let whole = plain.train_batch(&all, 0).unwrap();
+    let stream = all.clone().holding_out(HeldOut::Validation, 8, 0).unwrap();
+    let stream = stream.holding_out(HeldOut::Probe, 4, 0).unwrap();
+    for (part, count) in [(HeldOut::Validation, 8), (HeldOut::Probe, 4)] {
+        let batch = augmented.held_out(&stream, part, 0..count).unwrap();
+        for (at, example) in stream.held_out(part).iter().enumerate() {
+            let place = all.indices(0).iter().position(|e| e == example).unwrap();
+            assert_eq!(batch.labels[at], whole.labels[place]);
+            assert_eq!(
+                batch.images[at * 36..][..36],
+                whole.images[place * 36..][..36]
+            );
+        }
+        assert!(augmented.held_out(&stream, part, 0..count + 1).is_err());
     }
 }
 
