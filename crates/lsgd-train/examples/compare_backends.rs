@@ -1,5 +1,5 @@
 //! Trains a tiny ResNet on every backend of this build and compares losses and gradients with
-//! `flex`. `scripts/check-backends` builds and runs it.
+//! `flex`, and images that the device makes with those of the host. `scripts/check-backends` builds and runs it.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use lsgd_models::{ForwardMode, Model, ModelConfig, ModelKind};
 use lsgd_run::RunError;
 use lsgd_run::device::{WorkerDevice, available};
 use lsgd_train::data::{Dataset, Stream};
+use lsgd_train::device_images::DeviceImages;
 use lsgd_train::error::TrainError;
 use lsgd_train::image_config::{Augment, DataConfig, DataName};
 use lsgd_train::tensors::tensors;
@@ -21,9 +22,13 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 const STEPS: u64 = 4;
+/// Examples a batch.
+const BATCH: usize = 16;
 /// Largest difference allowed, relative to the largest value of the same vector: rounding in
 /// single precision grows over the steps.
 const TOLERANCE: f32 = 2e-3;
+/// The same for a sum of two products.
+const ROUNDING: f32 = 1e-6;
 
 fn main() -> ExitCode {
     match compare() {
@@ -46,7 +51,7 @@ fn compare() -> Result<bool, TrainError> {
         ..DataConfig::default()
     };
     let dataset = Dataset::open(&data, 1)?;
-    let stream = Stream::new(dataset.train_len(), 16, 1)?;
+    let stream = Stream::new(dataset.train_len(), BATCH, 1)?;
     let mut config = ModelConfig::new(ModelKind::ResNet8, 4, dataset.shape());
     config.base_width = 8;
 
@@ -60,6 +65,7 @@ fn compare() -> Result<bool, TrainError> {
 
     let mut agree = true;
     for WorkerDevice { name, device, .. } in available() {
+        agree &= same_images(&name, &device)?;
         let found = trace(&config, &start, &layout, &device, &dataset, &stream)?;
         for (step, (expected, found)) in expected.iter().zip(&found).enumerate() {
             let loss = (expected.loss - found.loss).abs() / expected.loss.abs();
@@ -69,6 +75,43 @@ fn compare() -> Result<bool, TrainError> {
             println!(
                 "{name}: step {step}, loss {:.6}, off by {loss:.1e}, gradients by {gradient:.1e}{}",
                 found.loss,
+                if good { "" } else { "  TOO FAR" },
+            );
+        }
+    }
+    Ok(agree)
+}
+
+/// Whether images that `device` makes of bytes have the bits of those that the host makes, in every
+/// kind of augmentation; mixup's may be rounded otherwise.
+fn same_images(name: &str, device: &Device) -> Result<bool, TrainError> {
+    let mut agree = true;
+    for (augment, mixup, cutmix) in [
+        (Augment::PadCrop, None, None),
+        (Augment::Paper, None, Some(1.0)),
+        (Augment::PadCrop, Some(0.4), None),
+    ] {
+        let config = DataConfig {
+            name: DataName::Generated,
+            augment,
+            cutout: Some(8),
+            erasing: 0.5,
+            mixup,
+            cutmix,
+            ..DataConfig::default()
+        };
+        let dataset = Dataset::open(&config, 1)?;
+        let stream = Stream::new(dataset.train_len(), BATCH, 1)?;
+        let images = DeviceImages::new(dataset.format());
+        for number in 0..STEPS {
+            let host = dataset.train_batch(&stream, number)?.images;
+            let made = images.examples(dataset.byte_batch(&stream, number)?, device);
+            let made: Vec<f32> = made.images.into_data().iter::<f32>().collect();
+            let off = distance(&host, &made);
+            let good = off == 0.0 || (mixup.is_some() && off <= ROUNDING);
+            agree &= good;
+            println!(
+                "{name}: images of batch {number}, {augment:?}, off by {off:.1e}{}",
                 if good { "" } else { "  TOO FAR" },
             );
         }

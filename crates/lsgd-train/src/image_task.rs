@@ -16,14 +16,16 @@ use serde_json::{Map, Value};
 
 use crate::batches;
 use crate::data::{Batch, DataError, Dataset, HeldOut, ScoredOn, Stream};
+use crate::device_images::DeviceImages;
 use crate::error::TrainError;
 use crate::image_config::{Augment, Config, DataName, ImageConfig};
 use crate::image_model::{ImageNotes, model_config};
 use crate::initial_weights::InitialWeights;
-use crate::loss::{SecondTarget, cross_entropy, training_loss};
+use crate::loss::{cross_entropy, training_loss};
 use crate::optimizer;
 use crate::scoring::{Guess, metrics, score_batch};
-use crate::tensors::{labels_on, tensors};
+use crate::tensors::{Examples, tensors};
+use crate::train_batch::TrainBatch;
 
 /// What the trained values of a run are needed for.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +53,8 @@ pub struct ImageTask {
     scored_on: ScoredOn,
     /// those of each part.
     parts: Vec<Range<usize>>,
+    /// Makes the training images on the workers' devices; `None` if the host makes them.
+    device_images: Option<Arc<DeviceImages>>,
 }
 
 impl ImageTask {
@@ -106,6 +110,7 @@ impl ImageTask {
             initial,
             scored_on,
             parts: Vec::new(),
+            device_images: None,
             config,
             dataset,
             stream,
@@ -113,7 +118,10 @@ impl ImageTask {
             model,
         };
         task.parts = ranges(run.held_out_examples(task.scored()), batch);
-        Ok(task)
+        Ok(match run.gpus {
+            true => task.on_devices(),
+            false => task,
+        })
     }
 
     /// For trained values of a run: to score them on all examples of `uses.scored_on`, and, if they
@@ -148,6 +156,7 @@ impl ImageTask {
             initial: None,
             scored_on,
             parts: Vec::new(),
+            device_images: None,
             stream,
             config: task.clone(),
             dataset,
@@ -156,6 +165,13 @@ impl ImageTask {
         };
         of_run.parts = ranges(of_run.scored(), SCORING_BATCH);
         Ok(of_run)
+    }
+
+    /// The same, with training images that are made on the device: the same images, less to upload.
+    #[must_use]
+    pub fn on_devices(mut self) -> Self {
+        self.device_images = Some(Arc::new(DeviceImages::new(self.dataset.format())));
+        self
     }
 
     /// Number of the examples that models are scored on.
@@ -264,7 +280,7 @@ impl MakeTask for ImageConfig {
 
 impl Task for ImageTask {
     type Module = Model;
-    type Batch = Batch;
+    type Batch = TrainBatch;
     type Error = TrainError;
 
     fn module(&self, device: &Device) -> Result<Model, TrainError> {
@@ -283,16 +299,20 @@ impl Task for ImageTask {
         optimizer::clip(&self.config.optimizer)
     }
 
-    fn train_batch(&self, number: u64) -> Result<Batch, TrainError> {
-        Ok(self.dataset.train_batch(&self.stream, number)?)
+    fn train_batch(&self, number: u64) -> Result<TrainBatch, TrainError> {
+        let (dataset, stream) = (&self.dataset, &self.stream);
+        Ok(match &self.device_images {
+            Some(images) => TrainBatch::Bytes(dataset.byte_batch(stream, number)?, images.clone()),
+            None => TrainBatch::Images(dataset.train_batch(stream, number)?),
+        })
     }
 
-    fn loss(&self, model: &Model, batch: Batch, device: &Device, key: StepKey) -> Tensor<1> {
-        let second = batch.mixed.as_ref().map(|mixed| SecondTarget {
-            labels: labels_on(mixed.labels.clone(), device),
-            weight: mixed.weight,
-        });
-        let (images, labels) = tensors(batch, device);
+    fn loss(&self, model: &Model, batch: TrainBatch, device: &Device, key: StepKey) -> Tensor<1> {
+        let Examples {
+            images,
+            labels,
+            second,
+        } = batch.examples(device);
         let mut dropout = key.generator("lsgd-train v1 dropout");
         let logits = model.forward(images, ForwardMode::Train(&mut dropout));
         training_loss(logits, labels, second, self.config.loss.label_smoothing)

@@ -61,6 +61,9 @@ pub struct Context<'a> {
     pub workers: u64,
     /// Whether workers train; false in a cost simulation.
     pub trains: bool,
+    /// Whether all workers of this node train on GPUs: then a batch had better be small on the host, and
+    /// what can be is done on the device.
+    pub gpus: bool,
     pub(super) read: &'a KeysRead,
 }
 

@@ -72,6 +72,7 @@ pub fn set_up<T: Task>(
         settings,
         workers: all_workers,
         trains: simulated.is_none() || settings.simulate.training,
+        gpus: devices.iter().all(|device| device.gpu),
     };
     let task = at_the_start(|| make(run))?;
     read.check(settings)?;

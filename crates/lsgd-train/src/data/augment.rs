@@ -48,6 +48,11 @@ impl Geometry {
         })
     }
 
+    /// Height and width of the images.
+    pub fn input(&self) -> [usize; 2] {
+        [self.height, self.width]
+    }
+
     /// Height and width of the output, in training and test alike.
     pub fn output(&self) -> [usize; 2] {
         match self.augment {

@@ -26,9 +26,9 @@ pub(crate) struct Erasing {
     probability: f64,
 }
 
-/// Part of an image, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Region {
+/// Part of an image, in pixels; by default none of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Region {
     pub top: usize,
     pub left: usize,
     pub bottom: usize,
@@ -87,17 +87,26 @@ impl Erasing {
 
     /// Erases from `image`, which is of the shape.
     pub fn apply(&self, image: &mut [f32], rng: &mut ChaCha8Rng) {
+        for region in self.regions(rng) {
+            self.erase(image, region);
+        }
+    }
+
+    /// The parts of an image to erase: the square and the rectangle, empty where there is none.
+    pub fn regions(&self, rng: &mut ChaCha8Rng) -> [Region; 2] {
         let [_, height, width] = self.shape;
+        let mut regions = [Region::default(); 2];
         if let Some(side) = self.cutout {
             let centre = [height, width].map(|side| below(rng, side));
-            self.erase(image, Region::around(centre, [side; 2], [height, width]));
+            regions[0] = Region::around(centre, [side; 2], [height, width]);
         }
         if self.probability > 0.0
             && rng.random_bool(self.probability)
             && let Some(region) = self.draw(rng)
         {
-            self.erase(image, region);
+            regions[1] = region;
         }
+        regions
     }
 
     fn erase(&self, image: &mut [f32], region: Region) {

@@ -92,15 +92,30 @@ impl Folder {
         rng: &mut ChaCha8Rng,
         out: &mut [f32],
     ) -> Result<i32, DataError> {
-        let (image, class) = self.train.image_from(index, held_out)?;
-        if self.augmented {
-            let region = random_region(image.width(), image.height(), rng);
-            let flip = rng.random_bool(0.5);
-            self.write(&resize::region(&image, region, self.side), flip, out);
-        } else {
-            self.write(&self.centre(&image), false, out);
-        }
+        let (image, flip, class) = self.cut(index, held_out, rng)?;
+        self.write(&image, flip, out);
         Ok(class)
+    }
+
+    /// The same image before it is flipped and normalised, whether it is flipped, and its label.
+    pub fn cut(
+        &self,
+        index: usize,
+        held_out: impl Fn(usize) -> bool,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(RgbImage, bool, i32), DataError> {
+        let (image, class) = self.train.image_from(index, held_out)?;
+        if !self.augmented {
+            return Ok((self.centre(&image), false, class));
+        }
+        let region = random_region(image.width(), image.height(), rng);
+        let flip = rng.random_bool(0.5);
+        Ok((resize::region(&image, region, self.side), flip, class))
+    }
+
+    /// For each channel, the value of each byte.
+    pub fn tables(&self) -> &[[f32; 256]] {
+        &self.tables
     }
 
     /// Writes training image `index` as one of the test, and returns its label; `None` if it is

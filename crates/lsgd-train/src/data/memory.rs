@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::DataError;
-use super::augment::Geometry;
+use super::augment::{Geometry, Window};
 use crate::image_config::Augment;
 
 /// Most bytes of pixels read into memory, training and test together.
@@ -70,10 +70,26 @@ impl Memory {
 
     /// Writes training image `index`, augmented, and returns its label.
     pub fn train(&self, index: usize, rng: &mut ChaCha8Rng, out: &mut [f32]) -> i32 {
+        let (image, window, label) = self.cut(index, rng);
+        self.geometry.write(image, window, &self.tables, out);
+        label
+    }
+
+    /// The bytes of training image `index`, the window that augments it, and its label.
+    pub fn cut(&self, index: usize, rng: &mut ChaCha8Rng) -> (&[u8], Window, i32) {
         let window = self.geometry.draw(rng);
-        self.geometry
-            .write(self.image(&self.train, index), window, &self.tables, out);
-        self.train.labels[index]
+        let image = self.image(&self.train, index);
+        (image, window, self.train.labels[index])
+    }
+
+    /// Height and width of [`cut`](Self::cut)'s images.
+    pub fn size(&self) -> [usize; 2] {
+        self.geometry.input()
+    }
+
+    /// For each channel, the value of each byte.
+    pub fn tables(&self) -> &[[f32; 256]] {
+        &self.tables
     }
 
     /// Writes training image `index` as one of the test, and returns its label.

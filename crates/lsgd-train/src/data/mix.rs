@@ -20,6 +20,25 @@ pub struct Mixed {
     pub weight: f64,
 }
 
+/// How the images of one batch are mixed, each with the one before it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Mix {
+    /// An image becomes this share of itself, and the rest of the other.
+    Blend(f64),
+    /// This part of it becomes the other's.
+    Paste(Region),
+}
+
+impl Mix {
+    /// The share of an image of `height` x `width` that stays its own.
+    pub fn weight(self, [height, width]: [usize; 2]) -> f64 {
+        match self {
+            Self::Blend(weight) => weight,
+            Self::Paste(region) => 1.0 - region.area() as f64 / (height * width) as f64,
+        }
+    }
+}
+
 /// How the images of a batch are mixed; with both, every batch takes one, each as often.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mixing {
@@ -55,19 +74,30 @@ impl Mixing {
     /// Mixes the images of `batch` and gives it second labels.
     pub fn apply(&self, batch: &mut Batch, rng: &mut ChaCha8Rng) {
         let [_, _, height, width] = batch.shape;
-        let weight = match (self.mixup, self.cutmix) {
-            (Some(mixup), Some(_)) if rng.random_bool(0.5) => blend(batch, mixup.sample(rng)),
-            (_, Some(cutmix)) => {
-                let weight = cutmix.sample(rng);
-                let centre = [height, width].map(|side| below(rng, side));
-                paste(batch, region(centre, weight, [height, width]))
-            }
-            (Some(mixup), None) => blend(batch, mixup.sample(rng)),
-            (None, None) => return,
-        };
+        let mix = self.draw([height, width], rng);
+        match mix {
+            Mix::Blend(weight) => blend(batch, weight),
+            Mix::Paste(region) => paste(batch, region),
+        }
         let mut labels = batch.labels.clone();
         labels.rotate_right(1);
+        let weight = mix.weight([height, width]);
         batch.mixed = Some(Mixed { labels, weight });
+    }
+
+    /// How a batch of images of this height and width is mixed.
+    pub fn draw(&self, size: [usize; 2], rng: &mut ChaCha8Rng) -> Mix {
+        match (self.mixup, self.cutmix) {
+            (Some(mixup), Some(_)) if rng.random_bool(0.5) => Mix::Blend(mixup.sample(rng)),
+            (_, Some(cutmix)) => {
+                let weight = cutmix.sample(rng);
+                let centre = size.map(|side| below(rng, side));
+                Mix::Paste(region(centre, weight, size))
+            }
+            (Some(mixup), None) => Mix::Blend(mixup.sample(rng)),
+            // Never made so: it leaves images as they are.
+            (None, None) => Mix::Paste(Region::default()),
+        }
     }
 }
 
@@ -78,19 +108,18 @@ fn region(centre: [usize; 2], weight: f64, size: [usize; 2]) -> Region {
     Region::around(centre, sides, size)
 }
 
-/// Every image becomes `weight` of itself and the rest of the one before it. Returns the weight.
-fn blend(batch: &mut Batch, weight: f64) -> f64 {
+/// Every image becomes `weight` of itself and the rest of the one before it.
+fn blend(batch: &mut Batch, weight: f64) {
     let own = weight as f32;
     with_previous(batch, |image, previous| {
         for (value, other) in image.iter_mut().zip(previous) {
             *value = own * *value + (1.0 - own) * other;
         }
     });
-    weight
 }
 
-/// Every image has `region` from the one before it. Returns the share that is its own.
-fn paste(batch: &mut Batch, region: Region) -> f64 {
+/// Every image has `region` from the one before it.
+fn paste(batch: &mut Batch, region: Region) {
     let [_, _, height, width] = batch.shape;
     let plane = height * width;
     with_previous(batch, |image, previous| {
@@ -101,7 +130,6 @@ fn paste(batch: &mut Batch, region: Region) -> f64 {
             }
         }
     });
-    1.0 - region.area() as f64 / plane as f64
 }
 
 /// Changes every image by `mix`, which is given the one before it, too, as it was.
@@ -150,7 +178,7 @@ mod tests {
     #[test]
     fn a_blend_is_a_weighted_mean() {
         let mut mixed = batch(3, 2, 2);
-        assert_eq!(blend(&mut mixed, 0.75), 0.75);
+        blend(&mut mixed, 0.75);
         // 3/4 of 0 and 1/4 of 2; of 1 and 0; of 2 and 1.
         let values: Vec<f32> = mixed.images.iter().step_by(8).copied().collect();
         assert_eq!(values, [0.5, 0.75, 1.75]);
@@ -172,7 +200,8 @@ mod tests {
             }
         );
         let mut mixed = batch(2, 4, 8);
-        assert_eq!(paste(&mut mixed, found), 1.0 - 4.0 / 32.0);
+        paste(&mut mixed, found);
+        assert_eq!(Mix::Paste(found).weight([4, 8]), 1.0 - 4.0 / 32.0);
         assert_eq!(mixed.images[..8], [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]);
         assert_eq!(mixed.images[8..32], [0.0; 24]);
         // All channels, and image 1 has that of image 0.

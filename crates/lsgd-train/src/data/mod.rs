@@ -12,6 +12,7 @@
 mod advice;
 mod augment;
 mod bad_images;
+pub(crate) mod bytes;
 mod cifar;
 mod decode;
 mod digits;
@@ -33,7 +34,9 @@ use std::ops::Range;
 use clap::ValueEnum;
 use rayon::prelude::*;
 
+pub use bytes::{ByteBatch, Format};
 pub use error::DataError;
+pub(crate) use mix::Mix;
 pub use mix::Mixed;
 pub use stream::{HeldOut, Stream};
 
@@ -290,21 +293,7 @@ impl Dataset {
         let [channels, height, width] = self.shape;
         let length = channels * height * width;
         let mut images = vec![0.0; count * length];
-        let labels: Vec<Option<i32>> = match &self.source {
-            Source::Memory(_) => {
-                let images = images.chunks_exact_mut(length).enumerate();
-                images
-                    .map(|(place, out)| one(place, out))
-                    .collect::<Result<_, _>>()?
-            }
-            // Decoding takes milliseconds per image, so it is spread over the available threads.
-            Source::Folder(_) => {
-                let images = images.par_chunks_exact_mut(length).enumerate();
-                images
-                    .map(|(place, out)| one(place, out))
-                    .collect::<Result<_, _>>()?
-            }
-        };
+        let labels = self.rows(&mut images, length, one)?;
         let kept = labels
             .iter()
             .enumerate()
@@ -320,6 +309,28 @@ impl Dataset {
             labels,
             mixed: None,
         })
+    }
+}
+
+impl Dataset {
+    /// What `one` returns for each row of `length` values, in order; it is told the row's place.
+    fn rows<V: Send, R: Send>(
+        &self,
+        values: &mut [V],
+        length: usize,
+        one: impl Fn(usize, &mut [V]) -> Result<R, DataError> + Sync,
+    ) -> Result<Vec<R>, DataError> {
+        match &self.source {
+            Source::Memory(_) => {
+                let rows = values.chunks_exact_mut(length).enumerate();
+                rows.map(|(place, row)| one(place, row)).collect()
+            }
+            // Decoding takes milliseconds per image, so it is spread over the available threads.
+            Source::Folder(_) => {
+                let rows = values.par_chunks_exact_mut(length).enumerate();
+                rows.map(|(place, row)| one(place, row)).collect()
+            }
+        }
     }
 }
 
