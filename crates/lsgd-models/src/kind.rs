@@ -122,6 +122,17 @@ impl ModelKind {
         Self::NAMES.join(", ")
     }
 
+    /// The module path of the last layer, which has an output for each class, such as
+    /// `CifarResNet.fc`.
+    pub const fn head(self) -> &'static str {
+        match self.family() {
+            Family::Cnn7 => "Cnn7.fc2",
+            Family::CifarResNet { .. } => "CifarResNet.fc",
+            Family::ResNet { .. } => "ResNet.fc",
+            Family::Vgg { .. } => "Vgg.fc3",
+        }
+    }
+
     /// Depth of a CIFAR ResNet is 6n + 2 with n blocks per stage (arXiv 1512.03385, section
     /// 4.2); ImageNet ResNets are its table 1, VGGs table 1 of arXiv 1409.1556.
     pub(crate) const fn family(self) -> Family {

@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Seconds that the timed steps of all workers take.
 fn train(kind: ModelKind, workers: usize, steps: usize, own: bool) -> Result<f64, Box<dyn Error>> {
-    let side = if kind == ModelKind::Cnn7 { 28 } else { 32 };
+    let side = side(kind);
     let config = ModelConfig {
         cpu_kernels: own,
         ..ModelConfig::new(kind, 10, [3, side, side])
@@ -62,7 +62,7 @@ fn train(kind: ModelKind, workers: usize, steps: usize, own: bool) -> Result<f64
     let times = thread::scope(|scope| {
         let workers = models?.into_iter().map(|model| {
             let (device, start) = (&device, &start);
-            scope.spawn(move || work(model, side, steps, device, start))
+            scope.spawn(move || work(model, kind, steps, device, start))
         });
         let workers: Vec<_> = workers.collect();
         let join = |worker: thread::ScopedJoinHandle<Result<f64, String>>| {
@@ -76,21 +76,28 @@ fn train(kind: ModelKind, workers: usize, steps: usize, own: bool) -> Result<f64
     Ok(times.into_iter().fold(0.0, f64::max))
 }
 
+/// Height and width of the images.
+fn side(kind: ModelKind) -> usize {
+    if kind == ModelKind::Cnn7 { 28 } else { 32 }
+}
+
 fn work(
     mut model: Model,
-    side: usize,
+    kind: ModelKind,
     steps: usize,
     device: &Device,
     start: &Barrier,
 ) -> Result<f64, String> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let pool = pool.map_err(|error| error.to_string())?;
-    let mut optimizer = optimizer::inner(&OptimizerConfig {
+    let config = OptimizerConfig {
         name: OptimizerName::Sgd,
         momentum: 0.9,
         weight_decay: 5e-4,
         ..OptimizerConfig::default()
-    });
+    };
+    let mut optimizer = optimizer::inner(&config, kind.head());
+    let side = side(kind);
     let mut generator = ChaCha8Rng::seed_from_u64(1);
     let mut step = |model: Model| {
         let count = BATCH * 3 * side * side;

@@ -292,7 +292,7 @@ impl Task for ImageTask {
     }
 
     fn optimizer(&self) -> ModuleOptimizer {
-        optimizer::inner(&self.config.optimizer)
+        optimizer::inner(&self.config.optimizer, self.model.kind.head())
     }
 
     fn gradient_clip(&self) -> Option<GradientClip> {

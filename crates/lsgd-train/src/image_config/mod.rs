@@ -33,10 +33,10 @@ const FILES: &[&str] = &["cifar10", "cifar100", "digits", "folder"];
 /// The data sets that are drawn.
 const GENERATED: &[&str] = &["generated"];
 /// Optimizers with plain momentum.
-const MOMENTUM: &[&str] = &["sgd", "lars"];
+const MOMENTUM: &[&str] = &["sgd", "lars", "muon"];
 
 /// Optimizers that decay parameters of one dimension.
-const DECAYING: &[&str] = &["sgd", "adam", "adamw"];
+const DECAYING: &[&str] = &["sgd", "adam", "adamw", "lion", "lamb", "muon"];
 
 /// The tables.
 const TABLES: &[TableDoc] = &[
@@ -112,10 +112,11 @@ begin with the weights of a run (a folder) or of a PyTorch state dict (.safetens
 random ones; a last layer of another size is drawn")
         .example("\"runs/first\""),
 
-    Key::new("optimizer.name", Kind::Word(&["sgd", "adam", "adamw", "lars"]), "each worker has its own; or \"adam\", \"adamw\", \"lars\""),
-    Key::new("optimizer.momentum", UNDER_ONE, "of the gradient").used_if("optimizer.name", MOMENTUM),
-    Key::new("optimizer.nesterov", Kind::Flag, "Nesterov's momentum").used_if("optimizer.name", MOMENTUM),
-    Key::new("optimizer.weight_decay", Kind::Number(Range::from(0.0)), "added to the gradient by sgd, adam and lars, decoupled in adamw")
+    Key::new("optimizer.name", Kind::Word(&["sgd", "adam", "adamw", "lars", "lion", "lamb", "muon"]), "\
+each worker has its own; or \"adam\", \"adamw\", \"lars\", \"lion\", \"lamb\", \"muon\""),
+    Key::new("optimizer.momentum", UNDER_ONE, "of the gradient; default for muon: 0.95").used_if("optimizer.name", MOMENTUM),
+    Key::new("optimizer.nesterov", Kind::Flag, "Nesterov's momentum; default for muon: true").used_if("optimizer.name", MOMENTUM),
+    Key::new("optimizer.weight_decay", Kind::Number(Range::from(0.0)), "added to the gradient by sgd, adam and lars, decoupled in the others")
         .example("5e-4"),
     Key::new("optimizer.decay_norms", Kind::Flag, "\
 false: no weight decay of biases and of the scales and shifts of normalisations, as lars always")
@@ -157,10 +158,19 @@ impl TaskTables for ImageConfig {
     const MISSING: &'static str = "check the path, or write a config with `lsgd-train init`";
     const MISSING_BENCH: &'static str = "give a bench file, such as configs/bench/smoke.toml";
 
-    fn resolve(&mut self, _: &Settings, _: &ConfigSources) {
+    fn resolve(&mut self, _: &Settings, sources: &ConfigSources) {
         let data = &mut self.data;
         if data.folder.is_none() {
             data.folder = data.name.default_folder();
+        }
+        let optimizer = &mut self.optimizer;
+        if optimizer.name == OptimizerName::Muon {
+            if !sources.is_given("optimizer.momentum") {
+                optimizer.momentum = 0.95;
+            }
+            if !sources.is_given("optimizer.nesterov") {
+                optimizer.nesterov = optimizer.momentum > 0.0;
+            }
         }
     }
 

@@ -116,11 +116,11 @@ pub struct ModelConfig {
 pub struct OptimizerConfig {
     /// Which optimizer.
     pub name: OptimizerName,
-    /// Momentum of `sgd` and `lars`, in [0, 1).
+    /// Momentum of `sgd`, `lars` and `muon`, in [0, 1).
     pub momentum: f64,
-    /// Nesterov momentum (`sgd`, `lars`).
+    /// Nesterov momentum (`sgd`, `lars`, `muon`).
     pub nesterov: bool,
-    /// Weight decay: added to the gradient by `sgd`, `adam` and `lars`, decoupled in `adamw`.
+    /// Weight decay: added to the gradient by `sgd`, `adam` and `lars`, decoupled in the others.
     pub weight_decay: f64,
     /// Whether weight decay is of biases and of the scales and shifts of normalisations too; `lars` never
     /// does that.
@@ -146,6 +146,12 @@ pub enum OptimizerName {
     Adamw,
     /// SGD whose rate is scaled layer by layer.
     Lars,
+    /// Steps along the sign of an interpolated gradient (Chen et al., arXiv 2302.06675).
+    Lion,
+    /// Adam whose rate is scaled layer by layer (You et al., arXiv 1904.00962).
+    Lamb,
+    /// Orthogonalized momentum for weights but those of the last layer, AdamW for the rest.
+    Muon,
 }
 
 /// `[loss]`

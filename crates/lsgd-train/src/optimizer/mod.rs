@@ -2,25 +2,33 @@
 
 mod decay;
 mod lars;
+mod muon;
 
+use burn::module::ParamGroup;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::{Momentum, MomentumConfig};
-use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
+use burn::optim::{
+    AdamConfig, AdamW, AdamWConfig, LambConfig, LionConfig, ModuleOptimizer, SgdConfig,
+};
 use lsgd_core::GradientClip;
 
 use self::decay::decaying;
 use self::lars::Lars;
+use self::muon::Muon;
 use crate::image_config::{OptimizerConfig, OptimizerName};
 
 /// What Adam adds to a gradient's root mean square, as in PyTorch; Burn's default is larger.
 const EPSILON: f32 = 1e-8;
 
-/// Makes the optimizer, with PyTorch's arithmetic: dampening 0, weight decay added to the gradient
-/// before momentum (`sgd`, `adam`) or decoupled (`adamw`), of weights alone unless
-/// `decay_norms`.
-pub fn inner(config: &OptimizerConfig) -> ModuleOptimizer {
+/// Makes the optimizer of a model whose last layer has the path `head`, with PyTorch's arithmetic:
+/// dampening 0, weight decay added to the gradient before momentum (`sgd`, `adam`) or decoupled (`adamw`,
+/// `lion`, `muon`, and `lamb`, which scales it with the step), of weights alone unless `decay_norms`.
+///
+/// `muon` leaves parameters of one dimension, and all of the last layer, to `adamw`.
+pub fn inner(config: &OptimizerConfig, head: &str) -> ModuleOptimizer {
     let decay = config.weight_decay as f32;
     let added = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
+    let decoupled = |decays: bool| if decays { decay } else { 0.0 };
     let momentum = (config.momentum > 0.0).then(|| {
         MomentumConfig::new()
             .with_momentum(config.momentum)
@@ -43,13 +51,27 @@ pub fn inner(config: &OptimizerConfig) -> ModuleOptimizer {
                 .with_weight_decay(added.clone().filter(|_| decays))
                 .build()
         }),
-        OptimizerName::Adamw => decaying(config.decay_norms, |decays| {
-            let optimizer = AdamWConfig::new().with_epsilon(EPSILON);
-            optimizer
-                .with_weight_decay(if decays { decay } else { 0.0 })
-                .build()
+        OptimizerName::Adamw => decaying(config.decay_norms, |decays| adamw(decoupled(decays))),
+        OptimizerName::Lion => decaying(config.decay_norms, |decays| {
+            let optimizer = LionConfig::new();
+            optimizer.with_weight_decay(decoupled(decays)).build()
         }),
+        OptimizerName::Lamb => decaying(config.decay_norms, |decays| {
+            let optimizer = LambConfig::new();
+            optimizer.with_weight_decay(decoupled(decays)).build()
+        }),
+        OptimizerName::Muon => {
+            let others = adamw(decoupled(config.decay_norms));
+            let muon = Muon::new(momentum.as_ref(), decay, others);
+            let head = ParamGroup::from_path(format!("{head}.weight"));
+            ModuleOptimizer::from(muon).with_group(head, adamw(decay), None)
+        }
     }
+}
+
+fn adamw(decay: f32) -> AdamW {
+    let optimizer = AdamWConfig::new().with_epsilon(EPSILON);
+    optimizer.with_weight_decay(decay).build()
 }
 
 /// The limit on the gradients of every step; a checked config has one at most.

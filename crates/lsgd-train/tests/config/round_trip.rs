@@ -130,6 +130,9 @@ fn model_and_optimizer() -> impl Strategy<Value = (ModelConfig, OptimizerConfig)
         Just(OptimizerName::Adam),
         Just(OptimizerName::Adamw),
         Just(OptimizerName::Lars),
+        Just(OptimizerName::Lion),
+        Just(OptimizerName::Lamb),
+        Just(OptimizerName::Muon),
     ];
     (
         prop::sample::select(ModelKind::ALL.to_vec()),

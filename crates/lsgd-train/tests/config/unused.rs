@@ -53,7 +53,8 @@ fn they_are_refused() {
         (
             "[optimizer]\nname = \"lars\"\ndecay_norms = false",
             "c.toml: optimizer.decay_norms false is not used by optimizer.name \"lars\", only by \
-             \"sgd\", \"adam\" or \"adamw\"; leave it out, or change optimizer.name",
+             \"sgd\", \"adam\", \"adamw\", \"lion\", \"lamb\" or \"muon\"; leave it out, or change \
+             optimizer.name",
         ),
         (
             "[method]\nname = \"sgd\"\nbatch_norm = \"leader\"",
@@ -72,7 +73,17 @@ fn they_are_refused() {
         ),
         (
             "[optimizer]\nname = \"adam\"\nmomentum = 0",
-            "c.toml: optimizer.momentum 0 is not used by optimizer.name \"adam\", only by \"sgd\" or \
+            "c.toml: optimizer.momentum 0 is not used by optimizer.name \"adam\", only by \"sgd\", \
+             \"lars\" or \"muon\"; leave it out, or change optimizer.name",
+        ),
+        (
+            "[optimizer]\nname = \"lion\"\nnesterov = true",
+            "c.toml: optimizer.nesterov true is not used by optimizer.name \"lion\", only by \"sgd\", \
+             \"lars\" or \"muon\"; leave it out, or change optimizer.name",
+        ),
+        (
+            "[optimizer]\nname = \"lamb\"\ntrust_coefficient = 0.1",
+            "c.toml: optimizer.trust_coefficient 0.1 is not used by optimizer.name \"lamb\", only by \
              \"lars\"; leave it out, or change optimizer.name",
         ),
     ]);
@@ -161,6 +172,30 @@ fn nothing_follows_from_keys_that_are_left_out() {
         ),
         (0.7, 0.9)
     );
+}
+
+/// As Muon is known: 0.95, Nesterov's; a value that is given stays.
+#[test]
+fn muon_has_a_momentum_of_its_own() {
+    let of = |set: &[&str]| {
+        let optimizer = load_with("", set).task.optimizer;
+        (optimizer.momentum, optimizer.nesterov)
+    };
+    assert_eq!(of(&["optimizer.name=muon"]), (0.95, true));
+    assert_eq!(of(&["optimizer.name=sgd"]), (0.9, false));
+    let none = ["optimizer.name=muon", "optimizer.momentum=0"];
+    assert_eq!(of(&none), (0.0, false));
+    let own = [
+        "optimizer.name=muon",
+        "optimizer.momentum=0.6",
+        "optimizer.nesterov=false",
+    ];
+    assert_eq!(of(&own), (0.6, false));
+    // Written down, and read again.
+    let config = load_with("", &["optimizer.name=muon"]);
+    assert_eq!(load(&config.to_toml().unwrap()), config);
+    let back = load_with(&config.to_toml().unwrap(), &["optimizer.name=adamw"]);
+    assert_eq!(back.task.optimizer.momentum, 0.9);
 }
 
 #[test]

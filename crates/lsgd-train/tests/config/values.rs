@@ -254,7 +254,7 @@ fn a_word_that_is_misspelt_is_guessed() {
         (
             "optimizer.name=rprop",
             "--set: optimizer.name \"rprop\" is not known; \
-             give \"sgd\", \"adam\", \"adamw\" or \"lars\"",
+             give \"sgd\", \"adam\", \"adamw\", \"lars\", \"lion\", \"lamb\" or \"muon\"",
         ),
     ]);
 }

@@ -113,7 +113,7 @@ fn leader_methods_continue_with_the_same_bits() {
 
 #[test]
 fn optimizers_continue_with_the_same_bits() {
-    for optimizer in ["adam", "adamw", "lars"] {
+    for optimizer in ["adam", "adamw", "lars", "lion", "lamb", "muon"] {
         let optimizer = format!("optimizer.name={optimizer}");
         continues(&[&optimizer, "schedule.learning_rate=0.01"]);
     }

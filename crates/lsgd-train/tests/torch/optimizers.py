@@ -1,16 +1,61 @@
-"""Writes optimizers.json: three weights under PyTorch's optimizers, for tests/optimizers.rs.
+"""Writes optimizers.json: a few weights under PyTorch's optimizers, for tests/optimizers.
 
-    python optimizers.py    (PyTorch from PyPI; the test needs only the stored numbers)
+    python optimizers.py    (PyTorch from PyPI, 2.9 or later; the test needs only the stored numbers)
+
+Lion and LAMB, which PyTorch has not, are written down here from their papers.
 """
 
+import inspect
 import json
+import math
 import pathlib
 
 import torch
+import torch.optim._muon as torch_muon
 
 START = [0.5, -1.25, 2.0]
 GRADIENTS = [[0.3, -0.7, 0.11], [-0.2, 0.45, 0.9], [1.5, 0.0, -0.6], [0.05, -0.3, 0.2], [-0.9, 0.8, 0.4]]
 RATES = [0.1, 0.1, 0.05, 0.05, 0.01]
+
+
+class Lion(torch.optim.Optimizer):
+    """Chen et al., arXiv 2302.06675, Algorithm 2."""
+
+    def __init__(self, params, lr, betas=(0.9, 0.99), weight_decay=0.0):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            first, second = group["betas"]
+            for weight in group["params"]:
+                moment = self.state[weight].setdefault("m", torch.zeros_like(weight))
+                direction = (first * moment + (1 - first) * weight.grad).sign()
+                weight -= group["lr"] * (direction + group["weight_decay"] * weight)
+                self.state[weight]["m"] = second * moment + (1 - second) * weight.grad
+
+
+class Lamb(torch.optim.Optimizer):
+    """You et al., arXiv 1904.00962, Algorithm 2, with phi the identity; a ratio of norms that is not a number, or
+    zero, is 1."""
+
+    def __init__(self, params, lr, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.0):
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            first, second = group["betas"]
+            for weight in group["params"]:
+                state = self.state[weight]
+                step = state["step"] = state.get("step", 0) + 1
+                state["m"] = first * state.get("m", 0.0) + (1 - first) * weight.grad
+                state["v"] = second * state.get("v", 0.0) + (1 - second) * weight.grad**2
+                root = (state["v"] / (1 - second**step)).sqrt()
+                update = state["m"] / (1 - first**step) / (root + group["eps"]) + group["weight_decay"] * weight
+                ratio = weight.norm() / update.norm()
+                weight -= group["lr"] * (ratio if ratio > 0 and ratio.isfinite() else 1.0) * update
+
 
 CASES = {
     "sgd": lambda p: torch.optim.SGD(p, lr=1.0),
@@ -19,6 +64,8 @@ CASES = {
     "sgd, nesterov": lambda p: torch.optim.SGD(p, lr=1.0, momentum=0.9, nesterov=True, weight_decay=0.05),
     "adam": lambda p: torch.optim.Adam(p, lr=1.0, weight_decay=0.05),
     "adamw": lambda p: torch.optim.AdamW(p, lr=1.0, weight_decay=0.05),
+    "lion": lambda p: Lion(p, lr=1.0, weight_decay=0.05),
+    "lamb": lambda p: Lamb(p, lr=1.0, weight_decay=0.05),
 }
 
 
@@ -72,6 +119,8 @@ GROUPS = {
     "sgd": lambda w, b: torch.optim.SGD(groups(w, b), lr=1.0, momentum=0.9, nesterov=True),
     "adam": lambda w, b: torch.optim.Adam(groups(w, b), lr=1.0),
     "adamw": lambda w, b: torch.optim.AdamW(groups(w, b), lr=1.0),
+    "lion": lambda w, b: Lion(groups(w, b), lr=1.0),
+    "lamb": lambda w, b: Lamb(groups(w, b), lr=1.0),
 }
 
 CLIPS = {
@@ -86,7 +135,58 @@ def momentum(weights, bias):
     return torch.optim.SGD([weights, bias], lr=1.0, momentum=0.9, weight_decay=0.05)
 
 
+# A kernel (out, in, height, width), a matrix, the last layer's matrix, a bias.
+SHAPES = {"kernel": [2, 1, 2, 2], "matrix": [3, 2], "head": [2, 2], "bias": [3]}
+
+MUON = {
+    "muon": {"momentum": 0.95, "nesterov": True, "weight_decay": 0.05},
+    "plain": {"momentum": 0.9, "nesterov": False, "weight_decay": 0.0},
+    "no momentum": {"momentum": 0.0, "nesterov": False, "weight_decay": 0.05},
+}
+
+
+def unrounded():
+    """PyTorch's Newton-Schulz iteration in the gradient's own type, not in bfloat16."""
+    source = inspect.getsource(torch_muon._zeropower_via_newtonschulz)
+    assert source.count("torch.bfloat16") == 1
+    exec(source.replace("torch.bfloat16", "grad.dtype"), torch_muon.__dict__)
+
+
+def drawn(seed):
+    """Values for all shapes, some of them negative, no two alike."""
+    values, count = {}, 0
+    for name, shape in SHAPES.items():
+        size = math.prod(shape)
+        values[name] = [round(math.sin(7.3 * seed + 1.7 * (count + i)), 3) for i in range(size)]
+        count += size
+    return values
+
+
+def muon(options):
+    """Muon for the kernel, as a matrix with a row for each output channel, and the matrix; AdamW for the rest."""
+    of = lambda values: {name: torch.tensor(values[name], dtype=torch.float64).reshape(shape) for name, shape in SHAPES.items()}
+    parameters = {name: torch.nn.Parameter(value) for name, value in of(drawn(0)).items()}
+    flat = lambda value: value.flatten(1)
+    kernel = torch.nn.Parameter(flat(parameters["kernel"].detach()))
+    matrices = torch.optim.Muon([kernel, parameters["matrix"]], adjust_lr_fn="match_rms_adamw", **options)
+    others = torch.optim.AdamW([parameters["head"], parameters["bias"]], weight_decay=options["weight_decay"])
+    trace = []
+    for step, rate in enumerate(RATES):
+        gradients = of(drawn(step + 1))
+        kernel.grad = flat(gradients["kernel"])
+        for name in ["matrix", "head", "bias"]:
+            parameters[name].grad = gradients[name]
+        for optimizer in [matrices, others]:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+        now = [kernel, parameters["matrix"], parameters["head"], parameters["bias"]]
+        trace.append([value for tensor in now for value in tensor.detach().flatten().tolist()])
+    return trace
+
+
 if __name__ == "__main__":
+    unrounded()
     record = {
         "torch": torch.__version__,
         "start": START,
@@ -96,6 +196,11 @@ if __name__ == "__main__":
         "lars": lars(momentum=0.9, decay=0.05),
         "groups": {name: layer(make) for name, make in GROUPS.items()},
         "clipped": {name: layer(momentum, clip) for name, clip in CLIPS.items()},
+        "muon": {
+            "start": drawn(0),
+            "gradients": [drawn(step + 1) for step in range(len(RATES))],
+            "values": {name: muon(options) for name, options in MUON.items()},
+        },
     }
     path = pathlib.Path(__file__).with_suffix(".json")
     path.write_text(json.dumps(record, indent=1) + "\n")

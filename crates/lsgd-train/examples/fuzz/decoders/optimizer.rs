@@ -26,13 +26,16 @@ pub fn decoder() -> Decoder {
             momentum: 0.9,
             ..OptimizerConfig::default()
         };
-        Box::new(move || inner(&config))
+        Box::new(move || inner(&config, "no head"))
     };
     let optimizers = [
         of(OptimizerName::Sgd),
         of(OptimizerName::Lars),
         of(OptimizerName::Adam),
         of(OptimizerName::Adamw),
+        of(OptimizerName::Lion),
+        of(OptimizerName::Lamb),
+        of(OptimizerName::Muon),
     ];
     let valid = optimizers.iter().map(|make| {
         let mut optimizer = make();

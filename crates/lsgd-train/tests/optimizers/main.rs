@@ -1,5 +1,7 @@
 //! The inner optimizers against PyTorch: `torch/optimizers.py` made the numbers.
 
+mod muon;
+
 use std::collections::BTreeMap;
 
 use burn::module::{Module, Param};
@@ -18,7 +20,17 @@ struct Reference {
     lars: Vec<[f32; 3]>,
     groups: BTreeMap<String, Vec<[f32; 5]>>,
     clipped: BTreeMap<String, Vec<[f32; 5]>>,
+    muon: muon::Reference,
 }
+
+impl Reference {
+    fn get() -> Self {
+        serde_json::from_str(include_str!("../torch/optimizers.json")).unwrap()
+    }
+}
+
+/// The path of a last layer, which most modules here do not have.
+const HEAD: &str = "head";
 
 /// A weight of three values and a bias of two.
 #[derive(Module, Debug)]
@@ -57,14 +69,14 @@ fn layer_trace(config: &OptimizerConfig, reference: &Reference) -> Vec<Vec<f32>>
     let device = Device::flex().autodiff();
     let mut module = Layer::new(reference.start, &device);
     let layout = Layout::of(&module);
-    let mut optimizer = inner(config);
+    let mut optimizer = inner(config, HEAD);
     let steps = reference.gradients.iter().zip(&reference.rates);
     let mut trace = Vec::new();
     for (step, (gradient, rate)) in steps.enumerate() {
         if step == 2 {
             let state = encode_optimizer(optimizer.to_record(), &layout).unwrap();
             let record = decode_optimizer(state, &module, &layout).unwrap();
-            optimizer = inner(config).load_record(record);
+            optimizer = inner(config, HEAD).load_record(record);
         }
         let mut gradients = module.gradients(*gradient, &device);
         if let Some(limit) = clip(config) {
@@ -79,11 +91,13 @@ fn layer_trace(config: &OptimizerConfig, reference: &Reference) -> Vec<Vec<f32>>
 /// PyTorch's parameter groups: the weight with decay, the bias without.
 #[test]
 fn biases_have_no_decay_where_that_is_asked_for() {
-    let reference: Reference = serde_json::from_str(include_str!("torch/optimizers.json")).unwrap();
+    let reference = Reference::get();
     let cases = [
         ("sgd", config(OptimizerName::Sgd, 0.9, true, 0.05)),
         ("adam", config(OptimizerName::Adam, 0.9, false, 0.05)),
         ("adamw", config(OptimizerName::Adamw, 0.9, false, 0.05)),
+        ("lion", config(OptimizerName::Lion, 0.9, false, 0.05)),
+        ("lamb", config(OptimizerName::Lamb, 0.9, false, 0.05)),
     ];
     assert_eq!(cases.len(), reference.groups.len());
     for (name, config) in cases {
@@ -103,7 +117,7 @@ fn biases_have_no_decay_where_that_is_asked_for() {
 /// PyTorch's `clip_grad_norm_` and `clip_grad_value_` before SGD with momentum.
 #[test]
 fn gradients_are_limited_as_by_pytorch() {
-    let reference: Reference = serde_json::from_str(include_str!("torch/optimizers.json")).unwrap();
+    let reference = Reference::get();
     let of = |clip_norm, clip_value| OptimizerConfig {
         clip_norm,
         clip_value,
@@ -156,8 +170,8 @@ fn config(
 }
 
 #[test]
-fn every_optimizer_takes_the_steps_that_pytorch_takes() {
-    let reference: Reference = serde_json::from_str(include_str!("torch/optimizers.json")).unwrap();
+fn every_optimizer_takes_the_steps_of_its_reference() {
+    let reference = Reference::get();
     let sgd = OptimizerName::Sgd;
     let cases = [
         ("sgd", config(sgd, 0.0, false, 0.0)),
@@ -166,6 +180,8 @@ fn every_optimizer_takes_the_steps_that_pytorch_takes() {
         ("sgd, nesterov", config(sgd, 0.9, true, 0.05)),
         ("adam", config(OptimizerName::Adam, 0.9, false, 0.05)),
         ("adamw", config(OptimizerName::Adamw, 0.9, false, 0.05)),
+        ("lion", config(OptimizerName::Lion, 0.9, false, 0.05)),
+        ("lamb", config(OptimizerName::Lamb, 0.9, false, 0.05)),
     ];
     assert_eq!(cases.len(), reference.weights.len());
     for (name, config) in cases {
@@ -177,14 +193,14 @@ fn every_optimizer_takes_the_steps_that_pytorch_takes() {
 /// Of matrices; a bias moves as by SGD without decay.
 #[test]
 fn lars_scales_the_rate_of_every_matrix() {
-    let reference: Reference = serde_json::from_str(include_str!("torch/optimizers.json")).unwrap();
+    let reference = Reference::get();
     let config = config(OptimizerName::Lars, 0.9, false, 0.05);
     let device = Device::flex().autodiff();
     let start = Tensor::<1>::from_data(reference.start, &device).reshape([3, 1]);
     let mut module = Matrix {
         weights: Param::from_tensor(start.detach()).set_require_grad(true),
     };
-    let mut optimizer = inner(&config);
+    let mut optimizer = inner(&config, HEAD);
     let steps = reference.gradients.iter().zip(&reference.rates);
     let found: Vec<Vec<f32>> = steps
         .map(|(gradient, rate)| {
@@ -219,7 +235,7 @@ fn lars_divides_by_nothing() {
         };
         let loss = (module.weights.val().mul_scalar(gradient)).sum();
         let gradients = GradientsParams::from_grads(loss.backward(), &module);
-        let module = inner(&config).step(1.0, module, gradients);
+        let module = inner(&config, HEAD).step(1.0, module, gradients);
         let found: Vec<f32> = module.weights.val().into_data().iter::<f32>().collect();
         assert_eq!(found, [end; 4]);
     }
@@ -244,7 +260,7 @@ fn trace(config: &OptimizerConfig, reference: &Reference) -> Vec<Vec<f32>> {
     let mut module = Weights {
         weights: Param::from_tensor(Tensor::from_data(reference.start, &device)),
     };
-    let mut optimizer = inner(config);
+    let mut optimizer = inner(config, HEAD);
     let steps = reference.gradients.iter().zip(&reference.rates);
     steps
         .map(|(gradient, rate)| {
