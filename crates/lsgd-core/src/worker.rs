@@ -12,8 +12,8 @@ pub trait Objective<M> {
     /// Why a batch could not be loaded.
     type Error;
 
-    /// The mean loss of the worker's batch number `step` (from 0) and the gradients of `module`. A
-    /// loss that is a tensor is best left on its device: `loss.into()`.
+    /// The mean loss of the worker's batch number `step` (from 0), or of its several batches for that
+    /// step, and the gradients of `module`. A loss that is a tensor is best left on its device: `loss.into()`.
     ///
     /// # Errors
     ///

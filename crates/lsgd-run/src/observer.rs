@@ -61,7 +61,7 @@ pub struct Stepped {
     pub worker: usize,
     /// Steps that it has taken.
     pub step: u64,
-    /// Mean training loss of the step's batch.
+    /// Mean training loss of the batch of the step, or of its batches.
     pub loss: f32,
     /// Seconds that the run has been trained.
     pub seconds: f64,

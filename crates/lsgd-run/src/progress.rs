@@ -29,7 +29,7 @@ pub struct Progress {
     show: Show,
     /// Last training loss and steps of each worker.
     workers: Vec<(f32, u64)>,
-    batch_size: u64,
+    step_size: u64,
     unit: &'static str,
     metrics: &'static [Metric],
     /// Steps that all workers have taken since they started, and the training time at that start,
@@ -71,7 +71,7 @@ impl Progress {
         Self {
             show,
             workers: Vec::new(),
-            batch_size: 0,
+            step_size: 0,
             unit: "examples",
             metrics: &[],
             taken: 0,
@@ -88,7 +88,7 @@ impl Observer for Progress {
     fn began(&mut self, setup: &Setup, folder: &RunFolder) {
         let workers = setup.workers();
         self.workers = vec![(f32::NAN, 0); workers];
-        self.batch_size = setup.facts.batch_size;
+        self.step_size = setup.facts.step_size;
         (self.unit, self.metrics) = (setup.facts.unit, setup.facts.metrics);
         self.length = match (setup.plan.steps, setup.plan.seconds) {
             (Some(steps), _) => Length::Steps(steps * workers as u64),
@@ -246,7 +246,7 @@ impl Progress {
                     .map_or_else(|| String::from("-"), |value| metric.shown(value));
                 format!("  {} {value}", metric.name)
             }),
-            per_second * self.batch_size as f64,
+            per_second * self.step_size as f64,
             self.unit,
             self.leader
                 .map_or_else(|| String::from("-"), |id| format!("worker {}", id.worker)),

@@ -48,7 +48,8 @@ pub trait Task: Send + Sync + 'static {
 
     /// Training batch number `number`, of [`batch_size`](Self::batch_size) examples: a pure function
     /// of the number. For random numbers, seed a [`generator`] with it. Worker `r` of `w` (over all nodes)
-    /// takes batch `s * w + r` at step `s`.
+    /// takes batch `s * w + r` at step `s`; with `workers.accumulate` of `k`, batches `(s * k + i) * w + r`
+    /// for `i` from 0 to `k - 1`.
     ///
     /// # Errors
     ///
@@ -268,14 +269,14 @@ impl Better {
     }
 }
 
-/// The step and worker of a loss: the seed of its randomness.
+/// The worker of a loss and the place of its batch: the seed of its randomness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepKey {
     /// `run.seed`.
     pub seed: u64,
     /// The worker's index among those of all nodes.
     pub worker: u64,
-    /// Steps that it has taken before.
+    /// Batches that it has taken before: its steps, times `workers.accumulate`, and those of this step.
     pub step: u64,
 }
 

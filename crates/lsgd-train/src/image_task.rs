@@ -88,7 +88,9 @@ impl ImageTask {
         if run.trains {
             let epoch = Epoch {
                 examples: stream.epoch() as u64,
-                examples_per_step: config.data.batch_size as u64 * run.workers,
+                examples_per_step: config.data.batch_size as u64
+                    * run.workers
+                    * run.settings.workers.accumulate,
             };
             for warning in batches::check(&model, config.data.batch_size, epoch)? {
                 tracing::warn!("{warning}");

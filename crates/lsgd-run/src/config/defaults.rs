@@ -68,6 +68,7 @@ impl Default for WorkersConfig {
             devices: Devices::Word(String::from("auto")),
             threads: 1,
             loaders: None,
+            accumulate: 1,
         }
     }
 }

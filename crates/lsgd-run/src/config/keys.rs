@@ -10,6 +10,8 @@ pub(super) const MAX_WORKERS: usize = 1024;
 const MAX_NODES: u64 = 4096;
 /// Most loader threads of a worker.
 const MAX_LOADERS: u64 = 256;
+/// Most batches of a gradient step.
+const MAX_ACCUMULATED: u64 = 1 << 12;
 /// Most simulated nodes.
 const MAX_SIMULATED: u64 = 1024;
 /// Longest time to wait, in seconds: a day.
@@ -238,6 +240,9 @@ or one name a worker, such as [\"cpu\", \"cpu\"] or [\"wgpu:0\", \"wgpu:1\"]"),
 threads per worker that prepare its batches, which do not depend on how many; \
 each holds a batch more in memory; default: the processors, shared by the workers, at most 4")
         .example("4"),
+    Key::new("workers.accumulate", Kind::up_to(MAX_ACCUMULATED), "\
+batches of each gradient step, one after another, whose mean gradient it takes: as one batch of so many \
+times the examples, but for BatchNorm, in the memory of one"),
 
     Key::new("budget.epochs", EPOCHS, "\
 of the whole data, shared by all workers; rounded down to whole steps; \

@@ -288,6 +288,8 @@ pub struct WorkersConfig {
     pub threads: usize,
     /// Threads per worker that prepare its batches; if absent, as many as there are processors for.
     pub loaders: Option<usize>,
+    /// Batches of a gradient step, whose gradient is their mean.
+    pub accumulate: u64,
 }
 
 /// `workers.devices`

@@ -93,8 +93,7 @@ impl EvaluationPass<'_> {
         }
     }
 
-    /// A mean with its own running statistics, estimated on batches that no worker has trained on
-    /// yet.
+    /// A mean with its own running statistics, estimated on the batches that were trained on last.
     fn estimate_statistics(
         &self,
         evaluator: &mut impl Evaluator,
@@ -108,8 +107,9 @@ impl EvaluationPass<'_> {
     }
 
     fn statistics_batches(&self) -> StatisticsBatches {
-        let next = self.total_steps() * u64::from(self.setup.nodes.max(1));
         let settings = self.setup.settings();
+        let steps = self.total_steps() * u64::from(self.setup.nodes.max(1));
+        let next = steps * settings.workers.accumulate;
         let batches = statistics_batches(next, settings.evaluate.batch_norm_batches);
         StatisticsBatches {
             seed: settings.run.seed,

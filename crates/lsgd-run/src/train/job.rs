@@ -113,8 +113,8 @@ pub struct Facts {
     pub title: String,
     /// [`Task::unit`].
     pub unit: &'static str,
-    /// [`Task::batch_size`].
-    pub batch_size: u64,
+    /// Examples of a worker's step: [`Task::batch_size`], times `workers.accumulate`.
+    pub step_size: u64,
     /// [`Task::epoch`].
     pub epoch: u64,
     /// [`Task::parts`].
@@ -130,11 +130,12 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub(super) fn of<T: Task>(task: &T) -> Self {
+    /// Of a task whose workers' steps have so many batches.
+    pub(super) fn of<T: Task>(task: &T, batches: u64) -> Self {
         Self {
             title: task.title(),
             unit: task.unit(),
-            batch_size: task.batch_size().max(1) as u64,
+            step_size: task.batch_size().max(1) as u64 * batches,
             epoch: task.epoch().max(1),
             parts: task.parts(),
             metrics: task.metrics(),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
-use burn::tensor::Device;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Tensor};
 use lsgd_core::{Loss, Objective};
 
 use super::loader::{Loader, Loaders};
@@ -27,6 +27,8 @@ pub struct TaskObjective<T: Task> {
     seed: u64,
     /// The worker's index among the workers of all nodes.
     global_rank: u64,
+    /// Batches of each step.
+    accumulate: u64,
     waited: Duration,
     /// Whether the next gradients are NaN.
     spoils: bool,
@@ -53,8 +55,10 @@ impl<T: Task> TaskObjective<T> {
             threads: threads.unwrap_or_else(|| Loaders::usual_threads(setup.workers())),
             ahead: AHEAD,
         };
-        let loader = Loader::start(format!("data-{global_rank}"), start, loaders, move |step| {
-            let number = batch_of(global_rank, workers, step);
+        let accumulate = setup.settings().workers.accumulate;
+        let (name, first) = (format!("data-{global_rank}"), start * accumulate);
+        let loader = Loader::start(name, first, loaders, move |taken| {
+            let number = batch_of(global_rank, workers, taken);
             batches.train_batch(number).map_err(RunError::task)
         })?;
         Ok(Self {
@@ -64,6 +68,7 @@ impl<T: Task> TaskObjective<T> {
             rate: setup.rate.clone(),
             seed: setup.settings().run.seed,
             global_rank,
+            accumulate,
             waited: Duration::ZERO,
             spoils: false,
         })
@@ -78,12 +83,34 @@ impl<T: Task> TaskObjective<T> {
     pub fn waited(&self) -> Duration {
         self.waited
     }
+
+    /// The share of one of a step's batches: divided by their number. Of a single one it is all, bit by bit.
+    fn share(&self, of: Tensor<1>) -> Tensor<1> {
+        match self.accumulate {
+            1 => of,
+            batches => of.div_scalar(batches as f64),
+        }
+    }
+
+    /// The loss of the worker's next batch, after `taken` others.
+    fn loss(&mut self, module: &T::Module, taken: u64) -> Result<Tensor<1>, RunError> {
+        let began = Instant::now();
+        let batch = self.loader.next()?;
+        self.waited += began.elapsed();
+
+        let key = StepKey {
+            seed: self.seed,
+            worker: self.global_rank,
+            step: taken,
+        };
+        Ok(self.task.loss(module, batch, &self.device, key))
+    }
 }
 
-/// The number of the batch for step `step` of worker `worker` out of `workers`: together they take
-/// consecutive batches, none twice.
-pub fn batch_of(worker: u64, workers: u64, step: u64) -> u64 {
-    step * workers + worker
+/// The number of the batch that worker `worker` out of `workers` takes after `taken` others: together they
+/// take consecutive batches, none twice.
+pub fn batch_of(worker: u64, workers: u64, taken: u64) -> u64 {
+    taken * workers + worker
 }
 
 impl<T: Task> Objective<T::Module> for TaskObjective<T> {
@@ -94,24 +121,29 @@ impl<T: Task> Objective<T::Module> for TaskObjective<T> {
         module: &T::Module,
         step: u64,
     ) -> Result<(Loss, GradientsParams), RunError> {
-        let began = Instant::now();
-        let batch = self.loader.next()?;
-        self.waited += began.elapsed();
-
-        let key = StepKey {
-            seed: self.seed,
-            worker: self.global_rank,
-            step,
-        };
-        let loss = self.task.loss(module, batch, &self.device, key);
-        // Not read here: on a GPU the backward pass would wait.
-        let value = Loss::from(loss.clone());
-        let loss = match std::mem::take(&mut self.spoils) {
-            true => loss.mul_scalar(f32::NAN),
-            false => loss,
-        };
-        let gradients = GradientsParams::from_grads(loss.backward(), module);
-        Ok((value, gradients))
+        let spoils = std::mem::take(&mut self.spoils);
+        let first = step * self.accumulate;
+        let mut sum: Option<Tensor<1>> = None;
+        let mut gradients = GradientsAccumulator::new();
+        for taken in first..first + self.accumulate {
+            let loss = self.loss(module, taken)?;
+            // Without its graph, which the backward pass frees.
+            let value = loss.clone().without_autodiff();
+            sum = Some(match sum {
+                Some(sum) => sum + value,
+                None => value,
+            });
+            let loss = match spoils {
+                true => loss.mul_scalar(f32::NAN),
+                false => loss,
+            };
+            // Of shares, so that the sum of the gradients is their mean.
+            let part = self.share(loss).backward();
+            gradients.accumulate(module, GradientsParams::from_grads(part, module));
+        }
+        let sum = sum.expect("a step has at least one batch");
+        // Not read here: on a GPU the next step would wait.
+        Ok((Loss::from(self.share(sum)), gradients.grads()))
     }
 
     fn probe(&mut self, module: &T::Module) -> Result<Option<f64>, RunError> {

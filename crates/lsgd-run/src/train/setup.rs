@@ -76,14 +76,14 @@ pub fn set_up<T: Task>(
     };
     let task = at_the_start(|| make(run))?;
     read.check(settings)?;
-    let mut facts = at_the_start(|| Ok(Facts::of(&task)))?;
+    let mut facts = at_the_start(|| Ok(Facts::of(&task, settings.workers.accumulate)))?;
     if let (Some(patience), true) = (settings.budget.patience, facts.metrics.is_empty()) {
         let (key, value) = ("budget.patience", patience as usize);
         return Err(RunError::UnusedKey { key, value });
     }
     let epoch = Epoch {
         examples: facts.epoch,
-        examples_per_step: facts.batch_size * all_workers,
+        examples_per_step: facts.step_size * all_workers,
     };
     let first = devices
         .first()
@@ -209,13 +209,13 @@ impl Setup {
 
     /// Examples in `steps` steps.
     pub fn samples(&self, steps: u64) -> u64 {
-        steps * self.facts.batch_size
+        steps * self.facts.step_size
     }
 
     /// Epochs of the whole data set that all nodes have seen when this node's workers have taken
     /// `steps` steps together.
     pub fn epochs(&self, steps: u64) -> f64 {
-        let samples = (steps * u64::from(self.nodes)) as f64 * self.facts.batch_size as f64;
+        let samples = (steps * u64::from(self.nodes)) as f64 * self.facts.step_size as f64;
         samples / self.facts.epoch as f64
     }
 }

@@ -1,5 +1,6 @@
 //! The engine with a task of a few parameters: no images, no classes, no BatchNorm.
 
+mod accumulating;
 mod benching;
 mod failing;
 mod faults;

@@ -88,12 +88,12 @@ impl std::error::Error for Missing {}
 
 /// Inputs and targets.
 pub struct Batch {
-    inputs: Vec<f32>,
-    targets: Vec<f32>,
+    pub inputs: Vec<f32>,
+    pub targets: Vec<f32>,
 }
 
 /// Batch `number` of 8 examples.
-fn batch(number: u64) -> Batch {
+pub fn batch(number: u64) -> Batch {
     let mut random = generator("lsgd-run test examples", &[7, 0, number]);
     let inputs: Vec<f32> = (0..8 * INPUTS).map(|_| random.random::<f32>()).collect();
     let target = |x: &[f32]| x[0] - 2.0 * x[1] + 3.0 * x[2] + 1.0;

@@ -176,7 +176,8 @@ const OWN: [&str; 10] = [
 ];
 
 /// Keys in which they may not, each with another value than its default.
-const SHARED: [&str; 10] = [
+const SHARED: [&str; 11] = [
+    "workers.accumulate=2",
     "run.seed=9",
     "run.mode=async",
     "data.batch_size=7",

@@ -406,6 +406,10 @@ fn workers() {
             "c.toml: workers.loaders 257 is not in [1, 256]; give a whole number from 1 to 256",
         ),
         (
+            "workers.accumulate = 0",
+            "c.toml: workers.accumulate 0 is not in [1, 4096]; give a whole number from 1 to 4096",
+        ),
+        (
             "workers.devices = []",
             "c.toml: workers.devices [] has 0 entries; give one device a worker, from 1 to 1024",
         ),

@@ -354,12 +354,18 @@ fn method() -> impl Strategy<Value = MethodConfig> {
 
 fn workers() -> impl Strategy<Value = WorkersConfig> {
     let loaders = prop::option::of(1..=256usize);
-    let auto = (prop::option::of(1..=1024usize), 1..=1024usize, loaders);
-    let auto = auto.prop_map(|(count, threads, loaders)| WorkersConfig {
+    let auto = (
+        prop::option::of(1..=1024usize),
+        1..=1024usize,
+        loaders,
+        1..=4096u64,
+    );
+    let auto = auto.prop_map(|(count, threads, loaders, accumulate)| WorkersConfig {
         count,
         devices: Devices::Word(String::from("auto")),
         threads,
         loaders,
+        accumulate,
     });
     let listed = (
         prop::collection::vec("[a-z]{1,5}:[0-9]", 1..5),
@@ -370,6 +376,7 @@ fn workers() -> impl Strategy<Value = WorkersConfig> {
             devices: Devices::List(devices),
             threads: 1,
             loaders: None,
+            accumulate: 1,
         });
     prop_oneof![auto, listed]
 }

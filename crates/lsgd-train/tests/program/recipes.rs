@@ -7,8 +7,9 @@ use super::program::{Runs, SMOKE, run};
 use super::repeats::assert_same;
 
 /// Everything at once, long enough to be killed twice: a step takes about a millisecond.
-const ALL: [&str; 20] = [
+const ALL: [&str; 21] = [
     "run.mode=sync",
+    "workers.accumulate=2",
     "budget.steps=3000",
     "evaluate.every_steps=600",
     "checkpoint.every_steps=50",
@@ -89,6 +90,11 @@ fn every_key_changes_the_run() {
         &["optimizer.clip_norm=0.1"],
         &["optimizer.clip_value=0.001"],
         &["loss.label_smoothing=0.1"],
+        &["workers.accumulate=2"],
+        &["optimizer.name=lion"],
+        &["optimizer.name=lamb"],
+        &["optimizer.name=muon"],
+        &["optimizer.name=adamw"],
         &["schedule.kind=polynomial"],
         &["schedule.kind=polynomial", "schedule.power=2.0"],
         &["schedule.kind=one_cycle"],
@@ -108,6 +114,28 @@ fn every_key_changes_the_run() {
     }
     // Gradients within the limit.
     assert_eq!(train("far", &["optimizer.clip_norm=1e6"]), digests[0]);
+}
+
+/// With a rate that rounds to zero the running statistics of BatchNorm alone change: once for each batch,
+/// as in PyTorch, whichever step it belongs to.
+#[test]
+fn every_accumulated_batch_counts_in_running_statistics() {
+    let runs = Runs::new();
+    let train = |steps: &str, accumulate: &str| {
+        let set = [
+            "run.mode=sync",
+            "workers.count=1",
+            "method.name=sgd",
+            "schedule.learning_rate=1e-60",
+            &format!("budget.steps={steps}"),
+            &format!("workers.accumulate={accumulate}"),
+        ];
+        runs.train(SMOKE, &format!("{steps}-by-{accumulate}"), &set)
+            .digests()
+    };
+    let six = train("6", "1");
+    assert_eq!(train("2", "3"), six);
+    assert_ne!(train("2", "1"), six);
 }
 
 #[test]

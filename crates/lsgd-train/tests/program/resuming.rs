@@ -215,16 +215,20 @@ fn an_evaluation_that_was_cut_off_is_done_again() {
     assert_continued(&whole, &killed);
 }
 
-/// Dropout and augmentation draw from the seed, the worker and its step.
+/// Dropout and augmentation draw from the seed, the worker and its batch.
 #[test]
 fn what_is_drawn_at_random_continues() {
-    continues(&[
-        "model.name=cnn7",
-        "model.dropout=0.5",
-        "data.shape=[3,32,32]",
-        "data.augment=paper",
-        "data.examples=128",
-    ]);
+    for accumulate in ["workers.accumulate=1", "workers.accumulate=2"] {
+        continues(&[
+            "model.name=cnn7",
+            "model.dropout=0.5",
+            "data.shape=[3,32,32]",
+            "data.augment=paper",
+            "data.examples=128",
+            "data.batch_size=8",
+            accumulate,
+        ]);
+    }
 }
 
 #[test]
