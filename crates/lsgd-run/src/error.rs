@@ -248,7 +248,9 @@ pub enum RunError {
         message: String,
     },
     /// A worker's GPU failed.
-    #[error("worker {worker}: {device}, with {title} in batches of {batch_size}, is {failure}: {message}")]
+    #[error(
+        "worker {worker}: {device}, with {title} in batches of {batch_size}, is {failure}: {message}"
+    )]
     DeviceFailed {
         /// The worker.
         worker: usize,

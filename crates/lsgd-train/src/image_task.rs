@@ -120,7 +120,8 @@ impl ImageTask {
             model,
         };
         task.parts = ranges(run.held_out_examples(task.scored()), batch);
-        Ok(match run.gpus {
+        // Altered images are finished on the host: what alters them works on cropped bytes.
+        Ok(match run.gpus && !task.dataset.is_altered() {
             true => task.on_devices(),
             false => task,
         })

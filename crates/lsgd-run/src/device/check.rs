@@ -203,7 +203,8 @@ fn values<const D: usize>(
     device: &Device,
 ) -> Tensor<D> {
     let count = Shape::from(shape).num_elements();
-    let wave = (0..count).map(|n| (height * f64::from((0.7 * n as f64 + phase).sin() as f32)) as f32);
+    let wave =
+        (0..count).map(|n| (height * f64::from((0.7 * n as f64 + phase).sin() as f32)) as f32);
     let wave: Vec<f32> = wave.collect();
     Tensor::from_data(TensorData::new(wave, shape), device)
 }
@@ -245,7 +246,10 @@ mod tests {
                 };
                 *changed += wrong;
                 let refused = numbers.compare().expect_err("wrong");
-                assert!(refused.to_string().starts_with(&format!("{what} is ")), "{refused}");
+                assert!(
+                    refused.to_string().starts_with(&format!("{what} is ")),
+                    "{refused}"
+                );
             }
         }
     }

@@ -42,7 +42,9 @@ impl fmt::Display for DeviceFailure {
             Self::OutOfMemory => {
                 "out of memory; make the batch or the model smaller, or have fewer workers on it"
             }
-            Self::Lost => "lost; the system's log may say why, and devices --check whether it works again",
+            Self::Lost => {
+                "lost; the system's log may say why, and devices --check whether it works again"
+            }
         })
     }
 }
@@ -55,7 +57,10 @@ mod tests {
     fn failures_are_told_by_their_messages() {
         use DeviceFailure::{Lost, OutOfMemory};
         for (message, failure) in [
-            ("out of device memory allocating 64 bytes\nbacktrace", Some(OutOfMemory)),
+            (
+                "out of device memory allocating 64 bytes\nbacktrace",
+                Some(OutOfMemory),
+            ),
             (
                 "An out-of-memory error happened during launch\nCaused by:",
                 Some(OutOfMemory),

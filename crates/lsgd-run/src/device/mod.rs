@@ -172,7 +172,10 @@ pub fn available() -> Vec<WorkerDevice> {
 /// GPU backends of this build without a device here: no such GPU, or no driver for it.
 pub fn absent() -> Vec<&'static str> {
     let is_absent = |backend: &Backend| {
-        backend.gpu && Device::enumerate(backend.kind.clone()).into_vec().is_empty()
+        backend.gpu
+            && Device::enumerate(backend.kind.clone())
+                .into_vec()
+                .is_empty()
     };
     let absent = backends().into_iter().filter(is_absent);
     absent.map(|backend| backend.name).collect()

@@ -92,7 +92,8 @@ impl Dataset {
         }
     }
 
-    /// Batch `number` of `stream`, with the images of [`train_batch`](Self::train_batch), as bytes.
+    /// Batch `number` of `stream`, with the images of [`train_batch`](Self::train_batch), as bytes; before
+    /// they are altered, if they [are](Self::is_altered).
     ///
     /// # Errors
     /// As of [`train_batch`](Self::train_batch).

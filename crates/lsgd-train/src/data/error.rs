@@ -216,6 +216,15 @@ pub enum DataError {
         /// Width of the images in pixels.
         width: usize,
     },
+    /// `data.trivial_augment` or `data.jitter` on images without colours.
+    #[error(
+        "data.trivial_augment and data.jitter need images of 1 or 3 channels, and these have {channels}; \
+         leave them out"
+    )]
+    NoColours {
+        /// Channels of the images.
+        channels: usize,
+    },
     /// A shape of `data.mixup` or `data.cutmix` from whose distribution nothing can be drawn.
     #[error(
         "{key} {shape} has no beta distribution that can be drawn from; give a number such as 1.0"

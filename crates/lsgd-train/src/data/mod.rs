@@ -10,6 +10,7 @@
 //! threads that prepare it or on earlier requests.
 
 mod advice;
+mod alteration;
 mod augment;
 mod bad_images;
 pub(crate) mod bytes;
@@ -24,6 +25,7 @@ mod generated;
 mod listing;
 mod memory;
 mod mix;
+mod operations;
 mod resize;
 mod splits;
 mod stream;
@@ -41,6 +43,7 @@ pub use mix::Mixed;
 pub use stream::{HeldOut, Stream};
 
 use crate::image_config::{DataConfig, DataName};
+use alteration::Alteration;
 use erase::Erasing;
 use folder::Folder;
 use memory::{Memory, Raw};
@@ -73,10 +76,12 @@ pub struct Batch {
 /// Augmentation does exactly what it is asked to: `pad_crop` and `paper` mirror digits too, which
 /// harms them, so use `none` for digits.
 ///
-/// After this, parts of training images are erased (`data.cutout`, `data.erasing`), and then the images
-/// of a batch are mixed (`data.mixup`, `data.cutmix`).
+/// After this, training images are altered (`data.jitter`, then `data.trivial_augment`), parts of them are
+/// erased (`data.cutout`, `data.erasing`), and then the images of a batch are mixed (`data.mixup`,
+/// `data.cutmix`).
 pub struct Dataset {
     source: Source,
+    alteration: Option<Alteration>,
     erasing: Option<Erasing>,
     mixing: Option<Mixing>,
     shape: [usize; 3],
@@ -117,6 +122,7 @@ impl Dataset {
                 let side = config.side as usize;
                 let shape = [3, side, side];
                 return Ok(Self {
+                    alteration: Alteration::new(config, shape, folder.tables())?,
                     erasing: Erasing::new(config, shape)?,
                     mixing,
                     shape,
@@ -131,6 +137,7 @@ impl Dataset {
         let memory = Memory::new(raw, config.augment)?;
         let shape = memory.shape();
         Ok(Self {
+            alteration: Alteration::new(config, shape, memory.tables())?,
             erasing: Erasing::new(config, shape)?,
             mixing,
             shape,
@@ -138,6 +145,11 @@ impl Dataset {
             source: Source::Memory(memory),
             digest,
         })
+    }
+
+    /// Whether training images are altered: [`byte_batch`](Self::byte_batch) does not do that.
+    pub fn is_altered(&self) -> bool {
+        self.alteration.is_some()
     }
 
     /// Number of training examples.
@@ -199,6 +211,9 @@ impl Dataset {
                     folder.train(index, held_out, &mut rng, out)?
                 }
             };
+            if let Some(alteration) = &self.alteration {
+                alteration.apply(out, &mut rng);
+            }
             if let Some(erasing) = &self.erasing {
                 erasing.apply(out, &mut rng);
             }

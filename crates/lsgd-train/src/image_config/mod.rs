@@ -11,7 +11,8 @@ mod types;
 use lsgd_models::{MAX_BASE_WIDTH, MAX_CLASSES, MAX_IMAGE_SIDE, ModelKind};
 
 use lsgd_run::config::{
-    self, ConfigError, ConfigSources, Key, Kind, Range, Settings, TableDoc, TaskTables,
+    self, ConfigError, ConfigSources, Entry, Field, Key, Kind, Range, Settings, TableDoc,
+    TaskTables,
 };
 pub use types::*;
 
@@ -28,6 +29,18 @@ const UNDER_ONE: Kind = Kind::Number(Range::from(0.0).under(1.0));
 const OVER_ZERO: Kind = Kind::Number(Range::over(0.0));
 /// The shape of a symmetric beta distribution.
 const SHAPE: Kind = Kind::Number(Range::over(0.0).to(MAX_SHAPE));
+/// How far a property of colours changes: a factor of up to 1 + 10.
+const SPREAD: Kind = Kind::Number(Range::from(0.0).to(10.0));
+/// `data.jitter`
+const JITTER: Entry = Entry {
+    fields: &[
+        Field::new("brightness", SPREAD),
+        Field::new("contrast", SPREAD),
+        Field::new("saturation", SPREAD),
+        Field::new("hue", Kind::Number(Range::from(0.0).to(0.5))),
+    ],
+    example: "{ brightness = 0.4, contrast = 0.4, saturation = 0.4, hue = 0.1 }",
+};
 /// The data sets that are read from files.
 const FILES: &[&str] = &["cifar10", "cifar100", "digits", "folder"];
 /// The data sets that are drawn.
@@ -75,6 +88,11 @@ images, and never train on them: a share below 1, or a number; default: none")
     Key::new("data.side", Kind::Whole(16, MAX_IMAGE_SIDE as u64), "\
 images of a folder come out as so many pixels square; in the test after their shorter side is resized to 8/7 of it")
         .used_if("data.name", &["folder"]),
+    Key::new("data.trivial_augment", Kind::Flag, "\
+true: one operation alters every training image, of random kind and strength, as torchvision's TrivialAugmentWide"),
+    Key::new("data.jitter", Kind::Entry(&JITTER), "\
+change the colours of training images by up to so much, as torchvision's ColorJitter; default: none")
+        .example("{ brightness = 0.4, contrast = 0.4, saturation = 0.4, hue = 0.1 }"),
     Key::new("data.cutout", Kind::up_to(MAX_IMAGE_SIDE as u64), "\
 cut a square of this side, in pixels, out of every training image, at a random place; default: none")
         .example("8"),

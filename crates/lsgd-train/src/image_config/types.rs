@@ -38,6 +38,10 @@ pub struct DataConfig {
     pub augment: Augment,
     /// `folder` only: height and width of an image in a batch, in pixels.
     pub side: u32,
+    /// Whether one random operation of TrivialAugment alters every training image.
+    pub trivial_augment: bool,
+    /// How far the colours of training images are changed, at random.
+    pub jitter: Option<Jitter>,
     /// Side of the square that is cut out of every training image, in pixels.
     pub cutout: Option<usize>,
     /// Probability that a rectangle of a training image is erased, in [0, 1].
@@ -56,6 +60,20 @@ pub struct DataConfig {
     pub classes: usize,
     /// `generated` only: channels, height, width.
     pub shape: [usize; 3],
+}
+
+/// `data.jitter`: how far each property of a training image's colours is changed, at random.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Jitter {
+    /// A factor is drawn from `1 - brightness` (at least 0) to `1 + brightness`.
+    pub brightness: f64,
+    /// Likewise.
+    pub contrast: f64,
+    /// Likewise.
+    pub saturation: f64,
+    /// The hue is turned by up to this share of the circle either way, in [0, 0.5].
+    pub hue: f64,
 }
 
 /// `data.name`
@@ -192,6 +210,8 @@ impl Default for DataConfig {
             holdout: None,
             augment: Augment::PadCrop,
             side: 224,
+            trivial_augment: false,
+            jitter: None,
             cutout: None,
             erasing: 0.0,
             mixup: None,

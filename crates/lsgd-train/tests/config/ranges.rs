@@ -158,6 +158,10 @@ fn model_and_optimizer() {
              or a whole one",
         ),
         (
+            "data.jitter = { hue = 0.6 }",
+            "c.toml: data.jitter.hue 0.6 is not in [0, 0.5]; give a number from 0 to 0.5",
+        ),
+        (
             "data.cutout = 0",
             "c.toml: data.cutout 0 is not in [1, 512]; give a whole number from 1 to 512",
         ),

@@ -12,8 +12,8 @@ use lsgd_run::config::{
     Settings, SimulateConfig, Span, WorkersConfig,
 };
 use lsgd_train::image_config::{
-    Augment, BadImages, ComputeConfig, Config, DataConfig, DataName, ImageConfig, LossConfig,
-    ModelConfig, OptimizerConfig, OptimizerName,
+    Augment, BadImages, ComputeConfig, Config, DataConfig, DataName, ImageConfig, Jitter,
+    LossConfig, ModelConfig, OptimizerConfig, OptimizerName,
 };
 use proptest::prelude::*;
 use toml::Table;
@@ -75,10 +75,14 @@ fn data() -> impl Strategy<Value = DataConfig> {
         1e-6..=1.0f64,
         (1..10_000usize, 2..1000usize, sizes),
         (
-            prop::option::of(prop_oneof![
-                1e-6..1.0f64,
-                (1..10_000u32).prop_map(f64::from)
-            ]),
+            (
+                prop::option::of(prop_oneof![
+                    1e-6..1.0f64,
+                    (1..10_000u32).prop_map(f64::from)
+                ]),
+                any::<bool>(),
+                prop::option::of(jitter()),
+            ),
             prop::option::of(1..=512usize),
             0.0..=1.0f64,
             prop::option::of(1e-6..=100.0f64),
@@ -95,7 +99,7 @@ fn data() -> impl Strategy<Value = DataConfig> {
                 bad_images,
                 bad_images_limit,
                 (examples, classes, shape),
-                (holdout, cutout, erasing, mixup, cutmix),
+                ((holdout, trivial_augment, jitter), cutout, erasing, mixup, cutmix),
             )| {
                 // A cifar without a folder is given its default one, so is never without.
                 let folder = folder.or(match name {
@@ -110,6 +114,8 @@ fn data() -> impl Strategy<Value = DataConfig> {
                     holdout,
                     augment,
                     side,
+                    trivial_augment,
+                    jitter,
                     cutout,
                     erasing,
                     mixup,
@@ -122,6 +128,17 @@ fn data() -> impl Strategy<Value = DataConfig> {
                 }
             },
         )
+}
+
+fn jitter() -> impl Strategy<Value = Jitter> {
+    let spread = || 0.0..=10.0f64;
+    let all = (spread(), spread(), spread(), 0.0..=0.5f64);
+    all.prop_map(|(brightness, contrast, saturation, hue)| Jitter {
+        brightness,
+        contrast,
+        saturation,
+        hue,
+    })
 }
 
 fn model_and_optimizer() -> impl Strategy<Value = (ModelConfig, OptimizerConfig)> {

@@ -6,15 +6,16 @@ use super::live::Live;
 use super::program::{Runs, SMOKE, run};
 use super::repeats::assert_same;
 
-/// Everything at once, long enough to be killed twice: a step takes about a millisecond.
-const ALL: [&str; 21] = [
+/// Everything at once, long enough to be killed twice: a step takes about two milliseconds.
+const ALL: [&str; 22] = [
     "run.mode=sync",
     "workers.accumulate=2",
-    "budget.steps=3000",
-    "evaluate.every_steps=600",
-    "checkpoint.every_steps=50",
+    "budget.steps=1500",
+    "evaluate.every_steps=300",
+    "checkpoint.every_steps=25",
     "data.classes=8",
     "data.augment=pad_crop",
+    "data.trivial_augment=true",
     "data.cutout=3",
     "data.erasing=0.5",
     "data.mixup=0.4",
@@ -60,7 +61,7 @@ fn a_killed_run_with_everything_continues_with_the_same_bits() {
         "loss.label_smoothing=0.0",
     ] {
         let key = set.split('=').next().unwrap();
-        let ran = run(["resume", path, "--set", set, "--set", "budget.steps=3001"]);
+        let ran = run(["resume", path, "--set", set, "--set", "budget.steps=1501"]);
         assert_eq!(ran.code, Some(2), "{}", ran.stderr);
         assert!(ran.stderr.contains(key), "{}", ran.stderr);
     }
@@ -82,6 +83,8 @@ fn every_key_changes_the_run() {
     };
     let sets: &[&[&str]] = &[
         &[],
+        &["data.trivial_augment=true"],
+        &["data.jitter={ contrast = 0.5 }"],
         &["data.cutout=3"],
         &["data.erasing=0.9"],
         &["data.mixup=1.0"],
