@@ -75,9 +75,8 @@ pub fn check(
     }
     if examples_per_step > examples {
         warnings.push(format!(
-            "one step of all {} takes {examples_per_step} examples, more than the {examples} there are; \
-             use a smaller data.batch_size or fewer workers",
-            count(examples_per_step / batch_size.max(1) as u64, "worker"),
+            "one step of all workers takes {examples_per_step} examples, more than the {examples} there \
+             are; use a smaller data.batch_size or workers.accumulate, or fewer workers"
         ));
     }
     Ok(warnings)
@@ -114,8 +113,8 @@ mod tests {
         assert_eq!(told(ModelKind::Cnn7, 32, 128, 4), "");
         assert_eq!(
             told(ModelKind::Cnn7, 32, 128, 5),
-            "one step of all 5 workers takes 640 examples, more than the 512 there are; use a smaller \
-             data.batch_size or fewer workers"
+            "one step of all workers takes 640 examples, more than the 512 there are; use a smaller \
+             data.batch_size or workers.accumulate, or fewer workers"
         );
     }
 

@@ -162,7 +162,7 @@ impl Setup {
                 worker,
                 device: device.name.clone(),
                 title: self.facts.title.clone(),
-                batch_size: self.facts.batch_size,
+                batch_size: self.facts.step_size / self.settings().workers.accumulate.max(1),
                 failure,
                 // A backtrace follows it.
                 message: message.lines().next().unwrap_or_default().to_owned(),

@@ -41,7 +41,8 @@ pub(crate) fn open(config: &DataConfig, seed: u64) -> Result<Raw, DataError> {
     // The prototypes take four bytes per pixel; the examples, and a fifth as many test examples,
     // take one.
     let images = config.examples as u128 * 6 / 5 + 1 + 4 * config.classes as u128;
-    let size = images * channels as u128 * height as u128 * width as u128;
+    let pixels = [channels, height, width].map(|side| side as u128);
+    let size = pixels.into_iter().fold(images, u128::saturating_mul);
     if size > u128::from(MEMORY_LIMIT) {
         let size = u64::try_from(size).unwrap_or(u64::MAX);
         let what = "generated data (data.examples x data.shape)".to_owned();

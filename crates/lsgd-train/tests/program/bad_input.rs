@@ -154,8 +154,8 @@ fn batches_from_which_little_can_be_learned_are_warned_of() {
     }
     let set = ["data.batch_size=300", "budget.steps=1"];
     let ran = runs.start(SMOKE, "step", &set);
-    let warning = "WARN one step of all 2 workers takes 600 examples, more than the 512 there are; use a \
-                   smaller data.batch_size or fewer workers";
+    let warning = "WARN one step of all workers takes 600 examples, more than the 512 there are; use a \
+                   smaller data.batch_size or workers.accumulate, or fewer workers";
     assert_eq!(ran.stderr.lines().next().map(str::trim), Some(warning));
     assert_eq!(ran.stderr.matches("WARN").count(), 1);
     ran.well();
