@@ -123,7 +123,7 @@ pub use method::{
     BatchNorm, CentreReply, CentreRequest, ExchangeAt, ExchangeConfig, FinalPull, LeaderConfig,
     Method, MethodError, OuterStep, Pull, ReadParameters, Rule, WeightPer,
 };
-pub use module::{read, read_buffers, sum_of_squares, write};
+pub use module::{MovingAverage, read, read_buffers, sum_of_squares, write};
 pub use optimizer_state::{OptimizerStateError, decode_optimizer, encode_optimizer};
 pub use schedule::{Due, Periods, Trigger};
 pub use simulation::{
@@ -132,8 +132,8 @@ pub use simulation::{
 pub use snapshot::{Snapshot, Source};
 pub use snapshot_error::{ShortDigest, SnapshotError};
 pub use state::{
-    GlobalLeaderCounters, GlobalLeaderState, LocalLeaderCounters, LocalLeaderState, MemberCounters,
-    RuleState, StateError, WorkerState,
+    AverageState, GlobalLeaderCounters, GlobalLeaderState, LocalLeaderCounters, LocalLeaderState,
+    MemberCounters, RuleState, StateError, WorkerState,
 };
 pub use status::{CheckpointRef, JoinPoint, NodePhase, Proposal, Status, VectorRef};
 pub use transfer::{Reading, TRANSFERS, download, upload};

@@ -22,6 +22,15 @@ pub struct WorkerState {
     pub rule: RuleState,
 }
 
+/// What a [`MovingAverage`](crate::MovingAverage) remembers between two steps.
+#[derive(Debug, Clone)]
+pub struct AverageState {
+    /// Steps that it has averaged.
+    pub steps: u64,
+    /// The averaged parameters, with the worker's own running statistics.
+    pub values: Arc<Snapshot>,
+}
+
 /// What a [`Rule`](crate::Rule) remembers, by names of its own.
 #[derive(Debug, Clone, Default)]
 pub struct RuleState {

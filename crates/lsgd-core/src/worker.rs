@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::optim::GradientsParams;
 
-use crate::{LeaderSgd, Loss, Next};
+use crate::{LeaderSgd, Loss, MovingAverage, Next};
 
 /// What a worker minimizes, and on which batches.
 ///
@@ -54,6 +54,9 @@ pub struct Worker<M, O> {
     module: Option<M>,
     optimizer: LeaderSgd,
     objective: O,
+    average: Option<MovingAverage>,
+    /// Whether the last step, with its exchange, is yet to be averaged.
+    owes_average: bool,
 }
 
 impl<M: Module, O: Objective<M>> Worker<M, O> {
@@ -63,7 +66,16 @@ impl<M: Module, O: Objective<M>> Worker<M, O> {
             module: Some(module),
             optimizer,
             objective,
+            average: None,
+            owes_average: false,
         }
+    }
+
+    /// Updates `average` with the module's parameters after every step and its exchange.
+    #[must_use]
+    pub fn averaging(mut self, average: Option<MovingAverage>) -> Self {
+        self.average = average;
+        self
     }
 
     /// One batch, one gradient step, the pulls that are due.
@@ -93,6 +105,7 @@ impl<M: Module, O: Objective<M>> Worker<M, O> {
                 self.optimizer
                     .gradient_step(learning_rate, module, gradients),
             );
+            self.owes_average = true;
         }
         if self.optimizer.wants_probe()
             && let Some(loss) = self.objective.probe(present(&self.module))?
@@ -111,6 +124,12 @@ impl<M: Module, O: Objective<M>> Worker<M, O> {
             return Next::Stop;
         };
         let (module, next) = self.optimizer.exchange(module);
+        if next != Next::Wait
+            && std::mem::take(&mut self.owes_average)
+            && let Some(average) = &mut self.average
+        {
+            average.update(&module);
+        }
         self.module = Some(module);
         next
     }
@@ -123,6 +142,11 @@ impl<M: Module, O: Objective<M>> Worker<M, O> {
     /// The current module.
     pub fn module(&self) -> &M {
         present(&self.module)
+    }
+
+    /// The average of its parameters over its steps, if it keeps one.
+    pub fn average(&self) -> Option<&MovingAverage> {
+        self.average.as_ref()
     }
 
     /// The optimizer, which knows the worker's steps, loss and id.

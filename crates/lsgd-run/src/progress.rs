@@ -177,12 +177,19 @@ impl Observer for Progress {
         let mean = evaluation.replica_mean.as_ref();
         let first = self.metrics.first();
         self.metric = first.and_then(|metric| leader.or(mean)?.get(metric.name));
+        let averages = [("EMA", &evaluation.ema), ("LAWA", &evaluation.lawa)];
+        let shown = |(name, score): (&str, &Option<Score>)| {
+            let score = score.as_ref()?;
+            Some(format!("; {name} {}", self.shown(Some(score))))
+        };
+        let averages: String = averages.into_iter().filter_map(shown).collect();
         self.line(&format!(
-            "step {}, epoch {:.2}: leader {}; replica mean {}",
+            "step {}, epoch {:.2}: leader {}; replica mean {}{}",
             evaluation.step,
             evaluation.epoch,
             self.shown(leader),
             self.shown(mean),
+            averages,
         ));
     }
 

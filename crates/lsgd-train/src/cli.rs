@@ -233,8 +233,8 @@ pub struct Eval {
     /// Folder of the run, such as runs/first
     #[arg(value_name = "RUN", value_parser = path())]
     pub run: PathBuf,
-    /// Whose parameters: leader, mean (of the node's workers), worker-K, K from 0, or mean-of-all-nodes,
-    /// which one node of several has at the end
+    /// Whose parameters: leader, mean (of the node's workers), worker-K, K from 0, mean-of-all-nodes,
+    /// which one node of several has at the end, or, of a run with `[average]`, ema, lawa or worker-K-ema
     #[arg(long, value_name = "WHICH", default_value_t = Which::Leader)]
     pub which: Which,
     /// Which checkpoint: newest, best or a step
@@ -265,8 +265,8 @@ pub struct Export {
     /// Folder of the run, such as runs/first
     #[arg(value_name = "RUN", value_parser = path())]
     pub run: PathBuf,
-    /// Whose parameters: leader, mean (of the node's workers), worker-K, K from 0, or mean-of-all-nodes,
-    /// which one node of several has at the end
+    /// Whose parameters: leader, mean (of the node's workers), worker-K, K from 0, mean-of-all-nodes,
+    /// which one node of several has at the end, or, of a run with `[average]`, ema, lawa or worker-K-ema
     #[arg(long, value_name = "WHICH", default_value_t = Which::Leader)]
     pub which: Which,
     /// Which checkpoint: newest, best or a step

@@ -34,7 +34,7 @@ pub fn export(arguments: &cli::Export) -> Result<Output, TrainError> {
     let output = Output::new(&path, arguments.force)?;
     let which = arguments.which;
     let snapshot = match trained.is_unmade(which)? {
-        true => made_mean(&trained)?,
+        true => made_mean(&trained, which)?,
         false => match trained.finite(which) {
             Err(error) if arguments.force => {
                 let snapshot = trained.snapshot(which)?;

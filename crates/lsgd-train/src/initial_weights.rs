@@ -178,7 +178,7 @@ fn of_file(
 /// The replica mean, made without data if it is not there.
 fn mean(trained: &Trained) -> Result<Arc<Snapshot>, TrainError> {
     match trained.is_unmade(Which::Mean)? {
-        true => trained.plain_mean(),
+        true => trained.plain_mean(Which::Mean),
         false => Ok(Arc::new(trained.finite(Which::Mean)?)),
     }
 }

@@ -58,8 +58,8 @@ pub fn eval(arguments: &cli::Eval) -> Result<Evaluated, TrainError> {
         check_matrix(matrix, output.as_ref(), trained.notes.classes)?;
     }
     let stored = match trained.is_unmade(arguments.which)? {
-        true if trained.mean_needs_data() => None,
-        true => Some(trained.plain_mean()?),
+        true if trained.mean_needs_data(arguments.which) => None,
+        true => Some(trained.plain_mean(arguments.which)?),
         false => Some(Arc::new(trained.finite(arguments.which)?)),
     };
     let uses = Uses {
@@ -69,7 +69,7 @@ pub fn eval(arguments: &cli::Eval) -> Result<Evaluated, TrainError> {
     let run = TrainedTask::open(&trained, uses)?;
     let snapshot = match stored {
         Some(stored) => stored,
-        None => run.mean()?,
+        None => run.mean(arguments.which)?,
     };
     let TrainedTask { dataset, task, .. } = &run;
     let empty = || TrainError::damaged(trained.folder.path(), "the data has no test examples");

@@ -72,7 +72,7 @@ impl Trained {
         })
     }
 
-    /// Whether the checkpoint lacks the replica mean only because it was not evaluated:
+    /// Whether the checkpoint lacks a mean over the workers only because it was not evaluated:
     /// [`TrainedTask::mean`](crate::trained_task::TrainedTask::mean) makes it, and without
     /// [data to need](Self::mean_needs_data) [`plain_mean`](Self::plain_mean) does.
     ///
@@ -80,22 +80,21 @@ impl Trained {
     ///
     /// As [`CheckpointState::unmade_mean`].
     pub fn is_unmade(&self, which: Which) -> Result<bool, TrainError> {
-        Ok(which == Which::Mean && self.state.unmade_mean(&self.checkpoint)?.is_some())
+        Ok(self.state.unmade_mean(&self.checkpoint, which)?.is_some())
     }
 
-    /// Whether making the replica mean takes the run's data: several workers with running statistics,
-    /// which are estimated anew for it.
-    pub fn mean_needs_data(&self) -> bool {
-        self.layout.buffer_len() > 0 && self.state.workers > 1
+    /// Whether making this mean takes the run's data, as [`train::mean_needs_data`].
+    pub fn mean_needs_data(&self, which: Which) -> bool {
+        train::mean_needs_data(&self.state, which, &self.layout)
     }
 
-    /// The mean of the workers' values and of their running statistics.
+    /// The mean of the workers' values, or of their moving averages, and of their running statistics.
     ///
     /// # Errors
     ///
     /// As [`train::plain_mean`].
-    pub fn plain_mean(&self) -> Result<Arc<Snapshot>, TrainError> {
-        let mean = train::plain_mean(&self.checkpoint, &self.state, &self.layout);
+    pub fn plain_mean(&self, which: Which) -> Result<Arc<Snapshot>, TrainError> {
+        let mean = train::plain_mean((&self.checkpoint, &self.state), which, &self.layout);
         Ok(mean?)
     }
 

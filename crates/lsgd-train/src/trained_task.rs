@@ -41,12 +41,12 @@ impl<'a> TrainedTask<'a> {
         })
     }
 
-    /// The replica mean of a checkpoint that has none because it was not evaluated.
+    /// The mean over the workers of a checkpoint that has none because it was not evaluated.
     ///
     /// # Errors
     ///
     /// As [`train::values`].
-    pub fn mean(&self) -> Result<Arc<Snapshot>, TrainError> {
+    pub fn mean(&self, which: Which) -> Result<Arc<Snapshot>, TrainError> {
         let Trained {
             folder,
             checkpoint,
@@ -55,7 +55,7 @@ impl<'a> TrainedTask<'a> {
             ..
         } = self.trained;
         let of = (checkpoint.as_path(), state);
-        let mean = train::values(&self.task, folder, of, Which::Mean, &device.device)?;
+        let mean = train::values(&self.task, folder, of, which, &device.device)?;
         Ok(mean)
     }
 }
@@ -65,9 +65,9 @@ impl<'a> TrainedTask<'a> {
 /// # Errors
 ///
 /// As [`TrainedTask::open`] and [`TrainedTask::mean`], with what to ask for instead.
-pub fn made_mean(trained: &Trained) -> Result<Arc<Snapshot>, TrainError> {
-    if !trained.mean_needs_data() {
-        return trained.plain_mean();
+pub fn made_mean(trained: &Trained, which: Which) -> Result<Arc<Snapshot>, TrainError> {
+    if !trained.mean_needs_data(which) {
+        return trained.plain_mean(which);
     }
     let uses = Uses {
         scored_on: ScoredOn::Test,
@@ -76,9 +76,9 @@ pub fn made_mean(trained: &Trained) -> Result<Arc<Snapshot>, TrainError> {
     let task = TrainedTask::open(trained, uses).map_err(|why| RunError::Absent {
         path: trained.checkpoint.clone(),
         why: format!(
-            "it has no mean, since it was not evaluated, and to make one takes the run's data: {why}; or {}",
+            "it has no {which}, since it was not evaluated, and to make one takes the run's data: {why}; or {}",
             trained.state.instead(&trained.checkpoint)
         ),
     })?;
-    task.mean()
+    task.mean(which)
 }

@@ -298,15 +298,19 @@ fn tell(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, RunError> {
                 .and_then(shown)
                 .unwrap_or_else(|| String::from("none"))
         };
+        let averages = [("EMA", &summary.test.ema), ("LAWA", &summary.test.lawa)];
+        let averages = averages.into_iter().filter(|(_, score)| score.is_some());
+        let averages = averages.map(|(name, score)| format!(", {name} {}", shown(score)));
         let came = match (summary.digests.is_empty(), metric) {
             (true, _) => String::from("nothing was trained"),
             (false, None) => String::from("nothing was scored"),
             (false, Some(metric)) => format!(
-                "{} of the leader {}, the replica mean {}, workers {}",
+                "{} of the leader {}, the replica mean {}, workers {}{}",
                 metric.name,
                 shown(&summary.test.leader),
                 shown(&summary.test.replica_mean),
                 shown(&summary.test.worker_mean),
+                averages.collect::<String>(),
             ),
         };
         say(format_args!(

@@ -21,6 +21,9 @@ const MAX_PROBE: u64 = 1 << 14;
 /// Longest loss window, in batches.
 const MAX_WINDOW: u64 = 1_000_000;
 
+/// Most replica means in a window: each is kept in memory and in every checkpoint.
+pub(crate) const MAX_MEANS: u64 = 100;
+
 const FRACTION: Kind = Kind::Number(Range::FRACTION);
 const UNDER_ONE: Kind = Kind::Number(Range::from(0.0).under(1.0));
 const OVER_ZERO: Kind = Kind::Number(Range::over(0.0));
@@ -114,6 +117,10 @@ pub(super) const TABLES: &[TableDoc] = &[
     table(
         "evaluate",
         "one of the first three; the end is always evaluated",
+    ),
+    table(
+        "average",
+        "averages that are evaluated beside the leader and the replica mean; default: none",
     ),
     table(
         "checkpoint",
@@ -262,6 +269,9 @@ the best so far by the main metric; default: never")
     Key::new("evaluate.examples", Kind::up_to(1_000_000_000), "test examples to use; default: all").example("1000"),
     Key::new("evaluate.batch_norm_batches", Kind::up_to(MAX_WINDOW), "training batches that estimate a mean's BatchNorm statistics anew"),
 
+    Key::new("average.ema_decay", Kind::Number(Range::over(0.0).under(1.0)), "exponential moving average of each worker's parameters, over its steps")
+        .example("0.999"),
+    Key::new("average.window", Kind::Whole(2, MAX_MEANS), "mean of the replica means at so many last evaluations (LAWA)").example("5"),
     Key::new("checkpoint.every_epochs", EPOCHS, "epochs of the whole data; default: only the end and the best")
         .example("1.0"),
     Key::new("checkpoint.every_steps", STEPS, "steps of a worker").example("500"),

@@ -52,6 +52,7 @@ use toml::{Table, Value};
 pub use check::ConfigSources;
 pub use error::{ConfigError, ConfigSource};
 pub use key::{Entry, Field, Key, Kind, Range, TableDoc, Used};
+pub(crate) use keys::MAX_MEANS;
 pub use tables::TaskTables;
 pub use task_table::TaskTable;
 pub use types::*;

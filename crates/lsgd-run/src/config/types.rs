@@ -27,6 +27,8 @@ pub struct Settings {
     pub budget: BudgetConfig,
     /// When and on how many examples the workers are evaluated.
     pub evaluate: EvaluateConfig,
+    /// What is averaged beside training.
+    pub average: AverageConfig,
     /// When checkpoints are written.
     pub checkpoint: CheckpointConfig,
     /// What happens to workers that fail.
@@ -332,6 +334,16 @@ pub struct EvaluateConfig {
     pub examples: Option<usize>,
     /// Training batches from which the BatchNorm statistics of a mean are re-estimated.
     pub batch_norm_batches: usize,
+}
+
+/// `[average]`: averages of parameters, which change nothing about training.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AverageConfig {
+    /// Decay of each worker's exponential moving average (EMA), in (0, 1); there is none if absent.
+    pub ema_decay: Option<f64>,
+    /// Evaluations whose replica means are averaged (LAWA), from 2; they are not if absent.
+    pub window: Option<usize>,
 }
 
 /// `[faults]`: what happens to workers that fail.

@@ -99,6 +99,8 @@ pub struct Checkpoint {
     pub state: CheckpointState,
     /// The values of each worker in it.
     pub workers: Vec<(usize, Arc<Snapshot>)>,
+    /// The moving averages of those that keep one.
+    pub averages: Vec<(usize, Arc<Snapshot>)>,
     /// The model's frozen parameters.
     pub frozen: Arc<Frozen>,
     /// What the run continues from, if it can.
@@ -112,8 +114,8 @@ pub struct Completion {
     pub evaluation: Evaluation,
     /// Whether it is the best so far.
     pub is_best: bool,
-    /// The replica mean, if there is one.
-    pub mean: Option<Arc<Snapshot>>,
+    /// The means that were evaluated: of the replicas, of their averages, of the last means.
+    pub means: Vec<(Which, Arc<Snapshot>)>,
     /// Lengths of the records with the evaluation in them.
     pub evaluated: Option<RecordLengths>,
 }
@@ -219,7 +221,7 @@ impl CheckpointState {
                     self.instead(checkpoint)
                 ))
             })?),
-            Which::Worker(worker) if worker >= self.workers => {
+            Which::Worker(worker) | Which::WorkerEma(worker) if worker >= self.workers => {
                 return Err(absent(format!(
                     "there is no worker-{worker}; the run has worker-0 to worker-{}",
                     self.workers.saturating_sub(1)
@@ -233,6 +235,17 @@ impl CheckpointState {
                 Which::MeanOfAllNodes => {
                     "it is saved at the end of a run of several nodes, by the first node that is there then"
                 }
+                Which::Ema | Which::WorkerEma(_) if !self.averages(checkpoint) => {
+                    "the run was trained without average.ema_decay"
+                }
+                Which::Lawa
+                    if self
+                        .evaluation
+                        .as_ref()
+                        .is_some_and(|e| e.replica_mean.is_some()) =>
+                {
+                    "the run was trained without average.window"
+                }
                 _ => self.what_lacks(),
             };
             let instead = self.instead(checkpoint);
@@ -243,7 +256,7 @@ impl CheckpointState {
         let header: usize = names.map(|entry| entry.path.len() + 256).sum();
         let bytes = self.read_file(&path, values + header as u64 + 1024)?;
         let source = match which {
-            Which::Worker(worker) => Source::Worker {
+            Which::Worker(worker) | Which::WorkerEma(worker) => Source::Worker {
                 id: lsgd_core::WorkerId::new(0, u32::try_from(worker).unwrap_or(u32::MAX)),
                 step: self
                     .steps
@@ -308,18 +321,30 @@ impl CheckpointState {
         }
     }
 
-    /// The training batches to estimate the running statistics of a replica mean on, if this checkpoint
-    /// was not evaluated, so that it has none, but has all workers to make one from.
+    /// Whether its workers kept moving averages.
+    fn averages(&self, checkpoint: &Path) -> bool {
+        let has_average = |worker| values_path(checkpoint, &Which::WorkerEma(worker)).exists();
+        (0..self.workers).any(has_average)
+    }
+
+    /// The training batches to estimate the running statistics of `which` on, if this checkpoint was not
+    /// evaluated, so that it has no such mean, but has all workers to make one from. `None` if `which` is
+    /// neither the replica mean nor that of the moving averages.
     ///
     /// # Errors
     ///
     /// [`RunError::Damaged`] if there are more of them than a run asks for.
-    pub fn unmade_mean(&self, checkpoint: &Path) -> Result<Option<StatisticsBatches>, RunError> {
-        let has_all = (0..self.workers).all(|worker| self.holds(worker));
-        let lacks_it = || !values_path(checkpoint, &Which::Mean).exists();
-        let Some(batches) = self.statistics_batches else {
+    pub fn unmade_mean(
+        &self,
+        checkpoint: &Path,
+        which: Which,
+    ) -> Result<Option<StatisticsBatches>, RunError> {
+        let Some((of_worker, batches)) = which.of_workers().zip(self.statistics_batches) else {
             return Ok(None);
         };
+        let there = |which: Which| values_path(checkpoint, &which).exists();
+        let has_all =
+            (0..self.workers).all(|worker| self.holds(worker) && there(of_worker(worker)));
         if batches.end.saturating_sub(batches.first) > MAX_STATISTICS_BATCHES {
             let why = format!(
                 "statistics_batches are {} to {}: more than {MAX_STATISTICS_BATCHES}",
@@ -327,7 +352,7 @@ impl CheckpointState {
             );
             return Err(RunError::damaged(&checkpoint.join("state.json"), why));
         }
-        let is_unmade = self.evaluation.is_none() && !self.broken_off && has_all && lacks_it();
+        let is_unmade = self.evaluation.is_none() && !self.broken_off && has_all && !there(which);
         Ok(is_unmade.then_some(batches))
     }
 
@@ -338,8 +363,9 @@ impl CheckpointState {
 
     /// The available snapshots, for an error about a missing one.
     pub fn instead(&self, checkpoint: &Path) -> String {
-        let means = [Which::MeanOfAllNodes, Which::Mean].into_iter();
+        let means = [Which::MeanOfAllNodes, Which::Mean, Which::Ema, Which::Lawa];
         let means = means
+            .into_iter()
             .filter(|which| values_path(checkpoint, which).is_file())
             .map(|which| format!("--which {which}"));
         let workers = 0..self.workers;

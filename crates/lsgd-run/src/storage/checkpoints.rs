@@ -121,14 +121,14 @@ impl Checkpoints {
         let Completion {
             evaluation,
             is_best,
-            mean,
+            means,
             evaluated,
         } = completion;
         let path = self.path(state.step);
         let ready = self.disk.before_write();
         ready.map_err(RunError::write(&path))?;
-        if let Some(mean) = mean {
-            self.add_values(state, &Which::Mean, &mean)?;
+        for (which, mean) in means {
+            self.add_values(state, &which, &mean)?;
         }
         if let Some(resume) = &mut state.resume {
             resume.evaluated = evaluated;
@@ -291,6 +291,9 @@ fn write_all(folder: &Path, checkpoint: &mut Checkpoint) -> Result<(), RunError>
     };
     for (worker, snapshot) in &checkpoint.workers {
         write_values(&mut files, &Which::Worker(*worker), snapshot)?;
+    }
+    for (worker, average) in &checkpoint.averages {
+        write_values(&mut files, &Which::WorkerEma(*worker), average)?;
     }
     if !checkpoint.frozen.is_empty() {
         let path = folder.join(FROZEN);

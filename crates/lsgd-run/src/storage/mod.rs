@@ -36,7 +36,7 @@ pub use records::{
 };
 pub use resume_record::{
     ClusterRecord, JoinPointRecord, RecordLengths, ResumeRecord, SavedTimes, SavedVector,
-    WorkerRecord,
+    WindowRecord, WorkerRecord,
 };
 pub use resuming::{SharedSettings, check_settings};
 pub use run_change::RunChange;

@@ -153,6 +153,12 @@ pub struct Evaluation {
     pub leader: Option<WorkerScore>,
     /// The mean of all workers' parameters, with running statistics re-estimated.
     pub replica_mean: Option<Score>,
+    /// The mean of the workers' moving averages, if they keep any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<Score>,
+    /// The mean of the last replica means, if they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lawa: Option<Score>,
     /// All workers.
     pub workers: Vec<WorkerScore>,
 }
@@ -322,6 +328,12 @@ pub struct HeldOut {
     pub mean_of_all_nodes: Option<Score>,
     /// Mean over the workers.
     pub worker_mean: Option<Score>,
+    /// That of the mean of the workers' moving averages, if they keep any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<Score>,
+    /// That of the mean of the last replica means, if they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lawa: Option<Score>,
 }
 
 /// The best evaluation of a run.

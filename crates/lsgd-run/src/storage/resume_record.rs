@@ -9,6 +9,8 @@ use lsgd_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::config::MAX_MEANS;
+
 /// Lengths of a run's records, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordLengths {
@@ -49,6 +51,9 @@ pub struct ResumeRecord {
     /// The node's centre.
     #[serde(default)]
     pub centre: Option<SavedVector>,
+    /// The replica means of the last evaluations, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub window: Vec<WindowRecord>,
     /// The workers that it had then.
     pub workers: Vec<WorkerRecord>,
 }
@@ -69,6 +74,10 @@ impl ResumeRecord {
             return Err(format!(
                 "it counts to {count}, beyond what any run comes to"
             ));
+        }
+        let means = self.window.len();
+        if means as u64 > MAX_MEANS {
+            return Err(format!("its window has {means} means, over {MAX_MEANS}"));
         }
         let numbers: BTreeSet<usize> = self.workers.iter().map(|worker| worker.worker).collect();
         let fits = numbers.len() == self.workers.len() && !numbers.is_empty();
@@ -96,7 +105,8 @@ impl ResumeRecord {
         let exchange = &self.exchange;
         let members = exchange.members.values();
         let members = members.flat_map(|m| [m.reported.unwrap_or(0), m.delivered_at]);
-        let workers = self.workers.iter().map(|worker| worker.step);
+        let workers = self.workers.iter();
+        let workers = workers.flat_map(|w| [w.step, w.averaged.unwrap_or(0)]);
         let cluster = self.cluster.iter().flat_map(|cluster| {
             let GlobalLeaderCounters {
                 rounds,
@@ -135,6 +145,18 @@ pub struct WorkerRecord {
     pub numbers: Vec<String>,
     /// Its times.
     pub times: SavedTimes,
+    /// Steps in its moving average, `worker-K-ema.safetensors`, if it keeps one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub averaged: Option<u64>,
+}
+
+/// A replica mean in `state.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowRecord {
+    /// The step of its evaluation.
+    pub step: u64,
+    /// The vector.
+    pub mean: SavedVector,
 }
 
 /// What a node remembers of the exchange with others, in `state.json`.

@@ -3,7 +3,8 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `worker-K.optimizer.bpk` | the inner optimizer's state, under parameter paths |
-//! | `state.safetensors` | loss windows, and the vectors and numbers of the method's rule |
+//! | `worker-K-ema.safetensors` | the moving average, if the worker keeps one |
+//! | `state.safetensors` | loss windows, the vectors and numbers of the method's rule, the window's means |
 //! | `state.json`, `resume` | counters, the names of those vectors, lengths of the records |
 //!
 //! A vector is stored once under its digest, however many workers keep it: all workers have the same
@@ -13,12 +14,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lsgd_core::{GlobalLeaderState, LocalLeaderState, Snapshot, WorkerState};
+use lsgd_core::{AverageState, GlobalLeaderState, LocalLeaderState, Snapshot, WorkerState};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::digests::DigestedFiles;
 use super::resume_record::{
-    ClusterRecord, RecordLengths, ResumeRecord, SavedTimes, SavedVector, WorkerRecord,
+    ClusterRecord, RecordLengths, ResumeRecord, SavedTimes, SavedVector, WindowRecord, WorkerRecord,
 };
 use crate::error::RunError;
 
@@ -34,6 +35,8 @@ pub struct RunState {
     pub leader: LocalLeaderState,
     /// What the node remembers of the exchange with others.
     pub cluster: Option<GlobalLeaderState>,
+    /// The replica means of the last evaluations, each with its step, oldest first.
+    pub window: Vec<(u64, Arc<Snapshot>)>,
     /// Whether an evaluation was due at this step.
     pub evaluates: bool,
     /// Seconds of training.
@@ -51,13 +54,20 @@ pub struct SavedWorker {
     pub optimizer: Arc<Vec<u8>>,
     /// Its times so far.
     pub times: SavedTimes,
+    /// Its moving average, if it keeps one.
+    pub average: Option<AverageState>,
 }
 
 impl RunState {
     /// What `state.json` says of it.
     pub fn record(&self) -> ResumeRecord {
         let worker = |(number, worker): &(usize, SavedWorker)| {
-            let SavedWorker { state, times, .. } = worker;
+            let SavedWorker {
+                state,
+                times,
+                average,
+                ..
+            } = worker;
             let vectors = state.rule.vectors.iter();
             WorkerRecord {
                 worker: *number,
@@ -67,7 +77,12 @@ impl RunState {
                     .collect(),
                 numbers: state.rule.numbers.keys().cloned().collect(),
                 times: *times,
+                averaged: average.as_ref().map(|average| average.steps),
             }
+        };
+        let mean = |(step, mean): &(u64, Arc<Snapshot>)| WindowRecord {
+            step: *step,
+            mean: SavedVector::of(mean),
         };
         ResumeRecord {
             evaluates: self.evaluates,
@@ -77,6 +92,7 @@ impl RunState {
             exchange: self.leader.counters.clone(),
             cluster: self.cluster.as_ref().map(ClusterRecord::of),
             centre: self.leader.centre.as_deref().map(SavedVector::of),
+            window: self.window.iter().map(mean).collect(),
             workers: self.workers.iter().map(worker).collect(),
         }
     }
@@ -98,6 +114,9 @@ impl RunState {
         let mut tensors = Tensors::default();
         if let Some(centre) = &self.leader.centre {
             tensors.vector(centre);
+        }
+        for (_, mean) in &self.window {
+            tensors.vector(mean);
         }
         let join_point = self.cluster.as_ref().and_then(|c| c.join_point.as_ref());
         if let Some((_, delivered)) = join_point {

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use lsgd_core::{GlobalLeaderState, Layout, LocalLeaderState, RuleState, Snapshot, WorkerState};
+use lsgd_core::{
+    AverageState, GlobalLeaderState, Layout, LocalLeaderState, RuleState, Snapshot, WorkerState,
+};
 use safetensors::tensor::{Dtype, SafeTensors};
 
 use super::checkpoint::CheckpointState;
 use super::resume_record::{RecordLengths, ResumeRecord, SavedTimes, SavedVector};
 use super::run_state::{STATE, optimizer_path};
 use super::values::floats;
+use super::which::Which;
 use crate::error::RunError;
 
 /// Room for the names and shapes in a file, in bytes for each tensor.
@@ -35,6 +38,8 @@ pub struct SavedRun {
     pub leader: LocalLeaderState,
     /// What the node remembers of the exchange with others.
     pub cluster: GlobalLeaderState,
+    /// The replica means of the last evaluations, each with its step, oldest first.
+    pub window: Vec<(u64, Arc<Snapshot>)>,
 }
 
 /// A worker's state, read from a checkpoint.
@@ -48,6 +53,8 @@ pub struct LoadedWorker {
     pub optimizer: Option<Vec<u8>>,
     /// Its times so far.
     pub times: SavedTimes,
+    /// Its moving average, if it kept one.
+    pub average: Option<AverageState>,
 }
 
 impl SavedRun {
@@ -71,6 +78,7 @@ impl SavedRun {
             },
             optimizer: None,
             times: SavedTimes::default(),
+            average: None,
             values: model.values.clone(),
         })
     }
@@ -114,8 +122,8 @@ impl SavedRun {
         let path = checkpoint.join(STATE);
         let values = 4 * (layout.parameter_len() + layout.buffer_len()) as u64;
         let workers = record.workers.len() as u64;
-        let most = (2 + workers * MAX_VECTORS) * (values + 2 * HEADER)
-            + workers * (8 * MAX_NUMBERS + HEADER);
+        let vectors = 2 + workers * MAX_VECTORS + record.window.len() as u64;
+        let most = vectors * (values + 2 * HEADER) + workers * (8 * MAX_NUMBERS + HEADER);
         let bytes = state.read_file(&path, most)?;
         let file =
             SafeTensors::deserialize(&bytes).map_err(|error| RunError::damaged(&path, error))?;
@@ -153,6 +161,11 @@ impl SavedRun {
             // At most a few tensors of the parameter's size for each, and their names.
             let entries = layout.parameters().len() as u64;
             let most = 16 * 8 * layout.parameter_len() as u64 + 16 * HEADER * (1 + entries);
+            let average = worker.averaged.map(|steps| {
+                let values = state.read(checkpoint, Which::WorkerEma(number), layout)?;
+                let values = Arc::new(values);
+                Ok::<_, RunError>(AverageState { steps, values })
+            });
             let loaded = LoadedWorker {
                 values: Arc::new(state.read_worker(checkpoint, number, layout)?),
                 state: WorkerState {
@@ -163,6 +176,7 @@ impl SavedRun {
                 },
                 optimizer: Some(state.read_file(&path, most)?),
                 times: worker.times,
+                average: average.transpose()?,
             };
             workers.insert(number, loaded);
         }
@@ -171,6 +185,9 @@ impl SavedRun {
             counters: record.exchange.clone(),
             centre: centre.transpose()?,
         };
+        let window = record.window.iter();
+        let window = window.map(|entry| Ok((entry.step, tensors.vector(&entry.mean)?)));
+        let window = window.collect::<Result<_, RunError>>()?;
         let cluster = record.cluster.as_ref();
         let delivered = cluster.and_then(|cluster| cluster.join_point.as_ref());
         let delivered = delivered.map(|point| tensors.vector(&point.delivered));
@@ -182,6 +199,7 @@ impl SavedRun {
             record,
             workers,
             leader,
+            window,
         })
     }
 }

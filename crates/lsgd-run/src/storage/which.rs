@@ -14,6 +14,23 @@ pub enum Which {
     MeanOfAllNodes,
     /// One worker's, by its number from 0.
     Worker(usize),
+    /// The mean of all workers' moving averages, with re-estimated BatchNorm statistics.
+    Ema,
+    /// The mean of the last replica means, with re-estimated BatchNorm statistics.
+    Lawa,
+    /// One worker's moving average, with its own BatchNorm statistics.
+    WorkerEma(usize),
+}
+
+impl Which {
+    /// For a mean over the workers: the values of one of them, by its number, that it is the mean of.
+    pub fn of_workers(self) -> Option<fn(usize) -> Self> {
+        match self {
+            Which::Mean => Some(Which::Worker),
+            Which::Ema => Some(Which::WorkerEma),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Which {
@@ -23,13 +40,18 @@ impl fmt::Display for Which {
             Which::Mean => f.write_str("mean"),
             Which::MeanOfAllNodes => f.write_str("mean-of-all-nodes"),
             Which::Worker(rank) => write!(f, "worker-{rank}"),
+            Which::Ema => f.write_str("ema"),
+            Which::Lawa => f.write_str("lawa"),
+            Which::WorkerEma(rank) => write!(f, "worker-{rank}-ema"),
         }
     }
 }
 
 /// A word that is no [`Which`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give leader, mean, mean-of-all-nodes or worker-K, such as worker-0")]
+#[error(
+    "give leader, mean, mean-of-all-nodes, worker-K, such as worker-0, ema, lawa or worker-K-ema"
+)]
 pub struct WhichError;
 
 impl FromStr for Which {
@@ -40,13 +62,19 @@ impl FromStr for Which {
             "leader" => Ok(Which::Leader),
             "mean" => Ok(Which::Mean),
             "mean-of-all-nodes" => Ok(Which::MeanOfAllNodes),
+            "ema" => Ok(Which::Ema),
+            "lawa" => Ok(Which::Lawa),
             _ => {
                 let rank = word.strip_prefix("worker-").ok_or(WhichError)?;
+                let (rank, which): (_, fn(usize) -> Which) = match rank.strip_suffix("-ema") {
+                    Some(rank) => (rank, Which::WorkerEma),
+                    None => (rank, Which::Worker),
+                };
                 // `parse` would take a sign.
                 if !rank.bytes().all(|byte| byte.is_ascii_digit()) {
                     return Err(WhichError);
                 }
-                rank.parse().map(Which::Worker).map_err(|_| WhichError)
+                rank.parse().map(which).map_err(|_| WhichError)
             }
         }
     }
@@ -64,6 +92,10 @@ mod tests {
             Which::MeanOfAllNodes,
             Which::Worker(0),
             Which::Worker(1023),
+            Which::Ema,
+            Which::Lawa,
+            Which::WorkerEma(0),
+            Which::WorkerEma(17),
         ] {
             assert_eq!(which.to_string().parse(), Ok(which));
         }
@@ -76,6 +108,10 @@ mod tests {
             "worker-+1",
             "worker-1x",
             "worker-1e9",
+            "worker-ema",
+            "worker--ema",
+            "worker-1-ema-ema",
+            "ema-1",
         ];
         for word in wrong {
             assert_eq!(word.parse::<Which>(), Err(WhichError), "{word}");

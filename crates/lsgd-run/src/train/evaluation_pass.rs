@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use lsgd_core::{Candidate, GlobalLeaderState, LocalLeaderState, Snapshot, WorkerId, elect};
 
+use super::averages::{MeanWindow, Means};
+use super::best::Best;
 use super::divergence::Divergence;
 use super::evaluation::{Scored, mean_of, statistics_batches, with_statistics};
 use super::messages::PausedWorker;
@@ -13,10 +15,9 @@ use super::provenance;
 use super::setup::Setup;
 use crate::error::RunError;
 use crate::storage::{
-    BestScore, Checkpoint, CheckpointState, CheckpointsSummary, End, Evaluation, ExchangeSummary,
-    HeldOut, RecordLengths, RunState, Score, StatisticsBatches, Summary, WorkerScore,
+    Checkpoint, CheckpointState, CheckpointsSummary, End, Evaluation, ExchangeSummary, HeldOut,
+    RecordLengths, RunState, Score, StatisticsBatches, Summary, WorkerScore,
 };
-use crate::task::Metric;
 
 /// Scores snapshots, distributed over workers or threads.
 pub trait Evaluator {
@@ -50,6 +51,8 @@ pub struct RunPosition {
     pub leader: LocalLeaderState,
     /// What the node remembers of the exchange with others.
     pub cluster: Option<GlobalLeaderState>,
+    /// The replica means of the last evaluations.
+    pub window: MeanWindow,
     /// Whether an evaluation is due.
     pub evaluates: bool,
     /// Lengths of the records.
@@ -79,18 +82,44 @@ pub struct ScoredMean {
 }
 
 impl EvaluationPass<'_> {
-    /// The replica mean with re-estimated running statistics; `None` if a worker has diverged or
-    /// the mean overflows. The mean of one worker is that worker.
+    /// The means to be scored, with re-estimated running statistics. The replica mean of one worker is
+    /// that worker.
     ///
     /// # Errors
     ///
     /// [`RunError`] of the evaluator.
-    pub fn mean(&self, evaluator: &mut impl Evaluator) -> Result<Option<Arc<Snapshot>>, RunError> {
+    pub fn means(
+        &self,
+        evaluator: &mut impl Evaluator,
+        window: &MeanWindow,
+    ) -> Result<Means, RunError> {
+        let mut estimated = |mean: Option<Arc<Snapshot>>| match mean {
+            Some(mean) => self.estimate_statistics(evaluator, mean),
+            None => Ok(None),
+        };
+        let replicas = match self.workers.len() {
+            1 => self.plain_mean(),
+            _ => estimated(self.plain_mean())?,
+        };
+        Ok(Means {
+            replicas,
+            ema: estimated(self.mean_average())?,
+            lawa: estimated(window.mean(&self.setup.layout))?,
+        })
+    }
+
+    /// The mean of the workers' values; `None` if a worker has diverged or the mean overflows.
+    pub fn plain_mean(&self) -> Option<Arc<Snapshot>> {
         let workers: Vec<_> = self.workers.iter().map(|p| p.snapshot.clone()).collect();
-        match mean_of(&workers, &self.setup.layout) {
-            Some(mean) if workers.len() > 1 => self.estimate_statistics(evaluator, mean),
-            mean => Ok(mean),
-        }
+        mean_of(&workers, &self.setup.layout)
+    }
+
+    /// The mean of the workers' moving averages. A moving average is linear, so this is that of the replica
+    /// mean. `None` if they keep none, or as for [`plain_mean`](Self::plain_mean).
+    fn mean_average(&self) -> Option<Arc<Snapshot>> {
+        let averages = self.workers.iter().map(PausedWorker::averaged);
+        let averages: Vec<_> = averages.collect::<Option<_>>()?;
+        mean_of(&averages, &self.setup.layout)
     }
 
     /// A mean with its own running statistics, estimated on the batches that were trained on last.
@@ -140,7 +169,7 @@ impl EvaluationPass<'_> {
         }))
     }
 
-    /// Scores of all workers, and of the replica mean if there is one.
+    /// Scores of all workers, and of the means that there are.
     ///
     /// # Errors
     ///
@@ -148,7 +177,7 @@ impl EvaluationPass<'_> {
     pub fn evaluate(
         &self,
         evaluator: &mut impl Evaluator,
-        mean: Option<&Arc<Snapshot>>,
+        means: &Means,
     ) -> Result<Evaluation, RunError> {
         let paused = self.workers;
         let layout = &self.setup.layout;
@@ -157,24 +186,28 @@ impl EvaluationPass<'_> {
             .filter(|p| p.snapshot.check(layout).is_ok())
             .collect();
         let mut subjects: Vec<Arc<Snapshot>> = sound.iter().map(|p| p.snapshot.clone()).collect();
-        subjects.extend(mean.filter(|_| paused.len() > 1).cloned());
+        let of_several = means.replicas.as_ref().filter(|_| paused.len() > 1);
+        let others = [of_several, means.ema.as_ref(), means.lawa.as_ref()];
+        subjects.extend(others.into_iter().flatten().cloned());
 
         let scored = evaluator.score(&subjects, &self.parts())?;
         let examples = scored.iter().flatten().map(|scored| scored.examples).max();
-        let scores: Vec<Option<Score>> = scored
+        let mut scores = scored
             .into_iter()
-            .map(|scored| scored.map(|scored| scored.score))
-            .collect();
-        let replica_mean = match (mean, paused.len()) {
-            (Some(_), 1) => scores.first().cloned().flatten(),
-            (Some(_), _) => scores.last().cloned().flatten(),
-            (None, _) => None,
+            .map(|scored| scored.map(|scored| scored.score));
+        let workers = sound.iter().map(|p| p.worker);
+        let of_workers: Vec<(usize, Option<Score>)> = workers.zip(scores.by_ref()).collect();
+        let [replica_mean, ema, lawa] =
+            others.map(|other| other.and_then(|_| scores.next().flatten()));
+        let replica_mean = match (&means.replicas, of_workers.as_slice()) {
+            (Some(_), [(_, only)]) => only.clone(),
+            _ => replica_mean,
         };
-        let of_workers: Vec<(usize, Option<Score>)> =
-            sound.iter().map(|p| p.worker).zip(scores).collect();
         Ok(Evaluation {
             examples: examples.unwrap_or(0),
             replica_mean,
+            ema,
+            lawa,
             ..self.evaluation(&of_workers)
         })
     }
@@ -213,6 +246,8 @@ impl EvaluationPass<'_> {
                 .find(|score| Some(score.worker) == leader)
                 .cloned(),
             replica_mean: None,
+            ema: None,
+            lawa: None,
             workers,
         }
     }
@@ -260,6 +295,9 @@ impl EvaluationPass<'_> {
                 notes: self.setup.facts.notes.clone(),
             },
             workers: workers().map(|p| (p.worker, p.snapshot.clone())).collect(),
+            averages: workers()
+                .filter_map(|p| Some((p.worker, p.averaged()?)))
+                .collect(),
             frozen: self.setup.frozen.clone(),
             run_state: None,
         }
@@ -270,6 +308,7 @@ impl EvaluationPass<'_> {
         let RunPosition {
             leader,
             cluster,
+            window,
             evaluates,
             records,
         } = run;
@@ -277,6 +316,7 @@ impl EvaluationPass<'_> {
             workers: self.workers.iter().map(PausedWorker::saved).collect(),
             leader,
             cluster,
+            window: window.means().to_vec(),
             evaluates,
             seconds: self.seconds,
             records,
@@ -287,7 +327,7 @@ impl EvaluationPass<'_> {
     }
 
     /// The summary of a run, `seconds` after its start.
-    pub fn summary(&self, end: End, seconds: f64, evaluation: &Evaluation, best: Best) -> Summary {
+    pub fn summary(&self, end: End, seconds: f64, evaluation: &Evaluation, best: &Best) -> Summary {
         let scores = evaluation.workers.iter().map(|worker| worker.test.as_ref());
         let scores: Option<Vec<&Score>> = scores.collect();
         Summary {
@@ -308,8 +348,10 @@ impl EvaluationPass<'_> {
                 replica_mean: evaluation.replica_mean.clone(),
                 mean_of_all_nodes: None,
                 worker_mean: scores.as_deref().and_then(Score::mean),
+                ema: evaluation.ema.clone(),
+                lawa: evaluation.lawa.clone(),
             },
-            best: best.score,
+            best: best.score(),
             exchange: ExchangeSummary {
                 seconds: self.mean_seconds(|p| p.times.exchange),
                 wait_seconds: self.mean_seconds(|p| p.times.exchange_wait),
@@ -356,78 +398,5 @@ impl EvaluationPass<'_> {
     /// Steps of a worker; in `async` the mean.
     pub fn mean_step(&self) -> u64 {
         self.total_steps() / self.workers.len().max(1) as u64
-    }
-}
-
-/// The best evaluation so far.
-#[derive(Debug, Clone, Default)]
-pub struct Best {
-    score: Option<BestScore>,
-    patience: Patience,
-}
-
-/// Evaluations that were due, as `budget.patience` counts them: those of an interruption would make a run
-/// that continues end at another step.
-#[derive(Debug, Clone, Default)]
-struct Patience {
-    best: Option<f64>,
-    /// Evaluations since then.
-    since: u64,
-    /// The step of the last one.
-    last: Option<u64>,
-}
-
-impl Best {
-    /// The step of that evaluation, if there was one.
-    pub fn step(&self) -> Option<u64> {
-        self.score.as_ref().map(|best| best.step)
-    }
-
-    /// Whether the evaluation at `step` is the one that uses `patience` up: the last of so many in a row
-    /// that were due and not the best.
-    pub fn exhausts(&self, patience: Option<u64>, step: u64) -> bool {
-        let Patience { since, last, .. } = self.patience;
-        last == Some(step) && patience.is_some_and(|most| since >= most)
-    }
-
-    /// Whether this evaluation is the best so far by the metric `by`; if so, remembers it.
-    pub fn improves(&mut self, evaluation: &Evaluation, by: Option<&Metric>) -> bool {
-        let Some(metric) = by else {
-            return false;
-        };
-        let leader = evaluation
-            .leader
-            .as_ref()
-            .and_then(|leader| leader.test.as_ref());
-        let scores = leader.into_iter().chain(&evaluation.replica_mean);
-        let values = scores.filter_map(|score| score.get(metric.name));
-        let better = |a, b| match metric.better.is_better(b, a) {
-            true => b,
-            false => a,
-        };
-        let value = values.reduce(better);
-        if evaluation.was_due {
-            let Patience { best, since, last } = &mut self.patience;
-            let improves = value
-                .is_some_and(|value| best.is_none_or(|best| metric.better.is_better(value, best)));
-            *last = Some(evaluation.step);
-            (*best, *since) = match improves {
-                true => (value, 0),
-                false => (*best, *since + u64::from(best.is_some())),
-            };
-        }
-        let Some(value) = value else {
-            return false;
-        };
-        let is_better = |best: &BestScore| metric.better.is_better(value, best.value);
-        let better = self.score.as_ref().is_none_or(is_better);
-        if better {
-            self.score = Some(BestScore {
-                metric: metric.name.to_owned(),
-                value,
-                step: evaluation.step,
-            });
-        }
-        better
     }
 }

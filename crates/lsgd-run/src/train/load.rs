@@ -38,8 +38,8 @@ pub fn load<T: Task>(
         .valid())
 }
 
-/// The values of `which` in a checkpoint of a run: as they are stored, or, for the replica mean of a
-/// checkpoint that was not evaluated, made as the run would have made them, on `device`. `task` is the task
+/// The values of `which` in a checkpoint of a run: as they are stored, or, for the mean of the replicas or
+/// of their moving averages in a checkpoint that was not evaluated, made as the run would have made them, on `device`. `task` is the task
 /// that the run trained, or one made from the same config.
 ///
 /// # Errors
@@ -61,16 +61,12 @@ pub fn values<T: Task>(
         let why = "its model is not the one of this task; was the task, or its config, changed?";
         return Err(RunError::damaged(&checkpoint.join("state.json"), why));
     }
-    let batches = match which {
-        Which::Mean => state.unmade_mean(checkpoint)?,
-        _ => None,
-    };
-    let Some(batches) = batches else {
+    let Some(batches) = state.unmade_mean(checkpoint, which)? else {
         return state.read(checkpoint, which, &layout).map(Arc::new);
     };
-    let mean = plain_mean(checkpoint, state, &layout)?;
+    let mean = plain_mean((checkpoint, state), which, &layout)?;
     let frozen = state.read_frozen(checkpoint, &Frozen::of(&module))?;
-    let has_statistics = layout.buffer_len() > 0 && state.workers > 1;
+    let has_statistics = mean_needs_data(state, which, &layout);
     let re_estimates = || {
         Ok::<_, RunError>(
             task.statistics_module(device)
@@ -85,7 +81,7 @@ pub fn values<T: Task>(
         return Err(RunError::Absent {
             path: checkpoint.to_owned(),
             why: format!(
-                "it has no mean, since it was not evaluated, and these are not the data to make one \
+                "it has no {which}, since it was not evaluated, and these are not the data to make one \
                  with; give the run's own, or {}",
                 state.instead(checkpoint).trim_start_matches("give ")
             ),
@@ -93,34 +89,42 @@ pub fn values<T: Task>(
     }
     let mut scratch = Scratch::of(task, device.clone(), &layout, &frozen, batches.seed);
     let statistics = scratch.statistics(&mean, batches.range())?;
-    with_statistics(&mean, statistics)?.ok_or_else(|| diverged(checkpoint, state))
+    with_statistics(&mean, statistics)?.ok_or_else(|| diverged(checkpoint, state, which))
 }
 
-/// The mean of all workers' values in a checkpoint, made without the data: its running statistics are the
-/// mean of the workers' own. Where a layout has none, or there is one worker, it is the replica mean that an
-/// evaluation would have made; otherwise [`values`] makes that one.
+/// Whether it takes the run's data to make a mean over the workers: to estimate its running statistics anew.
+/// The mean of one worker is that worker, which has its own; its moving average has none.
+pub fn mean_needs_data(state: &CheckpointState, which: Which, layout: &Layout) -> bool {
+    layout.buffer_len() > 0 && (state.workers > 1 || which == Which::Ema)
+}
+
+/// The mean of all workers' values in a checkpoint, or, for [`Which::Ema`], of their moving averages, made
+/// without the data: its running statistics are the mean of the workers' own. Where it
+/// [needs no data](mean_needs_data), it is the mean that an evaluation would have made; otherwise [`values`]
+/// makes that one.
 ///
 /// # Errors
 ///
 /// [`RunError`] if the checkpoint lacks a worker or is damaged, or a worker has values that are not finite.
 pub fn plain_mean(
-    checkpoint: &Path,
-    state: &CheckpointState,
+    (checkpoint, state): (&Path, &CheckpointState),
+    which: Which,
     layout: &Arc<Layout>,
 ) -> Result<Arc<Snapshot>, RunError> {
+    let of_worker = which.of_workers().unwrap_or(Which::Worker);
     let worker = |worker| {
-        let values = state.read(checkpoint, Which::Worker(worker), layout);
+        let values = state.read(checkpoint, of_worker(worker), layout);
         values.map(Arc::new)
     };
     let workers: Vec<_> = (0..state.workers).map(worker).collect::<Result<_, _>>()?;
-    mean_of(&workers, layout).ok_or_else(|| diverged(checkpoint, state))
+    mean_of(&workers, layout).ok_or_else(|| diverged(checkpoint, state, which))
 }
 
-fn diverged(checkpoint: &Path, state: &CheckpointState) -> RunError {
+fn diverged(checkpoint: &Path, state: &CheckpointState, which: Which) -> RunError {
     RunError::Absent {
         path: checkpoint.to_owned(),
         why: format!(
-            "it has no mean: a worker had diverged; {}",
+            "it has no {which}: a worker had diverged; {}",
             state.instead(checkpoint)
         ),
     }

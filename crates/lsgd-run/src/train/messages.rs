@@ -5,7 +5,7 @@ use std::ops::Add;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lsgd_core::{Event, Report, Snapshot, WindowLoss, WorkerState};
+use lsgd_core::{AverageState, Event, Report, Snapshot, WindowLoss, WorkerState};
 
 use super::pause_schedule::Pause;
 use crate::error::RunError;
@@ -149,6 +149,8 @@ pub struct PausedWorker {
     pub state: WorkerState,
     /// The inner optimizer's state, encoded; empty in a simulation.
     pub optimizer: Arc<Vec<u8>>,
+    /// Its moving average, if it keeps one.
+    pub average: Option<AverageState>,
     /// Its times.
     pub times: Times,
     /// When it stopped training.
@@ -156,12 +158,18 @@ pub struct PausedWorker {
 }
 
 impl PausedWorker {
+    /// The values of its moving average, if it keeps one.
+    pub fn averaged(&self) -> Option<Arc<Snapshot>> {
+        self.average.as_ref().map(|average| average.values.clone())
+    }
+
     /// What a checkpoint keeps of it beside its values.
     pub fn saved(&self) -> (usize, SavedWorker) {
         let saved = SavedWorker {
             state: self.state.clone(),
             optimizer: self.optimizer.clone(),
             times: self.times.into(),
+            average: self.average.clone(),
         };
         (self.worker, saved)
     }

@@ -6,6 +6,8 @@
 //! exchange between them.
 
 mod answers;
+mod averages;
+mod best;
 mod checkpoint_writer;
 #[cfg(feature = "nodes")]
 mod cluster;
@@ -50,7 +52,7 @@ mod worker_thread;
 pub use evaluation::{Scored, score, score_of};
 pub use find_rate::{RateCurve, RatePoint, RateTest, find_rate};
 pub use job::{Context, Facts, Job};
-pub use load::{load, plain_mean, values};
+pub use load::{load, mean_needs_data, plain_mean, values};
 pub use objective::batch_of;
 pub use pause_schedule::{Every, NextAction, Now, Pause, PauseSchedule, RunPlan};
 pub use replay::{Difference, Replay, Replayed, Shape, replay};

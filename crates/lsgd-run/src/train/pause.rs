@@ -65,6 +65,12 @@ impl<T: Task> RunLoop<T> {
         self.journal.end_intervals(seconds)?;
         let setup = self.setup.clone();
         let evaluation_pass = self.evaluation_pass(&setup, paused, seconds);
+        let window = self
+            .window
+            .with(evaluation_pass.mean_step(), || evaluation_pass.plain_mean());
+        if pause.evaluate {
+            self.window = window.clone();
+        }
         // A checkpoint without finite values would replace a useful one.
         let saves = (pause.checkpoint || ends)
             && evaluation_pass.is_sound()
@@ -72,6 +78,7 @@ impl<T: Task> RunLoop<T> {
         let checkpoint = evaluation_pass.resumable_checkpoint(RunPosition {
             leader: pool.leader(),
             cluster: self.cluster.as_ref().and_then(Cluster::state),
+            window: self.window.clone(),
             evaluates: pause.evaluate,
             records: self.journal.recorder.lengths(),
         });
@@ -89,8 +96,8 @@ impl<T: Task> RunLoop<T> {
         }
 
         let mut evaluator = self.paused(pool);
-        let mean = evaluation_pass.mean(&mut evaluator)?;
-        let mut evaluation = evaluation_pass.evaluate(&mut evaluator, mean.as_ref())?;
+        let means = evaluation_pass.means(&mut evaluator, &window)?;
+        let mut evaluation = evaluation_pass.evaluate(&mut evaluator, &means)?;
         evaluation.was_due = pause.evaluate || pause.end != Some(End::Interrupted);
         // The checkpoint's event comes before the evaluation is recorded.
         self.writer.wait(&mut self.journal)?;
@@ -114,7 +121,7 @@ impl<T: Task> RunLoop<T> {
                 completion: Some(Completion {
                     evaluation: evaluation.clone(),
                     is_best: better,
-                    mean,
+                    means: means.named(),
                     evaluated: Some(self.journal.recorder.lengths()),
                 }),
                 mean_of_all_nodes: None,
@@ -240,7 +247,7 @@ impl<T: Task> RunLoop<T> {
             seconds: evaluation.seconds,
         };
         let mut summary =
-            evaluation_pass.summary(*end, seconds, evaluation, self.journal.totals.best.clone());
+            evaluation_pass.summary(*end, seconds, evaluation, &self.journal.totals.best);
         summary.diverged_since = *diverged;
         summary.checkpoints = self.writer.summary();
         summary.test.mean_of_all_nodes = cluster_mean

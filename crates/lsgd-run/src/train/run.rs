@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::averages::MeanWindow;
 use super::checkpoint_writer::CheckpointWriter;
 use super::cluster::Cluster;
 use super::failures::Failures;
@@ -176,6 +177,7 @@ pub fn train<T: Task>(
         requests,
         failures: Failures::new(setup.settings().faults.restarts),
         ready,
+        window: MeanWindow::default(),
         setup: setup.clone(),
     };
     let last = run_loop.run(start)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lsgd_core::{Snapshot, Source};
 
 use super::answers::Answers;
+use super::averages::MeanWindow;
 use super::checkpoint_writer::CheckpointWriter;
 use super::cluster::Cluster;
 use super::failures::Failures;
@@ -38,6 +39,8 @@ pub(super) struct RunLoop<T> {
     pub(super) cluster: Option<Cluster>,
     pub(super) requests: Arc<Requests>,
     pub(super) failures: Failures,
+    /// The replica means of the last evaluations.
+    pub(super) window: MeanWindow,
 }
 
 /// Totals before the current incarnation, to be subtracted.
@@ -120,6 +123,7 @@ impl<T: Task> RunLoop<T> {
         self.journal
             .observer
             .starts(start.step, start.trained.as_secs_f64());
+        self.window = MeanWindow::of(&self.setup, &start);
         let requests = self.requests.clone();
         let mut answers = Answers {
             seconds: start.trained.as_secs_f64(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lsgd_core::{Event, Scope};
 use serde::Deserialize;
 
-use super::evaluation_pass::Best;
+use super::best::Best;
 use crate::error::RunError;
 use crate::storage::{ExchangeSummary, MetricRecord, RunFolder, read_lines};
 use crate::task::Metric;

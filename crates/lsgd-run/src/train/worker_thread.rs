@@ -17,6 +17,7 @@ use lsgd_core::{
     decode_optimizer, encode_optimizer, read, write,
 };
 
+use super::averages;
 use super::evaluation::Scratch;
 use super::messages::{Ended, FromWorker, PausedWorker, Start, Times, ToMain, ToWorker};
 use super::objective::TaskObjective;
@@ -207,6 +208,8 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
         let times = saved.as_ref().map(|saved| saved.times).unwrap_or_default();
         let gpu = setup.devices.get(number).is_some_and(|device| device.gpu);
         let every = read_every(gpu, setup.plan.mode, setup.method.periods().local);
+        let average = saved.as_ref().and_then(|saved| saved.average.as_ref());
+        let average = averages::of_worker(setup, &module, average)?;
         let optimizer = match saved {
             Some(saved) => resume(setup, task.optimizer(), exchange, number, &module, saved)?,
             None => LeaderSgd::new(task.optimizer(), setup.method.clone(), exchange)
@@ -219,7 +222,7 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
             before: times.into(),
             bad_since: None,
             number,
-            worker: Worker::new(module, optimizer, objective),
+            worker: Worker::new(module, optimizer, objective).averaging(average),
             setup,
             task,
             device,
@@ -275,13 +278,15 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
             id: report.id,
             step: report.step,
         };
-        let snapshot = read(self.worker.module(), &self.setup.layout, source).map_err(|why| {
-            RunError::Snapshot {
-                worker: self.number,
-                step: report.step,
-                why,
-            }
-        })?;
+        let unread = |why| RunError::Snapshot {
+            worker: self.number,
+            step: report.step,
+            why,
+        };
+        let snapshot = read(self.worker.module(), &self.setup.layout, source).map_err(unread)?;
+        let average = self.worker.average();
+        let average = average.map(|average| average.state(&snapshot));
+        let average = average.transpose().map_err(unread)?;
         let exchange_wait = Duration::from_nanos(self.waited.load(Ordering::Relaxed));
         let times = Times {
             data_wait: self.worker.objective_mut().waited(),
@@ -302,6 +307,7 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
                 step: report.step,
                 why,
             })?),
+            average,
             times: self.before + times,
             since,
         })

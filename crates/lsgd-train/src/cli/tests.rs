@@ -162,7 +162,7 @@ fn wrong_usage_is_code_two() {
     assert!(
         text.contains(
             "invalid value 'best' for '--which <WHICH>': \
-             give leader, mean, mean-of-all-nodes or worker-K, such as worker-0"
+             give leader, mean, mean-of-all-nodes, worker-K, such as worker-0, ema, lawa or worker-K-ema"
         ),
         "{text}"
     );

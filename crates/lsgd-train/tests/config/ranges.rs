@@ -483,6 +483,14 @@ fn lengths() {
              give a whole number from 1 to 1000000",
         ),
         (
+            "average.ema_decay = 1",
+            "c.toml: average.ema_decay 1 is not in (0, 1); give a number over 0, less than 1",
+        ),
+        (
+            "average.window = 1",
+            "c.toml: average.window 1 is not in [2, 100]; give a whole number from 2 to 100",
+        ),
+        (
             "[checkpoint]\nevery_steps = 5\nevery_minutes = 1",
             "c.toml: checkpoint.every_steps 5 is given together with checkpoint.every_minutes; \
              give one of them",

@@ -7,9 +7,9 @@ use lsgd_core::{BatchNorm, Mode};
 use lsgd_models::ModelKind;
 use lsgd_run::config::Tls;
 use lsgd_run::config::{
-    Anneal, BudgetConfig, CheckpointConfig, ClusterConfig, Death, Devices, Drop, EvaluateConfig,
-    FaultsConfig, MethodConfig, MethodName, RankBy, RunConfig, ScheduleConfig, ScheduleKind,
-    Settings, SimulateConfig, Span, WorkersConfig,
+    Anneal, AverageConfig, BudgetConfig, CheckpointConfig, ClusterConfig, Death, Devices, Drop,
+    EvaluateConfig, FaultsConfig, MethodConfig, MethodName, RankBy, RunConfig, ScheduleConfig,
+    ScheduleKind, Settings, SimulateConfig, Span, WorkersConfig,
 };
 use lsgd_train::image_config::{
     Augment, BadImages, ComputeConfig, Config, DataConfig, DataName, ImageConfig, Jitter,
@@ -430,6 +430,12 @@ fn evaluate_and_checkpoint() -> impl Strategy<Value = (EvaluateConfig, Checkpoin
         )
 }
 
+fn average() -> impl Strategy<Value = AverageConfig> {
+    let decay = prop::option::of(1e-6..1.0f64);
+    (decay, prop::option::of(2..=100usize))
+        .prop_map(|(ema_decay, window)| AverageConfig { ema_decay, window })
+}
+
 fn faults() -> impl Strategy<Value = FaultsConfig> {
     let steps = 1..=1_000_000u64;
     (0..=1_000_000u64, prop::option::of(steps)).prop_map(|(restarts, bad_steps)| FaultsConfig {
@@ -511,7 +517,7 @@ fn config() -> impl Strategy<Value = Config> {
         schedule_and_budget(),
         method(),
         (workers(), any::<bool>(), 0.0..1.0f64),
-        (evaluate_and_checkpoint(), faults()),
+        (evaluate_and_checkpoint(), average(), faults()),
         (cluster(), simulate()),
     )
         .prop_map(
@@ -525,7 +531,7 @@ fn config() -> impl Strategy<Value = Config> {
                 last,
                 (cluster, simulate),
             )| {
-                let ((evaluate, checkpoint), faults) = last;
+                let ((evaluate, checkpoint), average, faults) = last;
                 Config {
                     settings: Settings {
                         run,
@@ -534,6 +540,7 @@ fn config() -> impl Strategy<Value = Config> {
                         workers,
                         budget,
                         evaluate,
+                        average,
                         checkpoint,
                         faults,
                         cluster,

@@ -76,6 +76,8 @@ fn a_leader_method_continues_with_the_same_bits() {
         "method.local_prox=0.1",
         "method.global_prox=0.2",
         "method.margin=0.02",
+        "average.ema_decay=0.9",
+        "average.window=3",
     ]);
 }
 

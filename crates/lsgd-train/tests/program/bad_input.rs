@@ -331,6 +331,6 @@ fn command_lines() {
     first_line(
         &["eval", "runs/x", "--which", "best"],
         "error: invalid value 'best' for '--which <WHICH>': \
-         give leader, mean, mean-of-all-nodes or worker-K, such as worker-0",
+         give leader, mean, mean-of-all-nodes, worker-K, such as worker-0, ema, lawa or worker-K-ema",
     );
 }

@@ -1,5 +1,6 @@
 //! Runs of the program itself: what it prints, writes and returns, by its command line alone.
 
+mod averages;
 mod bad_input;
 mod benching;
 mod checkpoints;

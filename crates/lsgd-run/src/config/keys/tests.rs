@@ -33,6 +33,8 @@ fn full() -> Table {
     config.evaluate.every_epochs = Some(1.0);
     config.evaluate.every_minutes = Some(1.0);
     config.evaluate.examples = Some(1);
+    config.average.ema_decay = Some(0.5);
+    config.average.window = Some(2);
     config.checkpoint.every_steps = Some(1);
     config.checkpoint.every_epochs = Some(1.0);
     config.checkpoint.every_minutes = Some(1.0);

@@ -76,6 +76,7 @@ fn checkpoint(layout: &Arc<Layout>, step: u64, seed: u64) -> Checkpoint {
         },
         optimizer: Arc::new((0..300).map(|_| random.random()).collect()),
         times: Default::default(),
+        average: None,
     };
     let run_state = RunState {
         workers: (0..2).map(|number| (number, worker(number))).collect(),
@@ -84,6 +85,7 @@ fn checkpoint(layout: &Arc<Layout>, step: u64, seed: u64) -> Checkpoint {
             ..LocalLeaderState::default()
         },
         cluster: None,
+        window: Vec::new(),
         evaluates: true,
         seconds: 1.0,
         records: RecordLengths::default(),
@@ -106,6 +108,7 @@ fn checkpoint(layout: &Arc<Layout>, step: u64, seed: u64) -> Checkpoint {
             files: BTreeMap::new(),
             notes: Default::default(),
         },
+        averages: values.clone().into(),
         workers: values.into(),
         frozen: Arc::default(),
         run_state: Some(run_state),
@@ -174,7 +177,7 @@ fn take(
                 let completion = Completion {
                     evaluation: evaluation(state.step),
                     is_best,
-                    mean: Some(mean(layout, state.step)),
+                    means: vec![(Which::Mean, mean(layout, state.step))],
                     evaluated: None,
                 };
                 checkpoints.complete(&mut state, completion)?;
@@ -199,6 +202,8 @@ fn evaluation(step: u64) -> Evaluation {
         was_due: true,
         leader: None,
         replica_mean: None,
+        ema: None,
+        lawa: None,
         workers: Vec::new(),
     }
 }

@@ -15,6 +15,7 @@ use lsgd_core::{
 use super::worker_id;
 use crate::error::{RunError, panic_message};
 use crate::task::{Metric, Sums, Task};
+use crate::train::averages;
 use crate::train::evaluation::{Scored, Scratch, score_of};
 use crate::train::evaluation_pass::Evaluator;
 use crate::train::mailbox::{MailExchange, Mailbox};
@@ -246,6 +247,7 @@ impl<T: Task> SimWorker<T> {
         let module = setup.module(task.as_ref(), &training)?;
         let module = write(module, &setup.layout, &setup.initial);
         let module = module.map_err(|why| RunError::Unfit { why })?;
+        let average = averages::of_worker(setup, &module, None)?;
         let exchange = MailExchange::new(worker_id(number, per_node), setup.plan.mode);
         let mailbox = exchange.mailbox();
         let optimizer = LeaderSgd::new(task.optimizer(), setup.method.clone(), exchange)
@@ -253,7 +255,7 @@ impl<T: Task> SimWorker<T> {
         let objective = TaskObjective::start(setup, task, number, training, 0)?;
         Ok(Self {
             number,
-            worker: Worker::new(module, optimizer, objective),
+            worker: Worker::new(module, optimizer, objective).averaging(average),
             mailbox,
             stepped: None,
         })
@@ -286,12 +288,14 @@ impl<T: Task> SimWorker<T> {
             id: report.id,
             step: report.step,
         };
-        let snapshot = read(self.worker.module(), &setup.layout, source);
-        let snapshot = snapshot.map_err(|why| RunError::Snapshot {
+        let unread = |why| RunError::Snapshot {
             worker: self.number,
             step: report.step,
             why,
-        })?;
+        };
+        let snapshot = read(self.worker.module(), &setup.layout, source).map_err(unread)?;
+        let average = self.worker.average();
+        let average = average.map(|average| average.state(&snapshot));
         Ok(PausedWorker {
             worker: self.number,
             pause: Default::default(),
@@ -300,6 +304,7 @@ impl<T: Task> SimWorker<T> {
             loss: self.worker.optimizer().loss(),
             state: self.worker.optimizer().state(),
             optimizer: Arc::default(),
+            average: average.transpose().map_err(unread)?,
             times: Times::default(),
             since: Instant::now(),
         })

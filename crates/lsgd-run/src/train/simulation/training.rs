@@ -16,11 +16,12 @@ use crate::storage::{
     Checkpoints, Completion, End, Evaluation, MetricRecord, Recorder, RunFolder, Summary,
 };
 use crate::task::Task;
+use crate::train::averages::MeanWindow;
 use crate::train::evaluation_pass::EvaluationPass;
 use crate::train::full_disk::FullDisk;
 use crate::train::intervals::Intervals;
 use crate::train::journal::Journal;
-use crate::train::messages::PausedWorker;
+use crate::train::messages::{PausedWorker, Start};
 use crate::train::pause_schedule::Every;
 use crate::train::requests::Requests;
 use crate::train::salvage;
@@ -46,6 +47,8 @@ pub struct TrainingSimulation {
     live: BTreeSet<usize>,
     /// Workers that wait for an evaluation which others have yet to reach, by its position.
     arrived: BTreeMap<u64, Vec<PausedWorker>>,
+    /// The replica means of the last evaluations.
+    window: MeanWindow,
     last: Option<(Vec<PausedWorker>, Evaluation)>,
 }
 
@@ -84,6 +87,7 @@ impl TrainingSimulation {
             next: vec![0; count],
             live: (0..count).collect(),
             arrived: BTreeMap::new(),
+            window: MeanWindow::of(setup, &Start::default()),
             last: None,
             setup: setup.clone(),
             per_node,
@@ -113,7 +117,7 @@ impl TrainingSimulation {
             end,
             real.as_secs_f64(),
             evaluation,
-            self.journal.totals.best.clone(),
+            &self.journal.totals.best,
         );
         summary.diverged_since = diverged;
         summary.exchange = self.journal.totals.exchange;
@@ -207,8 +211,11 @@ impl TrainingSimulation {
             self.journal.saved(checkpoint.state.step, seconds)?;
         }
         let mut evaluator = &self.threads;
-        let mean = evaluation_pass.mean(&mut evaluator)?;
-        let evaluation = evaluation_pass.evaluate(&mut evaluator, mean.as_ref())?;
+        self.window = self
+            .window
+            .with(evaluation_pass.mean_step(), || evaluation_pass.plain_mean());
+        let means = evaluation_pass.means(&mut evaluator, &self.window)?;
+        let evaluation = evaluation_pass.evaluate(&mut evaluator, &means)?;
         let better = self
             .journal
             .totals
@@ -226,7 +233,7 @@ impl TrainingSimulation {
             let completion = Completion {
                 evaluation: evaluation.clone(),
                 is_best: better,
-                mean,
+                means: means.named(),
                 evaluated: None,
             };
             self.checkpoints

@@ -29,7 +29,12 @@ struct Saved {
 pub fn decoders(folder: &Path) -> Vec<Decoder> {
     // Methods that remember vectors and numbers of different names.
     let saved: Vec<Saved> = [
-        &["method.name=lsgd", "method.local_prox=0.1"][..],
+        &[
+            "method.name=lsgd",
+            "method.local_prox=0.1",
+            "average.ema_decay=0.9",
+            "average.window=2",
+        ][..],
         &["method.name=diloco"],
         &["method.name=grawa"],
         &["method.name=easgd", "run.mode=async"],
@@ -172,6 +177,9 @@ impl Saved {
             Which::Leader,
             Which::Mean,
             Which::Worker(1),
+            Which::Ema,
+            Which::Lawa,
+            Which::WorkerEma(1),
             Which::Worker(usize::MAX),
             Which::MeanOfAllNodes,
         ] {
