@@ -65,9 +65,10 @@ impl<T: Task> RunLoop<T> {
         self.journal.end_intervals(seconds)?;
         let setup = self.setup.clone();
         let evaluation_pass = self.evaluation_pass(&setup, paused, seconds);
-        let window = self
-            .window
-            .with(evaluation_pass.mean_step(), || evaluation_pass.plain_mean());
+        let scores = pause.evaluate || ends;
+        let window = self.window.with(evaluation_pass.mean_step(), || {
+            scores.then(|| evaluation_pass.plain_mean()).flatten()
+        });
         if pause.evaluate {
             self.window = window.clone();
         }
@@ -91,7 +92,7 @@ impl<T: Task> RunLoop<T> {
             self.writer.submit(job, &mut self.journal)?;
         }
 
-        if !(pause.evaluate || ends) {
+        if !scores {
             return Ok(None);
         }
 
