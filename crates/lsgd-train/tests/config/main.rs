@@ -187,9 +187,10 @@ fn the_templates_examples_are_valid() {
             "workers",
             "budget",
         ];
-        let tables = tables
-            .iter()
-            .chain(&["evaluate", "checkpoint", "faults", "cluster"]);
+        let tables =
+            tables
+                .iter()
+                .chain(&["evaluate", "average", "checkpoint", "faults", "cluster"]);
         let accepted = tables.filter(|table| {
             Config::from_toml("", "c.toml", &[format!("{table}.{key}={value}")]).is_ok()
         });
