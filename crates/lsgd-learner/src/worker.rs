@@ -175,6 +175,7 @@ where
         progress: &Progress,
         gradients: &mut Gradients<M>,
     ) -> Result<(<M as TrainStep>::Output, Next), TrainingError> {
+        self.optimizer.begin(&self.module);
         let TrainOutput { grads, item } = TrainStep::step(&self.module, batch);
         let output = item.sync().map_err(|why| self.failure(why))?;
         self.losses.push(&output);

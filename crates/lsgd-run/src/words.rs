@@ -16,6 +16,11 @@ pub fn count(number: impl Display, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// The first line of a text.
+pub fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
 /// The text with a space for every control character, cut after a thousand characters: what a file or
 /// another program says, in a message of one line.
 ///

@@ -72,15 +72,14 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let usage =
         "give images a second, and perhaps a number of steps, and a folder with train/ and val/";
     let mut arguments = std::env::args_os().skip(1);
-    let mut number = |default: Option<f64>| match arguments.next() {
-        Some(text) => text.to_string_lossy().parse().map_err(|_| usage),
-        None => default.ok_or(usage),
-    };
-    let (speed, steps) = (number(None)?, number(Some(100.0))?);
-    if !(speed > 0.0 && steps >= 1.0) {
+    let speed = arguments.next().ok_or(usage)?;
+    let speed: f64 = speed.to_string_lossy().parse().map_err(|_| usage)?;
+    let steps = arguments.next().unwrap_or_else(|| "100".into());
+    let steps: u64 = steps.to_string_lossy().parse().map_err(|_| usage)?;
+    let folder = arguments.next().map(PathBuf::from);
+    if !(1.0..1e9).contains(&speed) || steps == 0 || arguments.next().is_some() {
         return Err(usage.into());
     }
-    let folder = arguments.next().map(PathBuf::from);
     let (batch_size, name, augment) = match folder {
         Some(_) => (64, DataName::Folder, Augment::Paper),
         None => (128, DataName::Generated, Augment::PadCrop),
@@ -105,7 +104,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     settings.run.name = String::from("data-wait");
     settings.run.folder = folder.path().to_owned();
     settings.workers.count = Some(1);
-    settings.budget.steps = Some(steps as u64);
+    settings.budget.steps = Some(steps);
     let make = |run: Context| open(run).map_err(RunError::task);
     let outcome = train::train(Job::new(settings)?, make, Box::new(()), Default::default())?;
     let summary = &outcome.summary;

@@ -41,6 +41,15 @@ pub enum TrainError {
     /// `eval --on holdout` of a run that held no images out.
     #[error("--on holdout: the run held out no images (data.holdout); give --on test")]
     NoHoldout,
+    /// `eval --on holdout` with other data than the run's, or another split of them.
+    #[error(
+        "--on holdout: {what} is not the run's, so that these images may have been trained on; leave out \
+         what was set, or give --on test"
+    )]
+    OtherHoldout {
+        /// What differs.
+        what: &'static str,
+    },
     /// The size of a batch.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -62,6 +71,7 @@ impl TrainError {
             | Self::Side { .. }
             | Self::Confusion { .. }
             | Self::NoHoldout
+            | Self::OtherHoldout { .. }
             | Self::Batch(_) => EXIT_USAGE,
             Self::Data(_) => EXIT_FAILED,
         }

@@ -15,7 +15,7 @@ use lsgd_run::{MakeTask, Metric, StepKey, Sums, Task};
 use serde_json::{Map, Value};
 
 use crate::batches;
-use crate::data::{Batch, DataError, Dataset, HeldOut, ScoredOn, Stream};
+use crate::data::{Batch, DataError, Dataset, Reserve, ScoredOn, Stream};
 use crate::device_images::DeviceImages;
 use crate::error::TrainError;
 use crate::image_config::{Augment, Config, DataName, ImageConfig};
@@ -57,6 +57,9 @@ pub struct ImageTask {
     device_images: Option<Arc<DeviceImages>>,
 }
 
+/// The name of the data set's digest among what nodes must agree on.
+pub(crate) const DATA: &str = "the data";
+
 impl ImageTask {
     /// Opens the data, and checks that the model can learn from it.
     ///
@@ -73,17 +76,19 @@ impl ImageTask {
         }
         dataset.check(&stream)?;
         let batch = scoring_batch(config.data.batch_size);
-        let held_out = stream.held_out(HeldOut::Probe).len();
+        let held_out = stream.held_out(Reserve::Probe).len();
         let probe = ranges(held_out, batch)
             .into_iter()
-            .map(|range| dataset.held_out(&stream, HeldOut::Probe, range))
+            .map(|range| dataset.held_out(&stream, Reserve::Probe, range))
             .collect::<Result<Vec<_>, _>>()?;
         // Empty if all its images are skipped.
         let probe = probe.into_iter().filter(|batch| !batch.labels.is_empty());
         let probe: Vec<Batch> = probe.collect();
         if let (examples @ 1.., true) = (held_out, probe.is_empty()) {
-            return Err(DataError::BadProbe { examples }.into());
+            let key = Reserve::Probe.key();
+            return Err(DataError::BadReserve { examples, key }.into());
         }
+        check_validation(&dataset, &stream)?;
         let model = model_config(&config, dataset.classes(), dataset.shape());
         if run.trains {
             let epoch = Epoch {
@@ -181,7 +186,7 @@ impl ImageTask {
     pub fn scored(&self) -> usize {
         match self.scored_on {
             ScoredOn::Test => self.dataset.test_len(),
-            ScoredOn::Holdout => self.stream.held_out(HeldOut::Validation).len(),
+            ScoredOn::Holdout => self.stream.held_out(Reserve::Validation).len(),
         }
     }
 
@@ -194,7 +199,7 @@ impl ImageTask {
         match self.scored_on {
             ScoredOn::Test => self.dataset.test_batch(range),
             ScoredOn::Holdout => {
-                let part = HeldOut::Validation;
+                let part = Reserve::Validation;
                 self.dataset.held_out(&self.stream, part, range)
             }
         }
@@ -247,12 +252,12 @@ fn stream(
     let examples = dataset.train_len();
     let validation = config.data.held_out(examples);
     let stream = Stream::new(examples, config.data.batch_size, seed)?;
-    let stream = stream.holding_out(HeldOut::Validation, validation, seed)?;
+    let stream = stream.holding_out(Reserve::Validation, validation, seed)?;
     let probe = match settings.method.rank_by {
         RankBy::TrainingLoss => 0,
         RankBy::ProbeLoss => settings.method.probe_examples,
     };
-    Ok(stream.holding_out(HeldOut::Probe, probe, seed)?)
+    Ok(stream.holding_out(Reserve::Probe, probe, seed)?)
 }
 
 /// Images that `eval` scores at once.
@@ -278,6 +283,26 @@ impl MakeTask for ImageConfig {
 
     fn make(self, run: Context) -> Result<ImageTask, TrainError> {
         ImageTask::new(self, run)
+    }
+}
+
+/// Refuses a validation split of which no image can be decoded: nothing would be scored. The others are
+/// found out when they are scored.
+fn check_validation(dataset: &Dataset, stream: &Stream) -> Result<(), DataError> {
+    let part = Reserve::Validation;
+    let examples = stream.held_out(part).len();
+    for image in 0..examples {
+        let batch = dataset.held_out(stream, part, image..image + 1)?;
+        if !batch.labels.is_empty() {
+            return Ok(());
+        }
+    }
+    match examples {
+        0 => Ok(()),
+        _ => Err(DataError::BadReserve {
+            examples,
+            key: part.key(),
+        }),
     }
 }
 
@@ -367,7 +392,7 @@ impl Task for ImageTask {
 
     fn agreement(&self) -> BTreeMap<String, String> {
         let digest = self.dataset.digest().to_owned();
-        BTreeMap::from([(String::from("the data"), digest)])
+        BTreeMap::from([(String::from(DATA), digest)])
     }
 
     fn notes(&self) -> Map<String, Value> {

@@ -72,7 +72,13 @@ pub fn eval(arguments: &cli::Eval) -> Result<Evaluated, TrainError> {
         None => run.mean(arguments.which)?,
     };
     let TrainedTask { dataset, task, .. } = &run;
-    let empty = || TrainError::damaged(trained.folder.path(), "the data has no test examples");
+    let empty = || {
+        let why = match arguments.on {
+            ScoredOn::Test => "the data has no test images that can be decoded",
+            ScoredOn::Holdout => "none of the images that it held out can be decoded",
+        };
+        TrainError::damaged(trained.folder.path(), why)
+    };
     if task.scored() == 0 {
         return Err(empty());
     }

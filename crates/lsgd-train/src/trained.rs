@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lsgd_core::{Layout, Snapshot};
 use lsgd_models::ModelConfig;
+use lsgd_run::config::WorkersConfig;
 use lsgd_run::device;
 use lsgd_run::storage::{CheckpointName, CheckpointState, RunFolder, Which, slices};
 use lsgd_run::{RunError, train};
@@ -47,10 +48,12 @@ impl Trained {
         let folder = RunFolder::open(run)?;
         let config = Config::load(&folder.join("config.toml"), overrides)?;
         let (checkpoint, state) = CheckpointState::named(&folder, checkpoint)?;
-        let device = device::available()
-            .into_iter()
-            .next()
-            .ok_or(device::DeviceError::NoBackend)?;
+        let one = WorkersConfig {
+            count: Some(1),
+            ..WorkersConfig::default()
+        };
+        let device = device::assign(&one)?.into_iter().next();
+        let device = device.ok_or(device::DeviceError::NoBackend)?;
         let notes = Value::Object(state.notes.clone());
         let notes: ImageNotes = serde_json::from_value(notes)
             .map_err(|why| TrainError::damaged(&checkpoint.join("state.json"), why))?;

@@ -8,7 +8,8 @@ use lsgd_run::{RunError, train};
 
 use crate::data::{Dataset, ScoredOn};
 use crate::error::TrainError;
-use crate::image_task::{ImageTask, Uses};
+use crate::image_config::Config;
+use crate::image_task::{DATA, ImageTask, Uses};
 use crate::trained::Trained;
 
 /// A run's data and task.
@@ -34,6 +35,9 @@ impl<'a> TrainedTask<'a> {
         if let Some(why) = trained.notes.differ(&dataset) {
             return Err(TrainError::damaged(trained.folder.path(), why));
         }
+        if uses.scored_on == ScoredOn::Holdout {
+            check_split(trained, &dataset)?;
+        }
         Ok(Self {
             task: ImageTask::of_run(config, trained.model.clone(), dataset.clone(), uses)?,
             trained,
@@ -57,6 +61,28 @@ impl<'a> TrainedTask<'a> {
         let of = (checkpoint.as_path(), state);
         let mean = train::values(&self.task, folder, of, which, &device.device)?;
         Ok(mean)
+    }
+}
+
+/// Refuses another split than the one that the run held out.
+fn check_split(trained: &Trained, dataset: &Dataset) -> Result<(), TrainError> {
+    let path = trained.folder.join("config.toml");
+    let of_run: Config = Config::load(&path, &[])?;
+    let (own, now) = (&of_run.task.data, &trained.config.task.data);
+    let data = trained.folder.record()?.agreement.get(DATA).cloned();
+    let what = [
+        ("data.holdout", own.holdout == now.holdout),
+        (
+            "run.seed",
+            of_run.settings.run.seed == trained.config.settings.run.seed,
+        ),
+        ("the data set", data.as_deref() == Some(dataset.digest())),
+    ];
+    match what.into_iter().find(|(_, same)| !same) {
+        // A run without a split is told so.
+        Some((what, _)) if own.holdout.is_some() => Err(TrainError::OtherHoldout { what }),
+        Some(_) => Err(TrainError::NoHoldout),
+        None => Ok(()),
     }
 }
 

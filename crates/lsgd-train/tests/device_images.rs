@@ -8,7 +8,7 @@ use burn::tensor::{Device, Int, Tensor};
 use image::{Rgb, RgbImage};
 use lsgd_core::TRANSFERS;
 use lsgd_run::{StepKey, Task};
-use lsgd_train::data::{Dataset, HeldOut, ScoredOn, Stream};
+use lsgd_train::data::{Dataset, Reserve, ScoredOn, Stream};
 use lsgd_train::device_images::DeviceImages;
 use lsgd_train::image_config::{Augment, Config, DataConfig, DataName};
 use lsgd_train::image_model::model_config;
@@ -43,7 +43,7 @@ fn compare(config: &DataConfig, check: impl Fn(&Examples)) {
     let dataset = Dataset::open(config, 3).unwrap();
     let examples = dataset.train_len();
     let stream = Stream::new(examples, 6, 5).unwrap();
-    let stream = stream.holding_out(HeldOut::Validation, 2, 5).unwrap();
+    let stream = stream.holding_out(Reserve::Validation, 2, 5).unwrap();
     let on_device = DeviceImages::new(dataset.format());
     for number in 0..5 {
         let host = Examples::of(dataset.train_batch(&stream, number).unwrap(), &device);

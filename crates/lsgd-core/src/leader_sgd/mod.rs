@@ -402,9 +402,13 @@ impl<I> LeaderSgd<I> {
         }
     }
 
-    /// Before the first forward pass, which changes running statistics: finds the layout of `module`,
-    /// and tells the rule and the peers where the worker starts. Later calls only return the layout.
-    pub(crate) fn begin<M: Module>(&mut self, module: &M) -> Arc<Layout> {
+    /// Finds the layout of `module`, and tells the rule and the peers where the worker starts. Later calls
+    /// only return the layout.
+    ///
+    /// The first step does this too, but after a forward pass, which has changed BatchNorm's running
+    /// statistics: a loop of your own with a method that has a centre calls it before. [`Worker`](crate::Worker)
+    /// does.
+    pub fn begin<M: Module>(&mut self, module: &M) -> Arc<Layout> {
         if let Some(layout) = &self.layout {
             return layout.clone();
         }

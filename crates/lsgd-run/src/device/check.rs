@@ -12,6 +12,7 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Int, Shape, Tensor, TensorData, Transaction};
 
 use crate::error::panic_message;
+use crate::words::first_line;
 
 // `check.py` prints these.
 /// The loss before the step.
@@ -59,7 +60,8 @@ pub enum CheckError {
 pub fn check(device: &Device) -> Result<f64, CheckError> {
     let device = device.clone().autodiff();
     let numbers = catch_unwind(AssertUnwindSafe(|| Net::new(&device).train()))
-        .map_err(|panic| CheckError::Failed(panic_message(panic.as_ref())))?;
+        // A backtrace may follow the first line.
+        .map_err(|panic| CheckError::Failed(first_line(&panic_message(panic.as_ref()))))?;
     numbers.compare()
 }
 

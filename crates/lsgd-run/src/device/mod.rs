@@ -86,9 +86,9 @@ pub enum DeviceError {
         /// The available names.
         there: Vec<String>,
     },
-    /// `"auto"` takes no device that computes wrong numbers.
+    /// `"auto"` takes no GPU that does not pass a [check](check()).
     #[error(
-        "workers.devices \"auto\" comes to {name}, which computes wrong numbers: {why}; \
+        "workers.devices \"auto\" comes to {name}, which does not pass a check: {why}; \
          the command devices --check tries all devices, and a list of others trains without it"
     )]
     Wrong {
@@ -304,7 +304,7 @@ mod tests {
         let refused = names(&there, Some(1), auto()).unwrap_err();
         assert_eq!(
             refused,
-            "workers.devices \"auto\" comes to broken:0, which computes wrong numbers: it failed: no such \
+            "workers.devices \"auto\" comes to broken:0, which does not pass a check: it failed: no such \
              kernel; the command devices --check tries all devices, and a list of others trains without it"
         );
         let listed = names(&there, None, list(&["broken:1", "cpu"])).unwrap();

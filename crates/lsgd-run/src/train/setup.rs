@@ -19,6 +19,7 @@ use crate::error::{RunError, panic_message};
 use crate::learning_rate::LearningRate;
 use crate::storage::NodeNumber;
 use crate::task::{Metric, Task};
+use crate::words::first_line;
 
 /// Everything that the workers of a run share, except its task.
 #[derive(Debug)]
@@ -165,7 +166,7 @@ impl Setup {
                 batch_size: self.facts.step_size / self.settings().workers.accumulate.max(1),
                 failure,
                 // A backtrace follows it.
-                message: message.lines().next().unwrap_or_default().to_owned(),
+                message: first_line(&message),
             },
             _ => RunError::WorkerPanicked { worker, message },
         }

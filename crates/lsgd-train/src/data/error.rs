@@ -177,14 +177,15 @@ pub enum DataError {
         /// The split, in words.
         split: &'static str,
     },
-    /// Skipping leaves no example of those that rank workers.
+    /// Skipping leaves no example of those that rank workers, or are scored.
     #[error(
-        "none of the {examples} training images that rank workers (method.probe_examples) can be \
-         decoded; mend them, or hold out more"
+        "none of the {examples} training images of {key} can be decoded; mend them, or hold out more"
     )]
-    BadProbe {
+    BadReserve {
         /// Examples held out.
         examples: usize,
+        /// What for.
+        key: &'static str,
     },
     /// Skipping leaves only images that are held out of training.
     #[error(

@@ -40,7 +40,7 @@ pub use bytes::{ByteBatch, Format};
 pub use error::DataError;
 pub(crate) use mix::Mix;
 pub use mix::Mixed;
-pub use stream::{HeldOut, Stream};
+pub use stream::{Reserve, Stream};
 
 use crate::image_config::{DataConfig, DataName};
 use alteration::Alteration;
@@ -233,7 +233,7 @@ impl Dataset {
     pub fn held_out(
         &self,
         stream: &Stream,
-        part: HeldOut,
+        part: Reserve,
         range: Range<usize>,
     ) -> Result<Batch, DataError> {
         self.check(stream)?;

@@ -32,14 +32,14 @@ const WORDS_PER_EXAMPLE: u128 = 1 << 12;
 
 /// Why a training example is never trained on. Each has a part of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeldOut {
+pub enum Reserve {
     /// Models are scored on it in place of the test examples: `data.holdout`.
     Validation,
     /// Workers are ranked by it: `method.rank_by = "probe_loss"`.
     Probe,
 }
 
-impl HeldOut {
+impl Reserve {
     /// The config key that says how many there are.
     pub fn key(self) -> &'static str {
         match self {
@@ -64,9 +64,11 @@ pub struct Stream {
     examples: usize,
     /// The examples that are trained on, in ascending order; `None` for all.
     kept: Option<Arc<[u32]>>,
-    /// Those held out, in ascending order.
+    /// Those held out, in the order in which they were drawn: so any first few are a fair sample.
     validation: Arc<[u32]>,
     probe: Arc<[u32]>,
+    /// All of them, in ascending order.
+    held_out: Arc<[u32]>,
     batch_size: usize,
     order_key: [u8; 32],
     augment_key: [u8; 32],
@@ -102,6 +104,7 @@ impl Stream {
             kept: None,
             validation: Arc::default(),
             probe: Arc::default(),
+            held_out: Arc::default(),
             batch_size,
             order_key: key("lsgd-train v1 order of training examples"),
             augment_key: key("lsgd-train v1 augmentation of training examples"),
@@ -118,7 +121,7 @@ impl Stream {
     /// If that leaves no examples.
     pub fn holding_out(
         mut self,
-        part: HeldOut,
+        part: Reserve,
         count: usize,
         seed: u64,
     ) -> Result<Self, DataError> {
@@ -142,9 +145,11 @@ impl Stream {
             part.sort_unstable();
             Arc::from(part)
         };
+        self.held_out = sorted(&[&self.held_out, held_out].concat());
         match part {
-            HeldOut::Validation => self.validation = sorted(held_out),
-            HeldOut::Probe => self.probe = sorted(held_out),
+            Reserve::Validation => self.validation = held_out.into(),
+            // Always scored whole: in the order that it had before there was another part.
+            Reserve::Probe => self.probe = sorted(held_out),
         }
         self.kept = Some(sorted(kept));
         self.drawn = Arc::default();
@@ -159,20 +164,17 @@ impl Stream {
         }
     }
 
-    /// The examples that are held out for this, in ascending order.
-    pub fn held_out(&self, part: HeldOut) -> &[u32] {
+    /// The examples that are held out for this. Those of a validation split are in random order.
+    pub fn held_out(&self, part: Reserve) -> &[u32] {
         match part {
-            HeldOut::Validation => &self.validation,
-            HeldOut::Probe => &self.probe,
+            Reserve::Validation => &self.validation,
+            Reserve::Probe => &self.probe,
         }
     }
 
     /// Whether example `index` is never trained on.
     pub(crate) fn holds_out(&self, index: usize) -> bool {
-        let among = |index| {
-            let mut parts = [&self.validation, &self.probe].into_iter();
-            parts.any(|part| part.binary_search(&index).is_ok())
-        };
+        let among = |index| self.held_out.binary_search(&index).is_ok();
         u32::try_from(index).is_ok_and(among)
     }
 
@@ -183,7 +185,7 @@ impl Stream {
 
     /// Examples per epoch: those of the data set without those held out.
     pub fn epoch(&self) -> usize {
-        self.examples - self.validation.len() - self.probe.len()
+        self.examples - self.held_out.len()
     }
 
     /// Examples per batch.

@@ -43,6 +43,22 @@ fn check_data(data: &DataConfig, sources: &ConfigSources) -> Result<(), ConfigEr
             "is neither a share nor a number of images; give a number below 1, or a whole one";
         return Err(sources.refuse("data.holdout", number, problem));
     }
+    if let Some(jitter) = data.jitter
+        && jitter == Jitter::default()
+    {
+        let problem =
+            "changes nothing; give brightness, contrast, saturation or hue, or leave it out";
+        return Err(sources.refuse("data.jitter", "{}", problem));
+    }
+    let altering = match (data.trivial_augment, data.jitter) {
+        (true, _) => Some(("data.trivial_augment", "true")),
+        (_, Some(_)) => Some(("data.jitter", "{ .. }")),
+        (false, None) => None,
+    };
+    if let (Some((key, value)), DataName::Digits) = (altering, data.name) {
+        let problem = "alters images of 256 levels, and data.name \"digits\" has 17; leave it out";
+        return Err(sources.refuse_relation(&[key, "data.name"], value, problem));
+    }
     for (key, shape) in [("data.mixup", data.mixup), ("data.cutmix", data.cutmix)] {
         if let (Some(shape), 1) = (shape, data.batch_size) {
             let problem = "needs data.batch_size of at least 2, since it mixes the images of a batch; \

@@ -158,6 +158,16 @@ fn model_and_optimizer() {
              or a whole one",
         ),
         (
+            "data.jitter = {}",
+            "c.toml: data.jitter {} changes nothing; give brightness, contrast, saturation or hue, or \
+             leave it out",
+        ),
+        (
+            "data.name = \"digits\"\ndata.trivial_augment = true",
+            "c.toml: data.trivial_augment true alters images of 256 levels, and data.name \"digits\" has \
+             17; leave it out",
+        ),
+        (
             "data.jitter = { hue = 0.6 }",
             "c.toml: data.jitter.hue 0.6 is not in [0, 0.5]; give a number from 0 to 0.5",
         ),

@@ -82,6 +82,21 @@ fn what_cannot_be_held_out_is_refused() {
         1,
         "512 examples to hold out of 512 leave none to train on; make data.holdout smaller",
     );
+    // Other images may have been trained on.
+    let split = runs.train(SMOKE, "split", &["budget.steps=4", "data.holdout=40"]);
+    for (set, what) in [
+        ("data.holdout=41", "data.holdout"),
+        ("run.seed=9", "run.seed"),
+        ("data.examples=500", "the data set"),
+    ] {
+        eval(&split, &["--on", "holdout", "--set", set]).failed(
+            2,
+            &format!(
+                "--on holdout: {what} is not the run's, so that these images may have been trained on; \
+                 leave out what was set, or give --on test"
+            ),
+        );
+    }
     // A run goes on with the images that it held out.
     let path = plain.path.to_str().unwrap();
     let resumed = run(["resume", path, "--set", "budget.steps=8", "--set", SHARE]);

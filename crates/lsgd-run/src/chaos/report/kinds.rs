@@ -12,7 +12,7 @@ use crate::chaos::fault::Kind;
 pub struct Reactions {
     /// How many were made.
     pub made: usize,
-    /// How many kills were overtaken by another before the node trained again.
+    /// How many were overtaken by another kill: before the node trained again, or before its worker failed.
     pub overtaken: usize,
     /// How soon those that were noticed were.
     pub noticed: Times,

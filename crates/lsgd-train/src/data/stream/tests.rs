@@ -78,9 +78,9 @@ fn seeds_epochs_and_batches_differ() {
 /// Held-out examples are in no epoch; every other one is in each epoch once.
 #[test]
 fn held_out_examples_are_never_trained_on() {
-    use HeldOut::{Probe, Validation};
+    use Reserve::{Probe, Validation};
     let all = Stream::new(20, 5, 3).unwrap();
-    let of = |parts: &[(HeldOut, usize)]| {
+    let of = |parts: &[(Reserve, usize)]| {
         let mut parts = parts.iter();
         parts.try_fold(all.clone(), |stream, (part, count)| {
             stream.holding_out(*part, *count, 3)
@@ -128,7 +128,7 @@ fn held_out_examples_are_never_trained_on() {
             .unwrap()
             .held_out(Validation)
     );
-    let refused = |parts: &[(HeldOut, usize)]| of(parts).unwrap_err().to_string();
+    let refused = |parts: &[(Reserve, usize)]| of(parts).unwrap_err().to_string();
     assert_eq!(
         refused(&[(Validation, 20)]),
         "20 examples to hold out of 20 leave none to train on; make data.holdout smaller"
@@ -139,14 +139,29 @@ fn held_out_examples_are_never_trained_on() {
     );
 }
 
+/// `evaluate.examples` takes the first few, and folders list their images class by class.
+#[test]
+fn the_first_of_a_validation_split_are_a_fair_sample() {
+    let stream = Stream::new(4000, 5, 3).unwrap();
+    let stream = stream.holding_out(Reserve::Validation, 2000, 3).unwrap();
+    let first = &stream.held_out(Reserve::Validation)[..200];
+    for quarter in 0..4 {
+        let among = first.iter().filter(|index| **index / 1000 == quarter);
+        assert!((30..70).contains(&among.count()), "{first:?}");
+    }
+    for index in first {
+        assert!(stream.holds_out(*index as usize));
+    }
+}
+
 /// Resuming depends on the same examples being held out in all versions of this program.
 #[test]
 fn the_held_out_examples_are_pinned() {
     let stream = Stream::new(20, 5, 3).unwrap();
-    let probe = stream.clone().holding_out(HeldOut::Probe, 3, 3).unwrap();
-    assert_eq!(probe.held_out(HeldOut::Probe), PINNED_PROBE);
-    let validation = stream.holding_out(HeldOut::Validation, 3, 3).unwrap();
-    assert_eq!(validation.held_out(HeldOut::Validation), PINNED_VALIDATION);
+    let probe = stream.clone().holding_out(Reserve::Probe, 3, 3).unwrap();
+    assert_eq!(probe.held_out(Reserve::Probe), PINNED_PROBE);
+    let validation = stream.holding_out(Reserve::Validation, 3, 3).unwrap();
+    assert_eq!(validation.held_out(Reserve::Validation), PINNED_VALIDATION);
 }
 const PINNED_PROBE: [u32; 3] = [3, 4, 9];
 const PINNED_VALIDATION: [u32; 3] = [5, 8, 15];

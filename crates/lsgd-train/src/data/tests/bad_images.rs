@@ -6,7 +6,7 @@ use std::path::Path;
 use image::{Rgb, RgbImage};
 
 use super::config;
-use crate::data::{Dataset, HeldOut, Stream};
+use crate::data::{Dataset, Reserve, Stream};
 use crate::image_config::{Augment, BadImages, DataConfig, DataName};
 
 /// Training images, and as many test images.
@@ -113,9 +113,9 @@ fn a_replacement_is_augmented_by_its_place() {
 fn held_out_images_replace_none_and_are_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let stream = Stream::new(IMAGES, 2, 3).unwrap();
-    let stream = stream.holding_out(HeldOut::Probe, 3, 3).unwrap();
+    let stream = stream.holding_out(Reserve::Probe, 3, 3).unwrap();
     let held_out: Vec<usize> = stream
-        .held_out(HeldOut::Probe)
+        .held_out(Reserve::Probe)
         .iter()
         .map(|i| *i as usize)
         .collect();
@@ -133,9 +133,9 @@ fn held_out_images_replace_none_and_are_not_replaced() {
         let wanted = indices.map(|index| replaced(index as usize, left_out));
         assert_eq!(which(&batch), wanted.collect::<Vec<_>>());
     }
-    let probe = dataset.held_out(&stream, HeldOut::Probe, 0..3).unwrap();
+    let probe = dataset.held_out(&stream, Reserve::Probe, 0..3).unwrap();
     assert_eq!(which(&probe), [held_out[0], held_out[2]]);
-    let only_the_bad = dataset.held_out(&stream, HeldOut::Probe, 1..2).unwrap();
+    let only_the_bad = dataset.held_out(&stream, Reserve::Probe, 1..2).unwrap();
     assert_eq!(only_the_bad.shape, [0, 3, 224, 224]);
 }
 

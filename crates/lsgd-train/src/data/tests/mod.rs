@@ -12,7 +12,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::{Dataset, HeldOut, Stream};
+use super::{Dataset, Reserve, Stream};
 use crate::image_config::{Augment, DataConfig, DataName};
 
 /// A config of `name` reading `folder`.
@@ -99,9 +99,9 @@ fn a_held_out_batch_is_not_augmented() {
     let (plain, augmented) = (of(Augment::None), of(Augment::PadCrop));
     let all = Stream::new(40, 40, 0).unwrap();
     let whole = plain.train_batch(&all, 0).unwrap();
-    let stream = all.clone().holding_out(HeldOut::Validation, 8, 0).unwrap();
-    let stream = stream.holding_out(HeldOut::Probe, 4, 0).unwrap();
-    for (part, count) in [(HeldOut::Validation, 8), (HeldOut::Probe, 4)] {
+    let stream = all.clone().holding_out(Reserve::Validation, 8, 0).unwrap();
+    let stream = stream.holding_out(Reserve::Probe, 4, 0).unwrap();
+    for (part, count) in [(Reserve::Validation, 8), (Reserve::Probe, 4)] {
         let batch = augmented.held_out(&stream, part, 0..count).unwrap();
         for (at, example) in stream.held_out(part).iter().enumerate() {
             let place = all.indices(0).iter().position(|e| e == example).unwrap();
