@@ -73,7 +73,7 @@ impl FindRate {
         let Self {
             from, to, steps, ..
         } = *self;
-        match from > 0.0 && to > from && to.is_finite() {
+        match from > 0.0 && to > from && (to / from).is_finite() {
             true => Ok(RateTest { from, to, steps }),
             false => Err(RunError::NoRates { from, to }),
         }
@@ -214,9 +214,9 @@ are of that clock. For example, with --set simulate.nodes=4 --set workers.count=
     /// Try rising learning rates on one worker, and suggest one
     #[command(after_help = "\
 The first worker of the config trains without the others, from the initial weights, with a higher learning
-rate in every step, until the loss is four times what it was. Nothing is written. The rate to begin with is
-where the loss fell fastest, or a tenth of where it was lowest if that is less (arXiv 1506.01186). It is one
-for this model, optimizer and batch size.")]
+rate in every step, until the loss has risen by three times what it was. Nothing is written. The rate to begin
+with is where the loss fell fastest, or a tenth of where it was lowest if that is less (arXiv 1506.01186). It
+is one for this model, optimizer and batch size. Of a config for several nodes, add --set cluster.nodes=1.")]
     FindRate(FindRate),
 
     /// Write a config with every key, its default and its meaning

@@ -294,7 +294,7 @@ the best so far by the main metric; default: never")
 
     Key::new("simulate.nodes", Kind::up_to(MAX_SIMULATED), "each of workers.count workers"),
     Key::new("simulate.training", Kind::Flag, "false: nobody trains, only what it costs is counted"),
-    Key::new("simulate.step_seconds", Kind::Number(Range::over(0.0).to(1e9)), "median time of a worker's step"),
+    Key::new("simulate.step_seconds", Kind::Number(Range::over(0.0).to(1e9)), "median time of a worker's step, with all its batches"),
     Key::new("simulate.step_sigma", Kind::Number(Range::from(0.0).to(3.0)), "log-normal times of this sigma; 0: all the same"),
     Key::new("simulate.slow_workers", Kind::Whole(0, MAX_SIMULATED * MAX_WORKERS as u64), "so many workers, the last ones, take"),
     Key::new("simulate.slow_factor", Kind::Number(Range::over(0.0).to(1e9)), "so many times as long"),
