@@ -58,6 +58,11 @@ impl Fails {
         }
     }
 
+    /// How many are still to come.
+    pub fn left(&self) -> usize {
+        self.left.lock().unwrap().values().sum::<u32>() as usize
+    }
+
     fn factor(&self, key: StepKey) -> f32 {
         let mut left = self.left.lock().unwrap();
         let often = left
