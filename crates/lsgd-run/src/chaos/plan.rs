@@ -319,7 +319,16 @@ mod tests {
             names.push(plan.name);
         }
         names.sort();
-        assert_eq!(names, ["all-killed", "chaos-smoke", "storm", "storm-600"]);
+        assert_eq!(
+            names,
+            [
+                "all-killed",
+                "chaos-smoke",
+                "storm",
+                "storm-600",
+                "storm-hour"
+            ]
+        );
     }
 
     #[test]

@@ -12,7 +12,10 @@ fn full() -> Config {
     config.task.data.folder = Some("data".into());
     config.task.model.init_from = Some("run".into());
     config.task.data.holdout = Some(0.1);
-    config.task.data.jitter = Some(Jitter::default());
+    config.task.data.jitter = Some(Jitter {
+        hue: 0.1,
+        ..Jitter::default()
+    });
     config.task.data.cutout = Some(8);
     config.task.data.mixup = Some(0.2);
     config.task.data.cutmix = Some(1.0);
