@@ -58,6 +58,8 @@ fn an_image_that_cannot_be_decoded_ends_the_run() {
         assert!(ran.stderr.contains(saved), "{}", ran.stderr);
         let run = runs.get(mode);
         assert!(!run.join("summary.json").exists());
+        // The one that left is on record.
+        assert!(!run.events("left").is_empty());
         let state = newest_state(&run);
         assert_eq!(state["broken_off"], true);
         assert_eq!(run.events("checkpoint").len(), 1);
