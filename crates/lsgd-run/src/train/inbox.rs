@@ -1,6 +1,6 @@
 //! The main thread's inbox.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub struct Inbox {
     deferred: VecDeque<ToMain>,
     /// The final states of workers that have left.
     left: Vec<PausedWorker>,
+    /// The workers that have failed and not started again.
+    failed: BTreeSet<usize>,
     /// Called for every message of a worker.
     progress: Box<dyn Fn()>,
 }
@@ -28,6 +30,7 @@ impl Inbox {
             receiver,
             deferred: VecDeque::new(),
             left: Vec::new(),
+            failed: BTreeSet::new(),
             progress: Box::new(|| {}),
         }
     }
@@ -85,8 +88,14 @@ impl Inbox {
         }
     }
 
-    /// Forgets the final state of a worker that starts again.
+    /// The workers that have failed and not started again.
+    pub fn failed(&self) -> impl Iterator<Item = usize> {
+        self.failed.iter().copied()
+    }
+
+    /// Forgets the failure and the final state of a worker that starts again.
     pub fn forget(&mut self, worker: usize) {
+        self.failed.remove(&worker);
         self.left.retain(|left| left.worker != worker);
     }
 
@@ -138,6 +147,9 @@ impl Inbox {
                         left,
                     } = ended;
                     self.left.extend(left.map(|left| *left));
+                    if outcome.is_err() {
+                        self.failed.insert(worker);
+                    }
                     outcome.map_err(|error| Failed { worker, error })?;
                 }
                 message => return Ok(Some(message)),

@@ -136,7 +136,11 @@ impl<T: Task> RunLoop<T> {
     }
 
     /// The run ends with an error: saves its workers, as far as they can be read.
-    pub(super) fn break_off(&mut self, pool: WorkerPool, error: &RunError) {
+    pub(super) fn break_off(&mut self, mut pool: WorkerPool, error: &RunError) {
+        // On record wherever the failure was found: one at a pause ends the run at once.
+        for worker in self.inbox.failed() {
+            pool.leave_out(worker);
+        }
         pool.clock().leave(Leave::Saved);
         let seconds = pool.seconds();
         let (left, heard) = pool.break_off(&mut self.inbox);
