@@ -215,6 +215,34 @@ pub fn elect_or_keep(
     }
 }
 
+/// The eligible candidates whose mean loss exceeds the lowest by at most `margin` times the lowest's
+/// magnitude, in order of id, each with its loss. With a margin of 0 these are the leader and whoever ties
+/// with it; with an infinite one, all that are eligible.
+pub fn within(candidates: &[Candidate], max_staleness: u64, margin: f64) -> Vec<(WorkerId, f64)> {
+    let eligible = candidates.iter().filter_map(|candidate| {
+        let loss = eligibility(candidate, max_staleness).ok()?;
+        Some((candidate.report.id, loss))
+    });
+    let mut within = keep_within(eligible.collect(), margin);
+    within.sort_by_key(|(id, _)| *id);
+    within
+}
+
+/// Those of `ranked` whose loss exceeds the lowest by at most `margin` times the lowest's magnitude.
+pub(crate) fn keep_within<T>(mut ranked: Vec<(T, f64)>, margin: f64) -> Vec<(T, f64)> {
+    let lowest = ranked
+        .iter()
+        .map(|(_, loss)| *loss)
+        .fold(f64::INFINITY, f64::min);
+    // Infinity times a lowest loss of zero is not a number.
+    let allowed = match margin.is_infinite() {
+        true => f64::INFINITY,
+        false => margin * lowest.abs(),
+    };
+    ranked.retain(|(_, loss)| loss - lowest <= allowed);
+    ranked
+}
+
 /// The candidate's loss, if it is eligible.
 fn eligibility(candidate: &Candidate, max_staleness: u64) -> Result<f64, Exclusion> {
     if !candidate.report.joined {

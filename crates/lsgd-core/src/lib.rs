@@ -105,7 +105,7 @@ mod worker;
 pub use clipping::GradientClip;
 pub use election::{
     Candidate, Election, Exclusion, Incumbent, Reason, Report, WindowLoss, WorkerId, elect,
-    elect_or_keep,
+    elect_or_keep, within,
 };
 pub use event::{Event, NodeLoss};
 pub use exchange::{

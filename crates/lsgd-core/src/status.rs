@@ -106,7 +106,8 @@ pub struct VectorRef {
     pub kind: VectorKind,
     /// Where it comes from: a worker, the sum over the workers of a node, or a node's centre.
     pub source: Source,
-    /// The loss that the worker was elected for, in nats; 0 for a mean or a centre.
+    /// The loss that the worker was elected for, in nats; of a sum the lowest loss of its workers if the
+    /// method filters by it; otherwise 0.
     pub loss: f64,
     /// Its name.
     pub digest: SnapshotDigest,

@@ -22,6 +22,7 @@ pub struct Trainer {
     elects: bool,
     has_centre: bool,
     averages: bool,
+    filters: bool,
     /// Whether workers come with weighted sums.
     weighs: bool,
     /// Share of vectors that are not finite.
@@ -61,6 +62,7 @@ impl Trainer {
             elects: setting.method.elects(),
             has_centre: setting.method.has_centre(),
             averages: setting.method.averages().is_some(),
+            filters: setting.method.filter_margin().is_some(),
             weighs: setting.method.weights_of(Self::SUM, &setting.layout) > 0,
             spoilt: setting.harshness.spoilt,
             period: match setting.mode {
@@ -190,7 +192,10 @@ impl Trainer {
                 )),
                 false => (self.elects && !nobody).then(|| (vector(self.of(id)), loss)),
             },
-            sum: (self.averages && !nobody).then(|| vector(Self::SUM)),
+            sum: (self.averages && !nobody).then(|| {
+                let loss = if self.filters { loss } else { 0.0 };
+                (vector(Self::SUM), loss)
+            }),
         }
     }
 

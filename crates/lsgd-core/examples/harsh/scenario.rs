@@ -94,6 +94,7 @@ pub fn methods() -> Result<Vec<(Mode, Method)>, MethodError> {
         (Mode::Sync, Method::local_sgd(exchanges)?),
         (Mode::Sync, Method::leader_mean(exchanges, 0.5)?),
         (Mode::Sync, Method::dppf(exchanges, 0.5, 0.5, 0.1)?),
+        (Mode::Sync, Method::leader_filter(exchanges, 0.5)?),
         (
             Mode::Sync,
             Method::grawa(exchanges, WeightPer::Model, 1.0, 1.0)?,

@@ -32,7 +32,8 @@ impl GlobalLeader {
             Mode::Sync => step / self.method.periods.global,
             Mode::Async => self.proposals[0].map_or(0, |proposal| proposal.round) + 1,
         };
-        let leader = leader.filter(|(_, loss)| loss.is_finite());
+        let finite = |(_, loss): &(Arc<Snapshot>, f64)| loss.is_finite();
+        let (leader, sum) = (leader.filter(finite), sum.filter(finite));
         let followed = match self.method.has_centre() {
             true => VectorKind::Centre,
             false => VectorKind::Parameters,
@@ -42,7 +43,7 @@ impl GlobalLeader {
             self.method
                 .averages()
                 .zip(sum)
-                .map(|(kind, sum)| (kind, sum, 0.0)),
+                .map(|(kind, (sum, loss))| (kind, sum, loss)),
         ];
         self.own.clear();
         let [leader, sum] = brought.map(|brought| {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::peers::proposal_for;
 use super::proposing::candidate;
 use super::{Fetching, GlobalLeader, Stage};
+use crate::election::keep_within;
 use crate::{
     Candidate, Event, NodeLoss, Proposal, Scope, Snapshot, SnapshotDigest, VectorKind, VectorRef,
 };
@@ -130,19 +131,28 @@ impl GlobalLeader {
         Some((vector, snapshot))
     }
 
-    /// The sums in the round's proposals, in node order, without those that cannot be fetched.
-    /// Empty if a node's sum was rejected.
+    /// The sums in the round's proposals, in node order, without those that cannot be fetched. Empty if a
+    /// node's sum was rejected; a method that filters leaves out that node, and those whose lowest loss is
+    /// not within its margin.
     fn gather(
         &mut self,
         kind: VectorKind,
         fetching: &mut Fetching,
     ) -> Vec<(VectorKind, Arc<Snapshot>)> {
         let proposals = fetching.vectors(kind).into_iter();
-        let all: Option<Vec<_>> = proposals
-            .map(|(node, vector)| Some((node, vector?)))
-            .collect();
+        let offered = proposals.map(|(node, vector)| Some((node, vector?)));
+        let counted: Vec<(u32, VectorRef)> = match self.method.filter_margin() {
+            None => offered.collect::<Option<_>>().unwrap_or_default(),
+            Some(margin) => {
+                let sound = offered.flatten();
+                let sound = sound.filter(|(node, _)| !fetching.failed.contains(&(*node, kind)));
+                let ranked = sound.map(|(node, vector)| ((node, vector), vector.loss));
+                let best = keep_within(ranked.collect(), margin).into_iter();
+                best.map(|(offer, _)| offer).collect()
+            }
+        };
         let mut sums = Vec::new();
-        for (node, vector) in all.unwrap_or_default() {
+        for (node, vector) in counted {
             let sum = self.own_or_fetched(node, vector, fetching);
             sums.extend(sum.map(|sum| (kind, sum)));
         }

@@ -210,7 +210,7 @@ impl<I> LeaderSgd<I> {
     /// Whether to call [`observe_probe`](Self::observe_probe) now: every tau steps, if workers are
     /// ranked by the [probe](crate::Objective::probe) loss.
     pub fn wants_probe(&self) -> bool {
-        self.method.probes() && self.method.elects() && self.method.periods.due(self.step).local
+        self.method.probes() && self.method.ranks() && self.method.periods.due(self.step).local
     }
 
     /// Sets the probe loss of the module as it is after the last gradient step.

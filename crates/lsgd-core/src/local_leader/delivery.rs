@@ -1,11 +1,20 @@
 //! What an exchange delivers, and to which workers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{LocalLeader, NodeUpdate};
 use crate::method::BatchNorm;
 use crate::snapshot::{add, divide};
-use crate::{Command, Delivery, Event, ExchangeOutcome, Mode, Scope, Snapshot, VectorKind};
+use crate::{Command, Delivery, Event, ExchangeOutcome, Mode, Scope, Snapshot, VectorKind, within};
+
+/// What a mean is made of.
+struct Parts {
+    /// By worker, in the order in which they are summed.
+    parts: BTreeMap<u32, Arc<Snapshot>>,
+    /// The lowest loss among these workers if the method filters, otherwise 0.
+    lowest_loss: f64,
+}
 
 impl LocalLeader {
     /// The elected worker's snapshot has arrived: delivers it to this node's workers, and proposes
@@ -13,7 +22,7 @@ impl LocalLeader {
     pub(super) fn deliver_leader(&mut self, snapshot: Arc<Snapshot>, loss: f64) {
         self.record_exchange(VectorKind::Parameters, &snapshot, snapshot.bytes());
         let delivery = Delivery {
-            buffers: self.mean_buffers(snapshot.layout().buffer_len()),
+            buffers: self.mean_buffers(snapshot.layout().buffer_len(), |_| true),
             local: ExchangeOutcome::leader(snapshot.clone()),
             global: ExchangeOutcome::default(),
         };
@@ -26,14 +35,12 @@ impl LocalLeader {
     }
 
     /// Once all parts have arrived, delivers their mean, summed in order of worker id, and the
-    /// leader's part if the method has one; in a global exchange, proposes their sum. Delivers
-    /// nothing if a part was rejected.
+    /// leader's part if the method has one; in a global exchange, proposes their sum.
     pub(super) fn average(&mut self, vector: VectorKind) {
-        let brought = self.members.values().map(|member| member.part.clone());
-        let Some(brought) = brought.collect::<Option<Vec<_>>>() else {
+        if self.members.values().any(|member| member.part.is_none()) {
             return;
-        };
-        let Ok(parts) = brought.into_iter().collect::<Result<Vec<_>, _>>() else {
+        }
+        let Some(Parts { parts, lowest_loss }) = self.parts() else {
             return self.deliver_nothing();
         };
         let leader = match self.method.elects() {
@@ -43,12 +50,12 @@ impl LocalLeader {
             }),
             false => None,
         };
-        let parts = || parts.iter().map(AsRef::as_ref);
+        let snapshots = || parts.values().map(AsRef::as_ref);
         let is_global = self.is_global();
         // A local mean is not needed if a global one follows, unless there is a leader to go with
         // it.
         let wants_mean = !is_global || self.method.elects();
-        let (sum, mean) = match Snapshot::sum(parts()) {
+        let (sum, mean) = match Snapshot::sum(snapshots()) {
             Ok(sum) => {
                 let for_nodes = is_global.then(|| sum.clone()).flatten().map(Arc::new);
                 let mean = sum.filter(|_| wants_mean).map(Snapshot::divided);
@@ -62,16 +69,44 @@ impl LocalLeader {
         };
         let mut delivery = Delivery::default();
         if let Some(brought) = mean.as_ref().or(sum.as_ref()) {
-            self.record_exchange(vector, brought, parts().map(Snapshot::bytes).sum());
+            // Workers publish their parts before it is known which of them count.
+            let published = self.members.values().flat_map(|member| &member.part);
+            let bytes = published.flatten().map(|part| part.bytes()).sum();
+            self.record_exchange(vector, brought, bytes);
         }
         if let Some(mean) = mean {
-            delivery.buffers = self.mean_buffers(mean.layout().buffer_len());
+            let len = mean.layout().buffer_len();
+            delivery.buffers = self.mean_buffers(len, |worker| parts.contains_key(&worker));
             delivery.local = ExchangeOutcome {
                 leader: leader.as_ref().map(|(leader, _)| leader.clone()),
                 mean: Some(mean),
             };
         }
-        self.conclude(delivery, leader, sum);
+        self.conclude(delivery, leader, sum.map(|sum| (sum, lowest_loss)));
+    }
+
+    /// The parts of a mean: of all workers, or of the best if the method filters. `None` if one was rejected
+    /// (a filter leaves its worker out), or no worker is eligible.
+    fn parts(&mut self) -> Option<Parts> {
+        let Some(margin) = self.method.filter_margin() else {
+            let members = self.members.iter();
+            let parts = members.map(|(&worker, member)| Some((worker, member.part.clone()?.ok()?)));
+            return Some(Parts {
+                parts: parts.collect::<Option<_>>()?,
+                lowest_loss: 0.0,
+            });
+        };
+        // For the record: the one that the others are measured by.
+        let (_, lowest_loss) = self.elect()?;
+        let best = within(&self.candidates(), self.method.max_staleness.local, margin);
+        let parts = best.into_iter().map(|(id, _)| {
+            let part = self.members.get(&id.worker)?.part.clone()?;
+            Some((id.worker, part.ok()?))
+        });
+        Some(Parts {
+            parts: parts.collect::<Option<_>>()?,
+            lowest_loss,
+        })
     }
 
     /// Delivers the outcome of the local exchange. If an exchange between nodes follows, queues the
@@ -80,7 +115,7 @@ impl LocalLeader {
         &mut self,
         delivery: Delivery,
         leader: Option<(Arc<Snapshot>, f64)>,
-        sum: Option<Arc<Snapshot>>,
+        sum: Option<(Arc<Snapshot>, f64)>,
     ) {
         let nodes_follow = match self.mode {
             Mode::Sync => self.is_global(),
@@ -102,7 +137,7 @@ impl LocalLeader {
     pub(super) fn queue_update(
         &mut self,
         leader: Option<(Arc<Snapshot>, f64)>,
-        sum: Option<Arc<Snapshot>>,
+        sum: Option<(Arc<Snapshot>, f64)>,
     ) {
         self.updates.push_back(NodeUpdate {
             step: self.furthest_step(),
@@ -154,11 +189,16 @@ impl LocalLeader {
         self.method.batch_norm == BatchNorm::Mean
     }
 
-    /// The mean of the workers' running statistics, if the method averages them. Left out are
-    /// workers that have sent none yet, and statistics that are not finite or have the wrong
+    /// The mean of the running statistics of the workers that count, if the method averages them. Left out
+    /// are workers that have sent none yet, and statistics that are not finite or have the wrong
     /// length: one of them would spoil the mean for all.
-    fn mean_buffers(&self, len: usize) -> Option<Arc<[f32]>> {
-        mean_of(self.sound_buffers(len).map(|(_, _, buffers)| buffers))
+    fn mean_buffers(&self, len: usize, counts: impl Fn(u32) -> bool) -> Option<Arc<[f32]>> {
+        let sound = self.sound_buffers(len);
+        mean_of(
+            sound
+                .filter(|(worker, ..)| counts(*worker))
+                .map(|(_, _, buffers)| buffers),
+        )
     }
 
     /// The workers of that mean, each with the step at which it sent its statistics.

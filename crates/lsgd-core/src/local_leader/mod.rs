@@ -86,8 +86,9 @@ pub struct NodeUpdate {
     /// The leader's parameters and the mean loss that it was elected for, or the node's centre;
     /// `None` when the method has neither, no worker is eligible, or the vector was rejected.
     pub leader: Option<(Arc<Snapshot>, f64)>,
-    /// The sum over its workers; `None` when the method has no mean, or a vector was rejected.
-    pub sum: Option<Arc<Snapshot>>,
+    /// The sum over its workers, or over the best of them if the method filters, and then the lowest loss
+    /// among these (otherwise 0); `None` when the method has no mean, or a vector was rejected.
+    pub sum: Option<(Arc<Snapshot>, f64)>,
 }
 
 impl LocalLeader {
@@ -322,16 +323,7 @@ impl LocalLeader {
 
     /// The leader by the current reports, and its mean loss.
     fn elect(&mut self) -> Option<(u32, f64)> {
-        let candidates: Vec<Candidate> = self
-            .members
-            .iter()
-            .filter_map(|(&worker, member)| {
-                Some(Candidate {
-                    report: member.report?,
-                    age: self.age(worker),
-                })
-            })
-            .collect();
+        let candidates = self.candidates();
         let incumbent = self.method.incumbent(self.leader);
         let longest = self.method.max_staleness.local;
         let election = elect_or_keep(&candidates, longest, incumbent);
@@ -349,6 +341,21 @@ impl LocalLeader {
             election,
         });
         elected
+    }
+
+    /// The workers that have reported, but for those whose part of a mean was rejected.
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
+        let sound = self
+            .members
+            .iter()
+            .filter(|(_, member)| !matches!(member.part, Some(Err(_))));
+        let candidates = sound.filter_map(|(&worker, member)| {
+            Some(Candidate {
+                report: member.report?,
+                age: self.age(worker),
+            })
+        });
+        candidates.collect()
     }
 
     /// Age of the losses in a worker's report, in steps of the node per worker. During a

@@ -21,11 +21,9 @@
 
 use std::sync::Arc;
 
-use super::{
-    CentreReply, CentreRequest, ExchangeAt, ExchangeConfig, Method, MethodError, Pull,
-    ReadParameters, Rule, Scoped, check_strength,
-};
-use crate::{ExchangeOutcome, RuleState, Snapshot, SnapshotError, Source, StateError, VectorKind};
+use super::mixing::Shares;
+use super::{ExchangeAt, ExchangeConfig, Method, MethodError, Pull, Rule, Scoped, check_strength};
+use crate::{ExchangeOutcome, RuleState, Snapshot, Source, StateError, VectorKind};
 
 #[derive(Debug)]
 struct Elastic {
@@ -95,63 +93,6 @@ impl Rule for Elastic {
     }
 }
 
-/// The asynchronous form.
-#[derive(Debug)]
-struct AsyncElastic {
-    /// beta / W.
-    alpha: f64,
-    /// Whether it waits for the centre.
-    asked: bool,
-}
-
-impl Rule for AsyncElastic {
-    fn fresh(&self) -> Box<dyn Rule> {
-        let (alpha, asked) = (self.alpha, false);
-        Box::new(Self { alpha, asked })
-    }
-
-    fn on_exchange(&mut self, _at: ExchangeAt, _delivered: &ExchangeOutcome) -> Option<Pull> {
-        None
-    }
-
-    fn centre_request(
-        &mut self,
-        _own: &mut ReadParameters,
-    ) -> Result<CentreRequest, SnapshotError> {
-        Ok(match std::mem::replace(&mut self.asked, true) {
-            true => CentreRequest::Pending,
-            false => CentreRequest::Read,
-        })
-    }
-
-    fn on_centre(&mut self, own: Arc<Snapshot>, centre: Arc<Snapshot>) -> CentreReply {
-        self.asked = false;
-        let strength = self.alpha;
-        let d = own.combined(&centre, |x, centre| strength * (x - centre));
-        let target = centre;
-        CentreReply {
-            pull: Some(Pull { target, strength }),
-            contribution: Some(Arc::new(d)),
-        }
-    }
-
-    fn awaits_centre(&self) -> bool {
-        self.asked
-    }
-
-    fn state(&self) -> RuleState {
-        let mut state = RuleState::default();
-        let asked = vec![f64::from(u8::from(self.asked))];
-        state.numbers.insert(String::from("asked"), asked);
-        state
-    }
-
-    fn resume(&mut self, state: &RuleState) -> Result<(), StateError> {
-        self.asked = state.count("easgd", "asked")? > 0;
-        Ok(())
-    }
-}
-
 impl Method {
     /// Elastic averaging SGD, asynchronous, with `workers` workers per node. `beta` is in [0, 1].
     /// `exchanges.periods.local` is tau; the global period is the number of a worker's steps
@@ -167,15 +108,12 @@ impl Method {
     ) -> Result<Self, MethodError> {
         exchanges.check_centre("easgd")?;
         check_strength("beta", beta)?;
-        let rule = AsyncElastic {
-            alpha: beta / f64::from(workers.max(1)),
-            asked: false,
+        let alpha = beta / f64::from(workers.max(1));
+        let shares = Shares {
+            worker: alpha,
+            centre: alpha,
         };
-        let carries = &[VectorKind::Centre];
-        Ok(Self {
-            max_staleness: Self::two_periods(exchanges.periods),
-            ..Self::of_exchanges("easgd", carries, exchanges, rule)
-        })
+        Ok(Self::mixing("easgd", exchanges, shares))
     }
 
     /// Elastic averaging SGD, synchronous. `beta` is in [0, 1]; the paper's is 0.43.

@@ -6,9 +6,11 @@
 //! | [`data_parallel`](Method::data_parallel) | the mean gradient, every step | take their step with it |
 //! | [`local_sgd`](Method::local_sgd) | the mean | move to it |
 //! | [`easgd`](Method::easgd) | the mean | are pulled to a centre, which is pulled to the mean |
-//! | [`easgd_async`](Method::easgd_async) | the centre, to one worker at a time | are pulled to it, and it to them |
+//! | [`local_sgd_async`](Method::local_sgd_async) | the centre, to one worker at a time | move to it, and it by 1/W to them |
+//! | [`easgd_async`](Method::easgd_async) | the centre, likewise | are pulled to it, and it to them |
 //! | [`downpour`](Method::downpour) | the centre, likewise | add their steps to it and move to it |
 //! | [`grawa`](Method::grawa) | a weighted mean | are pulled to it |
+//! | [`leader_filter`](Method::leader_filter) | the mean of the leader and those nearly as good | move to it |
 //! | [`dppf`](Method::dppf) | the mean | are pulled to it, and pushed from it |
 //! | [`diloco`](Method::diloco) | the mean | take an outer step with momentum |
 //! | [`lsgd`](Method::lsgd) | the leader | are pulled to it, also between exchanges |
@@ -25,10 +27,12 @@ mod dppf;
 mod easgd;
 mod error;
 mod grawa;
+mod leader_filter;
 mod leader_mean;
 mod local_sgd;
 mod lsgd;
 mod lsgd_plus;
+mod mixing;
 mod sgd;
 
 use std::fmt;
@@ -281,6 +285,8 @@ pub struct Method {
     margin: f64,
     /// Whether workers are ranked by their probe loss.
     probes: bool,
+    /// A mean is over those workers alone whose loss exceeds the lowest by at most this fraction of it.
+    filter_margin: Option<f64>,
 }
 
 impl Method {
@@ -302,6 +308,7 @@ impl Method {
             weights: None,
             margin: 0.0,
             probes: false,
+            filter_margin: None,
         }
     }
 
@@ -378,6 +385,17 @@ impl Method {
     /// Whether an exchange delivers a leader's parameters.
     pub fn elects(&self) -> bool {
         self.vectors.contains(&VectorKind::Parameters)
+    }
+
+    /// Whether an exchange depends on which workers have the lowest losses.
+    pub fn ranks(&self) -> bool {
+        self.elects() || self.filter_margin.is_some()
+    }
+
+    /// If a mean is over the best workers alone: by how much their loss may exceed the lowest, as a fraction
+    /// of it.
+    pub fn filter_margin(&self) -> Option<f64> {
+        self.filter_margin
     }
 
     /// The kind of vector that exchanges average, if any.

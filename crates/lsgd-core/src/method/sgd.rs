@@ -40,6 +40,7 @@ impl Method {
             weights: None,
             margin: 0.0,
             probes: false,
+            filter_margin: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The centre variable, for asynchronous EASGD and DOWNPOUR: against `tests/reference/centre.py`,
+//! The centre variable, for asynchronous EASGD, local SGD and DOWNPOUR: against `tests/reference/centre.py`,
 //! and what the local leader does with it.
 
 use std::collections::VecDeque;
@@ -32,6 +32,7 @@ impl Case {
         };
         let method = match self.method.as_str() {
             "easgd" => Method::easgd_async(exchanges, self.beta, self.run.workers),
+            "local_sgd" => Method::local_sgd_async(exchanges, self.run.workers),
             "downpour" => Method::downpour(exchanges),
             other => panic!("no method {other}"),
         };
@@ -62,7 +63,7 @@ fn cases(delay: u64) -> Vec<Case> {
 #[test]
 fn workers_come_to_the_centre_one_by_one() {
     let cases = cases(0);
-    assert_eq!(cases.len(), 8);
+    assert_eq!(cases.len(), 11);
     for case in cases {
         let mut workers = Vec::new();
         let mut groups = Vec::new();
@@ -104,7 +105,7 @@ fn workers_come_to_the_centre_one_by_one() {
 #[test]
 fn workers_go_on_while_the_centre_is_on_its_way() {
     let cases = cases(1);
-    assert_eq!(cases.len(), 2);
+    assert_eq!(cases.len(), 3);
     for case in cases {
         let mut node = Node::new(case.leader(0), |exchange| case.worker(exchange));
         for step in 1..=case.run.steps {

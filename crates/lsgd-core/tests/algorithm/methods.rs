@@ -31,6 +31,7 @@ struct Case {
     local_prox: f64,
     global_prox: f64,
     push: f64,
+    filter_margin: f64,
 }
 
 impl Case {
@@ -64,6 +65,7 @@ impl Case {
             "diloco" => Method::diloco("diloco", exchanges, outer(true)),
             "slowmo" => Method::diloco("slowmo", exchanges, outer(false)),
             "leader_mean" => Method::leader_mean(exchanges, self.leader_weight),
+            "leader_filter" => Method::leader_filter(exchanges, self.filter_margin),
             "grawa" => grawa(WeightPer::Model),
             "grawa_layers" => grawa(WeightPer::Layer),
             "dppf" => Method::dppf(exchanges, self.local_pull, self.global_pull, self.push),
@@ -102,7 +104,7 @@ fn cases(fits: impl Fn(&Case) -> bool) -> Vec<Case> {
 #[test]
 fn one_node() {
     let cases = cases(|case| case.run.nodes == 1);
-    assert_eq!(cases.len(), 19);
+    assert_eq!(cases.len(), 21);
     for case in cases {
         match case.method.as_str() {
             "grawa_layers" => alone::<Halves>(&case),
@@ -127,7 +129,7 @@ where
 #[test]
 fn several_nodes() {
     let cases = cases(|case| case.run.nodes > 1);
-    assert_eq!(cases.len(), 10);
+    assert_eq!(cases.len(), 11);
     for case in cases {
         match case.method.as_str() {
             "grawa_layers" => together::<Halves>(&case),
@@ -171,9 +173,17 @@ where
         .iter_mut()
         .map(|node| node.next_update().expect("all are there"))
         .collect();
-    let sums = updates
+    let sums: Vec<_> = updates
         .iter()
-        .map(|update| update.sum.as_deref().expect("finite"));
+        .map(|update| update.sum.as_ref().expect("finite"))
+        .collect();
+    let lowest = sums.iter().map(|(_, loss)| *loss).fold(f64::MAX, f64::min);
+    let most = case
+        .method()
+        .filter_margin()
+        .map_or(0.0, |margin| lowest * (1.0 + margin));
+    let counted = sums.iter().filter(|(_, loss)| *loss <= most);
+    let sums = counted.map(|(sum, _)| sum.as_ref());
     let mean = Snapshot::mean(sums).expect("finite").map(Arc::new);
     let candidates: Vec<Candidate> = updates
         .iter()
@@ -279,6 +289,7 @@ fn without_its_own_part_a_method_is_local_sgd_to_the_bit() {
         Method::diloco("diloco", exchanges(3), outer(1.0, 0.0)),
         Method::leader_mean(exchanges(3), 0.0),
         Method::dppf(exchanges(3), 1.0, 1.0, 0.0),
+        Method::leader_filter(exchanges(3), f64::INFINITY),
     ];
     for inner in inner_optimizers() {
         let averaged = ends(
@@ -295,8 +306,11 @@ fn without_its_own_part_a_method_is_local_sgd_to_the_bit() {
 }
 
 #[test]
-fn a_leader_weight_of_one_copies_the_leader() {
-    let copied = Method::leader_mean(exchanges(3), 1.0).expect("valid");
+fn a_leader_weight_of_one_or_a_margin_of_nought_copies_the_leader() {
+    let copied = [
+        Method::leader_mean(exchanges(3), 1.0),
+        Method::leader_filter(exchanges(3), 0.0),
+    ];
     let pulled = lsgd(LeaderConfig {
         local_pull: 1.0,
         local_period: 3,
@@ -304,7 +318,10 @@ fn a_leader_weight_of_one_copies_the_leader() {
         ..config()
     });
     for inner in inner_optimizers() {
-        assert_eq!(ends(&copied, &inner, 3, 21), ends(&pulled, &inner, 3, 21));
+        for copied in &copied {
+            let copied = copied.as_ref().expect("valid");
+            assert_eq!(ends(copied, &inner, 3, 21), ends(&pulled, &inner, 3, 21));
+        }
     }
 }
 
@@ -414,6 +431,12 @@ fn refusals_say_what_to_do() {
         assert_eq!(
             said(Method::dppf(exchanges(4), 0.1, 0.1, push)),
             format!("push {push} is not a finite number from 0")
+        );
+    }
+    for margin in [-0.1, f64::NAN] {
+        assert_eq!(
+            said(Method::leader_filter(exchanges(4), margin)),
+            format!("filter_margin {margin} is not a number from 0")
         );
     }
     assert_eq!(

@@ -129,6 +129,7 @@ fn every_method_continues_with_the_same_bits_from_every_step() {
 fn workers_with_a_centre_keep_what_they_had_brought() {
     for method in [
         Method::easgd_async(exchanges(3), 0.5, WORKERS).expect("valid"),
+        Method::local_sgd_async(exchanges(3), WORKERS).expect("valid"),
         Method::downpour(exchanges(3)).expect("valid"),
     ] {
         let inner = with_momentum(0.9);
@@ -165,6 +166,7 @@ fn a_state_without_what_the_method_needs_is_refused() {
         (Method::diloco("diloco", exchanges(1), outer), "outer.local"),
         (Method::downpour(exchanges(1)), "base"),
         (Method::easgd_async(exchanges(1), 0.5, 1), "asked"),
+        (Method::local_sgd_async(exchanges(1), 1), "asked"),
         (
             Method::grawa(exchanges(1), WeightPer::Model, 0.5, 0.5),
             "steps",

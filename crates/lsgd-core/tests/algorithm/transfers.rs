@@ -279,6 +279,7 @@ fn sync_methods() -> Vec<(&'static str, Method)> {
         ("`grawa`", grawa(WeightPer::Model)),
         ("`grawa_layers`", grawa(WeightPer::Layer)),
         ("`dppf`", Method::dppf(exchanges(), 0.5, 0.5, 0.05)),
+        ("`leader_filter`", Method::leader_filter(exchanges(), 0.5)),
         ("`lsgd`", Method::lsgd(&leader_config())),
         ("`lsgd_plus`", Method::lsgd_plus(&leader_config(), 0.5)),
         ("`leader_mean`", Method::leader_mean(exchanges(), 0.5)),
@@ -309,6 +310,7 @@ fn async_methods() -> Vec<(&'static str, Method)> {
             "`lsgd`, `batch_norm = \"mean\"`",
             Method::lsgd(&with_statistics(Follow::Mean)),
         ),
+        ("`local_sgd`", Method::local_sgd_async(exchanges(), 2)),
         ("`easgd`", Method::easgd_async(exchanges(), 0.5, 2)),
         ("`downpour`", Method::downpour(exchanges())),
     ];

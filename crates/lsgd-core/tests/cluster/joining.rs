@@ -233,7 +233,7 @@ fn what_others_can_begin_with_is_named() {
     let mut brought = update(1, 0.0);
     brought.step = 1;
     brought.leader = None;
-    brought.sum = Some(vector(Source::Sum { workers: 2 }, [1.0; 3]));
+    brought.sum = Some((vector(Source::Sum { workers: 2 }, [1.0; 3]), 0.0));
     leader.propose(brought, NOW);
     let done = recorded(&actions(&mut leader));
     assert!(done.iter().any(exchanged), "{done:?}");

@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use lsgd_core::{
-    Action, Event, Fetched, GlobalLeader, Mode, NodeConfig, NodeUpdate, SnapshotError, Source,
-    VectorKind, VectorRef, WireFormat, WorkerId,
+    Action, Event, Fetched, GlobalLeader, Method, Mode, NodeConfig, NodeUpdate, SnapshotError,
+    Source, VectorKind, VectorRef, WireFormat, WorkerId,
 };
 
 use crate::script::{
     NODE_CONFIG, NOW, SECOND, actions, alone, asked, broadcasts, fetch, of, proposals, recorded,
     says, training, update, vector, vector_ref,
 };
-use crate::setting::{leader_mean, local_sgd, lsgd};
+use crate::setting::{MEETINGS, leader_mean, local_sgd, lsgd};
 
 /// What the exchange events say of the bytes that came, by kind of vector.
 fn bytes(actions: &[Action]) -> Vec<(VectorKind, u64)> {
@@ -48,7 +48,7 @@ fn bytes_are_counted_by_kind_and_once() {
         let mut leader = training(Mode::Sync, leader_mean());
         leader.disconnected(0, 1, NOW);
         let brought = NodeUpdate {
-            sum: Some(sum(1.0)),
+            sum: Some((sum(1.0), 0.0)),
             ..update(1, 0.5)
         };
         leader.propose(brought, NOW);
@@ -96,7 +96,7 @@ fn no_vector_is_taken_for_one_of_another_kind() {
         leader.disconnected(0, 1, NOW);
         let brought = NodeUpdate {
             leader: None,
-            sum: Some(sum.clone()),
+            sum: Some((sum.clone(), 0.0)),
             ..update(1, 0.5)
         };
         leader.propose(brought, NOW);
@@ -194,5 +194,63 @@ fn heartbeats_come_four_times_within_the_limit() {
         assert_eq!(broadcasts(&actions(&mut leader)), []);
         leader.tick(NOW + beat);
         assert_eq!(broadcasts(&actions(&mut leader)).len(), 1);
+    }
+}
+
+/// A node whose workers are much worse than the best has no part in a filtered mean: its sum is not even
+/// fetched. One that cannot be fetched does not decide who has.
+#[test]
+fn a_filter_fetches_the_best_alone() {
+    let sum = |of: f32| vector(Source::Sum { workers: 2 }, [of, 1.0, 1.0]);
+    for (own, theirs, fails, expected) in [
+        (0.50, 0.54, false, Some((4, 2.0))),
+        (0.50, 0.56, false, Some((2, 1.0))),
+        (0.56, 0.50, false, Some((2, 3.0))),
+        // Without what was lowest, what is left is.
+        (0.56, 0.50, true, Some((2, 1.0))),
+        (f64::NAN, 0.50, false, Some((2, 3.0))),
+        (f64::INFINITY, 0.50, true, None),
+    ] {
+        let method = Method::leader_filter(MEETINGS, 0.1).expect("a method");
+        let mut leader = training(Mode::Sync, method);
+        leader.disconnected(0, 1, NOW);
+        let brought = NodeUpdate {
+            leader: None,
+            sum: Some((sum(2.0), own)),
+            ..update(1, 0.5)
+        };
+        leader.propose(brought, NOW);
+        let offer = sum(6.0);
+        let mut status = proposals(2, 1, 0.1);
+        let proposal = status.proposals[0].as_mut().expect("its offer");
+        proposal.leader = None;
+        proposal.sum = Some(VectorRef {
+            kind: VectorKind::Mean,
+            ..vector_ref(&offer, theirs)
+        });
+        leader.receive(status, NOW);
+        let mut done = actions(&mut leader);
+        let asked = !asked(&done).is_empty();
+        assert_eq!(
+            asked,
+            own.is_nan() || theirs <= 1.1 * own,
+            "{own} and {theirs}"
+        );
+        if asked && fails {
+            leader.fetched(offer.digest(), Err(String::from("gone")), NOW);
+        } else if asked {
+            fetch(&mut leader, &offer);
+        }
+        done.extend(actions(&mut leader));
+        let mean = done.iter().find_map(|action| match action {
+            Action::Deliver(delivered) => Some(delivered.mean.clone()),
+            _ => None,
+        });
+        let mean = mean.expect("the round is over");
+        let found = mean.map(|mean| match mean.source() {
+            Source::Mean { workers } => (workers, mean.parameters()[0]),
+            other => panic!("{other} is no mean"),
+        });
+        assert_eq!(found, expected, "{own} and {theirs}");
     }
 }

@@ -205,7 +205,7 @@ fn a_mean_is_of_rounded_sums_and_rounded_itself() {
         taken: PERIODS.global,
         workers: 1,
         leader: None,
-        sum: Some(sum(0, 1.0 + STEP / 2.0)),
+        sum: Some((sum(0, 1.0 + STEP / 2.0), 0.0)),
     };
     leader.propose(update, NOW);
     let brought = actions(&mut leader);

@@ -191,7 +191,7 @@ fn tells_of_the_end(method: Method, of_node_2: u64) -> bool {
     leader.disconnected(0, 1, NOW);
     let sum = vector(Source::Sum { workers: 2 }, [1.0; 3]);
     let brought = NodeUpdate {
-        sum: Some(sum),
+        sum: Some((sum, 0.0)),
         ..update(9, 0.1)
     };
     leader.propose(brought, NOW);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asynchronous EASGD and DOWNPOUR in numpy, in float64, on the 2-D quadratic of lsgd.py.
+"""Asynchronous EASGD, local SGD and DOWNPOUR in numpy, in float64, on the 2-D quadratic of lsgd.py.
 
 Writes centre.json beside itself: for each case the settings, and every worker's x after every step,
 which `tests/algorithm/centre.rs` compares with the crate's. Workers take turns in rank order. `delay`
@@ -31,6 +31,11 @@ def obey(case, worker, centre):
     if case["method"] == "easgd":
         d = case["beta"] / case["workers"] * (worker.x - told)
         worker.x = worker.x - d
+        return centre + d
+    if case["method"] == "local_sgd":
+        # The mean of W equal shares takes x for one of them, and the worker goes on from there.
+        d = (worker.x - told) / case["workers"]
+        worker.x = told + d
         return centre + d
     worker.x = worker.x + (told - brought)
     worker.base = told
@@ -78,6 +83,10 @@ CASES = [
     {"workers": 3, "local_period": 1, **MOMENTUM},
     {"delay": 1},
     {"nodes": 3, "workers": 2},
+    {"method": "local_sgd"},
+    {"method": "local_sgd", "workers": 3, "local_period": 1, **MOMENTUM},
+    {"method": "local_sgd", "delay": 1},
+    {"method": "local_sgd", "nodes": 3, "workers": 2},
     {"method": "downpour", "learning_rate": 0.05},
     {"method": "downpour", "workers": 1},
     {"method": "downpour", "workers": 3, "local_period": 1, **MOMENTUM},

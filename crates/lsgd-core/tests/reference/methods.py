@@ -20,6 +20,7 @@ from lsgd import CURVATURE, bottom, leader_of
 class Sgd:
     def __init__(self, case, start):
         self.case = case
+        self.counted = []  # workers in each filtered mean
 
     def meet(self, scope, x, leader, of):
         return x
@@ -83,6 +84,30 @@ class LeaderMean(Sgd):
         return [mean + self.case["leader_weight"] * (x[of.index(leader)] - mean)] * len(x)
 
 
+class LeaderFilter(Sgd):
+    """The mean of those whose loss exceeds their node's lowest by at most filter_margin of it; over
+    all nodes, of these workers of the nodes whose lowest exceeds the lowest of all by no more."""
+
+    def meet(self, scope, x, leader, of):
+        margin, window = self.case["filter_margin"], self.case["loss_window"]
+        loss = {w: np.mean(self.losses[w][-window:]) for w in of}
+
+        def near(value, lowest):
+            spare = margin * abs(lowest) - (value - lowest)
+            assert abs(spare) > 1e-4 or value == lowest, "too close to call in float32"
+            return spare >= 0
+
+        per_node = self.case["workers"]
+        chosen, nodes = [], sorted({w // per_node for w in of})
+        lowest = {n: min(loss[w] for w in of if w // per_node == n) for n in nodes}
+        for w in of:
+            own = lowest[w // per_node]
+            if near(own, min(lowest.values())) and near(loss[w], own):
+                chosen.append(x[of.index(w)])
+        self.counted.append(len(chosen))
+        return [np.mean(chosen, axis=0)] * len(x)
+
+
 class LsgdPlus(Sgd):
     def __init__(self, case, start):
         super().__init__(case, start)
@@ -142,7 +167,7 @@ class Dppf(Sgd):
 
 METHODS = {
     "sgd": Sgd, "local_sgd": LocalSgd, "easgd": Easgd, "diloco": Diloco, "slowmo": Slowmo,
-    "leader_mean": LeaderMean, "lsgd_plus": LsgdPlus, "grawa": Grawa, "grawa_layers": GrawaLayers,
+    "leader_mean": LeaderMean, "leader_filter": LeaderFilter, "lsgd_plus": LsgdPlus, "grawa": Grawa, "grawa_layers": GrawaLayers,
     "dppf": Dppf,
 }
 
@@ -172,6 +197,7 @@ def run(case):
         if rule and step % case["local_period"] == 0:
             window = case["loss_window"]
             rule.published = [xw.copy() for xw in x]
+            rule.losses = losses
             rule.gradients = [own[-case["local_period"] :] for own in taken]
             is_global = nodes > 1 and step % case["global_period"] == 0
             # Methods that only average meet once where both meetings are due.
@@ -185,6 +211,9 @@ def run(case):
                 for w, xw in zip(of, moved):
                     x[w] = np.array(xw)
         trace.append([[round(float(v), 8) for v in xw] for xw in x])
+    if rule and rule.counted:
+        # A filter that lets all or one through would test little.
+        assert len(set(rule.counted)) > 1, rule.counted
     return trace
 
 
@@ -192,7 +221,7 @@ BASE = {
     "nodes": 1, "workers": 4, "steps": 24, "learning_rate": 0.25, "momentum": 0.0,
     "local_period": 3, "global_period": 6, "loss_window": 2, "beta": 0.43, "leader_weight": 0.3,
     "outer_learning_rate": 0.7, "outer_momentum": 0.9, "local_pull": 0.3, "global_pull": 0.2,
-    "local_prox": 0.6, "global_prox": 0.5, "push": 0.05,
+    "local_prox": 0.6, "global_prox": 0.5, "push": 0.05, "filter_margin": 0.5,
 }
 MOMENTUM = {"momentum": 0.9, "learning_rate": 0.0625}
 NODES = {"nodes": 3, "workers": 2}
@@ -216,6 +245,9 @@ CASES = [
     {"method": "leader_mean"},
     {"method": "leader_mean", "workers": 3, "leader_weight": 0.8, "loss_window": 5, **MOMENTUM},
     {"method": "leader_mean", **NODES},
+    {"method": "leader_filter"},
+    {"method": "leader_filter", "workers": 3, "filter_margin": 1.0, **MOMENTUM},
+    {"method": "leader_filter", **NODES},
     {"method": "lsgd_plus"},
     {"method": "lsgd_plus", "workers": 3, "leader_weight": 0.9, "local_pull": 0.0, **MOMENTUM},
     {"method": "lsgd_plus", **NODES},

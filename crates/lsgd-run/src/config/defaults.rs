@@ -54,6 +54,7 @@ impl Default for MethodConfig {
             margin: 0.0,
             beta: 0.43,
             leader_weight: 0.3,
+            filter_margin: 0.1,
             push: 0.1,
             outer_learning_rate: 0.7,
             outer_momentum: 0.9,

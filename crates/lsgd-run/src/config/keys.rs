@@ -52,6 +52,7 @@ const METHODS: &[&str] = &[
     "lsgd",
     "lsgd_plus",
     "leader_mean",
+    "leader_filter",
     "grawa",
     "grawa_layers",
     "dppf",
@@ -62,6 +63,8 @@ const PULLING: &[&str] = &["lsgd", "lsgd_plus", "grawa", "grawa_layers", "dppf"]
 const FOLLOWING: &[&str] = &["lsgd", "lsgd_plus"];
 /// Methods with a leader.
 const LEADING: &[&str] = &["lsgd", "lsgd_plus", "leader_mean"];
+/// Methods that rank the workers.
+const RANKING: &[&str] = &["lsgd", "lsgd_plus", "leader_mean", "leader_filter"];
 /// Methods with an outer step.
 const OUTER: &[&str] = &["diloco", "slowmo"];
 
@@ -184,7 +187,8 @@ or, in steps of a worker, [{ steps = 1000, factor = 0.1 }]; epochs are rounded u
 \"lsgd\": Leader SGD, workers are pulled toward whichever does best
 \"lsgd_plus\": between exchanges toward m + c (z - m), mean m, leader z
 \"leader_mean\": all move to m + c (z - m)
-\"local_sgd\": all move to the mean of all
+\"leader_filter\": all move to the mean of the leader and those nearly as good
+\"local_sgd\": all move to the mean of all; in async, one by one, to a running mean
 \"easgd\": all are pulled to a centre that follows the mean; in async it
          follows the workers as they come to it
 \"downpour\": workers bring their steps to a centre and move to it
@@ -194,8 +198,8 @@ or, in steps of a worker, [{ steps = 1000, factor = 0.1 }]; epochs are rounded u
 \"dppf\": all are pulled to the mean, and pushed from it
 \"data_parallel\": every step with the mean of all gradients
 \"sgd\": workers that never talk
-\"lsgd\", \"sgd\" and \"easgd\" run in both modes, \"downpour\" in async, all
-others in sync"),
+\"lsgd\", \"sgd\", \"local_sgd\" and \"easgd\" run in both modes, \"downpour\" in
+async, all others in sync"),
     Key::new("method.local_pull", FRACTION, "lambda: pull strength toward the node's leader or mean")
         .used_if("method.name", PULLING),
     Key::new("method.global_pull", FRACTION, "lambda_G: toward the leader or mean of all nodes; unused by one node")
@@ -225,7 +229,7 @@ what ranks the workers
     Key::new("method.probe_examples", Kind::up_to(MAX_PROBE), "how many are held out")
         .used_if("method.rank_by", &["probe_loss"]),
     Key::new("method.margin", UNDER_ONE, "a leader stays until another's loss is lower by this share of its own")
-        .used_if("method.name", LEADING),
+        .used_if("method.name", RANKING),
     Key::new("method.beta", FRACTION, "each of W workers is pulled to the centre by beta / W")
         .used_if("method.name", &["easgd"]),
     Key::new("method.leader_weight", FRACTION, "c of m + c (z - m)")
@@ -241,6 +245,9 @@ what ranks the workers
         .example("4"),
     Key::new("workers.devices", Kind::Devices, "\
 \"auto\": GPUs if the build and the machine have any, else the CPU
+    Key::new("method.filter_margin", Kind::Number(Range::from(0.0).to(f64::INFINITY)), "\
+a worker whose loss exceeds the lowest by more than this share of it has no part in the mean; inf: all have")
+        .used_if("method.name", &["leader_filter"]),
 or one name a worker, such as [\"cpu\", \"cpu\"] or [\"wgpu:0\", \"wgpu:1\"]"),
     Key::new("workers.threads", Kind::up_to(MAX_WORKERS as u64), "compute threads per worker on the CPU"),
     Key::new("workers.loaders", Kind::up_to(MAX_LOADERS), "\

@@ -191,6 +191,9 @@ pub struct MethodConfig {
     /// `lsgd_plus` and `leader_mean`: c of `m + c (z - m)`, a point between mean m and leader z, in
     /// [0, 1].
     pub leader_weight: f64,
+    /// `leader_filter`: the mean is of the workers whose loss exceeds the lowest by at most this fraction of
+    /// it, from 0; infinity is allowed.
+    pub filter_margin: f64,
     /// `dppf`: length of the push from the mean in an exchange, from 0.
     pub push: f64,
     /// `diloco` and `slowmo`: learning rate of the outer step, over 0.
@@ -207,7 +210,8 @@ pub enum MethodName {
     Sgd,
     /// All workers take every step with the mean of their gradients.
     DataParallel,
-    /// All workers move to the mean of all parameters every `local_period` steps.
+    /// All workers move to the mean of all parameters every `local_period` steps; in `async`, one by one, to a
+    /// running mean.
     LocalSgd,
     /// Elastic averaging: workers are pulled to a centre that follows their mean, or in `async`
     /// each worker in turn.
@@ -224,6 +228,8 @@ pub enum MethodName {
     LsgdPlus,
     /// All workers move to a point between mean and leader.
     LeaderMean,
+    /// All workers move to the mean of the leader and those nearly as good.
+    LeaderFilter,
     /// Workers are pulled to a mean in which those with small gradients count more.
     Grawa,
     /// The same, layer by layer.
@@ -246,6 +252,7 @@ impl MethodName {
             MethodName::Lsgd => "lsgd",
             MethodName::LsgdPlus => "lsgd_plus",
             MethodName::LeaderMean => "leader_mean",
+            MethodName::LeaderFilter => "leader_filter",
             MethodName::Grawa => "grawa",
             MethodName::GrawaLayers => "grawa_layers",
             MethodName::Dppf => "dppf",
@@ -256,7 +263,7 @@ impl MethodName {
     pub fn averages(self, mode: Mode) -> bool {
         match self {
             MethodName::Sgd | MethodName::Lsgd | MethodName::Downpour => false,
-            MethodName::Easgd => mode == Mode::Sync,
+            MethodName::Easgd | MethodName::LocalSgd => mode == Mode::Sync,
             _ => true,
         }
     }

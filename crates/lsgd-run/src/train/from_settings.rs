@@ -48,13 +48,14 @@ pub(super) fn method(
         nesterov,
     };
     let grawa = |per| Method::grawa(exchanges, per, config.local_pull, config.global_pull);
+    let per_node = u32::try_from(per_node).unwrap_or(u32::MAX);
     let method = match config.name {
         MethodName::Sgd => Ok(Method::sgd(config.loss_window)),
         MethodName::DataParallel => Method::data_parallel(config.loss_window, batch_norm),
+        MethodName::LocalSgd if mode == Mode::Async => Method::local_sgd_async(exchanges, per_node),
         MethodName::LocalSgd => Method::local_sgd(exchanges),
         MethodName::Easgd if mode == Mode::Async => {
-            let workers = u32::try_from(per_node).unwrap_or(u32::MAX);
-            Method::easgd_async(exchanges, config.beta, workers)
+            Method::easgd_async(exchanges, config.beta, per_node)
         }
         MethodName::Easgd => Method::easgd(exchanges, config.beta),
         MethodName::Downpour => Method::downpour(exchanges),
@@ -63,6 +64,7 @@ pub(super) fn method(
         MethodName::Lsgd => Method::lsgd(&leader),
         MethodName::LsgdPlus => Method::lsgd_plus(&leader, config.leader_weight),
         MethodName::LeaderMean => Method::leader_mean(exchanges, config.leader_weight),
+        MethodName::LeaderFilter => Method::leader_filter(exchanges, config.filter_margin),
         MethodName::Grawa => grawa(WeightPer::Model),
         MethodName::GrawaLayers => grawa(WeightPer::Layer),
         MethodName::Dppf => Method::dppf(

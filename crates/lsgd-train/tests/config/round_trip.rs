@@ -369,6 +369,7 @@ fn method() -> impl Strategy<Value = MethodConfig> {
                     outer_learning_rate,
                     outer_momentum,
                 }
+                    filter_margin: push,
             },
         )
 }

@@ -68,6 +68,10 @@ fn nodes_have_the_bits_of_one_process_that_simulates_them() {
         ),
         ("grawa", &["method.name=grawa"]),
         ("dppf", &["method.name=dppf", "method.push=0.05"]),
+        (
+            "leader_filter",
+            &["method.name=leader_filter", "method.filter_margin=0.02"],
+        ),
         ("probe", &["method.rank_by=probe_loss", "method.margin=0.2"]),
         (
             "grawa_layers",

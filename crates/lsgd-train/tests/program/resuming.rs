@@ -77,7 +77,7 @@ fn data_parallel_continues_with_the_same_bits() {
 
 #[test]
 fn methods_with_a_mean_continue_with_the_same_bits() {
-    for method in ["local_sgd", "easgd", "leader_mean", "dppf"] {
+    for method in ["local_sgd", "easgd", "leader_mean", "leader_filter", "dppf"] {
         method_continues(method);
     }
 }

@@ -3,7 +3,8 @@
 //! - a leader: the vector of the node with the lowest loss of those that count and could be had; with
 //!   a margin, the last leader's node keeps it until another is better by that
 //! - a mean: the sums of the nodes that count and could be had, added in node order and divided by
-//!   their workers, or by their weights
+//!   their workers, or by their weights; of a method that filters, of the nodes within its margin of the
+//!   lowest loss
 //! - a centre: that of the node that was asked
 //!
 //! In `bf16` every offer is rounded once, and so is a mean.
@@ -27,6 +28,7 @@ pub struct Formula {
     centre: bool,
     gradients: bool,
     margin: f64,
+    filter: Option<f64>,
     /// Steps after which a proposal of `async` is too old.
     longest: u64,
     /// What each node asked for last, of `async`.
@@ -48,6 +50,7 @@ impl Formula {
             centre: method.has_centre(),
             gradients: method.shares_gradients(),
             margin: method.margin(),
+            filter: method.filter_margin(),
             longest: 2 * method.periods().global,
             asked: vec![None; setting.nodes as usize],
             elected: vec![None; setting.nodes as usize],
@@ -175,10 +178,31 @@ impl Formula {
         followed.map(|id| id.node)
     }
 
+    /// Those that count in a mean: a filter leaves out whoever has no sum, or a loss beyond its margin.
+    fn in_mean<'a>(&self, view: &NodeView, counted: &'a [Counted]) -> Vec<&'a Counted> {
+        let Some(margin) = self.filter else {
+            return counted.iter().collect();
+        };
+        let losses = counted.iter().filter_map(|counted| {
+            let sum = counted.proposal.sum?;
+            (!view.failed.contains(&sum.digest)).then_some((sum.loss, counted))
+        });
+        let losses: Vec<(f64, &Counted)> = losses.collect();
+        let lowest = losses
+            .iter()
+            .map(|(loss, _)| *loss)
+            .fold(f64::INFINITY, f64::min);
+        let within = losses
+            .into_iter()
+            .filter(|(loss, _)| loss - lowest <= margin * lowest);
+        within.map(|(_, counted)| counted).collect()
+    }
+
     /// The mean of all sums that count; none if a node that counts has none.
     fn mean(&self, view: &NodeView, views: &Views) -> Result<Option<(Source, Vec<f32>)>, String> {
-        let counted = view.counted.as_deref().unwrap_or_default();
-        if counted.iter().any(|counted| counted.proposal.sum.is_none()) {
+        let counted = self.in_mean(view, view.counted.as_deref().unwrap_or_default());
+        let filtered_out = self.filter.is_some() && counted.is_empty();
+        if filtered_out || counted.iter().any(|counted| counted.proposal.sum.is_none()) {
             return Ok(None);
         }
         let mut total: Vec<f32> = Vec::new();

@@ -2,11 +2,12 @@
 //! what went in and out of the nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lsgd_core::{
-    Event, Mode, NodePhase, NodeUpdate, Proposal, Scope, SnapshotDigest, Source, Status, VectorRef,
-    WireFormat, WorkerId,
+    Event, Mode, NodePhase, NodeUpdate, Proposal, Scope, Snapshot, SnapshotDigest, Source, Status,
+    VectorRef, WireFormat, WorkerId,
 };
 
 use super::rounding::on_the_wire;
@@ -333,7 +334,7 @@ fn worker(source: Source) -> Option<WorkerId> {
 
 /// What others may see of an update: what is finite, as the wire rounds it.
 fn offer(wire: WireFormat, update: &NodeUpdate) -> Offer {
-    let offered = |vector: &lsgd_core::Snapshot, loss: f64| {
+    let offered = |vector: &Snapshot, loss: f64| {
         let (values, weights) = on_the_wire(wire, vector);
         let finite = values.iter().all(|value| value.is_finite()) && loss.is_finite();
         finite.then(|| Offered {
@@ -343,9 +344,12 @@ fn offer(wire: WireFormat, update: &NodeUpdate) -> Offer {
             loss,
         })
     };
-    let leader = update.leader.as_ref();
+    let of = |vector: &Option<(Arc<Snapshot>, f64)>| {
+        let (vector, loss) = vector.as_ref()?;
+        offered(vector, *loss)
+    };
     Offer {
-        leader: leader.and_then(|(vector, loss)| offered(vector, *loss)),
-        sum: update.sum.as_ref().and_then(|sum| offered(sum, 0.0)),
+        leader: of(&update.leader),
+        sum: of(&update.sum),
     }
 }
