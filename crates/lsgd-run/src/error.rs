@@ -358,18 +358,20 @@ pub enum RunError {
         /// The setting to use instead.
         instead: &'static str,
     },
-    /// The worker of a simulated death does not exist.
+    /// A worker that a list names does not exist.
     #[error(
-        "simulate.deaths[{index}].worker {worker} is not among the {}, counted from 0",
+        "{key}[{index}].worker {worker} is not among the {}, counted from 0",
         count(workers, "worker")
     )]
-    NobodyDies {
+    NoSuchWorker {
+        /// The list's key.
+        key: &'static str,
         /// The index of the entry.
         index: usize,
         /// The worker's number.
         worker: u64,
         /// Number of workers.
-        workers: usize,
+        workers: u64,
     },
     /// No worker is left.
     #[error("no worker came to the end of the run: all of them died, or wait for each other")]
@@ -445,7 +447,7 @@ impl RunError {
             | Self::Placed { .. }
             | Self::NotSimulated { .. }
             | Self::UnusedKey { .. }
-            | Self::NobodyDies { .. }
+            | Self::NoSuchWorker { .. }
             | Self::RunExists { .. }
             | Self::NotARun { .. }
             | Self::NoRates { .. }

@@ -15,10 +15,10 @@ use lsgd_run::{MakeTask, Metric, StepKey, Sums, Task};
 use serde_json::{Map, Value};
 
 use crate::batches;
-use crate::data::{Batch, DataError, Dataset, Reserve, ScoredOn, Stream};
+use crate::data::{Batch, DataError, Dataset, Reserve, ScoredOn, Spoiling, Stream};
 use crate::device_images::DeviceImages;
 use crate::error::TrainError;
-use crate::image_config::{Augment, Config, DataName, ImageConfig};
+use crate::image_config::{Augment, Config, DataName, DataVariation, ImageConfig};
 use crate::image_model::{ImageNotes, model_config};
 use crate::initial_weights::InitialWeights;
 use crate::loss::{cross_entropy, training_loss};
@@ -53,6 +53,8 @@ pub struct ImageTask {
     scored_on: ScoredOn,
     /// those of each part.
     parts: Vec<Range<usize>>,
+    /// Spoils the examples of some workers, for experiments.
+    spoiling: Option<Spoiling>,
     /// Makes the training images on the workers' devices; `None` if the host makes them.
     device_images: Option<Arc<DeviceImages>>,
 }
@@ -69,7 +71,7 @@ impl ImageTask {
     pub fn new(config: ImageConfig, run: Context) -> Result<Self, TrainError> {
         check_shape(&config)?;
         let dataset = Arc::new(Dataset::open(&config.data, run.settings.run.seed)?);
-        let stream = stream(&dataset, &config, run.settings)?;
+        let stream = stream(&dataset, &config, run.settings, run.workers)?;
         if run.settings.method.rank_by == RankBy::ProbeLoss {
             // The stream has read it.
             run.probe_examples();
@@ -113,7 +115,11 @@ impl ImageTask {
             Some(_) => ScoredOn::Holdout,
             None => ScoredOn::Test,
         };
+        let varied = &config.data.vary;
+        check_varied(varied, run.workers)?;
+        let seed = run.settings.run.seed;
         let mut task = Self {
+            spoiling: Spoiling::new(varied, run.workers, dataset.classes(), seed),
             initial,
             scored_on,
             parts: Vec::new(),
@@ -125,14 +131,16 @@ impl ImageTask {
             model,
         };
         task.parts = ranges(run.held_out_examples(task.scored()), batch);
-        // Altered images are finished on the host: what alters them works on cropped bytes.
-        Ok(match run.gpus && !task.dataset.is_altered() {
+        // Altered images are finished on the host: what alters them works on cropped bytes. So are spoilt
+        // ones, which are for experiments alone.
+        let on_host = task.dataset.is_altered() || task.spoiling.is_some();
+        Ok(match run.gpus && !on_host {
             true => task.on_devices(),
             false => task,
         })
     }
 
-    /// For trained values of a run: to score them on all examples of `uses.scored_on`, and, if they
+    /// For trained values of a run of so many workers over all nodes: to score them on all examples of `uses.scored_on`, and, if they
     /// are `for_mean`, to estimate a mean's statistics on the batches of the run. For a plain test
     /// nothing is held out of the training examples, which may then be fewer than the run's.
     ///
@@ -144,6 +152,7 @@ impl ImageTask {
         config: &Config,
         model: ModelConfig,
         dataset: Arc<Dataset>,
+        workers: u64,
         uses: Uses,
     ) -> Result<Self, TrainError> {
         let Uses {
@@ -158,9 +167,10 @@ impl ImageTask {
             (ScoredOn::Test, false) => {
                 Stream::new(dataset.train_len(), task.data.batch_size, settings.run.seed)?
             }
-            _ => stream(&dataset, task, settings)?,
+            _ => stream(&dataset, task, settings, workers)?,
         };
         let mut of_run = Self {
+            spoiling: None,
             initial: None,
             scored_on,
             parts: Vec::new(),
@@ -242,11 +252,12 @@ fn check_shape(config: &ImageConfig) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// The order of a run's training examples.
+/// The order of a run's training examples, for so many workers.
 fn stream(
     dataset: &Dataset,
     config: &ImageConfig,
     settings: &Settings,
+    workers: u64,
 ) -> Result<Stream, TrainError> {
     let seed = settings.run.seed;
     let examples = dataset.train_len();
@@ -257,7 +268,26 @@ fn stream(
         RankBy::TrainingLoss => 0,
         RankBy::ProbeLoss => settings.method.probe_examples,
     };
-    Ok(stream.holding_out(Reserve::Probe, probe, seed)?)
+    let stream = stream.holding_out(Reserve::Probe, probe, seed)?;
+    let Some(split) = config.data.split else {
+        return Ok(stream);
+    };
+    let class_of = |example| dataset.train_class(example as usize);
+    let workers = usize::try_from(workers).unwrap_or(usize::MAX);
+    Ok(stream.sharded(class_of, workers, split, seed)?)
+}
+
+/// Refuses an entry of `data.vary` for a worker that is not among `workers`.
+fn check_varied(varied: &[DataVariation], workers: u64) -> Result<(), DataError> {
+    let mut varied = varied.iter().enumerate();
+    match varied.find(|(_, varied)| varied.worker >= workers) {
+        Some((index, varied)) => Err(DataError::NoSuchWorker {
+            index,
+            worker: varied.worker,
+            workers,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Images that `eval` scores at once.
@@ -331,7 +361,10 @@ impl Task for ImageTask {
         let (dataset, stream) = (&self.dataset, &self.stream);
         Ok(match &self.device_images {
             Some(images) => TrainBatch::Bytes(dataset.byte_batch(stream, number)?, images.clone()),
-            None => TrainBatch::Images(dataset.train_batch(stream, number)?),
+            None => {
+                let spoiling = self.spoiling.as_ref();
+                TrainBatch::Images(dataset.train_batch_spoilt(stream, number, spoiling)?)
+            }
         })
     }
 

@@ -38,8 +38,10 @@ impl<'a> TrainedTask<'a> {
         if uses.scored_on == ScoredOn::Holdout {
             check_split(trained, &dataset)?;
         }
+        let workers = trained.state.workers as u64 * config.settings.cluster.nodes.max(1);
+        let model = trained.model.clone();
         Ok(Self {
-            task: ImageTask::of_run(config, trained.model.clone(), dataset.clone(), uses)?,
+            task: ImageTask::of_run(config, model, dataset.clone(), workers, uses)?,
             trained,
             dataset,
         })

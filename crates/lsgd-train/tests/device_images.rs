@@ -217,7 +217,7 @@ fn task(set: &[&str]) -> ImageTask {
         scored_on: ScoredOn::Test,
         for_mean: false,
     };
-    ImageTask::of_run(&config, model, dataset, uses).unwrap()
+    ImageTask::of_run(&config, model, dataset, 1, uses).unwrap()
 }
 
 /// `docs/devices.md`: a batch is one upload, of little more than a byte a value.

@@ -70,6 +70,7 @@ impl Default for WorkersConfig {
             threads: 1,
             loaders: None,
             accumulate: 1,
+            vary: Vec::new(),
         }
     }
 }

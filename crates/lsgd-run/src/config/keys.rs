@@ -78,6 +78,17 @@ const DROP: Entry = Entry {
     example: "{ epochs = 80, factor = 0.1 }",
 };
 
+/// One entry of `workers.vary`.
+const VARY: Entry = Entry {
+    fields: &[
+        Field::needed("worker", Kind::Whole(0, MAX_INTEGER)),
+        Field::new("learning_rate", OVER_ZERO),
+        Field::new("gradient_scale", Kind::Number(Range::from(-1e6).to(1e6))),
+        Field::new("gradient_flips", Kind::Whole(0, 1 << 16)),
+    ],
+    example: "{ worker = 3, learning_rate = 10.0 }",
+};
+
 /// `schedule.warmup`
 const SPAN: Entry = Entry {
     fields: &[Field::new("epochs", EPOCHS), Field::new("steps", STEPS)],
@@ -225,15 +236,18 @@ running statistics of BatchNorm
 what ranks the workers
 \"training_loss\": over loss_window
 \"probe_loss\": on training examples that are held out, for all the same")
-        .used_if("method.name", LEADING),
+        .used_if("method.name", RANKING),
     Key::new("method.probe_examples", Kind::up_to(MAX_PROBE), "how many are held out")
         .used_if("method.rank_by", &["probe_loss"]),
     Key::new("method.margin", UNDER_ONE, "a leader stays until another's loss is lower by this share of its own")
-        .used_if("method.name", RANKING),
+        .used_if("method.name", LEADING),
     Key::new("method.beta", FRACTION, "each of W workers is pulled to the centre by beta / W")
         .used_if("method.name", &["easgd"]),
     Key::new("method.leader_weight", FRACTION, "c of m + c (z - m)")
         .used_if("method.name", &["lsgd_plus", "leader_mean"]),
+    Key::new("method.filter_margin", Kind::Number(Range::from(0.0).to(f64::INFINITY)), "\
+a worker whose loss exceeds the lowest by more than this share of it has no part in the mean; inf: all have")
+        .used_if("method.name", &["leader_filter"]),
     Key::new("method.push", FROM_ZERO, "lambda: length of the push from the mean; lambda / local_pull is where it stops")
         .used_if("method.name", &["dppf"]),
     Key::new("method.outer_learning_rate", OVER_ZERO, "learning rate of the outer step; default for slowmo: 1.0")
@@ -245,9 +259,6 @@ what ranks the workers
         .example("4"),
     Key::new("workers.devices", Kind::Devices, "\
 \"auto\": GPUs if the build and the machine have any, else the CPU
-    Key::new("method.filter_margin", Kind::Number(Range::from(0.0).to(f64::INFINITY)), "\
-a worker whose loss exceeds the lowest by more than this share of it has no part in the mean; inf: all have")
-        .used_if("method.name", &["leader_filter"]),
 or one name a worker, such as [\"cpu\", \"cpu\"] or [\"wgpu:0\", \"wgpu:1\"]"),
     Key::new("workers.threads", Kind::up_to(MAX_WORKERS as u64), "compute threads per worker on the CPU"),
     Key::new("workers.loaders", Kind::up_to(MAX_LOADERS), "\
@@ -257,6 +268,13 @@ each holds a batch more in memory; default: the processors, shared by the worker
     Key::new("workers.accumulate", Kind::up_to(MAX_ACCUMULATED), "\
 batches of each gradient step, one after another, whose mean gradient it takes: as one batch of so many \
 times the examples, but for BatchNorm, in the memory of one"),
+
+    Key::new("workers.vary", Kind::Entries(&VARY), "\
+workers that train differently, for experiments, counted over all nodes; or tables [[workers.vary]]
+worker = 3
+learning_rate = 10.0   # times the schedule's
+gradient_scale = -1.0  # times every gradient
+gradient_flips = 1     # random bits of the gradient that are flipped in every step"),
 
     Key::new("budget.epochs", EPOCHS, "\
 of the whole data, shared by all workers; rounded down to whole steps; \

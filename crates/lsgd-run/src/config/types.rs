@@ -299,6 +299,33 @@ pub struct WorkersConfig {
     pub loaders: Option<usize>,
     /// Batches of a gradient step, whose gradient is their mean.
     pub accumulate: u64,
+    /// Workers that train differently, each at most once.
+    pub vary: Vec<Variation>,
+}
+
+/// One entry of `[[workers.vary]]`: a worker that trains differently, for experiments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Variation {
+    /// Its index among the workers of all nodes.
+    pub worker: u64,
+    /// Its learning rates are this times the schedule's; over 0.
+    pub learning_rate: f64,
+    /// Its gradients are multiplied by this; negative ones lead uphill.
+    pub gradient_scale: f64,
+    /// Random bits of its gradient, as f32, that are flipped in every step.
+    pub gradient_flips: u64,
+}
+
+impl Default for Variation {
+    fn default() -> Self {
+        Self {
+            worker: 0,
+            learning_rate: 1.0,
+            gradient_scale: 1.0,
+            gradient_flips: 0,
+        }
+    }
 }
 
 /// `workers.devices`

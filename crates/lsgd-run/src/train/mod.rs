@@ -46,6 +46,7 @@ mod simulation;
 mod totals;
 mod training_clock;
 mod unread_steps;
+mod variation;
 mod worker_pool;
 mod worker_thread;
 

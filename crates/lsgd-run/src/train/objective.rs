@@ -10,6 +10,7 @@ use lsgd_core::{Loss, Objective};
 
 use super::loader::{Loader, Loaders};
 use super::setup::Setup;
+use crate::config::Variation;
 use crate::error::RunError;
 use crate::learning_rate::LearningRate;
 use crate::task::{StepKey, Task};
@@ -24,6 +25,7 @@ pub struct TaskObjective<T: Task> {
     loader: Loader<T::Batch>,
     device: Device,
     rate: LearningRate,
+    variation: Variation,
     seed: u64,
     /// The worker's index among the workers of all nodes.
     global_rank: u64,
@@ -66,6 +68,7 @@ impl<T: Task> TaskObjective<T> {
             loader,
             device,
             rate: setup.rate.clone(),
+            variation: Variation::of(&setup.settings().workers, global_rank),
             seed: setup.settings().run.seed,
             global_rank,
             accumulate,
@@ -98,12 +101,16 @@ impl<T: Task> TaskObjective<T> {
         let batch = self.loader.next()?;
         self.waited += began.elapsed();
 
-        let key = StepKey {
+        Ok(self.task.loss(module, batch, &self.device, self.key(taken)))
+    }
+
+    /// The seed of what is random after `taken` batches.
+    fn key(&self, taken: u64) -> StepKey {
+        StepKey {
             seed: self.seed,
             worker: self.global_rank,
             step: taken,
-        };
-        Ok(self.task.loss(module, batch, &self.device, key))
+        }
     }
 }
 
@@ -133,17 +140,21 @@ impl<T: Task> Objective<T::Module> for TaskObjective<T> {
                 Some(sum) => sum + value,
                 None => value,
             });
-            let loss = match spoils {
-                true => loss.mul_scalar(f32::NAN),
-                false => loss,
+            let loss = match (spoils, self.variation.gradient_scale) {
+                (true, _) => loss.mul_scalar(f32::NAN),
+                (false, 1.0) => loss,
+                (false, scale) => loss.mul_scalar(scale),
             };
             // Of shares, so that the sum of the gradients is their mean.
             let part = self.share(loss).backward();
             gradients.accumulate(module, GradientsParams::from_grads(part, module));
         }
         let sum = sum.expect("a step has at least one batch");
+        let gradients = gradients.grads();
+        let key = self.key(first);
+        let gradients = self.variation.flip_bits(module, gradients, key);
         // Not read here: on a GPU the next step would wait.
-        Ok((Loss::from(self.share(sum)), gradients.grads()))
+        Ok((Loss::from(self.share(sum)), gradients))
     }
 
     fn probe(&mut self, module: &T::Module) -> Result<Option<f64>, RunError> {
@@ -155,6 +166,6 @@ impl<T: Task> Objective<T::Module> for TaskObjective<T> {
     }
 
     fn learning_rate(&self, step: u64) -> f64 {
-        self.rate.at(step)
+        self.rate.at(step) * self.variation.learning_rate
     }
 }

@@ -12,6 +12,7 @@ use super::from_settings::{method, plan};
 use super::job::{Context, Facts, Job, KeysRead};
 use super::pause_schedule::RunPlan;
 use super::shared_parameter::shared_parameter;
+use super::variation;
 use crate::config::Settings;
 use crate::device::{self, DeviceError, DeviceFailure, WorkerDevice};
 use crate::epoch::Epoch;
@@ -67,6 +68,7 @@ pub fn set_up<T: Task>(
     let NodeNumber { node, nodes } = place_among_nodes(settings);
     let workers = devices.len();
     let all_workers = workers as u64 * u64::from(nodes);
+    variation::check(&settings.workers, all_workers)?;
     let read = KeysRead::default();
     let run = Context {
         read: &read,

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lsgd_run::words::count;
+
 use crate::image_config::DataName;
 
 /// Everything that can go wrong with a data set, its batches and its download. Each text says
@@ -16,6 +18,33 @@ pub enum DataError {
         name: &'static str,
         /// What to do.
         remedy: String,
+    },
+    /// Fewer training examples than workers that are to have some of their own.
+    #[error(
+        "data.split {{dirichlet = {concentration}}} of {} among {}; each needs one",
+        count(examples, "training example"),
+        count(workers, "worker")
+    )]
+    Split {
+        /// The concentration.
+        concentration: f64,
+        /// Examples that are trained on.
+        examples: usize,
+        /// Workers over all nodes.
+        workers: usize,
+    },
+    /// A worker that `data.vary` names does not exist.
+    #[error(
+        "data.vary[{index}].worker {worker} is not among the {}, counted from 0",
+        count(workers, "worker")
+    )]
+    NoSuchWorker {
+        /// The index of the entry.
+        index: usize,
+        /// The worker's number.
+        worker: u64,
+        /// Number of workers.
+        workers: u64,
     },
     /// `data.folder` does not exist.
     #[error("data.folder {} does not exist{from}; {remedy}", folder.display())]

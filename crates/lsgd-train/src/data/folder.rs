@@ -78,6 +78,10 @@ impl Folder {
         self.train.entries.len()
     }
 
+    pub fn train_class(&self, index: usize) -> Option<i32> {
+        self.train.entries.get(index).map(|entry| entry.class)
+    }
+
     pub fn test_len(&self) -> usize {
         self.test.entries.len()
     }

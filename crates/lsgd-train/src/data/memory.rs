@@ -58,6 +58,10 @@ impl Memory {
         self.train.labels.len()
     }
 
+    pub fn train_class(&self, index: usize) -> Option<i32> {
+        self.train.labels.get(index).copied()
+    }
+
     pub fn test_len(&self) -> usize {
         self.test.labels.len()
     }

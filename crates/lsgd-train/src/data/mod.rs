@@ -27,7 +27,9 @@ mod memory;
 mod mix;
 mod operations;
 mod resize;
+mod shards;
 mod splits;
+mod spoiling;
 mod stream;
 
 use std::fmt;
@@ -40,6 +42,7 @@ pub use bytes::{ByteBatch, Format};
 pub use error::DataError;
 pub(crate) use mix::Mix;
 pub use mix::Mixed;
+pub(crate) use spoiling::Spoiling;
 pub use stream::{Reserve, Stream};
 
 use crate::image_config::{DataConfig, DataName};
@@ -160,6 +163,15 @@ impl Dataset {
         }
     }
 
+    /// The class of training example `index`, from 0.
+    pub fn train_class(&self, index: usize) -> Option<usize> {
+        let class = match &self.source {
+            Source::Memory(memory) => memory.train_class(index)?,
+            Source::Folder(folder) => folder.train_class(index)?,
+        };
+        usize::try_from(class).ok()
+    }
+
     /// Number of test examples.
     pub fn test_len(&self) -> usize {
         match &self.source {
@@ -198,6 +210,19 @@ impl Dataset {
     /// If the stream is not over this many examples, the batch would be too large, or an image of
     /// a folder cannot be read.
     pub fn train_batch(&self, stream: &Stream, number: u64) -> Result<Batch, DataError> {
+        self.train_batch_spoilt(stream, number, None)
+    }
+
+    /// The same, spoilt before it is mixed.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn train_batch_spoilt(
+        &self,
+        stream: &Stream,
+        number: u64,
+        spoiling: Option<&Spoiling>,
+    ) -> Result<Batch, DataError> {
         self.check(stream)?;
         self.check_size(stream.batch_size())?;
         let indices = stream.indices(number);
@@ -219,6 +244,9 @@ impl Dataset {
             }
             Ok(Some(label))
         })?;
+        if let Some(spoiling) = spoiling {
+            spoiling.apply(&mut batch, number);
+        }
         if let Some(mixing) = &self.mixing {
             mixing.apply(&mut batch, &mut stream.mixing(number));
         }

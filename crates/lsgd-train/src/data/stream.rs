@@ -9,6 +9,12 @@
 //! worker r of W, its step s  batch s * W + r
 //! ```
 //!
+//! With `data.split` every worker has a shard of the examples, and of it a stream of its own:
+//!
+//! ```text
+//! batch k                    batch floor(k / W) of the stream of worker k mod W
+//! ```
+//!
 //! with the examples that are not held out. A batch may straddle two epochs, so there are no
 //! partial batches and no example is left out: any `examples` positions from the start of an epoch
 //! hold every example once. Batch k is a pure function of the seed and k, so a position in the
@@ -22,6 +28,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::DataError;
+use super::shards::dirichlet;
+use crate::image_config::Split;
 
 /// Permutations kept: workers that drift apart in `async` are rarely more than an epoch apart.
 const EPOCHS_KEPT: usize = 3;
@@ -69,6 +77,8 @@ pub struct Stream {
     probe: Arc<[u32]>,
     /// All of them, in ascending order.
     held_out: Arc<[u32]>,
+    /// The examples of each worker, in ascending order; empty if all workers have the same.
+    shards: Arc<[Vec<u32>]>,
     batch_size: usize,
     order_key: [u8; 32],
     augment_key: [u8; 32],
@@ -79,6 +89,8 @@ pub struct Stream {
 /// The permutation of an epoch.
 #[derive(Debug)]
 struct Drawn {
+    /// The shard, 0 if there are none.
+    shard: usize,
     epoch: u64,
     order: Arc<[u32]>,
 }
@@ -105,6 +117,7 @@ impl Stream {
             validation: Arc::default(),
             probe: Arc::default(),
             held_out: Arc::default(),
+            shards: Arc::default(),
             batch_size,
             order_key: key("lsgd-train v1 order of training examples"),
             augment_key: key("lsgd-train v1 augmentation of training examples"),
@@ -156,6 +169,27 @@ impl Stream {
         Ok(self)
     }
 
+    /// The same, with a shard of the examples left for each of `workers` workers, of the classes that
+    /// `class_of` says; see [`dirichlet`]. Hold out examples before.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Split`] if there are fewer examples than workers.
+    pub fn sharded(
+        mut self,
+        class_of: impl Fn(u32) -> Option<usize>,
+        workers: usize,
+        split: Split,
+        seed: u64,
+    ) -> Result<Self, DataError> {
+        let with_class = |example| Some((example, class_of(example)?));
+        let examples: Vec<(u32, usize)> = self.left().into_iter().filter_map(with_class).collect();
+        let shards = dirichlet(&examples, workers, split.dirichlet, seed)?;
+        self.shards = shards.into();
+        self.drawn = Arc::default();
+        Ok(self)
+    }
+
     /// The examples that are trained on, in ascending order.
     fn left(&self) -> Vec<u32> {
         match &self.kept {
@@ -195,11 +229,13 @@ impl Stream {
 
     /// The examples of batch `number`, in order; each below [`examples`](Self::examples).
     pub fn indices(&self, number: u64) -> Vec<u32> {
-        let examples = self.epoch() as u128;
+        let workers = self.shards.len().max(1) as u64;
+        let (number, shard) = (number / workers, (number % workers) as usize);
+        let examples = self.shards.get(shard).map_or(self.epoch(), Vec::len) as u128;
         let mut position = u128::from(number) * self.batch_size as u128;
         let mut indices = Vec::with_capacity(self.batch_size);
         while indices.len() < self.batch_size {
-            let permutation = self.permutation((position / examples) as u64);
+            let permutation = self.permutation(shard, (position / examples) as u64);
             let rest = &permutation[(position % examples) as usize..];
             let taken = rest.len().min(self.batch_size - indices.len());
             indices.extend_from_slice(&rest[..taken]);
@@ -224,22 +260,28 @@ impl Stream {
         rng
     }
 
-    /// The order of the examples in `epoch`.
-    fn permutation(&self, epoch: u64) -> Arc<[u32]> {
+    /// The order of a shard's examples in `epoch`, or of all if there are no shards.
+    fn permutation(&self, shard: usize, epoch: u64) -> Arc<[u32]> {
         // Only whole permutations are behind the lock, so a poisoned one is consistent.
         let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = drawn.iter().find(|d| d.epoch == epoch) {
+        if let Some(known) = drawn.iter().find(|d| (d.shard, d.epoch) == (shard, epoch)) {
             return Arc::clone(&known.order);
         }
-        let mut order = self.left();
+        let mut order = match self.shards.get(shard) {
+            Some(own) => own.clone(),
+            None => self.left(),
+        };
         let mut rng = ChaCha8Rng::from_seed(self.order_key);
-        rng.set_stream(epoch);
+        // Without shards the epoch itself.
+        let workers = self.shards.len().max(1) as u64;
+        rng.set_stream(epoch.wrapping_mul(workers).wrapping_add(shard as u64));
         order.shuffle(&mut rng);
         let order: Arc<[u32]> = order.into();
-        if drawn.len() == EPOCHS_KEPT {
+        if drawn.len() >= EPOCHS_KEPT * self.shards.len().max(1) {
             drawn.pop_front();
         }
         drawn.push_back(Drawn {
+            shard,
             epoch,
             order: Arc::clone(&order),
         });

@@ -50,6 +50,14 @@ fn check_data(data: &DataConfig, sources: &ConfigSources) -> Result<(), ConfigEr
             "changes nothing; give brightness, contrast, saturation or hue, or leave it out";
         return Err(sources.refuse("data.jitter", "{}", problem));
     }
+    for (index, DataVariation { worker, .. }) in data.vary.iter().enumerate() {
+        let mut before = data.vary.iter().take(index);
+        if let Some(first) = before.position(|other| other.worker == *worker) {
+            let key = format!("data.vary[{index}].worker");
+            let problem = format!("is that of data.vary[{first}] too; give each worker once");
+            return Err(sources.refuse_relation(&[&key, "data.vary"], worker, problem));
+        }
+    }
     let altering = match (data.trivial_augment, data.jitter) {
         (true, _) => Some(("data.trivial_augment", "true")),
         (_, Some(_)) => Some(("data.jitter", "{ .. }")),

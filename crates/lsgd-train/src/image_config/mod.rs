@@ -41,6 +41,20 @@ const JITTER: Entry = Entry {
     ],
     example: "{ brightness = 0.4, contrast = 0.4, saturation = 0.4, hue = 0.1 }",
 };
+/// `data.split`
+const SPLIT: Entry = Entry {
+    fields: &[Field::needed("dirichlet", OVER_ZERO)],
+    example: "{ dirichlet = 0.3 }",
+};
+/// An entry of `data.vary`.
+const VARY: Entry = Entry {
+    fields: &[
+        Field::needed("worker", Kind::Whole(0, i64::MAX as u64)),
+        Field::new("label_noise", Kind::Number(Range::FRACTION)),
+        Field::new("image_noise", Kind::Number(Range::FRACTION)),
+    ],
+    example: "{ worker = 3, label_noise = 1.0 }",
+};
 /// The data sets that are read from files.
 const FILES: &[&str] = &["cifar10", "cifar100", "digits", "folder"];
 /// The data sets that are drawn.
@@ -81,6 +95,15 @@ examples a batch, per worker; at most those there are, and not 1 where BatchNorm
 score models on so many training images, drawn from the seed, in place of the test
 images, and never train on them: a share below 1, or a number; default: none")
         .example("0.1"),
+    Key::new("data.split", Kind::Entry(&SPLIT), "\
+every worker has as many training images of its own, whose mix of classes is drawn from a Dirichlet
+distribution of this concentration: 0.1 is mostly two classes, 100 an even mix; default: all have the same")
+        .example("{ dirichlet = 0.3 }"),
+    Key::new("data.vary", Kind::Entries(&VARY), "\
+workers whose training data are spoilt, for experiments, counted over all nodes; or tables [[data.vary]]
+worker = 3
+label_noise = 0.5      # share of labels that are drawn at random
+image_noise = 0.5      # share of images that are noise"),
     Key::new("data.augment", Kind::Word(&["paper", "pad_crop", "none"]), "\
 \"pad_crop\": flip, pad by 4, random crop of the image's own size
 \"paper\": flip, random crop of 28 x 28, centre crop in the test

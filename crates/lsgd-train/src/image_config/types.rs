@@ -34,6 +34,10 @@ pub struct DataConfig {
     /// Training images to score models on in place of the test images, and not to train on: a share of
     /// them if below 1, else their number, which is whole. `None`: none.
     pub holdout: Option<f64>,
+    /// How the training images are divided among the workers; `None`: all have the same.
+    pub split: Option<Split>,
+    /// Workers whose training images are spoilt on purpose, each at most once.
+    pub vary: Vec<DataVariation>,
     /// Random crops and flips of training images.
     pub augment: Augment,
     /// `folder` only: height and width of an image in a batch, in pixels.
@@ -74,6 +78,26 @@ pub struct Jitter {
     pub saturation: f64,
     /// The hue is turned by up to this share of the circle either way, in [0, 0.5].
     pub hue: f64,
+}
+
+/// `data.split`: shards of workers that differ.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// The concentration of the distribution that each worker's mix of classes is drawn from, over 0.
+    pub dirichlet: f64,
+}
+
+/// One entry of `[[data.vary]]`: a worker whose training images are spoilt, for experiments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataVariation {
+    /// Its index among the workers of all nodes.
+    pub worker: u64,
+    /// Share of its labels that are drawn at random, in [0, 1].
+    pub label_noise: f64,
+    /// Share of its images that are noise, in [0, 1].
+    pub image_noise: f64,
 }
 
 /// `data.name`
@@ -208,6 +232,8 @@ impl Default for DataConfig {
             folder: None,
             batch_size: 128,
             holdout: None,
+            split: None,
+            vary: Vec::new(),
             augment: Augment::PadCrop,
             side: 224,
             trivial_augment: false,

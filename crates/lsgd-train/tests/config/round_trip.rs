@@ -9,11 +9,11 @@ use lsgd_run::config::Tls;
 use lsgd_run::config::{
     Anneal, AverageConfig, BudgetConfig, CheckpointConfig, ClusterConfig, Death, Devices, Drop,
     EvaluateConfig, FaultsConfig, MethodConfig, MethodName, RankBy, RunConfig, ScheduleConfig,
-    ScheduleKind, Settings, SimulateConfig, Span, WorkersConfig,
+    ScheduleKind, Settings, SimulateConfig, Span, Variation, WorkersConfig,
 };
 use lsgd_train::image_config::{
-    Augment, BadImages, ComputeConfig, Config, DataConfig, DataName, ImageConfig, Jitter,
-    LossConfig, ModelConfig, OptimizerConfig, OptimizerName,
+    Augment, BadImages, ComputeConfig, Config, DataConfig, DataName, DataVariation, ImageConfig,
+    Jitter, LossConfig, ModelConfig, OptimizerConfig, OptimizerName, Split,
 };
 use proptest::prelude::*;
 use toml::Table;
@@ -82,6 +82,8 @@ fn data() -> impl Strategy<Value = DataConfig> {
                 ]),
                 any::<bool>(),
                 prop::option::of(jitter()),
+                prop::option::of((1e-6..1e6f64).prop_map(|dirichlet| Split { dirichlet })),
+                varied_data(),
             ),
             prop::option::of(1..=512usize),
             0.0..=1.0f64,
@@ -99,7 +101,7 @@ fn data() -> impl Strategy<Value = DataConfig> {
                 bad_images,
                 bad_images_limit,
                 (examples, classes, shape),
-                ((holdout, trivial_augment, jitter), cutout, erasing, mixup, cutmix),
+                ((holdout, trivial_augment, jitter, split, vary), cutout, erasing, mixup, cutmix),
             )| {
                 // A cifar without a folder is given its default one, so is never without.
                 let folder = folder.or(match name {
@@ -115,6 +117,8 @@ fn data() -> impl Strategy<Value = DataConfig> {
                     folder,
                     batch_size,
                     holdout,
+                    split,
+                    vary,
                     augment,
                     side,
                     trivial_augment,
@@ -365,13 +369,38 @@ fn method() -> impl Strategy<Value = MethodConfig> {
                     margin,
                     beta,
                     leader_weight,
+                    filter_margin: push,
                     push,
                     outer_learning_rate,
                     outer_momentum,
                 }
-                    filter_margin: push,
             },
         )
+}
+
+/// Of at most one worker, since each may be varied once.
+fn varied_data() -> impl Strategy<Value = Vec<DataVariation>> {
+    let varied = (0..1024u64, 0.0..=1.0f64, 0.0..=1.0f64);
+    let varied = varied.prop_map(|(worker, label_noise, image_noise)| DataVariation {
+        worker,
+        label_noise,
+        image_noise,
+    });
+    prop::collection::vec(varied, 0..2)
+}
+
+fn varied_workers() -> impl Strategy<Value = Vec<Variation>> {
+    let varied = (0..1024u64, 1e-6..1e6f64, -1e6..1e6f64, 0..=65536u64);
+    let varied =
+        varied.prop_map(
+            |(worker, learning_rate, gradient_scale, gradient_flips)| Variation {
+                worker,
+                learning_rate,
+                gradient_scale,
+                gradient_flips,
+            },
+        );
+    prop::collection::vec(varied, 0..2)
 }
 
 fn workers() -> impl Strategy<Value = WorkersConfig> {
@@ -381,14 +410,18 @@ fn workers() -> impl Strategy<Value = WorkersConfig> {
         1..=1024usize,
         loaders,
         1..=4096u64,
+        varied_workers(),
     );
-    let auto = auto.prop_map(|(count, threads, loaders, accumulate)| WorkersConfig {
-        count,
-        devices: Devices::Word(String::from("auto")),
-        threads,
-        loaders,
-        accumulate,
-    });
+    let auto = auto.prop_map(
+        |(count, threads, loaders, accumulate, vary)| WorkersConfig {
+            count,
+            devices: Devices::Word(String::from("auto")),
+            threads,
+            loaders,
+            accumulate,
+            vary,
+        },
+    );
     let listed = (
         prop::collection::vec("[a-z]{1,5}:[0-9]", 1..5),
         any::<bool>(),
@@ -399,6 +432,7 @@ fn workers() -> impl Strategy<Value = WorkersConfig> {
             threads: 1,
             loaders: None,
             accumulate: 1,
+            vary: Vec::new(),
         });
     prop_oneof![auto, listed]
 }

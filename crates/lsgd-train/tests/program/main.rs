@@ -26,3 +26,4 @@ mod replacing;
 mod replaying;
 mod resuming;
 mod simulation;
+mod varied;

@@ -7,13 +7,16 @@ use super::program::{Runs, SMOKE, run};
 use super::repeats::assert_same;
 
 /// Everything at once, long enough to be killed twice: a step takes about two milliseconds.
-const ALL: [&str; 22] = [
+const ALL: [&str; 25] = [
     "run.mode=sync",
     "workers.accumulate=2",
     "budget.steps=1500",
     "evaluate.every_steps=300",
     "checkpoint.every_steps=25",
     "data.classes=8",
+    "data.split={ dirichlet = 0.5 }",
+    "data.vary=[{ worker = 1, label_noise = 0.2, image_noise = 0.1 }]",
+    "workers.vary=[{ worker = 0, learning_rate = 0.5, gradient_scale = 0.9, gradient_flips = 1 }]",
     "data.augment=pad_crop",
     "data.trivial_augment=true",
     "data.cutout=3",

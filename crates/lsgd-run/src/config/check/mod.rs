@@ -83,6 +83,15 @@ fn check_run(run: &RunConfig, sources: &ConfigSources) -> Result<(), ConfigError
 }
 
 fn check_workers(workers: &WorkersConfig, sources: &ConfigSources) -> Result<(), ConfigError> {
+    let varied = workers.vary.iter().enumerate();
+    for (index, Variation { worker, .. }) in varied {
+        let before = workers.vary.iter().take(index);
+        if let Some(first) = before.clone().position(|other| other.worker == *worker) {
+            let key = format!("workers.vary[{index}].worker");
+            let problem = format!("is that of workers.vary[{first}] too; give each worker once");
+            return Err(sources.refuse_relation(&[&key, "workers.vary"], worker, problem));
+        }
+    }
     let Devices::List(devices) = &workers.devices else {
         return Ok(());
     };

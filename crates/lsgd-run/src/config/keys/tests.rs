@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::*;
 use crate::config::Tls;
 use crate::config::schema::{Schema, convert};
-use crate::config::{ConfigSource, Death, Drop, Settings, Span};
+use crate::config::{ConfigSource, Death, Drop, Settings, Span, Variation};
 
 /// A config in which every key is set, so that serde writes them all.
 fn full() -> Table {
@@ -25,6 +25,7 @@ fn full() -> Table {
     config.method.max_staleness = Some(1);
     config.workers.count = Some(1);
     config.workers.loaders = Some(1);
+    config.workers.vary = vec![Variation::default()];
     config.budget.epochs = Some(1.0);
     config.budget.steps = Some(1);
     config.budget.minutes = Some(1.0);
@@ -75,6 +76,7 @@ fn the_list_has_the_keys_of_the_structs() {
     for (entry, written) in [
         (DROP, &full["schedule"]["drops"][0]),
         (SPAN, &full["schedule"]["warmup"]),
+        (VARY, &full["workers"]["vary"][0]),
         (TLS, &full["cluster"]["tls"]),
         (DEATH, &full["simulate"]["deaths"][0]),
     ] {

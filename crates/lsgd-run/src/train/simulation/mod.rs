@@ -129,10 +129,11 @@ fn check(settings: &Settings, per_node: usize) -> Result<(), RunError> {
     let workers = per_node.saturating_mul(nodes);
     let mut deaths = settings.simulate.deaths.iter().enumerate();
     match deaths.find(|(_, death)| death.worker >= workers as u64) {
-        Some((index, death)) => Err(RunError::NobodyDies {
+        Some((index, death)) => Err(RunError::NoSuchWorker {
+            key: "simulate.deaths",
             index,
             worker: death.worker,
-            workers,
+            workers: workers as u64,
         }),
         None => Ok(()),
     }

@@ -47,6 +47,40 @@ proptest! {
         prop_assert_eq!(dealt, (0..steps * workers as u64).collect::<Vec<_>>());
     }
 
+    /// With shards, each worker's batches are of its own, every one of them once in each of its epochs,
+    /// and those held out in none.
+    #[test]
+    fn a_worker_takes_its_shard_alone(
+        examples in 8usize..60, batch in 1usize..9, workers in 1usize..7, held_out in 0usize..2,
+        seed: u64,
+    ) {
+        let stream = Stream::new(examples, batch, seed).unwrap();
+        let stream = stream.holding_out(Reserve::Probe, held_out, seed).unwrap();
+        let class_of = |example| Some(example as usize % 3);
+        let split = Split { dirichlet: 0.3 };
+        let sharded = stream.sharded(class_of, workers, split, seed).unwrap();
+        let mut all = Vec::new();
+        for worker in 0..workers as u64 {
+            let of_step = |step| sharded.indices(batch_of(worker, workers as u64, step));
+            let taken: Vec<u32> = (0..examples as u64).flat_map(of_step).collect();
+            let mut shard = taken.clone();
+            shard.sort_unstable();
+            shard.dedup();
+            for epoch in taken.chunks_exact(shard.len()) {
+                let mut epoch = epoch.to_vec();
+                epoch.sort_unstable();
+                prop_assert_eq!(&epoch, &shard);
+            }
+            all.extend(shard);
+        }
+        all.sort_unstable();
+        let kept: Vec<u32> = (0..examples as u32)
+            .filter(|example| !sharded.holds_out(*example as usize))
+            .collect();
+        prop_assert_eq!(all, kept);
+        prop_assert_eq!(sharded.epoch(), examples - held_out);
+    }
+
     /// Batch k does not depend on earlier requests, on a clone either.
     #[test]
     fn a_batch_is_a_function_of_its_number(
