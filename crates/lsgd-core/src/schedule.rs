@@ -4,6 +4,8 @@
 //! number of steps and toward the global leader when `n l tau_G` divides it. In `sync` that is
 //! every `tau` and `tau_G` steps of each worker; in `async` steps are counted as they arrive.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// Which exchanges are due at a step boundary.
@@ -39,6 +41,86 @@ impl Periods {
             local: divides(self.local),
             global: divides(self.global),
         }
+    }
+
+    /// Local exchanges per global one.
+    fn locals(self) -> u64 {
+        (self.global / self.local.max(1)).max(1)
+    }
+}
+
+/// The exchanges of a `sync` run: after every tau steps, or after steps that are given.
+///
+/// Of given steps each is that of a local exchange; every `global / local`-th of them, and the last, is that
+/// of a global one too. Nothing is due after the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rounds {
+    periods: Periods,
+    given: Option<Arc<[u64]>>,
+}
+
+impl Rounds {
+    /// Exchanges after every tau and every tau_G steps.
+    pub fn every(periods: Periods) -> Self {
+        let given = None;
+        Self { periods, given }
+    }
+
+    /// Exchanges after these steps, in ascending order and not 0; `None` if they are not.
+    pub fn after(periods: Periods, steps: Vec<u64>) -> Option<Self> {
+        let ascending = steps.first() != Some(&0) && steps.is_sorted_by(|a, b| a < b);
+        ascending.then(|| Self {
+            periods,
+            given: Some(steps.into()),
+        })
+    }
+
+    /// tau and tau_G, from which given steps may depart.
+    pub fn periods(&self) -> Periods {
+        self.periods
+    }
+
+    /// What is due when every worker has taken `step` steps.
+    pub fn due(&self, step: u64) -> Due {
+        let Some(given) = &self.given else {
+            return self.periods.due(step);
+        };
+        match given.binary_search(&step) {
+            Ok(_) => Due {
+                local: true,
+                global: self.global_until(step) > self.global_until(step - 1),
+            },
+            Err(_) => Due::default(),
+        }
+    }
+
+    /// Number of global exchanges within the first `step` steps: the round that the last of them was.
+    pub fn global_until(&self, step: u64) -> u64 {
+        let Some(given) = &self.given else {
+            return step / self.periods.global.max(1);
+        };
+        let local = given.partition_point(|exchange| *exchange <= step);
+        match local == given.len() {
+            true => (local as u64).div_ceil(self.periods.locals()),
+            false => local as u64 / self.periods.locals(),
+        }
+    }
+
+    /// The steps before global exchange `round`, counted from 1; 0 for round 0. A round that given steps do
+    /// not reach is taken for the last.
+    pub fn step_of_global(&self, round: u64) -> u64 {
+        let Some(given) = &self.given else {
+            return round.saturating_mul(self.periods.global);
+        };
+        let local = round.saturating_mul(self.periods.locals());
+        let local = usize::try_from(local)
+            .unwrap_or(usize::MAX)
+            .min(given.len());
+        let place = local.checked_sub(1);
+        place
+            .and_then(|place| given.get(place))
+            .copied()
+            .unwrap_or(0)
     }
 }
 

@@ -358,6 +358,17 @@ pub enum RunError {
         /// The setting to use instead.
         instead: &'static str,
     },
+    /// A quadratic period of a run with more exchanges than are kept in memory.
+    #[error(
+        "method.quadratic_period: with method.local_period {local_period} the run has more than {most} \
+         exchanges; give a longer local_period, or leave it out"
+    )]
+    TooManyExchanges {
+        /// `method.local_period`.
+        local_period: u64,
+        /// Most exchanges.
+        most: usize,
+    },
     /// A worker that a list names does not exist.
     #[error(
         "{key}[{index}].worker {worker} is not among the {}, counted from 0",
@@ -448,6 +459,7 @@ impl RunError {
             | Self::NotSimulated { .. }
             | Self::UnusedKey { .. }
             | Self::NoSuchWorker { .. }
+            | Self::TooManyExchanges { .. }
             | Self::RunExists { .. }
             | Self::NotARun { .. }
             | Self::NoRates { .. }

@@ -118,6 +118,14 @@ impl LearningRate {
         }
     }
 
+    /// A step from which on the rate never rises, in units of [`at`](Self::at).
+    pub fn highest(&self) -> u64 {
+        match &self.shape {
+            Shape::OneCycle(cycle) => cycle.highest(),
+            _ => self.warmup.saturating_sub(1),
+        }
+    }
+
     /// The share of the steps from the end of warm-up to `end` that have been taken before `step`, which
     /// is between the two.
     fn part(&self, step: u64, end: u64) -> f64 {

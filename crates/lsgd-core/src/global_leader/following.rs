@@ -13,7 +13,7 @@ impl GlobalLeader {
             Stage::Idle => {
                 let live = self.peers.training_workers() + u64::from(self.workers);
                 let live = usize::try_from(live).unwrap_or(usize::MAX);
-                if self.trigger.fire(live, self.method.periods.global) {
+                if self.trigger.fire(live, self.method.periods().global) {
                     match self.method.has_centre() {
                         true => self.visit(),
                         false => self.hold_election(),

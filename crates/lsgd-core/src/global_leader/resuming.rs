@@ -150,11 +150,12 @@ impl GlobalLeader {
         if self.phase != NodePhase::Training || !self.keeps_step() {
             return;
         }
-        let period = self.method.periods.global.max(1);
+        let rounds = self.method.rounds.clone();
         let (round, exchanged) = (self.rounds, self.exchanged);
         self.peers.expect(round + 1, |status| {
             let mut checkpoints = status.checkpoints.iter();
-            checkpoints.any(|own| own.step / period == round && own.exchanged == exchanged)
+            checkpoints
+                .any(|own| rounds.global_until(own.step) == round && own.exchanged == exchanged)
         });
     }
 
@@ -175,6 +176,6 @@ impl GlobalLeader {
 
     /// `sync`: the last round at this step.
     pub(super) fn round_of(&self, step: u64) -> u64 {
-        step / self.method.periods.global.max(1)
+        self.method.rounds.global_until(step)
     }
 }

@@ -283,7 +283,7 @@ impl LocalLeader {
                     }
                     Some(_) => {}
                     None => {
-                        let period = self.method.periods.local;
+                        let period = self.method.periods().local;
                         if self.trigger.fire(self.members.len(), period) {
                             match self.method.has_centre() {
                                 true => self.propose_centre(),

@@ -35,6 +35,9 @@ pub enum MethodError {
         /// tau.
         local: u64,
     },
+    /// Steps of exchanges that are not in ascending order, or begin with 0.
+    #[error("the steps of exchanges are not in ascending order from 1")]
+    Steps,
     /// The method has no leader whose statistics could be followed.
     #[error(
         "batch_norm \"leader\" needs a leader, which {method} does not have; use \"own\" or \"mean\""

@@ -46,8 +46,8 @@ pub use grawa::WeightPer;
 pub use lsgd::{FinalPull, LeaderConfig};
 
 use crate::{
-    ExchangeOutcome, Incumbent, Layout, Mode, Periods, RuleState, Scope, Snapshot, SnapshotError,
-    Source, StateError, VectorKind, WorkerId,
+    ExchangeOutcome, Incumbent, Layout, Mode, Periods, Rounds, RuleState, Scope, Snapshot,
+    SnapshotError, Source, StateError, VectorKind, WorkerId,
 };
 
 /// What an exchange does with BatchNorm's running statistics.
@@ -275,7 +275,7 @@ pub struct Method {
     name: &'static str,
     vectors: &'static [VectorKind],
     rule: Arc<dyn Rule>,
-    pub(crate) periods: Periods,
+    pub(crate) rounds: Rounds,
     pub(crate) loss_window: usize,
     pub(crate) max_staleness: Scoped<u64>,
     pub(crate) batch_norm: BatchNorm,
@@ -300,7 +300,7 @@ impl Method {
             name,
             vectors,
             rule: Arc::new(rule),
-            periods: exchanges.periods,
+            rounds: Rounds::every(exchanges.periods),
             loss_window: exchanges.loss_window,
             // During a synchronous exchange no worker steps, so no report is old.
             max_staleness: Scoped::both(u64::MAX),
@@ -367,9 +367,24 @@ impl Method {
         self.vectors
     }
 
-    /// When exchanges are due.
+    /// tau and tau_G.
     pub fn periods(&self) -> Periods {
-        self.periods
+        self.rounds.periods()
+    }
+
+    /// When exchanges are due in `sync`.
+    pub fn rounds(&self) -> &Rounds {
+        &self.rounds
+    }
+
+    /// Exchanges after these steps in place of every tau (`sync`): in ascending order, not 0.
+    ///
+    /// # Errors
+    ///
+    /// [`MethodError::Steps`] if they are not in order.
+    pub fn with_exchanges_after(mut self, steps: Vec<u64>) -> Result<Self, MethodError> {
+        self.rounds = Rounds::after(self.periods(), steps).ok_or(MethodError::Steps)?;
+        Ok(self)
     }
 
     /// A new worker's rule.

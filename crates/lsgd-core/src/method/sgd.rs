@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{BatchNorm, ExchangeAt, Method, Pull, Rule, Scoped};
-use crate::{ExchangeOutcome, Periods};
+use crate::{ExchangeOutcome, Periods, Rounds};
 
 /// Ignores exchanges.
 #[derive(Debug)]
@@ -30,10 +30,10 @@ impl Method {
             name: "sgd",
             vectors: &[],
             rule: Arc::new(Independent),
-            periods: Periods {
+            rounds: Rounds::every(Periods {
                 local: u64::MAX,
                 global: u64::MAX,
-            },
+            }),
             loss_window,
             max_staleness: Scoped::both(u64::MAX),
             batch_norm: BatchNorm::Own,

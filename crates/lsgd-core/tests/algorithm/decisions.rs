@@ -1,8 +1,8 @@
 //! The pure decisions, for any input: who leads, when an exchange is due, what a window's loss is.
 
 use lsgd_core::{
-    Candidate, Exclusion, Incumbent, LossWindow, Periods, Reason, Report, Trigger, WindowLoss,
-    WorkerId, elect, elect_or_keep,
+    Candidate, Due, Exclusion, Incumbent, LossWindow, Periods, Reason, Report, Rounds, Trigger,
+    WindowLoss, WorkerId, elect, elect_or_keep, within,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -142,6 +142,72 @@ proptest! {
             globals += u64::from(due.global);
         }
         prop_assert_eq!((locals, globals), (steps / local, steps / (local * times)));
+    }
+
+    /// Rounds that are given as steps of every tau are those of the periods, but for one at the end.
+    #[test]
+    fn given_rounds_are_counted_like_periods(
+        local in 1..20_u64, times in 1..5_u64, count in 1..40_u64, beyond in 0..50_u64,
+    ) {
+        let periods = Periods { local, global: local * times };
+        let steps = (1..=count).map(|k| k * local).collect();
+        let (every, given) = (Rounds::every(periods), Rounds::after(periods, steps).expect("in order"));
+        let last = count * local;
+        for step in 0..last {
+            prop_assert_eq!(given.due(step), every.due(step));
+            prop_assert_eq!(given.global_until(step), every.global_until(step));
+        }
+        prop_assert_eq!(given.due(last), Due { local: true, global: true });
+        prop_assert_eq!(given.global_until(last), count.div_ceil(times));
+        prop_assert_eq!(given.due(last + 1 + beyond), Due::default());
+        prop_assert_eq!(given.global_until(last + beyond), count.div_ceil(times));
+    }
+
+    /// Round r is the one after whose steps there have been r, and no other steps end one.
+    #[test]
+    fn rounds_and_their_steps_belong_together(
+        gaps in vec(1..30_u64, 1..40), times in 1..5_u64,
+    ) {
+        let steps: Vec<u64> = gaps
+            .iter()
+            .scan(0, |at, gap| {
+                *at += gap;
+                Some(*at)
+            })
+            .collect();
+        let last = steps[steps.len() - 1];
+        let periods = Periods { local: 1, global: times };
+        let rounds = Rounds::after(periods, steps.clone()).expect("in order");
+        for round in 0..=rounds.global_until(last) {
+            let step = rounds.step_of_global(round);
+            prop_assert_eq!(rounds.global_until(step), round);
+            prop_assert_eq!(rounds.due(step).global, round > 0);
+        }
+        for step in 1..=last {
+            let due = rounds.due(step);
+            prop_assert_eq!(due.local, steps.contains(&step));
+            let ended = rounds.global_until(step) - rounds.global_until(step - 1);
+            prop_assert_eq!(u64::from(due.global), ended);
+        }
+    }
+
+    /// A filter of no width lets the leader through and those that tie with it, an infinite one all that
+    /// are eligible; a wider one never fewer.
+    #[test]
+    fn a_wider_filter_lets_more_through(
+        candidates in candidates(), narrow in 0.0..2.0_f64, more in 0.0..2.0_f64,
+    ) {
+        let through = |margin| within(&candidates, MAX_STALENESS, margin);
+        let election = elect(&candidates, MAX_STALENESS);
+        let none = through(0.0);
+        prop_assert_eq!(none.first().map(|(id, _)| *id), election.leader);
+        prop_assert!(none.iter().all(|(_, loss)| *loss == none[0].1));
+        let all = through(f64::INFINITY);
+        prop_assert_eq!(all.len(), candidates.len() - election.excluded.len());
+        let (narrow, wide) = (through(narrow), through(narrow + more));
+        prop_assert!(narrow.iter().all(|one| wide.contains(one)));
+        prop_assert!(wide.iter().all(|one| all.contains(one)));
+        prop_assert!(all.is_sorted_by_key(|(id, _)| *id));
     }
 
     /// With a constant set of workers the trigger fires at every `live * tau`-th step: "when n l
@@ -304,4 +370,18 @@ fn a_margin_checked_by_hand() {
             "{led} {other}"
         );
     }
+}
+
+#[test]
+fn steps_of_exchanges_are_in_order() {
+    let periods = Periods {
+        local: 4,
+        global: 8,
+    };
+    for steps in [vec![0, 4], vec![4, 4], vec![8, 4]] {
+        assert_eq!(Rounds::after(periods, steps), None);
+    }
+    let none = Rounds::after(periods, Vec::new()).expect("in order");
+    assert_eq!((none.global_until(9), none.step_of_global(3)), (0, 0));
+    assert_eq!(none.due(8), Due::default());
 }

@@ -44,6 +44,7 @@ impl Default for MethodConfig {
             final_pull: None,
             local_period: 16,
             global_period: 16 * GLOBAL_PERIOD_FACTOR,
+            quadratic_period: None,
             local_prox: 0.0,
             global_prox: 0.0,
             loss_window: 16,

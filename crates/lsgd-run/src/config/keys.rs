@@ -219,6 +219,10 @@ async, all others in sync"),
         .example("0.9").used_if("method.name", FOLLOWING),
     Key::new("method.local_period", STEPS, "tau: steps of a worker between local exchanges"),
     Key::new("method.global_period", STEPS, "tau_G: between global ones, a multiple of local_period; default 4 times it"),
+    Key::new("method.quadratic_period", OVER_ZERO, "\
+alpha: as the learning rate falls, local exchanges come every (alpha / rate)^2 steps where that is more than \
+local_period, and at the end; needs sync and a budget of epochs or steps; default: every local_period")
+        .example("0.5").used_unless("method.name", &["sgd", "data_parallel"]),
     Key::new("method.local_prox", FRACTION, "every step also pulls by local_prox / local_period")
         .used_if("method.name", FOLLOWING),
     Key::new("method.global_prox", FRACTION, "every step also pulls by global_prox / global_period")

@@ -169,6 +169,9 @@ pub struct MethodConfig {
     pub local_period: u64,
     /// The paper's tau_G: steps of a worker between global exchanges, a multiple of `local_period`.
     pub global_period: u64,
+    /// alpha of the quadratic synchronization rule, in units of the learning rate, over 0: local periods are
+    /// `(alpha / rate)^2` steps where that is more than `local_period`. `None`: they stay.
+    pub quadratic_period: Option<f64>,
     /// Proximal strength toward the last local leader: `local_prox / local_period` a step.
     pub local_prox: f64,
     /// Proximal strength toward the last global leader: `global_prox / global_period` a step.

@@ -55,6 +55,11 @@ impl OneCycle {
         self.between(highest, last, part)
     }
 
+    /// The first step after the peak, or the last.
+    pub fn highest(&self) -> u64 {
+        self.peak.ceil().clamp(0.0, self.last.max(0.0)) as u64
+    }
+
     /// The rate at `part` of the way from `start` to `end`.
     fn between(&self, start: f64, end: f64, part: f64) -> f64 {
         match self.anneal {

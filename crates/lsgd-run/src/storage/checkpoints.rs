@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lsgd_core::{Snapshot, Source};
+use lsgd_core::{Rounds, Snapshot, Source};
 
 use super::checkpoint::{Checkpoint, CheckpointState, Completion, FROZEN, values_path};
 use super::digests::DigestedFiles;
@@ -28,8 +28,8 @@ pub struct Checkpoints {
     /// Steps of the checkpoints that are kept, oldest first.
     last: Vec<u64>,
     best: Option<u64>,
-    /// Steps between global exchanges, if there are other nodes.
-    period: Option<u64>,
+    /// When the nodes exchange, if there are others.
+    rounds: Option<Rounds>,
     disk: Disk,
 }
 
@@ -50,7 +50,7 @@ impl Checkpoints {
             keep: keep.max(1),
             last,
             best: None,
-            period: None,
+            rounds: None,
             disk: Disk::default(),
         })
     }
@@ -64,11 +64,11 @@ impl Checkpoints {
         self
     }
 
-    /// For one of several nodes, which exchange every `period` steps. Nodes continue from a round of
+    /// For one of several nodes, which exchange in these rounds. Nodes continue from a round of
     /// which all have a checkpoint, and one may be a round ahead of another: the last checkpoint of
     /// the round before is kept too.
-    pub fn among_nodes(mut self, period: u64) -> Self {
-        self.period = Some(period.max(1));
+    pub fn among_nodes(mut self, rounds: Rounds) -> Self {
+        self.rounds = Some(rounds);
         self
     }
 
@@ -252,8 +252,9 @@ impl Checkpoints {
         let surplus = self.last.len().saturating_sub(self.keep);
         let (older, _) = self.last.split_at(surplus);
         let newest = self.last.last().copied().unwrap_or_default();
-        let earlier = self.period.and_then(|period| {
-            let is_earlier = |step: &&u64| **step / period < newest / period;
+        let earlier = self.rounds.as_ref().and_then(|rounds| {
+            let of_newest = rounds.global_until(newest);
+            let is_earlier = |step: &&u64| rounds.global_until(**step) < of_newest;
             self.last.iter().rev().find(is_earlier).copied()
         });
         older

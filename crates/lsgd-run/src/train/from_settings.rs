@@ -1,20 +1,23 @@
 //! A run's method and its plan, from its settings.
 
 use lsgd_core::{
-    ExchangeConfig, FinalPull, LeaderConfig, Method, MethodError, Mode, OuterStep, Periods,
-    WeightPer,
+    ExchangeConfig, FinalPull, LeaderConfig, Method, Mode, OuterStep, Periods, WeightPer,
 };
 
 use super::pause_schedule::{Every, RunPlan};
+use super::quadratic_period;
 use crate::config::{MethodName, RankBy, Settings};
 use crate::epoch::Epoch;
+use crate::error::RunError;
+use crate::learning_rate::LearningRate;
 
-/// The method of a run with this plan and number of workers per node.
+/// The method of a run with this plan, these learning rates and this number of workers per node.
 pub(super) fn method(
     settings: &Settings,
     plan: &RunPlan,
+    rate: &LearningRate,
     per_node: usize,
-) -> Result<Method, MethodError> {
+) -> Result<Method, RunError> {
     let RunPlan { mode, steps, .. } = *plan;
     let config = &settings.method;
     let batch_norm = config.batch_norm;
@@ -75,6 +78,17 @@ pub(super) fn method(
         ),
     };
     let method = method?.with_margin(config.margin)?;
+    let method = match (config.quadratic_period, steps) {
+        (Some(alpha), Some(steps)) => {
+            let exchanges = quadratic_period::exchanges(rate, alpha, config.local_period, steps);
+            let exchanges = exchanges.ok_or(RunError::TooManyExchanges {
+                local_period: config.local_period,
+                most: quadratic_period::MAX_EXCHANGES,
+            })?;
+            method.with_exchanges_after(exchanges)?
+        }
+        _ => method,
+    };
     Ok(match config.rank_by {
         RankBy::TrainingLoss => method,
         RankBy::ProbeLoss => method.ranked_by_probe(),

@@ -33,6 +33,7 @@ mod objective;
 mod pause;
 mod pause_schedule;
 mod provenance;
+mod quadratic_period;
 mod recovery;
 mod replay;
 mod requests;

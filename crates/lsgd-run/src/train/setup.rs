@@ -104,12 +104,12 @@ pub fn set_up<T: Task>(
     }
     let plan = plan(settings, workers, epoch);
     let per_node = workers / simulated.unwrap_or(1).max(1) as usize;
-    let method = method(settings, &plan, per_node)?;
+    let rate = LearningRate::new(&settings.schedule, epoch, plan.steps);
+    let method = method(settings, &plan, &rate, per_node)?;
     method.check_mode(plan.mode)?;
     if let Some(clip) = task.gradient_clip() {
         clip.check()?;
     }
-    let rate = LearningRate::new(&settings.schedule, epoch, plan.steps);
     let setup = Setup {
         facts,
         method,

@@ -332,6 +332,20 @@ fn method() {
             "c.toml: method.final_pull 1.5 is not in [0, 1]; give a number from 0 to 1",
         ),
         (
+            "method.quadratic_period = 0",
+            "c.toml: method.quadratic_period 0 is not over 0; give a number over 0",
+        ),
+        (
+            "run.mode = \"async\"\nmethod.quadratic_period = 0.5",
+            "c.toml: method.quadratic_period 0.5 is of workers that meet, and in run.mode \"async\" they \
+             never do; leave it out",
+        ),
+        (
+            "method.quadratic_period = 0.5\nbudget.minutes = 10",
+            "c.toml: method.quadratic_period 0.5 needs a known number of steps, which budget.minutes 10 \
+             does not give; set budget.epochs or budget.steps instead",
+        ),
+        (
             "method.final_pull = 0.5\nbudget.minutes = 10",
             "c.toml: method.final_pull 0.5 needs a known number of steps, which \
              budget.minutes 10 does not give; set budget.epochs or budget.steps instead",

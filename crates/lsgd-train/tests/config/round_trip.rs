@@ -355,8 +355,9 @@ fn method() -> impl Strategy<Value = MethodConfig> {
                     name,
                     local_pull,
                     global_pull,
-                    // Needs a budget of steps, which not all have.
+                    // These need a budget of steps, which not all have.
                     final_pull: None,
+                    quadratic_period: None,
                     local_period,
                     global_period: local_period * factor,
                     local_prox,

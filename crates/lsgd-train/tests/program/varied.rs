@@ -19,10 +19,7 @@ fn only_the_named_worker_differs() {
             "uphill",
             "workers.vary=[{ worker = 1, gradient_scale = -1.0 }]",
         ),
-        (
-            "flips",
-            "workers.vary=[{ worker = 1, gradient_flips = 1 }]",
-        ),
+        ("flips", "workers.vary=[{ worker = 1, gradient_flips = 1 }]"),
         ("labels", "data.vary=[{ worker = 1, label_noise = 1.0 }]"),
         ("images", "data.vary=[{ worker = 1, image_noise = 0.5 }]"),
     ] {
@@ -50,7 +47,10 @@ fn shards_differ_in_their_classes() {
         error("together", &together),
         error("same", &same),
     ];
-    assert!(same < 20.0 && alone > 40.0 && together < alone - 20.0, "{alone} {together} {same}");
+    assert!(
+        same < 20.0 && alone > 40.0 && together < alone - 20.0,
+        "{alone} {together} {same}"
+    );
 }
 
 /// A worker that goes uphill has no part in a filtered mean; in a plain one it takes all along.
@@ -59,7 +59,11 @@ fn a_filter_leaves_out_a_worker_that_goes_uphill() {
     let runs = Runs::new();
     let error = |name: &str, set: &[&str]| {
         let uphill = "workers.vary=[{ worker = 3, gradient_scale = -4.0 }]";
-        let set = [&["budget.epochs=10", "evaluate.every_epochs=10", uphill], set].concat();
+        let set = [
+            &["budget.epochs=10", "evaluate.every_epochs=10", uphill],
+            set,
+        ]
+        .concat();
         let run = runs.train(QUICKSTART, name, &set);
         run.summary()["test"]["leader"]["error"].as_f64().unwrap()
     };

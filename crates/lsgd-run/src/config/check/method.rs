@@ -12,6 +12,15 @@ pub(super) fn check(settings: &Settings, sources: &ConfigSources) -> Result<(), 
     if let Some(last) = method.final_pull {
         super::schedule::needs_steps(settings, "method.final_pull", quote_number(last), sources)?;
     }
+    if let Some(alpha) = method.quadratic_period {
+        let (key, alpha) = ("method.quadratic_period", quote_number(alpha));
+        if settings.run.mode == Mode::Async {
+            let problem =
+                "is of workers that meet, and in run.mode \"async\" they never do; leave it out";
+            return Err(sources.refuse_relation(&[key, "run.mode"], alpha, problem));
+        }
+        super::schedule::needs_steps(settings, key, alpha, sources)?;
+    }
     let (local, global) = (method.local_period, method.global_period);
     if global % local != 0 {
         let (lower, upper) = (global / local * local, (global / local + 1) * local);

@@ -22,6 +22,7 @@ fn full() -> Table {
         steps: Some(1),
     });
     config.method.final_pull = Some(0.5);
+    config.method.quadratic_period = Some(0.5);
     config.method.max_staleness = Some(1);
     config.workers.count = Some(1);
     config.workers.loaders = Some(1);
