@@ -68,6 +68,15 @@ fn nodes_have_the_bits_of_one_process_that_simulates_them() {
         ),
         ("grawa", &["method.name=grawa"]),
         ("dppf", &["method.name=dppf", "method.push=0.05"]),
+        // After 4, 8, 15 and 24 steps; over all nodes after 8 and 24.
+        (
+            "quadratic",
+            &[
+                "method.name=local_sgd",
+                "schedule.kind=cosine",
+                "method.quadratic_period=0.1",
+            ],
+        ),
         (
             "leader_filter",
             &["method.name=leader_filter", "method.filter_margin=0.02"],

@@ -7,7 +7,7 @@ use super::program::{Runs, SMOKE, run};
 use super::repeats::assert_same;
 
 /// Everything at once, long enough to be killed twice: a step takes about two milliseconds.
-const ALL: [&str; 25] = [
+const ALL: [&str; 26] = [
     "run.mode=sync",
     "workers.accumulate=2",
     "budget.steps=1500",
@@ -29,6 +29,7 @@ const ALL: [&str; 25] = [
     "optimizer.clip_norm=1.0",
     "loss.label_smoothing=0.1",
     "schedule.kind=one_cycle",
+    "method.quadratic_period=0.15",
     "schedule.peak=0.4",
     "schedule.anneal=linear",
     "schedule.start_divisor=10",
