@@ -45,7 +45,7 @@ METHODS = {
     "lsgd": ["method.local_pull=0.5"],
     "leader_filter": ["method.filter_margin=0.5"],
 }
-RATES = ["0.02", "0.05", "0.1"]
+RATES = ["0.02", "0.05", "0.1", "0.2"]
 SEEDS = [1, 2, 3, 4, 5]
 GUESSING = 90.0
 # Student's t, two-sided 95 %, by degrees of freedom.
