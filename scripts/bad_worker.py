@@ -5,11 +5,12 @@
     python3 scripts/bad_worker.py rates      # learning rates, on a seed of their own
     python3 scripts/bad_worker.py plan       # writes configs/bench/bad-worker/FAULT.toml: commit them
     python3 scripts/bad_worker.py compare    # five seeds
-    python3 scripts/bad_worker.py table      # the table of docs/bad-worker.md
+    python3 scripts/bad_worker.py table      # errors in %, with the 95 % interval over seeds
 
 An interrupted `rates` or `compare` goes on where it was. The results are in scripts/results/bad-worker. The
 error is the leader's at the end: of the worker with the lowest training loss, which needs no test labels to
-find. A run whose workers have all diverged, or that has no leader, counts as guessing (90 %).
+find. A run whose workers have all diverged, or that has no leader, counts as guessing (90 %). In the table a + or -
+marks an error that is above or below that of local_sgd beyond the paired 95 % interval.
 """
 
 import csv
@@ -103,7 +104,7 @@ def rates():
 def best_rate(fault, method):
     found = errors(f"rates-{fault}")
     # Of equal ones the lowest.
-    return min(RATES, key=lambda rate: found.get(f"{method}-{rate}", {}).get(100, GUESSING))
+    return min(RATES, key=lambda rate: found[f"{method}-{rate}"][100])
 
 
 def plans():
@@ -135,7 +136,7 @@ def table():
             mean, half = interval([found[method][seed] for seed in SEEDS])
             pairs = [found[method][seed] - found["local_sgd"][seed] for seed in SEEDS]
             gap, width = interval(pairs)
-            mark = "*" if method != "local_sgd" and abs(gap) > width else ""
+            mark = " +" if gap > width else " -" if gap < -width else ""
             cells.append(f"{mean:.1f} ± {half:.1f}{mark}")
         print(f"| `{method}` | " + " | ".join(cells) + " |")
 

@@ -38,7 +38,7 @@ pub enum VectorKind {
     Parameters,
     /// The mean of all workers' parameters, summed in order of worker id.
     Mean,
-    /// The centre variable of asynchronous EASGD and DOWNPOUR, to which workers add.
+    /// The centre variable of methods whose workers come to it one by one, and add to it.
     Centre,
     /// The mean of all workers' gradients, summed in order of worker id.
     Gradient,

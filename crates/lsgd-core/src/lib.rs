@@ -125,7 +125,7 @@ pub use method::{
 };
 pub use module::{MovingAverage, read, read_buffers, sum_of_squares, write};
 pub use optimizer_state::{OptimizerStateError, decode_optimizer, encode_optimizer};
-pub use schedule::{Due, Periods, Rounds, Trigger};
+pub use schedule::{Due, ExchangeSteps, Periods, Trigger};
 pub use simulation::{
     SimDriver, SimulatedLink, SimulatedTraffic, Simulation, SimulationConfig, WorkerTurn,
 };

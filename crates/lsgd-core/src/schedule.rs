@@ -54,12 +54,12 @@ impl Periods {
 /// Of given steps each is that of a local exchange; every `global / local`-th of them, and the last, is that
 /// of a global one too. Nothing is due after the last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rounds {
+pub struct ExchangeSteps {
     periods: Periods,
     given: Option<Arc<[u64]>>,
 }
 
-impl Rounds {
+impl ExchangeSteps {
     /// Exchanges after every tau and every tau_G steps.
     pub fn every(periods: Periods) -> Self {
         let given = None;
@@ -78,6 +78,30 @@ impl Rounds {
     /// tau and tau_G, from which given steps may depart.
     pub fn periods(&self) -> Periods {
         self.periods
+    }
+
+    /// The steps that were given.
+    pub fn given(&self) -> Option<&[u64]> {
+        self.given.as_deref()
+    }
+
+    /// The most steps between two global exchanges, or, of a node that is alone, two local ones.
+    pub fn longest_gap(&self, alone: bool) -> u64 {
+        let Some(given) = &self.given else {
+            return if alone {
+                self.periods.local
+            } else {
+                self.periods.global
+            };
+        };
+        let is_counted = |step: &&u64| alone || self.due(**step).global;
+        let mut last = 0;
+        let gaps = given.iter().filter(is_counted).map(|step| {
+            let gap = step - last;
+            last = *step;
+            gap
+        });
+        gaps.max().unwrap_or(0)
     }
 
     /// What is due when every worker has taken `step` steps.

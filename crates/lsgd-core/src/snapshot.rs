@@ -39,7 +39,7 @@ pub enum Source {
         /// How many.
         workers: usize,
     },
-    /// The centre variable of asynchronous EASGD and DOWNPOUR.
+    /// The centre variable of asynchronous EASGD, asynchronous local SGD and DOWNPOUR.
     Centre {
         /// Number of updates so far.
         version: u64,

@@ -163,7 +163,7 @@ where
     /// Whether it reports to the others after its next step.
     fn reports_next(&self) -> bool {
         let method = &self.common.method;
-        let due = method.rounds().due(self.optimizer.steps() + 1);
+        let due = method.exchange_steps().due(self.optimizer.steps() + 1);
         method.exchanges() && (self.mode == Mode::Async || due.any())
     }
 

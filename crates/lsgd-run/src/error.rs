@@ -360,8 +360,7 @@ pub enum RunError {
     },
     /// A quadratic period of a run with more exchanges than are kept in memory.
     #[error(
-        "method.quadratic_period: with method.local_period {local_period} the run has more than {most} \
-         exchanges; give a longer local_period, or leave it out"
+        "method.local_period {local_period} gives the run more than {most} exchanges; give a longer method.local_period, or leave out method.quadratic_period"
     )]
     TooManyExchanges {
         /// `method.local_period`.

@@ -17,7 +17,7 @@ pub enum BatchError {
     TooLarge {
         /// Examples per batch.
         batch_size: usize,
-        /// Training examples, without those held out.
+        /// Training examples of a worker, without those held out.
         examples: u64,
     },
     /// BatchNorm would normalise one value at a time, and output its bias for any input.
@@ -35,7 +35,8 @@ pub enum BatchError {
     },
 }
 
-/// Refuses a batch size with which `model` cannot train at all; returns warnings about any other.
+/// Refuses a batch size with which `model` cannot train at all, or that is more than the examples
+/// `per_worker`; returns warnings about any other.
 ///
 /// # Errors
 ///
@@ -43,16 +44,17 @@ pub enum BatchError {
 pub fn check(
     model: &ModelConfig,
     batch_size: usize,
+    per_worker: u64,
     epoch: Epoch,
 ) -> Result<Vec<String>, BatchError> {
     let Epoch {
         examples,
         examples_per_step,
     } = epoch;
-    if batch_size as u64 > examples {
+    if batch_size as u64 > per_worker {
         return Err(BatchError::TooLarge {
             batch_size,
-            examples,
+            examples: per_worker,
         });
     }
     let mut warnings = Vec::new();
@@ -92,7 +94,7 @@ mod tests {
             examples: 512,
             examples_per_step: batch_size as u64 * workers,
         };
-        match check(&model, batch_size, epoch) {
+        match check(&model, batch_size, epoch.examples, epoch) {
             Ok(warnings) => warnings.join("\n"),
             Err(error) => format!("refused: {error}"),
         }

@@ -99,7 +99,9 @@ impl ImageTask {
                     * run.workers
                     * run.settings.workers.accumulate,
             };
-            for warning in batches::check(&model, config.data.batch_size, epoch)? {
+            let (batch_size, per_worker) =
+                (config.data.batch_size, stream.least_per_worker() as u64);
+            for warning in batches::check(&model, batch_size, per_worker, epoch)? {
                 tracing::warn!("{warning}");
             }
         }
@@ -169,8 +171,10 @@ impl ImageTask {
             }
             _ => stream(&dataset, task, settings, workers)?,
         };
+        let (varied, seed) = (&task.data.vary, settings.run.seed);
         let mut of_run = Self {
-            spoiling: None,
+            // A mean's statistics are estimated on the batches that the run trained on.
+            spoiling: Spoiling::new(varied, workers, dataset.classes(), seed),
             initial: None,
             scored_on,
             parts: Vec::new(),

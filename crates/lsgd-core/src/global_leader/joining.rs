@@ -245,7 +245,7 @@ impl GlobalLeader {
     }
 
     fn step_of_round(&self, round: u64) -> u64 {
-        self.method.rounds.step_of_global(round)
+        self.method.exchange_steps.step_of_global(round)
     }
 
     fn await_nodes(&mut self, nodes: std::collections::BTreeSet<u32>) {

@@ -29,7 +29,7 @@ impl GlobalLeader {
         self.progress += 1;
         self.trigger.count(taken);
         let round = match self.mode {
-            Mode::Sync => self.method.rounds.global_until(step),
+            Mode::Sync => self.method.exchange_steps.global_until(step),
             Mode::Async => self.proposals[0].map_or(0, |proposal| proposal.round) + 1,
         };
         let finite = |(_, loss): &(Arc<Snapshot>, f64)| loss.is_finite();

@@ -150,7 +150,7 @@ impl GlobalLeader {
         if self.phase != NodePhase::Training || !self.keeps_step() {
             return;
         }
-        let rounds = self.method.rounds.clone();
+        let rounds = self.method.exchange_steps.clone();
         let (round, exchanged) = (self.rounds, self.exchanged);
         self.peers.expect(round + 1, |status| {
             let mut checkpoints = status.checkpoints.iter();
@@ -176,6 +176,6 @@ impl GlobalLeader {
 
     /// `sync`: the last round at this step.
     pub(super) fn round_of(&self, step: u64) -> u64 {
-        self.method.rounds.global_until(step)
+        self.method.exchange_steps.global_until(step)
     }
 }

@@ -144,7 +144,9 @@ impl GlobalLeader {
         let counted: Vec<(u32, VectorRef)> = match self.method.filter_margin() {
             None => offered.collect::<Option<_>>().unwrap_or_default(),
             Some(margin) => {
-                let sound = offered.flatten();
+                let sound = offered
+                    .flatten()
+                    .filter(|(_, vector)| vector.loss.is_finite());
                 let sound = sound.filter(|(node, _)| !fetching.failed.contains(&(*node, kind)));
                 let ranked = sound.map(|(node, vector)| ((node, vector), vector.loss));
                 let best = keep_within(ranked.collect(), margin).into_iter();

@@ -210,7 +210,9 @@ impl<I> LeaderSgd<I> {
     /// Whether to call [`observe_probe`](Self::observe_probe) now: every tau steps, if workers are
     /// ranked by the [probe](crate::Objective::probe) loss.
     pub fn wants_probe(&self) -> bool {
-        self.method.probes() && self.method.ranks() && self.method.rounds.due(self.step).local
+        self.method.probes()
+            && self.method.ranks()
+            && self.method.exchange_steps.due(self.step).local
     }
 
     /// Sets the probe loss of the module as it is after the last gradient step.
@@ -237,7 +239,7 @@ impl<I> LeaderSgd<I> {
     /// one is due, in `async` after every step.
     pub fn is_report_due(&self) -> bool {
         let meets = self.exchange.mode() == Mode::Sync;
-        self.method.exchanges() && (!meets || self.method.rounds.due(self.step).any())
+        self.method.exchanges() && (!meets || self.method.exchange_steps.due(self.step).any())
     }
 
     /// The first half of [`step`](Self::step): the inner optimizer's step, unless that waits for

@@ -20,7 +20,7 @@ impl<I> LeaderSgd<I> {
             return;
         }
         let meets = self.exchange.mode() == Mode::Sync;
-        let due = self.method.rounds.due(self.step);
+        let due = self.method.exchange_steps.due(self.step);
         let vector = self.method.averages();
         // In `async` its peers use the last ones it sent.
         let sends_buffers = self.method.batch_norm == BatchNorm::Mean && due.any();

@@ -1,5 +1,5 @@
-//! The centre variable of asynchronous EASGD and DOWNPOUR, which this node's workers access one by
-//! one. Every other node has its own; each exchange with one of them moves this node's centre half
+//! The centre variable of asynchronous EASGD, asynchronous local SGD and DOWNPOUR, which this node's
+//! workers access one by one. Every other node has its own; each exchange with one of them moves this node's centre half
 //! way to the other's.
 
 use std::sync::Arc;

@@ -150,7 +150,7 @@ impl LocalLeader {
 
     /// `sync`: whether the exchange under way is a global one.
     fn is_global(&self) -> bool {
-        self.among_nodes && self.method.rounds.due(self.furthest_step()).global
+        self.among_nodes && self.method.exchange_steps.due(self.furthest_step()).global
     }
 
     pub(super) fn deliver_to_all(&mut self, delivery: &Delivery) {

@@ -46,7 +46,7 @@ pub use grawa::WeightPer;
 pub use lsgd::{FinalPull, LeaderConfig};
 
 use crate::{
-    ExchangeOutcome, Incumbent, Layout, Mode, Periods, Rounds, RuleState, Scope, Snapshot,
+    ExchangeOutcome, ExchangeSteps, Incumbent, Layout, Mode, Periods, RuleState, Scope, Snapshot,
     SnapshotError, Source, StateError, VectorKind, WorkerId,
 };
 
@@ -275,7 +275,7 @@ pub struct Method {
     name: &'static str,
     vectors: &'static [VectorKind],
     rule: Arc<dyn Rule>,
-    pub(crate) rounds: Rounds,
+    pub(crate) exchange_steps: ExchangeSteps,
     pub(crate) loss_window: usize,
     pub(crate) max_staleness: Scoped<u64>,
     pub(crate) batch_norm: BatchNorm,
@@ -300,7 +300,7 @@ impl Method {
             name,
             vectors,
             rule: Arc::new(rule),
-            rounds: Rounds::every(exchanges.periods),
+            exchange_steps: ExchangeSteps::every(exchanges.periods),
             loss_window: exchanges.loss_window,
             // During a synchronous exchange no worker steps, so no report is old.
             max_staleness: Scoped::both(u64::MAX),
@@ -369,12 +369,12 @@ impl Method {
 
     /// tau and tau_G.
     pub fn periods(&self) -> Periods {
-        self.rounds.periods()
+        self.exchange_steps.periods()
     }
 
     /// When exchanges are due in `sync`.
-    pub fn rounds(&self) -> &Rounds {
-        &self.rounds
+    pub fn exchange_steps(&self) -> &ExchangeSteps {
+        &self.exchange_steps
     }
 
     /// Exchanges after these steps in place of every tau (`sync`): in ascending order, not 0.
@@ -383,7 +383,8 @@ impl Method {
     ///
     /// [`MethodError::Steps`] if they are not in order.
     pub fn with_exchanges_after(mut self, steps: Vec<u64>) -> Result<Self, MethodError> {
-        self.rounds = Rounds::after(self.periods(), steps).ok_or(MethodError::Steps)?;
+        self.exchange_steps =
+            ExchangeSteps::after(self.periods(), steps).ok_or(MethodError::Steps)?;
         Ok(self)
     }
 

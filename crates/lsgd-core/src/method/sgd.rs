@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{BatchNorm, ExchangeAt, Method, Pull, Rule, Scoped};
-use crate::{ExchangeOutcome, Periods, Rounds};
+use crate::{ExchangeOutcome, ExchangeSteps, Periods};
 
 /// Ignores exchanges.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Method {
             name: "sgd",
             vectors: &[],
             rule: Arc::new(Independent),
-            rounds: Rounds::every(Periods {
+            exchange_steps: ExchangeSteps::every(Periods {
                 local: u64::MAX,
                 global: u64::MAX,
             }),

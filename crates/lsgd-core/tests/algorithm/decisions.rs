@@ -1,8 +1,8 @@
 //! The pure decisions, for any input: who leads, when an exchange is due, what a window's loss is.
 
 use lsgd_core::{
-    Candidate, Due, Exclusion, Incumbent, LossWindow, Periods, Reason, Report, Rounds, Trigger,
-    WindowLoss, WorkerId, elect, elect_or_keep, within,
+    Candidate, Due, ExchangeSteps, Exclusion, Incumbent, LossWindow, Periods, Reason, Report,
+    Trigger, WindowLoss, WorkerId, elect, elect_or_keep, within,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -144,14 +144,14 @@ proptest! {
         prop_assert_eq!((locals, globals), (steps / local, steps / (local * times)));
     }
 
-    /// Rounds that are given as steps of every tau are those of the periods, but for one at the end.
+    /// ExchangeSteps that are given as steps of every tau are those of the periods, but for one at the end.
     #[test]
     fn given_rounds_are_counted_like_periods(
         local in 1..20_u64, times in 1..5_u64, count in 1..40_u64, beyond in 0..50_u64,
     ) {
         let periods = Periods { local, global: local * times };
         let steps = (1..=count).map(|k| k * local).collect();
-        let (every, given) = (Rounds::every(periods), Rounds::after(periods, steps).expect("in order"));
+        let (every, given) = (ExchangeSteps::every(periods), ExchangeSteps::after(periods, steps).expect("in order"));
         let last = count * local;
         for step in 0..last {
             prop_assert_eq!(given.due(step), every.due(step));
@@ -177,7 +177,7 @@ proptest! {
             .collect();
         let last = steps[steps.len() - 1];
         let periods = Periods { local: 1, global: times };
-        let rounds = Rounds::after(periods, steps.clone()).expect("in order");
+        let rounds = ExchangeSteps::after(periods, steps.clone()).expect("in order");
         for round in 0..=rounds.global_until(last) {
             let step = rounds.step_of_global(round);
             prop_assert_eq!(rounds.global_until(step), round);
@@ -379,9 +379,9 @@ fn steps_of_exchanges_are_in_order() {
         global: 8,
     };
     for steps in [vec![0, 4], vec![4, 4], vec![8, 4]] {
-        assert_eq!(Rounds::after(periods, steps), None);
+        assert_eq!(ExchangeSteps::after(periods, steps), None);
     }
-    let none = Rounds::after(periods, Vec::new()).expect("in order");
+    let none = ExchangeSteps::after(periods, Vec::new()).expect("in order");
     assert_eq!((none.global_until(9), none.step_of_global(3)), (0, 0));
     assert_eq!(none.due(8), Due::default());
 }

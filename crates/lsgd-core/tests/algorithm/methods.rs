@@ -306,7 +306,7 @@ fn without_its_own_part_a_method_is_local_sgd_to_the_bit() {
 }
 
 #[test]
-fn a_leader_weight_of_one_or_a_margin_of_nought_copies_the_leader() {
+fn a_leader_weight_of_one_or_a_margin_of_zero_copies_the_leader() {
     let copied = [
         Method::leader_mean(exchanges(3), 1.0),
         Method::leader_filter(exchanges(3), 0.0),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lsgd_core::{Rounds, Snapshot, Source};
+use lsgd_core::{ExchangeSteps, Snapshot, Source};
 
 use super::checkpoint::{Checkpoint, CheckpointState, Completion, FROZEN, values_path};
 use super::digests::DigestedFiles;
@@ -29,7 +29,7 @@ pub struct Checkpoints {
     last: Vec<u64>,
     best: Option<u64>,
     /// When the nodes exchange, if there are others.
-    rounds: Option<Rounds>,
+    rounds: Option<ExchangeSteps>,
     disk: Disk,
 }
 
@@ -67,7 +67,7 @@ impl Checkpoints {
     /// For one of several nodes, which exchange in these rounds. Nodes continue from a round of
     /// which all have a checkpoint, and one may be a round ahead of another: the last checkpoint of
     /// the round before is kept too.
-    pub fn among_nodes(mut self, rounds: Rounds) -> Self {
+    pub fn among_nodes(mut self, rounds: ExchangeSteps) -> Self {
         self.rounds = Some(rounds);
         self
     }

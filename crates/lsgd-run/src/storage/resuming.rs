@@ -9,7 +9,7 @@ use lsgd_core::{CheckpointRef, Layout};
 use super::checkpoint::CheckpointState;
 use super::checkpoint_name::CheckpointName;
 use super::records::RunRecord;
-use super::run_change::{NODES, RunChange, differences};
+use super::run_change::{RunChange, differences};
 use super::saved_run::SavedRun;
 use super::steps::{settle, steps_in};
 use crate::error::RunError;
@@ -126,9 +126,7 @@ pub fn check_settings(
     let differences = differences(&record.settings, settings)
         .filter(|change| !is_new(change))
         .chain(differences(&record.agreement, agreement));
-    let fixed = has_fixed_rounds(settings);
-    let allowed = |change: &RunChange| change.is_allowed() && !(fixed && change.is_of_budget());
-    let (changes, refused): (Vec<_>, Vec<_>) = differences.partition(allowed);
+    let (changes, refused): (Vec<_>, Vec<_>) = differences.partition(RunChange::is_allowed);
     match refused.is_empty() {
         true => Ok(changes),
         false => Err(RunError::OtherSettings {
@@ -136,11 +134,4 @@ pub fn check_settings(
             changes: refused,
         }),
     }
-}
-
-/// Whether the budget decides at which steps the nodes of a run exchange: a node that has another one would
-/// count other rounds than its checkpoints.
-fn has_fixed_rounds(settings: &BTreeMap<String, String>) -> bool {
-    let nodes = settings.get(NODES);
-    settings.contains_key("method.quadratic_period") && nodes.is_some_and(|nodes| nodes != "1")
 }

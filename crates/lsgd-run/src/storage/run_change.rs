@@ -6,7 +6,7 @@ use std::fmt;
 use crate::words::one_line;
 
 /// The key of the number of nodes.
-pub(super) const NODES: &str = "cluster.nodes";
+const NODES: &str = "cluster.nodes";
 
 /// A setting that a run is to continue with in place of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +23,8 @@ impl RunChange {
     /// Whether a run can continue with it: the same arithmetic, for longer or by more or fewer nodes.
     pub(super) fn is_allowed(&self) -> bool {
         let several = |nodes: &Option<String>| nodes.as_ref().is_some_and(|nodes| nodes != "1");
-        self.is_of_budget() || self.key == NODES && several(&self.was) && several(&self.is)
-    }
-
-    /// Whether it is a change of the run's length.
-    pub(super) fn is_of_budget(&self) -> bool {
         self.key.starts_with("budget.")
+            || self.key == NODES && several(&self.was) && several(&self.is)
     }
 
     /// What it changes besides, if that is not plain.

@@ -154,7 +154,7 @@ pub fn train<T: Task>(
     let totals = Totals::read(&folder, setup.main_metric())?;
     checkpoints = checkpoints.with_best(totals.best.step());
     if setup.nodes > 1 {
-        checkpoints = checkpoints.among_nodes(setup.method.rounds().clone());
+        checkpoints = checkpoints.among_nodes(setup.method.exchange_steps().clone());
     }
     let newest = checkpoints.newest();
     let mut run_loop = RunLoop {

@@ -59,7 +59,7 @@ pub type Ready<T> = (Arc<Setup>, Arc<T>);
 ///
 /// [`RunError`] if any of these fails.
 pub fn set_up<T: Task>(
-    job: Job,
+    mut job: Job,
     simulated: Option<u32>,
     make: impl FnOnce(Context) -> Result<T, RunError>,
 ) -> Result<Ready<T>, RunError> {
@@ -110,6 +110,11 @@ pub fn set_up<T: Task>(
     if let Some(clip) = task.gradient_clip() {
         clip.check()?;
     }
+    if let (Some(steps), true) = (method.exchange_steps().given(), nodes > 1) {
+        // They depend on the budget, and on how many workers share an epoch. Nodes count by them.
+        let key = String::from("the steps of exchanges");
+        job.shared.insert(key, digest_of(steps));
+    }
     let setup = Setup {
         facts,
         method,
@@ -124,6 +129,15 @@ pub fn set_up<T: Task>(
         job,
     };
     Ok((Arc::new(setup), Arc::new(task)))
+}
+
+/// A name for these steps.
+fn digest_of(steps: &[u64]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for step in steps {
+        hasher.update(&step.to_le_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
 }
 
 /// Calls the task during set-up. A failure there is an error of its config; a panic becomes an error, like
@@ -187,10 +201,13 @@ impl Setup {
     /// A divergence detector for this node's workers.
     pub(super) fn divergence(&self) -> Divergence {
         let settings = self.settings();
+        let nodes = settings.cluster.nodes.max(settings.simulate.nodes);
         let method = &settings.method;
-        let period = match settings.cluster.nodes.max(settings.simulate.nodes) {
-            0 | 1 => method.local_period,
-            _ => method.global_period,
+        let steps = self.method.exchange_steps();
+        let period = match (steps.given(), nodes) {
+            (Some(_), _) => steps.longest_gap(nodes <= 1),
+            (None, 0 | 1) => method.local_period,
+            (None, _) => method.global_period,
         };
         Divergence::new(self.workers(), method.loss_window, period)
     }

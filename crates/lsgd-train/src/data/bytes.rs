@@ -116,8 +116,8 @@ impl Dataset {
                     (window, label)
                 }
                 Source::Folder(folder) => {
-                    let held_out = |index| stream.holds_out(index);
-                    let (image, flip, label) = folder.cut(index, held_out, &mut rng)?;
+                    let elsewhere = |index| !stream.trains_on(number, index);
+                    let (image, flip, label) = folder.cut(index, elsewhere, &mut rng)?;
                     pack(&planes(image.as_raw()), bytes);
                     let (top, left) = (0, 0);
                     (Window { top, left, flip }, label)

@@ -87,16 +87,16 @@ impl Folder {
     }
 
     /// Writes training image `index`, augmented, and returns its label. In place of one that is
-    /// skipped it takes the next that can be decoded and is not `held_out`, after the last image
+    /// skipped it takes the next that can be decoded and is not `elsewhere`, after the last image
     /// the first.
     pub fn train(
         &self,
         index: usize,
-        held_out: impl Fn(usize) -> bool,
+        elsewhere: impl Fn(usize) -> bool,
         rng: &mut ChaCha8Rng,
         out: &mut [f32],
     ) -> Result<i32, DataError> {
-        let (image, flip, class) = self.cut(index, held_out, rng)?;
+        let (image, flip, class) = self.cut(index, elsewhere, rng)?;
         self.write(&image, flip, out);
         Ok(class)
     }
@@ -105,10 +105,10 @@ impl Folder {
     pub fn cut(
         &self,
         index: usize,
-        held_out: impl Fn(usize) -> bool,
+        elsewhere: impl Fn(usize) -> bool,
         rng: &mut ChaCha8Rng,
     ) -> Result<(RgbImage, bool, i32), DataError> {
-        let (image, class) = self.train.image_from(index, held_out)?;
+        let (image, class) = self.train.image_from(index, elsewhere)?;
         if !self.augmented {
             return Ok((self.centre(&image), false, class));
         }
@@ -193,10 +193,10 @@ impl Split {
     fn image_from(
         &self,
         index: usize,
-        held_out: impl Fn(usize) -> bool,
+        elsewhere: impl Fn(usize) -> bool,
     ) -> Result<(RgbImage, i32), DataError> {
         let order = (index..self.entries.len()).chain(0..index);
-        for next in order.filter(|next| !held_out(*next)) {
+        for next in order.filter(|next| !elsewhere(*next)) {
             if let Some(found) = self.image(next)? {
                 return Ok(found);
             }

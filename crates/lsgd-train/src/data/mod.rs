@@ -232,8 +232,8 @@ impl Dataset {
             let label = match &self.source {
                 Source::Memory(memory) => memory.train(index, &mut rng, out),
                 Source::Folder(folder) => {
-                    let held_out = |index| stream.holds_out(index);
-                    folder.train(index, held_out, &mut rng, out)?
+                    let elsewhere = |index| !stream.trains_on(number, index);
+                    folder.train(index, elsewhere, &mut rng, out)?
                 }
             };
             if let Some(alteration) = &self.alteration {

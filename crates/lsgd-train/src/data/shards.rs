@@ -1,10 +1,11 @@
 //! Data that differ from worker to worker: each has a shard of its own, whose mix of classes is drawn from a
-//! Dirichlet distribution (Hsu, Qi and Brown, arXiv 1909.06335, section 3).
+//! Dirichlet distribution, in the manner of Hsu, Qi and Brown (arXiv 1909.06335).
 //!
 //! The shards are disjoint and hold every example; their sizes differ by one at most. Workers choose in turn:
 //! the worker draws a class from its mix, restricted to the classes of which examples are left, and takes a
-//! random one of them. The smaller the concentration, the fewer classes dominate a shard; large ones give
-//! every worker the same mix.
+//! random one of them. All shares of a mix have the same concentration, and count times the size of their
+//! class. The smaller the concentration, the fewer classes dominate a shard; large ones give every worker the
+//! same mix. Since every example goes to somebody, the last choices of a worker are of what others left.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,8 @@ pub(crate) fn dirichlet(
     if workers == 0 || workers > examples.len() {
         return Err(refused());
     }
-    let gamma = Gamma::new(concentration, 1.0).map_err(|_| refused())?;
+    // Of a shape over 1, from which the logarithm of a smaller one follows (Marsaglia and Tsang, 2000).
+    let gamma = Gamma::new(concentration + 1.0, 1.0).map_err(|_| refused())?;
     let key = blake3::derive_key("lsgd-train v1 shards of workers", &seed.to_le_bytes());
     let mut rng = ChaCha8Rng::from_seed(key);
     let mut of_classes: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
@@ -46,14 +48,24 @@ pub(crate) fn dirichlet(
     for of_class in &mut left {
         of_class.shuffle(&mut rng);
     }
-    // As shares of a Dirichlet distribution, but for their sum. A class counts by its size, so that workers
-    // together want as many of it as there are.
-    let mixes: Vec<Vec<f64>> = (0..workers)
-        .map(|_| {
-            let sizes = left.iter().map(|of_class| of_class.len() as f64);
-            sizes.map(|size| size * gamma.sample(&mut rng)).collect()
-        })
-        .collect();
+    // Shares of a Dirichlet distribution, but for their sum, and times the size of the class, so that workers
+    // together want as many of it as there are. For small concentrations all but one may underflow.
+    let mut mix = || {
+        let logarithms: Vec<f64> = left
+            .iter()
+            .map(|of_class| {
+                let uniform: f64 = rng.random_range(f64::MIN_POSITIVE..1.0);
+                let share = gamma.sample(&mut rng).ln() + uniform.ln() / concentration;
+                share + (of_class.len() as f64).ln()
+            })
+            .collect();
+        let highest = logarithms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        logarithms
+            .into_iter()
+            .map(|share| (share - highest).exp())
+            .collect()
+    };
+    let mixes: Vec<Vec<f64>> = (0..workers).map(|_| mix()).collect();
     let mut shards = vec![Vec::new(); workers];
     for turn in 0..examples.len() {
         let worker = turn % workers;
@@ -159,8 +171,8 @@ mod tests {
             };
             (0..5).map(of_seed).sum::<f64>() / 5.0
         };
-        let [small, middle, large] = [0.01, 0.5, 1000.0].map(mean);
-        assert!(small > 0.6, "{small}");
+        let [least, small, middle, large] = [1e-6, 0.01, 0.5, 1000.0].map(mean);
+        assert!(least > 0.6 && small > 0.6, "{least} {small}");
         assert!((0.2..0.6).contains(&middle), "{middle}");
         assert!(large < 0.08, "{large}");
     }

@@ -206,6 +206,23 @@ impl Stream {
         }
     }
 
+    /// Whether the worker that takes batch `number` trains on example `index`.
+    pub(crate) fn trains_on(&self, number: u64, index: usize) -> bool {
+        let workers = self.shards.len().max(1) as u64;
+        match self.shards.get((number % workers) as usize) {
+            Some(shard) => {
+                u32::try_from(index).is_ok_and(|index| shard.binary_search(&index).is_ok())
+            }
+            None => !self.holds_out(index),
+        }
+    }
+
+    /// Examples of the smallest shard, or of all if there are none: what a batch is taken from.
+    pub fn least_per_worker(&self) -> usize {
+        let shards = self.shards.iter().map(Vec::len);
+        shards.min().unwrap_or(self.epoch())
+    }
+
     /// Whether example `index` is never trained on.
     pub(crate) fn holds_out(&self, index: usize) -> bool {
         let among = |index| self.held_out.binary_search(&index).is_ok();

@@ -96,8 +96,8 @@ score models on so many training images, drawn from the seed, in place of the te
 images, and never train on them: a share below 1, or a number; default: none")
         .example("0.1"),
     Key::new("data.split", Kind::Entry(&SPLIT), "\
-every worker has as many training images of its own, whose mix of classes is drawn from a Dirichlet
-distribution of this concentration: 0.1 is mostly two classes, 100 an even mix; default: all have the same")
+every worker has an equal share of the training images for itself, in a mix of classes drawn from a Dirichlet
+distribution: the smaller the concentration, the fewer classes dominate it; default: all have the same")
         .example("{ dirichlet = 0.3 }"),
     Key::new("data.vary", Kind::Entries(&VARY), "\
 workers whose training data are spoilt, for experiments, counted over all nodes; or tables [[data.vary]]

@@ -337,8 +337,17 @@ fn method() {
         ),
         (
             "run.mode = \"async\"\nmethod.quadratic_period = 0.5",
-            "c.toml: method.quadratic_period 0.5 is of workers that meet, and in run.mode \"async\" they \
-             never do; leave it out",
+            "c.toml: method.quadratic_period 0.5 applies only to run.mode \"sync\"; leave it out",
+        ),
+        (
+            "method.quadratic_period = 0.5\nmethod.local_prox = 0.1",
+            "c.toml: method.quadratic_period 0.5 changes the periods that method.local_prox and \
+             method.global_prox are shares of; set those to 0, or leave this out",
+        ),
+        (
+            "method.name = \"data_parallel\"\nworkers.vary = [{ worker = 1, learning_rate = 2 }]",
+            "c.toml: method.name \"data_parallel\" has workers that would drift apart for good if \
+             workers.vary gave one another learning_rate; leave that out",
         ),
         (
             "method.quadratic_period = 0.5\nbudget.minutes = 10",

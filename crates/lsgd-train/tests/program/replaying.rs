@@ -53,6 +53,7 @@ fn every_method_that_runs_in_async_comes_to_the_same_digests() {
         ("mean", &["method.batch_norm=mean"]),
         ("easgd", &["method.name=easgd"]),
         ("downpour", &["method.name=downpour"]),
+        ("local_sgd", &["method.name=local_sgd"]),
     ] {
         let of = trained(&runs, name, set);
         let all = counts(&of, replay(&of, &[]));

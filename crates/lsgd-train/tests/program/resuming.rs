@@ -153,7 +153,7 @@ fn a_run_that_is_killed_again_and_again_is_the_same() {
 #[test]
 fn workers_of_an_async_run_keep_their_own_state() {
     let runs = Runs::new();
-    for method in ["lsgd", "easgd", "downpour"] {
+    for method in ["lsgd", "easgd", "local_sgd", "downpour"] {
         let method_is = format!("method.name={method}");
         let set = ["run.mode=async", &method_is, "budget.steps=20"];
         let stopped = runs.train(SMOKE, method, &set);

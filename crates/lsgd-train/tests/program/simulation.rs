@@ -207,11 +207,11 @@ fn what_cannot_be_simulated_is_refused() {
     );
 }
 
-/// In `async`, easgd and downpour: workers visit their node's centre, and centres each other.
+/// In `async`, easgd, local_sgd and downpour: workers visit their node's centre, and centres each other.
 #[test]
 fn methods_with_a_centre() {
     let runs = Runs::new();
-    for method in ["easgd", "downpour"] {
+    for method in ["easgd", "local_sgd", "downpour"] {
         let method_is = format!("method.name={method}");
         let set = [
             &method_is,

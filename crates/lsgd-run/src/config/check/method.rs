@@ -15,11 +15,27 @@ pub(super) fn check(settings: &Settings, sources: &ConfigSources) -> Result<(), 
     if let Some(alpha) = method.quadratic_period {
         let (key, alpha) = ("method.quadratic_period", quote_number(alpha));
         if settings.run.mode == Mode::Async {
-            let problem =
-                "is of workers that meet, and in run.mode \"async\" they never do; leave it out";
+            let problem = "applies only to run.mode \"sync\"; leave it out";
             return Err(sources.refuse_relation(&[key, "run.mode"], alpha, problem));
         }
+        if method.local_prox > 0.0 || method.global_prox > 0.0 {
+            let problem = "changes the periods that method.local_prox and method.global_prox are shares of; \
+                           set those to 0, or leave this out";
+            let keys = [key, "method.local_prox", "method.global_prox"];
+            return Err(sources.refuse_relation(&keys, alpha, problem));
+        }
         super::schedule::needs_steps(settings, key, alpha, sources)?;
+    }
+    let rates = settings
+        .workers
+        .vary
+        .iter()
+        .map(|varied| varied.learning_rate);
+    if method.name == MethodName::DataParallel && rates.into_iter().any(|rate| rate != 1.0) {
+        let problem = "has workers that would drift apart for good if workers.vary gave one another \
+                       learning_rate; leave that out";
+        let keys = ["method.name", "workers.vary"];
+        return Err(sources.refuse_relation(&keys, "\"data_parallel\"", problem));
     }
     let (local, global) = (method.local_period, method.global_period);
     if global % local != 0 {
