@@ -426,6 +426,26 @@ pub enum RunError {
     #[cfg(all(feature = "cli", unix))]
     #[error(transparent)]
     Chaos(#[from] ChaosError),
+    /// A picture cannot be drawn.
+    #[cfg(feature = "report")]
+    #[error("{what}: cannot be drawn: {reason}")]
+    Drawing {
+        /// Which, or the folder that it was for.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// A page cannot show so many runs.
+    #[cfg(feature = "report")]
+    #[error(
+        "{runs} runs, counting each node as one, are more than the {most} that a report shows; give fewer"
+    )]
+    NotReported {
+        /// How many.
+        runs: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// All workers have diverged.
     #[error(
         "{}: every worker has diverged, the last at step {since}; train with a lower \
@@ -463,8 +483,8 @@ impl RunError {
             | Self::NotARun { .. }
             | Self::NoRates { .. }
             | Self::OtherSettings { .. } => EXIT_USAGE,
-            #[cfg(feature = "bench")]
-            Self::Bench(BenchError::Drawing { .. }) => EXIT_FAILED,
+            #[cfg(feature = "report")]
+            Self::NotReported { .. } => EXIT_USAGE,
             #[cfg(feature = "bench")]
             Self::Bench(_) => EXIT_USAGE,
             #[cfg(all(feature = "cli", unix))]

@@ -78,6 +78,7 @@
 //! | [`storage`] | the folder of a run, written and read |
 //! | [`observer`] | what a run tells whoever watches |
 //! | [`mod@bench`] | methods side by side, one report |
+//! | [`mod@report`] | a page about a run, or about several |
 //! | [`chaos`] | faults against a real launch, and what they cost |
 //! | [`cli`] | the command line |
 
@@ -100,6 +101,8 @@ pub mod observer;
 pub mod open_files;
 pub mod output;
 pub mod progress;
+#[cfg(feature = "report")]
+pub mod report;
 pub mod storage;
 pub mod task;
 pub mod train;

@@ -19,6 +19,7 @@ Examples:
   lsgd-train --config lsgd.toml --resume           begin, or continue what was stopped or killed
   lsgd-train resume runs/slow --set budget.epochs=20
   lsgd-train find-rate --config lsgd.toml          suggest a learning rate
+  lsgd-train report runs/slow runs/firm            a page that compares two runs, report.html
   lsgd-train replay runs/slow                      run an async run again by its events, and compare
   lsgd-train launch --nodes 2 --config lsgd.toml   two nodes on this machine
   lsgd-train simulate --config lsgd.toml --set simulate.nodes=4   four nodes under a virtual clock

@@ -30,14 +30,6 @@ pub enum BenchError {
     /// Two runs cannot be compared: their tasks have different main metrics.
     #[error(transparent)]
     OtherMetric(Box<MetricDifference>),
-    /// A picture of the report cannot be drawn.
-    #[error("{}: cannot be drawn: {reason}", path.display())]
-    Drawing {
-        /// The report's folder.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
 }
 
 /// A run whose main metric is not that of the bench's first run.

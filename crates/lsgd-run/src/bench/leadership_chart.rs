@@ -5,10 +5,10 @@ use std::error::Error;
 use plotters::prelude::*;
 
 use super::case_runs::CaseRuns;
-use super::error::BenchError;
 use super::leadership::Term;
 use super::picture::{color, drawn};
 use super::plan::Plan;
+use crate::error::RunError;
 use crate::words::count;
 
 const WIDTH: u32 = 900;
@@ -20,8 +20,8 @@ const AROUND: u32 = 64;
 ///
 /// # Errors
 ///
-/// [`BenchError::Drawing`] if it cannot be drawn.
-pub fn draw(plan: &Plan, cases: &[CaseRuns]) -> Result<Option<String>, BenchError> {
+/// [`RunError::Drawing`] if it cannot be drawn.
+pub fn draw(plan: &Plan, cases: &[CaseRuns]) -> Result<Option<String>, RunError> {
     let has_leaders = |runs: &&CaseRuns| {
         let first = runs.curves.first();
         first.is_some_and(|curve| curve.leadership.elections() > 0)

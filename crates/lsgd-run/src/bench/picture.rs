@@ -9,25 +9,13 @@ use plotters::prelude::*;
 use super::axis::{self, Shown, decimals};
 use super::case_runs::{CaseRuns, SCORED, points};
 use super::curves::Point;
-use super::error::BenchError;
 use super::plan::{How, Plan};
+use crate::error::RunError;
+use crate::report::palette::{self, DASH, gap};
 use crate::storage::MetricInfo;
 use crate::words::count;
 
 const PANEL: (u32, u32) = (420, 300);
-/// Length of a dash.
-const DASH: i32 = 6;
-/// Colours that remain distinct with colour blindness (Okabe and Ito), one per case.
-const COLORS: [RGBColor; 8] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 0, 0),
-    RGBColor(150, 150, 150),
-];
 /// Space for the names of the cases.
 const LEGEND: u32 = 190;
 
@@ -35,13 +23,13 @@ const LEGEND: u32 = 190;
 ///
 /// # Errors
 ///
-/// [`BenchError::Drawing`].
+/// [`RunError::Drawing`].
 pub fn draw(
     plan: &Plan,
     metric: &MetricInfo,
     cases: &[CaseRuns],
     which: usize,
-) -> Result<String, BenchError> {
+) -> Result<String, RunError> {
     let graph = Graph {
         which,
         metric,
@@ -57,11 +45,11 @@ pub fn draw(
 pub fn drawn(
     plan: &Plan,
     draw: impl for<'a> FnOnce(&'a mut String) -> Result<(), Box<dyn Error + 'a>>,
-) -> Result<String, BenchError> {
+) -> Result<String, RunError> {
     let mut text = String::new();
     let drawn = draw(&mut text).map_err(|error| error.to_string());
-    drawn.map_err(|reason| BenchError::Drawing {
-        path: plan.path(),
+    drawn.map_err(|reason| RunError::Drawing {
+        what: plan.path().display().to_string(),
         reason,
     })?;
     Ok(text)
@@ -138,15 +126,10 @@ fn panels<'a>(
     Ok(())
 }
 
-/// Gap between the dashes of case `index`; none while the colour alone identifies it.
-fn gap(index: usize) -> Option<i32> {
-    let before = index / COLORS.len();
-    (before > 0).then_some(4 * before as i32)
-}
-
 /// The colour of case `index`.
 pub fn color(index: usize) -> RGBColor {
-    COLORS[index % COLORS.len()]
+    let (red, green, blue) = palette::color(index);
+    RGBColor(red, green, blue)
 }
 
 /// The title of a panel, and its horizontal axis.
@@ -213,17 +196,4 @@ fn panel<'a>(
         };
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_two_cases_of_a_picture_look_the_same() {
-        let looks: Vec<_> = (0..24).map(|index| (color(index), gap(index))).collect();
-        for (index, look) in looks.iter().enumerate() {
-            assert!(!looks[..index].contains(look), "case {index}");
-        }
-    }
 }

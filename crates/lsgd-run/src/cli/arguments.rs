@@ -2,18 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
+use super::path::path;
+#[cfg(feature = "report")]
+use super::report::Report;
 use crate::error::RunError;
-use crate::home;
 use crate::storage::CheckpointName;
 use crate::train::RateTest;
-
-/// A path, with `~` expanded where no shell did.
-pub fn path() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(|path| home::expand(&path))
-}
 
 /// A run: its config, with overrides.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -203,6 +199,14 @@ For example runs/first, or with a longer budget: runs/first --set budget.epochs=
 Prints one line: what was replayed and that the digests are the same, or the first recorded line where
 they are not (exit code 1). For example runs/first, or runs/first --until 1000")]
     Replay(Replay),
+
+    /// Write a page about a run, or one that compares several: charts, figures, configs
+    #[cfg(feature = "report")]
+    #[command(after_help = "\
+One HTML file that needs nothing else, and no network. For example runs/first, whose page is
+runs/first/report.html; or runs/first runs/second --out both.html. It reads only the folders, also of a run
+that is still going on. A run that ends leaves such a page by itself.")]
+    Report(Report),
 
     /// Train many workers on several nodes in this process, under a virtual clock
     #[command(after_help = "\

@@ -6,7 +6,10 @@ mod chaos;
 mod launch;
 mod launcher;
 mod node_process;
+mod path;
 mod program;
+#[cfg(feature = "report")]
+mod report;
 mod restarts;
 mod signals;
 mod wiring;
@@ -16,7 +19,10 @@ pub use arguments::Bench;
 #[cfg(unix)]
 pub use arguments::Chaos;
 pub use arguments::{
-    FindRate, Launch, OnUserSignal, Replay, Resume, RunCommand, Train, TrainOptions, path,
+    FindRate, Launch, OnUserSignal, Replay, Resume, RunCommand, Train, TrainOptions,
 };
+pub use path::path;
 pub use program::{command, log_to_stderr, main, say, train};
+#[cfg(feature = "report")]
+pub use report::Report;
 pub use signals::{on_signals, requests};

@@ -22,6 +22,8 @@ use super::arguments::Chaos;
 use super::arguments::{FindRate, OnUserSignal, Resume, RunCommand, Train, TrainOptions};
 #[cfg(unix)]
 use super::chaos;
+#[cfg(feature = "report")]
+use super::report;
 use super::signals::{on_signals, requests};
 use super::{arguments, launch, launcher};
 #[cfg(feature = "bench")]
@@ -143,6 +145,14 @@ pub fn command<C: MakeTask + TaskTables>(command: RunCommand) -> Result<u8, RunE
         RunCommand::Chaos(arguments) => chaos::<C>(&arguments),
         RunCommand::Resume(arguments) => resume::<C>(&arguments),
         RunCommand::Replay(arguments) => replay::<C>(&arguments),
+        #[cfg(feature = "report")]
+        RunCommand::Report(arguments) => {
+            let output = report::make(&arguments)?;
+            if !output.is_stream() {
+                say(format_args!("wrote {}", output.path().display()))?;
+            }
+            Ok(EXIT_SUCCESS)
+        }
         RunCommand::Simulate(arguments) => {
             let config = Config::<C>::load(&arguments.config, &arguments.set)?;
             let observer = Box::new(progress(arguments.quiet));
@@ -279,8 +289,10 @@ fn progress(quiet: bool) -> Progress {
     }
 }
 
-/// Reports the outcome of a run.
+/// Reports the outcome of a run, and leaves a page about it.
 fn tell(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, RunError> {
+    #[cfg(feature = "report")]
+    report::leave(outcome);
     if let Some(error) = outcome.diverged() {
         return Err(error);
     }

@@ -20,6 +20,7 @@ use super::disk::remove_folder;
 use super::files::read_json;
 use super::lock::LOCK;
 use super::records::{End, Summary};
+use super::report_file::{REPORT, is_report};
 use crate::error::RunError;
 
 /// The files of a run.
@@ -58,7 +59,9 @@ pub fn is_run(folder: &Path) -> bool {
 pub(super) fn in_the_way(folder: &Path) -> Result<Option<PathBuf>, RunError> {
     match is_run(folder) {
         true => Ok(None),
-        false => Ok(own(folder)?.into_iter().next()),
+        false => Ok(own(folder)?
+            .into_iter()
+            .find(|name| name != Path::new(REPORT))),
     }
 }
 
@@ -187,10 +190,13 @@ pub(super) fn remove_own(folder: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-/// The files of a run, as paths inside the folder.
+/// The files of a run, as paths inside the folder, and the page about it, which goes where it goes.
 fn own(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
     let there = |name: &PathBuf| folder.join(name).symlink_metadata().is_ok();
     let mut found: Vec<PathBuf> = FILES.iter().map(PathBuf::from).filter(there).collect();
+    if is_report(&folder.join(REPORT)) {
+        found.push(PathBuf::from(REPORT));
+    }
     let checkpoints = folder.join(CHECKPOINTS);
     let entries = match fs::read_dir(&checkpoints) {
         Ok(entries) => entries,
@@ -240,6 +246,7 @@ fn remove_if_empty(folder: &Path) {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::report_file::REPORT_MARK;
     use super::*;
 
     const OLD: &str = r#"{ "version": "", "burn": "", "layout": "old" }"#;
@@ -351,6 +358,22 @@ mod tests {
             assert!(left.iter().all(|(_, mark)| mark != OLD), "{left:?}");
             assert_eq!(left.len(), 4 + 1 + 1, "{left:?}");
             assert!(!replaced.exists());
+        }
+    }
+
+    /// A page of the user's stays; neither is in the way of a run.
+    #[test]
+    fn the_page_about_a_run_goes_where_it_goes() {
+        for (page, goes) in [(REPORT_MARK, true), ("mine", false)] {
+            let folder = old();
+            let folder = folder.path();
+            fs::write(folder.join(REPORT), page).unwrap();
+            let before = files(folder);
+            set_aside(folder).unwrap();
+            assert_eq!(folder.join(REPORT).exists(), !goes);
+            assert_eq!(in_the_way(folder).unwrap(), None);
+            put_back(folder).unwrap();
+            assert_eq!(files(folder), before);
         }
     }
 

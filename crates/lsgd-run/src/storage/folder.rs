@@ -11,6 +11,7 @@ use super::aside;
 use super::claim::{self, Claim};
 use super::files::{read_json, write_json, write_whole};
 use super::records::{FORMAT, RunRecord, Summary, first_format};
+use super::report_file::remove_report;
 use crate::error::RunError;
 use crate::words::one_line;
 
@@ -62,7 +63,7 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Removes the results of a run that is to be continued.
+    /// Removes the results of a run that is to be continued, and the page about them.
     ///
     /// # Errors
     ///
@@ -73,6 +74,7 @@ impl RunFolder {
         if resumes || !path.exists() {
             write_whole(&path, config.as_bytes())?;
         }
+        remove_report(&self.path)?;
         let summary = self.join("summary.json");
         match fs::remove_file(&summary) {
             Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -248,7 +248,39 @@ pub fn read_lines<T: for<'a> Deserialize<'a>>(
     path: &Path,
     mut take: impl FnMut(T),
 ) -> Result<(), RunError> {
-    let mut file = BufReader::new(File::open(path).map_err(RunError::read(path))?);
+    each_line(path, |line| {
+        take(serde_json::from_slice(line).map_err(|error| error.to_string())?);
+        Ok(())
+    })
+}
+
+/// As [`read_lines`], but leaves out a last line that is not finished: a running process is still
+/// writing it, or a killed one never did.
+///
+/// # Errors
+///
+/// As [`read_lines`].
+pub fn read_whole_lines<T: for<'a> Deserialize<'a>>(
+    path: &Path,
+    mut take: impl FnMut(T),
+) -> Result<(), RunError> {
+    each_line(path, |line| {
+        if line.ends_with(b"\n") {
+            take(serde_json::from_slice(line).map_err(|error| error.to_string())?);
+        } else if line.len() as u64 == MAX_LINE {
+            return Err(format!("longer than {MAX_LINE} bytes"));
+        }
+        Ok(())
+    })
+}
+
+/// Calls `take` with the bytes of every line; of a longer one than [`MAX_LINE`], with its beginning.
+fn each_line(
+    path: &Path,
+    mut take: impl FnMut(&[u8]) -> Result<(), String>,
+) -> Result<(), RunError> {
+    let file = File::open(path).map_err(RunError::read(path))?;
+    let mut file = BufReader::with_capacity(1 << 16, file);
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();
@@ -257,9 +289,7 @@ pub fn read_lines<T: for<'a> Deserialize<'a>>(
         if length.map_err(RunError::read(path))? == 0 {
             break;
         }
-        let value = serde_json::from_slice(&line)
-            .map_err(|error| RunError::damaged(path, format!("line {number}: {error}")))?;
-        take(value);
+        take(&line).map_err(|why| RunError::damaged(path, format!("line {number}: {why}")))?;
     }
     Ok(())
 }
@@ -333,6 +363,29 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             let mut read: Vec<u64> = Vec::new();
             match (read_lines(&path, |value| read.push(value)), expected) {
+                (Ok(()), Ok(expected)) => assert_eq!(read, expected, "{text:?}"),
+                (Err(error), Err(part)) => {
+                    assert!(error.to_string().contains(part), "{error}");
+                }
+                (found, expected) => panic!("{text:?}: {found:?}, not {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_finished_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        for (text, expected) in [
+            ("", Ok(vec![])),
+            ("1\n2\n", Ok(vec![1, 2])),
+            ("1\n2", Ok(vec![1])),
+            ("1\n{\"half", Ok(vec![1])),
+            ("1\nx\n3\n", Err("line 2: ")),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let mut read: Vec<u64> = Vec::new();
+            match (read_whole_lines(&path, |value| read.push(value)), expected) {
                 (Ok(()), Ok(expected)) => assert_eq!(read, expected, "{text:?}"),
                 (Err(error), Err(part)) => {
                     assert!(error.to_string().contains(part), "{error}");

@@ -14,6 +14,7 @@ mod lines;
 mod lock;
 mod recorder;
 mod records;
+mod report_file;
 mod resume_record;
 mod resuming;
 mod run_change;
@@ -47,4 +48,5 @@ pub use which::{Which, WhichError};
 
 pub use aside::{belongs_to_run, is_run, is_unfinished};
 pub use files::{read_bounded, write_new, write_whole};
-pub use lines::read_lines;
+pub use lines::{read_lines, read_whole_lines};
+pub use report_file::{REPORT, REPORT_MARK, is_report};

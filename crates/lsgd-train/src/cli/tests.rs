@@ -1,6 +1,6 @@
 //! How command lines are parsed.
 
-use lsgd_run::cli::{OnUserSignal, Replay};
+use lsgd_run::cli::{OnUserSignal, Replay, Report};
 use lsgd_run::exit::{EXIT_SUCCESS, EXIT_USAGE};
 
 use super::*;
@@ -95,6 +95,16 @@ fn subcommands() {
             set: vec![String::from("data.folder=d")],
         }))
     );
+    for output in ["--out", "--output", "-o"] {
+        assert_eq!(
+            command(&format!("lsgd-train report runs/a runs/b {output} c.html")),
+            Command::Run(RunCommand::Report(Report {
+                runs: vec!["runs/a".into(), "runs/b".into()],
+                output: Some("c.html".into()),
+                force: false,
+            }))
+        );
+    }
     assert_eq!(
         command("lsgd-train data fetch cifar100 --folder d"),
         Command::Data(DataCommand::Fetch(Fetch {

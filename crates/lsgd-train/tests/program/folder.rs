@@ -33,6 +33,7 @@ fn its_files_are_those_of_the_design() {
         "config.toml",
         "events.jsonl",
         "metrics.jsonl",
+        "report.html",
         "run.json",
         "summary.json",
     ];

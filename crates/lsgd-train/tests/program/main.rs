@@ -24,6 +24,7 @@ mod recipes;
 mod repeats;
 mod replacing;
 mod replaying;
+mod report;
 mod resuming;
 mod simulation;
 mod varied;

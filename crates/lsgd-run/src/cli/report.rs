@@ -1,0 +1,73 @@
+//! `report`: a page about runs, and the one that a run leaves in its folder.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::path::path;
+use crate::error::RunError;
+use crate::output::Output;
+use crate::report;
+use crate::storage::{REPORT, is_report};
+use crate::train::Outcome;
+
+/// Most workers of a simulation that leaves a page.
+const SIMULATED: usize = 64;
+
+/// Arguments of `report`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Report {
+    /// Folders of runs, such as runs/first; of several nodes, the one that holds all of them
+    #[arg(value_name = "RUN", required = true, value_parser = path())]
+    pub runs: Vec<PathBuf>,
+
+    /// Where to write the page; - is standard output [default: RUN/report.html, of several runs
+    /// report.html]
+    #[arg(long, short, visible_alias = "out", value_name = "FILE", value_parser = path())]
+    pub output: Option<PathBuf>,
+
+    /// Replace the file if it exists and is no earlier report
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl Report {
+    fn path(&self) -> PathBuf {
+        match (&self.output, self.runs.as_slice()) {
+            (Some(output), _) => output.clone(),
+            (None, [run]) => run.join(REPORT),
+            (None, _) => PathBuf::from(REPORT),
+        }
+    }
+}
+
+/// Makes the page that is asked for.
+///
+/// # Errors
+///
+/// [`RunError`] if a run cannot be read, or the page not be written.
+pub(super) fn make(arguments: &Report) -> Result<Output, RunError> {
+    // First of all, so that a wrong folder is not taken for a file that cannot be written.
+    let page = report::page(&arguments.runs)?;
+    let output = report::output(&arguments.path(), arguments.force)?;
+    output.write(page.as_bytes())?;
+    Ok(output)
+}
+
+/// Leaves a page in the folder of a run that has ended. If that is not possible, the run is as good: it
+/// is only a warning.
+pub(super) fn leave(outcome: &Outcome) {
+    let summary = &outcome.summary;
+    if summary.simulated.is_some() && summary.workers > SIMULATED {
+        return;
+    }
+    let path = outcome.folder.join(REPORT);
+    if path.exists() && !is_report(&path) {
+        tracing::warn!(
+            "{} is no earlier report, and stays as it is",
+            path.display()
+        );
+    } else if let Err(error) = report::write(outcome.folder.path()) {
+        tracing::warn!("the run has ended, but its report was not written: {error}");
+    }
+}

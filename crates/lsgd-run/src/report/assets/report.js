@@ -1,0 +1,135 @@
+// Replaces each picture by a chart that can be zoomed and asked for values. Without it the pictures stay.
+"use strict";
+(() => {
+  const charts = JSON.parse(document.getElementById("data").textContent);
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+
+  /** A number of at most five digits. */
+  const shown = (value) => {
+    if (value == null) return "–";
+    const size = Math.abs(value);
+    if (size !== 0 && (size < 1e-3 || size >= 1e9)) return value.toExponential(3);
+    return String(+value.toPrecision(size >= 1e5 ? 9 : 5));
+  };
+
+  /** A label of an axis. */
+  const label = (value) => {
+    const size = Math.abs(value);
+    const [scale, unit] = size >= 1e9 ? [1e9, "G"] : size >= 1e6 ? [1e6, "M"] : size >= 1e4 ? [1e3, "k"] : [1, ""];
+    const text = size !== 0 && size < 1e-3 ? value.toExponential(0) : String(+(value / scale).toPrecision(4));
+    return text + unit;
+  };
+
+  /** The points of a series in order of `x`, each place once, without those that have none. */
+  const table = (series, x) => {
+    const points = series.x[x].map((at, index) => [at, series.y[index]]).filter(([at]) => at !== null);
+    points.sort(([one], [other]) => one - other);
+    const kept = points.filter(([at], index) => index + 1 === points.length || points[index + 1][0] !== at);
+    return [kept.map(([at]) => at), kept.map(([, y]) => y)];
+  };
+
+  const look = (series, ink, rows) => {
+    const color = series.color === "ink" ? ink : series.color;
+    const dash = series.gap ? [6, series.gap] : [];
+    const value = (plot, at) => (rows.length ? (at == null ? "–" : rows[at]) : shown(at));
+    const base = { label: series.name, stroke: color, value, spanGaps: false };
+    switch (series.shape) {
+      case "band": return { ...base, width: 13, cap: "butt", points: { show: false } };
+      case "core": return { ...base, width: 4, cap: "butt", points: { show: false } };
+      case "dots": return { ...base, width: 0, paths: () => null, points: { show: true, size: 9, fill: color } };
+      default: return { ...base, width: 2, dash, points: { size: 5, fill: color } };
+    }
+  };
+
+  const build = (chart, figure) => {
+    const still = figure.querySelector(".still");
+    const live = figure.querySelector(".live");
+    const state = { x: 0, log: false, hidden: new Set() };
+    const rows = chart.rows;
+    const positive = !rows.length && chart.series.some((s) => s.y.some((y) => y > 0));
+    let plot = null;
+
+    const draw = () => {
+      if (plot) plot.destroy();
+      const ink = style("--ink");
+      const line = style("--line");
+      const data = uPlot.join(chart.series.map((series) => table(series, state.x)));
+      const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
+      const labels = (_, values) => values.map((value) => (value == null ? "" : label(value)));
+      const y = rows.length
+        ? { range: () => [-0.6, rows.length - 0.4] }
+        : { distr: state.log ? 3 : 1 };
+      plot = new uPlot({
+        width: live.clientWidth,
+        height: rows.length ? 70 + 24 * rows.length : 280,
+        scales: { x: { time: false }, y },
+        cursor: { drag: { x: true, y: false }, focus: { prox: 24 } },
+        focus: { alpha: 0.35 },
+        legend: { markers: { fill: (_, index) => look(chart.series[index - 1], ink, rows).stroke } },
+        axes: [
+          { ...axis, label: chart.xs[state.x], labelSize: 22, values: labels },
+          rows.length
+            ? { ...axis, size: 112, splits: () => rows.map((_, row) => row), values: () => rows }
+            : { ...axis, label: chart.y, labelSize: 20, size: 58, values: labels },
+        ],
+        series: [
+          { label: chart.xs[state.x], value: (_, at) => shown(at) },
+          ...chart.series.map((series, index) => ({
+            ...look(series, ink, rows),
+            show: !state.hidden.has(index),
+          })),
+        ],
+        hooks: {
+          setSeries: [(_, index, change) => {
+            if (index == null || change.show == null) return;
+            state.hidden[change.show ? "delete" : "add"](index - 1);
+          }],
+        },
+      }, state.log ? data.map((values, index) => index && values ? values.map((y) => (y > 0 ? y : y === undefined ? y : null)) : values) : data, live);
+    };
+
+    const tools = document.createElement("div");
+    tools.className = "tools";
+    if (chart.xs.length > 1) {
+      const select = document.createElement("select");
+      chart.xs.forEach((name, index) => select.add(new Option(name, index)));
+      select.onchange = () => { state.x = +select.value; draw(); };
+      const named = document.createElement("label");
+      named.append("over ", select);
+      tools.append(named);
+    }
+    if (positive) {
+      const box = Object.assign(document.createElement("input"), { type: "checkbox" });
+      box.onchange = () => { state.log = box.checked; draw(); };
+      const named = document.createElement("label");
+      named.append(box, " logarithmic");
+      tools.append(named);
+    }
+    const whole = Object.assign(document.createElement("button"), { type: "button", textContent: "whole range" });
+    whole.title = "Drag over the chart to zoom; a click on a name hides or shows it";
+    whole.onclick = draw;
+    tools.append(whole);
+
+    live.hidden = false;
+    still.style.display = "none";
+    live.append(tools);
+    draw();
+    new ResizeObserver(() => {
+      if (live.clientWidth && live.clientWidth !== plot.width) plot.setSize({ width: live.clientWidth, height: plot.height });
+    }).observe(live);
+    dark.addEventListener("change", draw);
+  };
+
+  charts.forEach((chart, index) => {
+    const figure = document.getElementById(`chart-${index}`);
+    try {
+      build(chart, figure);
+    } catch (error) {
+      // The picture is as good.
+      figure.querySelector(".still").style.display = "";
+      figure.querySelector(".live").hidden = true;
+      console.error(error);
+    }
+  });
+})();

@@ -1,0 +1,267 @@
+//! A run, as far as a page shows it: everything is read from its folder.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::events::Events;
+use super::metrics::{Metrics, Scored};
+use super::settings::{self, Settings};
+use super::thinning::{Point, Spent};
+use crate::error::RunError;
+use crate::storage::{CheckpointName, End, RunFolder, RunRecord, Summary, read_bounded};
+
+/// Largest `summary.json` or `state.json` that is read, in bytes.
+const MAX_RECORD: u64 = 32 << 20;
+
+/// Most values of a summary's list that are shown.
+const MAX_LIST: usize = 8;
+
+/// How a run ended, if it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Its budget is used up.
+    Done,
+    /// It was asked to stop.
+    Stopped,
+    /// All its workers have diverged.
+    Diverged,
+    /// It ended with an error.
+    BrokenOff,
+    /// It has no summary: it is still running, or was killed.
+    Open,
+}
+
+impl State {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+            Self::Diverged => "failed: diverged",
+            Self::BrokenOff => "failed: ended with an error",
+            Self::Open => "not ended: still running, or killed",
+        }
+    }
+}
+
+/// A run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// What it is called on the page.
+    pub name: String,
+    /// Its `run.json`.
+    pub record: RunRecord,
+    /// Its `config.toml`.
+    pub settings: Settings,
+    /// Its `summary.json`, if it has ended.
+    pub summary: Option<Summary>,
+    /// All of that, as names and values.
+    pub figures: Vec<(String, String)>,
+    /// How it ended.
+    pub state: State,
+    /// Its `metrics.jsonl`.
+    pub metrics: Metrics,
+    /// Its `events.jsonl`.
+    pub events: Events,
+    /// Bytes of all exchanges until each evaluation.
+    bytes: Vec<(f64, f64)>,
+}
+
+impl Run {
+    /// Reads the folder at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] if it is not a run, or a file of it cannot be read.
+    pub fn read(path: &Path) -> Result<Self, RunError> {
+        let folder = RunFolder::open(path)?;
+        let record = folder.record()?;
+        let settings = settings::read(&folder.join("config.toml"))?;
+        let (summary, figures) = read_summary(&folder.join("summary.json"))?;
+        let state = match summary.as_ref().map(|summary| summary.end) {
+            Some(End::Budget) => State::Done,
+            Some(End::Interrupted) => State::Stopped,
+            Some(End::Diverged) => State::Diverged,
+            None if is_broken_off(path)? => State::BrokenOff,
+            None => State::Open,
+        };
+        let metrics = Metrics::read(&folder.join("metrics.jsonl"))?;
+        let evaluated = metrics.evaluated();
+        let events = Events::read(&folder.join("events.jsonl"), &evaluated)?;
+        let bytes = events.bytes_until().unwrap_or_default();
+        Ok(Self {
+            name: name(path, &settings),
+            bytes: evaluated.into_iter().zip(bytes).collect(),
+            record,
+            settings,
+            summary,
+            figures,
+            state,
+            metrics,
+            events,
+        })
+    }
+
+    /// Points of evaluations, with the bytes of all exchanges until then.
+    pub fn with_bytes(&self, mut points: Vec<Point>) -> Vec<Point> {
+        for point in &mut points {
+            let at = &mut point.at;
+            let found = self
+                .bytes
+                .binary_search_by(|(seconds, _)| seconds.total_cmp(&at.seconds));
+            at.bytes = found.map_or(f64::NAN, |index| self.bytes[index].1);
+        }
+        points
+    }
+
+    /// Whether the bytes of exchanges are on record.
+    pub fn has_bytes(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// A key of its config, without quotes.
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        let value = self.settings.get(key)?;
+        Some(value.trim_matches('"'))
+    }
+
+    /// Whether its seconds are those of a virtual clock.
+    pub fn is_simulated(&self) -> bool {
+        let simulated = |summary: &Summary| summary.simulated.is_some();
+        self.summary.as_ref().is_some_and(simulated)
+    }
+
+    /// The last moment on record.
+    pub fn end(&self) -> Option<Spent> {
+        let ends = [self.metrics.end, self.events.end].into_iter().flatten();
+        ends.max_by(|one, other| one.seconds.total_cmp(&other.seconds))
+    }
+
+    /// The metrics that have scores, the main one first.
+    pub fn scored(&self) -> Vec<(&str, &BTreeMap<Scored, super::thinning::Thinned>)> {
+        let known = self
+            .record
+            .metrics
+            .iter()
+            .map(|metric| metric.name.as_str());
+        let other = self.metrics.scores.keys().map(String::as_str);
+        let mut names: Vec<&str> = known.collect();
+        let other: Vec<&str> = other.filter(|name| !names.contains(name)).collect();
+        names.extend(other);
+        let scores = |name: &'_ str| self.metrics.scores.get_key_value(name);
+        let scored = names.into_iter().filter_map(scores);
+        scored.map(|(name, of)| (name.as_str(), of)).collect()
+    }
+}
+
+/// What a run is called: by its config; of a node, also which one it is.
+fn name(path: &Path, settings: &Settings) -> String {
+    let name = settings.get("run.name").map(|name| name.trim_matches('"'));
+    let last = path.file_name().map(|name| name.to_string_lossy());
+    let node = last.as_deref().filter(|last| last.starts_with("node-"));
+    match (name, node) {
+        (Some(name), Some(node)) => format!("{name} {node}"),
+        (Some(name), None) => name.to_owned(),
+        (None, _) => path.display().to_string(),
+    }
+}
+
+/// The folders that a path stands for: a run of several nodes for the folders of all of them.
+///
+/// # Errors
+///
+/// [`RunError::Read`].
+pub fn folders(path: &Path) -> Result<Vec<PathBuf>, RunError> {
+    if path.join("config.toml").exists() || !path.join("node-1").is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut nodes = Vec::new();
+    for entry in fs::read_dir(path).map_err(RunError::read(path))? {
+        let name = entry.map_err(RunError::read(path))?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("node-"));
+        if let Some(Ok(number)) = number.map(str::parse::<u32>) {
+            nodes.push((number, path.join(name)));
+        }
+    }
+    nodes.sort();
+    Ok(nodes.into_iter().map(|(_, path)| path).collect())
+}
+
+/// The summary, if the run has ended, and all its values by name.
+fn read_summary(path: &Path) -> Result<(Option<Summary>, Vec<(String, String)>), RunError> {
+    if !path.exists() {
+        return Ok((None, Vec::new()));
+    }
+    let text = read_bounded(path, MAX_RECORD)?;
+    let damaged = |why: serde_json::Error| RunError::damaged(path, why);
+    let summary: Summary = serde_json::from_slice(&text).map_err(damaged)?;
+    let value: Value = serde_json::from_slice(&text).map_err(damaged)?;
+    let mut figures = Vec::new();
+    flatten("", &value, &mut figures);
+    Ok((Some(summary), figures))
+}
+
+fn flatten(name: &str, value: &Value, figures: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                let name = match name {
+                    "" => field.clone(),
+                    name => format!("{name}.{field}"),
+                };
+                flatten(&name, value, figures);
+            }
+        }
+        Value::Array(values) => {
+            for (index, value) in values.iter().take(MAX_LIST).enumerate() {
+                flatten(&format!("{name}.{index}"), value, figures);
+            }
+            if values.len() > MAX_LIST {
+                let more = format!("{} more", values.len() - MAX_LIST);
+                figures.push((name.to_owned(), more));
+            }
+        }
+        Value::Null => {}
+        Value::String(text) => figures.push((name.to_owned(), text.clone())),
+        value => figures.push((name.to_owned(), value.to_string())),
+    }
+}
+
+/// The field used of a checkpoint's `state.json`.
+#[derive(Deserialize)]
+struct Checkpoint {
+    #[serde(default)]
+    broken_off: bool,
+}
+
+/// Whether the newest checkpoint is what an error has left.
+fn is_broken_off(run: &Path) -> Result<bool, RunError> {
+    let folder = run.join("checkpoints");
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        entries => entries.map_err(RunError::read(&folder))?,
+    };
+    let step = |name: &str| match name.strip_prefix("step-")?.parse().ok()? {
+        CheckpointName::Step(step) => Some(step),
+        _ => None,
+    };
+    let names = entries.filter_map(|entry| step(entry.ok()?.file_name().to_str()?));
+    let Some(newest) = names.max() else {
+        return Ok(false);
+    };
+    let path = folder.join(format!("step-{newest}/state.json"));
+    match read_bounded(&path, MAX_RECORD) {
+        // A running process may have removed it meanwhile.
+        Err(RunError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(false),
+        state => {
+            let state: Result<Checkpoint, _> = serde_json::from_slice(&state?);
+            let state = state.map_err(|why| RunError::damaged(&path, why))?;
+            Ok(state.broken_off)
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! `report`: a page about a run, or one that compares several, from their folders alone.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::program::{Ran, Run, Runs, SMOKE, command, run};
+
+/// The page in a run's folder.
+fn page(run: &Run) -> String {
+    fs::read_to_string(run.join("report.html")).unwrap()
+}
+
+fn report(arguments: &[&str]) -> Ran {
+    run(["report"].iter().chain(arguments))
+}
+
+fn path(run: &Run) -> &str {
+    run.path.to_str().unwrap()
+}
+
+/// The charts that the page's script has.
+fn charts(page: &str) -> Vec<Value> {
+    let (_, data) = page.split_once("id=\"data\">").unwrap();
+    let (data, _) = data.split_once("</script>").unwrap();
+    serde_json::from_str(data).unwrap()
+}
+
+fn titles(page: &str) -> Vec<String> {
+    let titles = charts(page)
+        .into_iter()
+        .map(|chart| chart["title"].as_str().unwrap().to_owned());
+    titles.collect()
+}
+
+/// Whatever an element would fetch.
+fn assert_self_contained(page: &str) {
+    for attribute in [
+        "src=", "href=", "url(", "@import", "<link", "<iframe", "<base",
+    ] {
+        let (_, body) = page.split_once("<body>").unwrap();
+        let (markup, _) = body.split_once("<script>").unwrap();
+        let (head, _) = page.split_once("<body>").unwrap();
+        for part in [head, markup] {
+            assert!(!part.contains(attribute), "{attribute}");
+        }
+    }
+    assert!(page.contains("default-src 'none'"));
+}
+
+#[test]
+fn a_run_that_has_ended_leaves_a_page_with_its_figures() {
+    let runs = Runs::new();
+    let trained = runs.train(SMOKE, "one", &["evaluate.every_steps=4"]);
+    let page = page(&trained);
+    assert_self_contained(&page);
+    let summary = trained.summary();
+    let metric = &summary["test"]["leader"]["error"];
+    for figure in [
+        metric.to_string(),
+        summary["test"]["replica_mean"]["loss"].to_string(),
+        summary["seconds"].to_string(),
+        summary["digests"][1].as_str().unwrap().to_owned(),
+        String::from("<dt>state</dt><dd>done</dd>"),
+        String::from("method.local_pull"),
+    ] {
+        assert!(page.contains(&figure), "{figure}");
+    }
+    let titles = titles(&page);
+    for expected in [
+        "error (%) on held-out examples",
+        "loss on held-out examples",
+        "Training loss of each worker",
+        "Who led when",
+        "Learning rate",
+        "Throughput",
+        "Pace of each worker",
+        "Bytes exchanged",
+        "Pulls",
+        "What happened",
+    ] {
+        assert!(
+            titles.iter().any(|title| title == expected),
+            "{expected}: {titles:?}"
+        );
+    }
+    // A picture for each, for whoever has no JavaScript.
+    assert_eq!(page.matches("<svg role=\"img\"").count(), titles.len());
+
+    // Each evaluation of each worker, at the steps and bytes that the records have.
+    let evaluations = trained.metrics("evaluation");
+    let chart = &charts(&page)[0];
+    assert_eq!(
+        chart["xs"],
+        serde_json::json!([
+            "seconds of training",
+            "steps of a worker",
+            "samples of all workers",
+            "bytes exchanged"
+        ])
+    );
+    let series = chart["series"].as_array().unwrap();
+    let of = |name: &str| series.iter().find(|series| series["name"] == name).unwrap();
+    let steps: Vec<&Value> = evaluations.iter().map(|line| &line["step"]).collect();
+    let worker = of("worker 1");
+    assert_eq!(
+        worker["x"][1]
+            .as_array()
+            .unwrap()
+            .iter()
+            .collect::<Vec<_>>(),
+        steps
+    );
+    let errors = evaluations
+        .iter()
+        .map(|line| line["workers"][1]["test"]["error"].as_f64());
+    let shown = worker["y"].as_array().unwrap().iter().map(Value::as_f64);
+    for (shown, error) in shown.zip(errors) {
+        assert!((shown.unwrap() - error.unwrap()).abs() < 1e-4);
+    }
+    let exchanges = trained.events("exchange");
+    let bytes: u64 = exchanges
+        .iter()
+        .map(|line| line["bytes"].as_u64().unwrap())
+        .sum();
+    assert_eq!(
+        worker["x"][3].as_array().unwrap().last().unwrap(),
+        &Value::from(bytes)
+    );
+
+    // It is made from the folder alone, so again it is the same.
+    assert_eq!(
+        report(&[path(&trained)]).well(),
+        format!("wrote {}\n", trained.join("report.html").display())
+    );
+    assert_eq!(self::page(&trained), page);
+    // A run that continues leaves that of the longer run.
+    run([
+        "resume",
+        path(&trained),
+        "--set",
+        "budget.steps=20",
+        "--quiet",
+    ])
+    .well();
+    let longer = self::page(&trained);
+    assert!(longer.contains("run continued") && longer != page);
+}
+
+#[test]
+fn several_runs_are_compared_and_the_keys_that_differ_named() {
+    let runs = Runs::new();
+    let one = runs.train(SMOKE, "one", &[]);
+    let two = runs.train(SMOKE, "two", &["method.local_pull=0.7"]);
+    let output = runs.path().join("both.html");
+    let output = output.to_str().unwrap();
+    let both = [path(&one), path(&two), "--out", output];
+    assert_eq!(report(&both).well(), format!("wrote {output}\n"));
+    let page = fs::read_to_string(output).unwrap();
+    assert_self_contained(&page);
+    let row = "<tr><th scope=\"row\">method.local_pull</th><td>0.1</td><td>0.7</td></tr>";
+    assert!(page.contains(row));
+    for same in ["method.global_pull", "run.name"] {
+        assert!(!page.contains(same), "{same}");
+    }
+    let chart = &charts(&page)[0];
+    assert_eq!(chart["title"], "error (%) on held-out examples: leader");
+    let names: Vec<&Value> = chart["series"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| &s["name"])
+        .collect();
+    assert_eq!(names, ["one", "two"]);
+}
+
+/// A folder of several nodes is that of all of them, and each node has a page of its own.
+#[test]
+fn the_nodes_of_a_run_are_compared() {
+    let runs = Runs::new();
+    let arguments = ["launch", "--nodes", "2", "--quiet"].map(String::from);
+    run(arguments.iter().chain(&runs.arguments(SMOKE, "nodes", &[]))).well();
+    let nodes = runs.get("nodes");
+    let node = Run {
+        path: nodes.join("node-2"),
+    };
+    let own = page(&node);
+    assert!(own.contains("<h1>nodes node-2</h1>"));
+    assert!(own.contains("over all nodes"), "a global exchange");
+    report(&[path(&nodes)]).well();
+    let both = page(&nodes);
+    assert!(both.contains("<h1>2 runs: nodes node-1, nodes node-2</h1>"));
+}
+
+#[test]
+fn a_last_line_that_is_not_finished_is_left_out() {
+    let runs = Runs::new();
+    let trained = runs.train(SMOKE, "half", &[]);
+    let before = page(&trained);
+    for name in ["metrics.jsonl", "events.jsonl"] {
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(trained.join(name))
+            .unwrap();
+        file.write_all(b"{\"kind\":\"interval\",\"st").unwrap();
+    }
+    report(&[path(&trained)]).well();
+    assert_eq!(page(&trained), before);
+    // So is a run that has not ended.
+    fs::remove_file(trained.join("summary.json")).unwrap();
+    report(&[path(&trained)]).well();
+    assert!(page(&trained).contains("not ended: still running, or killed"));
+}
+
+#[test]
+fn what_cannot_be_shown_is_an_error_of_one_line() {
+    let runs = Runs::new();
+    let nowhere = runs.path().join("nowhere");
+    let text = format!(
+        "{}: there is no such folder; give a folder such as runs/first",
+        nowhere.display()
+    );
+    let ran = report(&[nowhere.to_str().unwrap()]);
+    assert_eq!(
+        (ran.code, ran.stderr.lines().count()),
+        (Some(1), 1),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains("there is no such folder"),
+        "{text}: {}",
+        ran.stderr
+    );
+
+    let trained = runs.train(SMOKE, "damaged", &[]);
+    fs::remove_file(trained.join("report.html")).unwrap();
+    for (name, contents) in [
+        ("metrics.jsonl", "{\"kind\":\"interval\"\n{}\n"),
+        ("events.jsonl", "\n"),
+        ("summary.json", "{}"),
+        ("run.json", "7"),
+        ("config.toml", "= 1"),
+    ] {
+        let path = trained.join(name);
+        let good = fs::read(&path).unwrap();
+        fs::write(&path, contents).unwrap();
+        let ran = report(&[self::path(&trained)]);
+        assert_eq!(
+            (ran.code, ran.stderr.lines().count()),
+            (Some(1), 1),
+            "{}",
+            ran.stderr
+        );
+        let place = format!("error: {}", path.display());
+        assert!(ran.stderr.starts_with(&place), "{name}: {}", ran.stderr);
+        assert!(!trained.join("report.html").exists());
+        fs::write(path, good).unwrap();
+    }
+}
+
+/// Neither a run's file nor one of the user's; an earlier page is.
+#[test]
+fn no_file_but_a_page_is_replaced() {
+    let runs = Runs::new();
+    let mine = runs.path().join("run/report.html");
+    fs::create_dir_all(mine.parent().unwrap()).unwrap();
+    fs::write(&mine, "mine").unwrap();
+    let ran = runs.start(SMOKE, "run", &["run.overwrite=true"]);
+    let warning = format!(
+        "{} is no earlier report, and stays as it is",
+        mine.display()
+    );
+    assert!(ran.stderr.contains(&warning), "{}", ran.stderr);
+    ran.well();
+    let trained = runs.get("run");
+    let exists = format!(
+        "{} exists; give another path, or replace it with --force",
+        mine.display()
+    );
+    report(&[path(&trained)]).failed(1, &exists);
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
+    report(&[path(&trained), "--force"]).well();
+    report(&[path(&trained)]).well();
+
+    let own = trained.join("config.toml");
+    let before = fs::read(&own).unwrap();
+    let ran = report(&[path(&trained), "--force", "--out", own.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert_eq!(fs::read(&own).unwrap(), before);
+    assert!(
+        report(&[path(&trained), "-o", "-"])
+            .well()
+            .ends_with("</html>\n")
+    );
+}
+
+/// The names of a run, and what an error says, come from files.
+#[test]
+fn no_text_of_a_file_becomes_markup() {
+    let runs = Runs::new();
+    let trained = runs.train(SMOKE, "run", &[]);
+    let nasty = "</script><img src=x onerror=alert(1)>";
+    let config = fs::read_to_string(trained.join("config.toml")).unwrap();
+    let named = config.replace("name = \"run\"", &format!("name = \"{nasty}\""));
+    assert_ne!(named, config);
+    fs::write(trained.join("config.toml"), named).unwrap();
+    let mut events = OpenOptions::new()
+        .append(true)
+        .open(trained.join("events.jsonl"))
+        .unwrap();
+    writeln!(
+        events,
+        "{{\"event\":\"not_fetched\",\"step\":1,\"why\":\"{nasty}\",\"seconds\":0.1}}"
+    )
+    .unwrap();
+    report(&[path(&trained)]).well();
+    let page = page(&trained);
+    assert!(!page.contains("<img"), "markup of a file");
+    assert!(page.contains("&lt;/script&gt;&lt;img"));
+}
+
+/// A run is as good without its page.
+#[test]
+#[cfg(unix)]
+fn a_page_that_cannot_be_written_is_a_warning() {
+    let runs = Runs::new();
+    let trained = runs.train(SMOKE, "run", &[]);
+    // A folder of this name cannot be replaced by a file.
+    fs::remove_file(trained.join("report.html")).unwrap();
+    fs::create_dir(trained.join("report.html")).unwrap();
+    let resumed = command(["resume", path(&trained), "--set", "budget.steps=20"]).output();
+    let ran = Ran::of(resumed.unwrap());
+    assert!(ran.stderr.contains("report"), "{}", ran.stderr);
+    ran.well();
+    assert!(Path::new(&trained.join("report.html")).is_dir());
+}
