@@ -83,7 +83,7 @@ impl Marks {
             marks: Vec::new(),
             every: 1,
         });
-        if of.count % of.every == 0 {
+        if of.count.is_multiple_of(of.every) {
             if of.marks.len() == MARKS {
                 let mut number = 0;
                 of.marks.retain(|_| {
@@ -92,7 +92,7 @@ impl Marks {
                 });
                 of.every *= 2;
             }
-            if of.count % of.every == 0 {
+            if of.count.is_multiple_of(of.every) {
                 let text = one_line(&text());
                 of.marks.push(Mark { at, text });
             }

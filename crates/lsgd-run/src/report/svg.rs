@@ -13,10 +13,10 @@ use super::thinning::Thinned;
 use crate::error::RunError;
 
 const WIDTH: u32 = 760;
-const HEIGHT: u32 = 260;
+const HEIGHT: u32 = 280;
 /// Height of a row, and of what is around the rows.
-const ROW: u32 = 22;
-const AROUND: u32 = 56;
+const ROW: u32 = 24;
+const AROUND: u32 = 64;
 /// Buckets of a series: more than can be told apart at this width.
 const BUCKETS: usize = 180;
 /// Stands for the foreground's colour until the picture is drawn; nothing else has it.
@@ -102,9 +102,9 @@ fn range<'a>(values: impl Iterator<Item = &'a f64> + Clone) -> Range<f64> {
 /// A value as the label of an axis of this length.
 pub fn label(value: f64, span: f64) -> String {
     let (scale, unit) = match span.abs() {
-        span if span >= 2e9 => (1e9, "G"),
-        span if span >= 2e6 => (1e6, "M"),
-        span if span >= 2e4 => (1e3, "k"),
+        span if span >= 1e9 => (1e9, "G"),
+        span if span >= 1e6 => (1e6, "M"),
+        span if span >= 1e4 => (1e3, "k"),
         _ => (1.0, ""),
     };
     let span = span / scale;
@@ -130,10 +130,10 @@ fn panel<'a>(chart: &Chart, text: &'a mut String) -> Result<(), Box<dyn Error + 
     let mut plot = ChartBuilder::on(&area)
         .margin_top(8)
         .margin_right(16)
-        .x_label_area_size(38)
-        .y_label_area_size(if rows == 0 { 58 } else { 112 })
+        .x_label_area_size(46)
+        .y_label_area_size(if rows == 0 { 76 } else { 132 })
         .build_cartesian_2d(0.0..right * 1.005, y)?;
-    let style = ("sans-serif", 12).into_font().color(&INK);
+    let style = ("sans-serif", 15).into_font().color(&INK);
     let row = |y: &f64| {
         let is_row = (y - y.round()).abs() < 1e-6 && y.round() >= 0.0;
         let name = is_row.then(|| chart.rows.get(y.round() as usize)).flatten();
@@ -144,6 +144,7 @@ fn panel<'a>(chart: &Chart, text: &'a mut String) -> Result<(), Box<dyn Error + 
     let x_name = chart.xs.first().map_or("", |x| x.name());
     plot.configure_mesh()
         .x_desc(x_name)
+        .y_desc(chart.y.as_str())
         .x_labels(8)
         .y_labels(if rows == 0 { 6 } else { 2 * rows + 1 })
         .x_label_formatter(&|x| label(*x, x_span))
@@ -160,6 +161,8 @@ fn panel<'a>(chart: &Chart, text: &'a mut String) -> Result<(), Box<dyn Error + 
             let style = color.stroke_width(match drawn.series.shape {
                 Shape::Band => 13,
                 Shape::Core => 4,
+                // It stays visible under the worker's that it is the same as.
+                Shape::Line if drawn.series.is_ink() => 3,
                 Shape::Line | Shape::Dots => 2,
             });
             let line = piece.iter().copied();

@@ -105,7 +105,7 @@ impl Thinned {
         let new = (number, point);
         self.first.get_or_insert(new);
         self.last = Some(new);
-        if number % self.width != 0 {
+        if !number.is_multiple_of(self.width) {
             if let Some(bucket) = self.buckets.last_mut() {
                 bucket.add(new);
             }
@@ -149,11 +149,6 @@ impl Thinned {
     pub fn last(&self) -> Option<Point> {
         self.last.map(|(_, point)| point)
     }
-
-    /// How many points were added.
-    pub fn count(&self) -> u64 {
-        self.last.map_or(0, |(last, _)| last + 1)
-    }
 }
 
 #[cfg(test)]
@@ -163,7 +158,12 @@ mod tests {
     use super::*;
 
     fn point(x: usize, y: f64) -> Point {
-        let at = Spent::new(x as f64, x as u64);
+        // Without NaN, which is equal to nothing.
+        let at = Spent {
+            samples: 0.0,
+            bytes: 0.0,
+            ..Spent::new(x as f64, x as u64)
+        };
         Point { at, y }
     }
 

@@ -218,10 +218,6 @@ fn a_last_line_that_is_not_finished_is_left_out() {
 fn what_cannot_be_shown_is_an_error_of_one_line() {
     let runs = Runs::new();
     let nowhere = runs.path().join("nowhere");
-    let text = format!(
-        "{}: there is no such folder; give a folder such as runs/first",
-        nowhere.display()
-    );
     let ran = report(&[nowhere.to_str().unwrap()]);
     assert_eq!(
         (ran.code, ran.stderr.lines().count()),

@@ -29,6 +29,17 @@
     return [kept.map(([at]) => at), kept.map(([, y]) => y)];
   };
 
+  /** Where series `of` has a value next to place `at`; what lasts until the next place has it before that. */
+  const nearest = (lasts) => (plot, of, at) => {
+    const values = plot.data[of];
+    if (of === 0) return at;
+    for (let away = 0; away < values.length; away++) {
+      if (at - away >= 0 && values[at - away] !== undefined) return at - away;
+      if (!lasts && at + away < values.length && values[at + away] !== undefined) return at + away;
+    }
+    return at;
+  };
+
   const look = (series, ink, rows) => {
     const color = series.color === "ink" ? ink : series.color;
     const dash = series.gap ? [6, series.gap] : [];
@@ -38,7 +49,7 @@
       case "band": return { ...base, width: 13, cap: "butt", points: { show: false } };
       case "core": return { ...base, width: 4, cap: "butt", points: { show: false } };
       case "dots": return { ...base, width: 0, paths: () => null, points: { show: true, size: 9, fill: color } };
-      default: return { ...base, width: 2, dash, points: { size: 5, fill: color } };
+      default: return { ...base, width: series.color === "ink" ? 3 : 2, dash, points: { size: 5, fill: color } };
     }
   };
 
@@ -48,13 +59,18 @@
     const state = { x: 0, log: false, hidden: new Set() };
     const rows = chart.rows;
     const positive = !rows.length && chart.series.some((s) => s.y.some((y) => y > 0));
+    const lasts = chart.series.some(({ shape }) => shape === "band" || shape === "core");
     let plot = null;
 
     const draw = () => {
       if (plot) plot.destroy();
       const ink = style("--ink");
       const line = style("--line");
-      const data = uPlot.join(chart.series.map((series) => table(series, state.x)));
+      // A gap reaches to the places next to it, whichever series these are of.
+      const data = uPlot.join(chart.series.map((series) => table(series, state.x)), chart.series.map(() => [0, 2]));
+      if (state.log) {
+        for (const values of data.slice(1)) values.forEach((y, at) => { if (y <= 0) values[at] = null; });
+      }
       const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
       const labels = (_, values) => values.map((value) => (value == null ? "" : label(value)));
       const y = rows.length
@@ -64,9 +80,16 @@
         width: live.clientWidth,
         height: rows.length ? 70 + 24 * rows.length : 280,
         scales: { x: { time: false }, y },
-        cursor: { drag: { x: true, y: false }, focus: { prox: 24 } },
+        cursor: { drag: { x: true, y: false }, focus: { prox: 24 }, dataIdx: nearest(lasts) },
         focus: { alpha: 0.35 },
-        legend: { markers: { fill: (_, index) => look(chart.series[index - 1], ink, rows).stroke } },
+        legend: {
+          markers: {
+            width: 1.5,
+            dash: (_, index) => (chart.series[index - 1].gap ? "dashed" : "solid"),
+            stroke: (_, index) => look(chart.series[index - 1], ink, rows).stroke,
+            fill: "none",
+          },
+        },
         axes: [
           { ...axis, label: chart.xs[state.x], labelSize: 22, values: labels },
           rows.length
@@ -86,7 +109,7 @@
             state.hidden[change.show ? "delete" : "add"](index - 1);
           }],
         },
-      }, state.log ? data.map((values, index) => index && values ? values.map((y) => (y > 0 ? y : y === undefined ? y : null)) : values) : data, live);
+      }, data, live);
     };
 
     const tools = document.createElement("div");
