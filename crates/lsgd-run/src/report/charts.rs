@@ -212,46 +212,46 @@ pub fn leaders(run: &Run) -> Chart {
     // The first worker in the topmost row.
     most.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
     chart.rows = most.iter().map(|(id, _)| worker(run, *id)).collect();
-    let row = |id: WorkerId| most.iter().position(|(of, _)| *of == id);
-    for (id, _) in most.iter().rev() {
-        let of_worker = leadership.local.values().flat_map(|bands| bands.until(end));
-        let of_worker = of_worker.filter(|band| band.leader == *id);
-        chart = chart.with(Series {
-            name: worker(run, *id),
-            look: look(run, *id),
-            shape: Shape::Band,
-            points: line(of_worker, row),
-        });
+    let local: Vec<Band> = leadership
+        .local
+        .values()
+        .flat_map(|bands| bands.until(end))
+        .collect();
+    let global = leadership.global.until(end);
+    for (row, (id, _)) in most.iter().enumerate().rev() {
+        let name = worker(run, *id);
+        let all_nodes = format!("{name}, over all nodes");
+        let of_it = [
+            (name, look(run, *id), Shape::Band, &local),
+            (all_nodes, LEADER, Shape::Core, &global),
+        ];
+        chart = chart.with_all(of_it.map(|(name, look, shape, bands)| Series {
+            name,
+            look,
+            shape,
+            points: line(bands, *id, row),
+        }));
     }
-    let mut global = leadership.global.until(end);
-    global.retain(|band| row(band.leader).is_some());
-    chart = chart.with(Series {
-        name: String::from("over all nodes"),
-        look: LEADER,
-        shape: Shape::Core,
-        points: line(global.into_iter(), row),
-    });
     chart.note = told(leadership.local.values(), &leadership.global, all);
     chart
 }
 
-/// Bands as one line in the rows of their workers, with a gap after each.
-fn line(bands: impl Iterator<Item = Band>, row: impl Fn(WorkerId) -> Option<usize>) -> Vec<Point> {
+/// Bands of one worker as a line in its row, with a gap after each.
+fn line(bands: &[Band], id: WorkerId, row: usize) -> Vec<Point> {
     let mut points: Vec<Point> = Vec::new();
-    for Band { leader, from, to } in bands {
-        let Some(row) = row(leader) else { continue };
+    for Band { from, to, .. } in bands.iter().filter(|band| band.leaders.contains(&id)) {
         if let Some(last) = points.last() {
             // Between the two: a place of its own, so that the gap replaces neither end.
             let between = |one: f64, other: f64| f64::midpoint(one, other);
             let at = Spent {
                 seconds: between(last.at.seconds, from.seconds),
                 steps: between(last.at.steps, from.steps),
-                ..from
+                ..*from
             };
             points.push(Point { at, y: f64::NAN });
         }
         let y = row as f64;
-        points.extend([Point { at: from, y }, Point { at: to, y }]);
+        points.extend([Point { at: *from, y }, Point { at: *to, y }]);
     }
     points
 }
@@ -279,7 +279,7 @@ fn told<'a>(local: impl Iterator<Item = &'a Bands>, global: &Bands, leaders: usi
         note += &format!(" Of {leaders} workers that led, the {WORKERS} that led most are shown.");
     }
     if is_coarse {
-        note += " There were too many changes to draw: of neighbouring terms the longest is shown.";
+        note += " There were too many changes to draw each: a bar says that its worker led at some time in it.";
     }
     note
 }

@@ -9,12 +9,15 @@ use super::thinning::Spent;
 /// Most bands of one leadership that are kept. An even number, so that pairs of them can be merged.
 const BANDS: usize = 2000;
 
-/// A time in which one worker led.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Most leaders of one band: more than a chart has rows.
+const LEADERS: usize = 64;
+
+/// A time in which one worker led, or, where there were too many of these, several in turn.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Band {
-    /// The worker.
-    pub leader: WorkerId,
-    /// Its first election.
+    /// The workers, lowest id first.
+    pub leaders: Vec<WorkerId>,
+    /// The first election.
     pub from: Spent,
     /// The next election that another won, or the last one that is recorded.
     pub to: Spent,
@@ -24,39 +27,39 @@ pub struct Band {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Bands {
     bands: Vec<Band>,
-    /// Whether the last band is still going on.
-    goes_on: bool,
+    /// Who leads since the last band began; nobody after an election without a winner.
+    leader: Option<WorkerId>,
+    /// Who led last.
+    last: Option<WorkerId>,
     /// Elections that each worker has won.
     pub won: BTreeMap<WorkerId, u64>,
     /// How often the leader was another than at the election before.
     pub changes: u64,
-    /// Whether there were too many bands, and of each two neighbours only the longer one is left.
+    /// Whether there were too many bands, and neighbours were merged.
     pub is_coarse: bool,
 }
 
 impl Bands {
     /// An election and its winner, if there was one, in the order of the record.
     pub fn add(&mut self, at: Spent, winner: Option<WorkerId>) {
-        if let Some(last) = self.bands.last_mut().filter(|_| self.goes_on) {
-            last.to = at;
+        if let Some(band) = self.bands.last_mut().filter(|_| self.leader.is_some()) {
+            band.to = at;
         }
-        let Some(leader) = winner else {
-            self.goes_on = false;
-            return;
-        };
+        let goes_on = self.leader == winner;
+        self.leader = winner;
+        let Some(leader) = winner else { return };
         *self.won.entry(leader).or_default() += 1;
-        match self.bands.last() {
-            Some(last) if last.leader == leader && self.goes_on => return,
-            Some(last) if last.leader != leader => self.changes += 1,
-            _ => {}
+        if goes_on {
+            return;
         }
-        self.goes_on = true;
+        let before = self.last.replace(leader);
+        self.changes += u64::from(before.is_some_and(|before| before != leader));
         if self.bands.len() == BANDS {
-            self.bands = halve(&self.bands);
+            self.bands = self.bands.chunks(2).map(merged).collect();
             self.is_coarse = true;
         }
         self.bands.push(Band {
-            leader,
+            leaders: vec![leader],
             from: at,
             to: at,
         });
@@ -65,7 +68,7 @@ impl Bands {
     /// The bands, in order of time; the one that goes on lasts until `end`.
     pub fn until(&self, end: Spent) -> Vec<Band> {
         let mut bands = self.bands.clone();
-        if let Some(last) = bands.last_mut().filter(|_| self.goes_on) {
+        if let Some(last) = bands.last_mut().filter(|_| self.leader.is_some()) {
             last.to = end;
         }
         bands
@@ -77,22 +80,22 @@ impl Bands {
     }
 }
 
-/// One band of every two: as long as both, and the longer one's leader.
-fn halve(bands: &[Band]) -> Vec<Band> {
-    let length = |band: &Band| band.to.seconds - band.from.seconds;
-    let pairs = bands.chunks(2).map(|pair| {
-        let (first, last) = (pair[0], pair[pair.len() - 1]);
-        let leader = match length(&last) > length(&first) {
-            true => last.leader,
-            false => first.leader,
-        };
-        Band {
-            leader,
-            from: first.from,
-            to: last.to,
-        }
-    });
-    pairs.collect()
+/// One band of two neighbours, with the leaders of both.
+fn merged(pair: &[Band]) -> Band {
+    let (first, last) = (&pair[0], &pair[pair.len() - 1]);
+    let mut leaders: Vec<WorkerId> = pair
+        .iter()
+        .flat_map(|band| &band.leaders)
+        .copied()
+        .collect();
+    leaders.sort_unstable();
+    leaders.dedup();
+    leaders.truncate(LEADERS);
+    Band {
+        leaders,
+        from: first.from,
+        to: last.to,
+    }
 }
 
 /// The leaders within each node, and over all nodes.
@@ -137,7 +140,7 @@ mod tests {
     }
 
     fn shown(bands: &[Band]) -> Vec<(u32, f64, f64)> {
-        let one = |band: &Band| (band.leader.worker, band.from.seconds, band.to.seconds);
+        let one = |band: &Band| (band.leaders[0].worker, band.from.seconds, band.to.seconds);
         bands.iter().map(one).collect()
     }
 
@@ -164,25 +167,34 @@ mod tests {
         assert_eq!((bands.elections(), bands.changes), (2, 0));
     }
 
-    /// However often the leader changes, the counts are exact, and the bands bounded and in order.
+    /// However often the leader changes, the counts are exact, and the bands bounded, in order and those of
+    /// all that led.
     #[test]
-    fn of_too_many_bands_the_longer_ones_stay() {
+    fn of_too_many_bands_neighbours_are_merged() {
         let mut bands = Bands::default();
-        let mut seconds = 0;
-        for _ in 0..10_000 {
-            // Worker 1 leads three times as long as worker 0.
-            bands.add(at(seconds), Some(worker(0)));
-            bands.add(at(seconds + 1), Some(worker(1)));
-            seconds += 4;
+        for second in 0..20_000 {
+            // In the second half another one takes part.
+            let winner = if second < 10_000 {
+                second % 2
+            } else {
+                second % 3
+            };
+            bands.add(at(second), Some(worker(winner)));
         }
-        let kept = bands.until(at(seconds));
+        let kept = bands.until(at(20_000));
         assert!(bands.is_coarse && kept.len() <= BANDS, "{}", kept.len());
+        let (first, last) = (&kept[0], &kept[kept.len() - 1]);
+        assert_eq!((first.from.seconds, last.to.seconds), (0.0, 20_000.0));
         assert!(
             kept.windows(2)
-                .all(|pair| pair[0].to.seconds <= pair[1].from.seconds)
+                .all(|pair| pair[0].to.seconds == pair[1].from.seconds)
         );
-        assert_eq!(kept[0].leader, worker(1));
-        assert_eq!(kept[0].from.seconds, 0.0);
+        assert_eq!(kept[0].leaders, [worker(0), worker(1)]);
+        let middle = kept
+            .iter()
+            .find(|band| band.from.seconds > 10_100.0)
+            .unwrap();
+        assert_eq!(middle.leaders, [worker(0), worker(1), worker(2)]);
         assert_eq!((bands.elections(), bands.changes), (20_000, 19_999));
     }
 

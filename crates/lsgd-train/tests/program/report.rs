@@ -227,7 +227,7 @@ fn what_cannot_be_shown_is_an_error_of_one_line() {
     );
     assert!(
         ran.stderr.contains("there is no such folder"),
-        "{text}: {}",
+        "{}",
         ran.stderr
     );
 

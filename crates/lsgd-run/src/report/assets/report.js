@@ -17,7 +17,7 @@
   const label = (value) => {
     const size = Math.abs(value);
     const [scale, unit] = size >= 1e9 ? [1e9, "G"] : size >= 1e6 ? [1e6, "M"] : size >= 1e4 ? [1e3, "k"] : [1, ""];
-    const text = size !== 0 && size < 1e-3 ? value.toExponential(0) : String(+(value / scale).toPrecision(4));
+    const text = size !== 0 && size < 1e-3 ? value.toExponential(0) : String(+(value / scale).toPrecision(6));
     return text + unit;
   };
 
