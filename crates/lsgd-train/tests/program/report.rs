@@ -181,7 +181,10 @@ fn several_runs_are_compared_and_the_keys_that_differ_named() {
 fn the_nodes_of_a_run_are_compared() {
     let runs = Runs::new();
     let arguments = ["launch", "--nodes", "2", "--quiet"].map(String::from);
-    run(arguments.iter().chain(&runs.arguments(SMOKE, "nodes", &[]))).well();
+    run(arguments
+        .iter()
+        .chain(&runs.arguments(SMOKE, "nodes", &["method.global_period=4"])))
+    .well();
     let nodes = runs.get("nodes");
     let node = Run {
         path: nodes.join("node-2"),
