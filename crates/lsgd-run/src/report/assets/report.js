@@ -78,7 +78,7 @@
         : { distr: state.log ? 3 : 1 };
       plot = new uPlot({
         width: live.clientWidth,
-        height: rows.length ? 70 + 24 * rows.length : 280,
+        height: rows.length ? 84 + 26 * rows.length : 280,
         scales: { x: { time: false }, y },
         cursor: { drag: { x: true, y: false }, focus: { prox: 24 }, dataIdx: nearest(lasts) },
         focus: { alpha: 0.35 },
