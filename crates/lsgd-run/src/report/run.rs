@@ -192,8 +192,11 @@ pub fn folders(path: &Path) -> Result<Vec<PathBuf>, RunError> {
     Ok(nodes.into_iter().map(|(_, path)| path).collect())
 }
 
-/// The summary, if the run has ended, and all its values by name.
-fn read_summary(path: &Path) -> Result<(Option<Summary>, Vec<(String, String)>), RunError> {
+/// Values by name, in the order of their file.
+type Figures = Vec<(String, String)>;
+
+/// The summary, if the run has ended, and all its values.
+fn read_summary(path: &Path) -> Result<(Option<Summary>, Figures), RunError> {
     if !path.exists() {
         return Ok((None, Vec::new()));
     }
