@@ -73,6 +73,8 @@ impl TrainError {
             | Self::NoHoldout
             | Self::OtherHoldout { .. }
             | Self::Batch(_) => EXIT_USAGE,
+            // What the config says of workers or examples that are not there.
+            Self::Data(DataError::NoSuchWorker { .. } | DataError::Split { .. }) => EXIT_USAGE,
             Self::Data(_) => EXIT_FAILED,
         }
     }

@@ -289,10 +289,15 @@ fn progress(quiet: bool) -> Progress {
     }
 }
 
-/// Reports the outcome of a run, and leaves a page about it.
+/// Reports the outcome of a run, and then leaves a page about it.
 fn tell(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, RunError> {
+    let code = tell_outcome(outcome, quiet, pace);
     #[cfg(feature = "report")]
     report::leave(outcome);
+    code
+}
+
+fn tell_outcome(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, RunError> {
     if let Some(error) = outcome.diverged() {
         return Err(error);
     }

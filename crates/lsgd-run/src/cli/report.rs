@@ -54,7 +54,10 @@ pub(super) fn make(arguments: &Report) -> Result<Output, RunError> {
     Ok(output)
 }
 
-/// Leaves a page in the folder of a run that has ended. If that is not possible, the run is as good: it
+/// Most bytes of records of which a run makes its page itself: it ends within a second or so.
+const RECORDS: u64 = 64 << 20;
+
+/// Leaves a page in the folder of a run that has ended. If that is not possible, the run is unaffected: it
 /// is only a warning.
 pub(super) fn leave(outcome: &Outcome) {
     let summary = &outcome.summary;
@@ -62,7 +65,19 @@ pub(super) fn leave(outcome: &Outcome) {
         return;
     }
     let path = outcome.folder.join(REPORT);
-    if path.exists() && !is_report(&path) {
+    let length = |name| {
+        outcome
+            .folder
+            .join(name)
+            .metadata()
+            .map_or(0, |file| file.len())
+    };
+    if length("metrics.jsonl") + length("events.jsonl") > RECORDS {
+        tracing::info!(
+            "its records are long: make its report with `report {}`",
+            outcome.folder.path().display()
+        );
+    } else if path.symlink_metadata().is_ok() && !is_report(&path) {
         tracing::warn!(
             "{} is no earlier report, and stays as it is",
             path.display()

@@ -64,7 +64,9 @@ pub fn metric(run: &Run, name: &str) -> String {
 
 /// What a worker is called.
 pub fn worker(run: &Run, id: WorkerId) -> String {
-    match run.metrics.workers.iter().any(|id| id.node > 0) {
+    let leaders = run.events.leadership.global.won.keys();
+    let mut known = run.metrics.workers.iter().chain(leaders);
+    match known.any(|id| id.node > 0) {
         true => format!("node {} worker {}", u64::from(id.node) + 1, id.worker),
         false => format!("worker {}", id.worker),
     }
@@ -72,7 +74,15 @@ pub fn worker(run: &Run, id: WorkerId) -> String {
 
 /// The look of a worker, the same in all charts.
 fn look(run: &Run, id: WorkerId) -> usize {
-    let before = run.metrics.workers.range(..id).count();
+    let own = &run.metrics.workers;
+    let before = match own.contains(&id) {
+        true => own.range(..id).count(),
+        // A leader of another node.
+        false => {
+            let leaders = run.events.leadership.global.won.range(..id);
+            own.len() + leaders.filter(|(id, _)| !own.contains(id)).count()
+        }
+    };
     before / OF_WORKERS * 8 + before % OF_WORKERS
 }
 

@@ -84,17 +84,13 @@ fn each(
     of_evaluation: bool,
     points: impl Fn(&Run) -> Option<Vec<Point>>,
 ) -> Chart {
-    let mut xs: Vec<X> = match of_evaluation {
+    let xs: Vec<X> = match of_evaluation {
         true => common(runs),
         false => common(runs)
             .into_iter()
             .filter(|x| !matches!(x, X::Samples | X::Bytes))
             .collect(),
     };
-    // Seconds of two kinds of clock are not one axis.
-    if xs.is_empty() {
-        xs.push(X::Steps);
-    }
     let series = runs
         .iter()
         .enumerate()

@@ -9,8 +9,8 @@ use super::thinning::Spent;
 /// Most bands of one leadership that are kept. An even number, so that pairs of them can be merged.
 const BANDS: usize = 2000;
 
-/// Most leaders of one band: more than a chart has rows.
-const LEADERS: usize = 64;
+/// Most leaders of one band: as many as a simulation has workers.
+const LEADERS: usize = 1024;
 
 /// A time in which one worker led, or, where there were too many of these, several in turn.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,10 @@ pub struct Band {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Bands {
     bands: Vec<Band>,
+    /// Terms of a band, of the last one perhaps fewer.
+    width: u64,
+    /// Terms of the last band.
+    terms: u64,
     /// Who leads since the last band began; nobody after an election without a winner.
     leader: Option<WorkerId>,
     /// Who led last.
@@ -54,15 +58,23 @@ impl Bands {
         }
         let before = self.last.replace(leader);
         self.changes += u64::from(before.is_some_and(|before| before != leader));
-        if self.bands.len() == BANDS {
-            self.bands = self.bands.chunks(2).map(merged).collect();
-            self.is_coarse = true;
-        }
-        self.bands.push(Band {
+        let term = Band {
             leaders: vec![leader],
             from: at,
             to: at,
-        });
+        };
+        if let Some(band) = self.bands.last_mut().filter(|_| self.terms < self.width) {
+            *band = merged(&[band.clone(), term]);
+            self.terms += 1;
+            return;
+        }
+        if self.bands.len() == BANDS {
+            self.bands = self.bands.chunks(2).map(merged).collect();
+            self.width = 2 * self.width.max(1);
+            self.is_coarse = true;
+        }
+        self.bands.push(term);
+        self.terms = 1;
     }
 
     /// The bands, in order of time; the one that goes on lasts until `end`.
@@ -190,6 +202,9 @@ mod tests {
                 .all(|pair| pair[0].to.seconds == pair[1].from.seconds)
         );
         assert_eq!(kept[0].leaders, [worker(0), worker(1)]);
+        // All of them cover as many terms, the last perhaps fewer.
+        let longest = kept.iter().map(|band| band.to.seconds - band.from.seconds);
+        assert!(longest.fold(0.0, f64::max) <= 16.0);
         let middle = kept
             .iter()
             .find(|band| band.from.seconds > 10_100.0)

@@ -71,6 +71,9 @@ pub struct Metrics {
 enum Kind {
     Interval,
     Evaluation,
+    /// Of a later version.
+    #[serde(other)]
+    Other,
 }
 
 /// The fields used of a line. One type for both kinds: serde reads a tagged enum at half the speed, and
@@ -107,6 +110,7 @@ impl Metrics {
             read_whole_lines(path, |line: Line| match line.kind {
                 Kind::Interval => metrics.interval(&line),
                 Kind::Evaluation => metrics.evaluation(line),
+                Kind::Other => {}
             })?;
         }
         Ok(metrics)

@@ -150,9 +150,12 @@ impl Run {
             .iter()
             .map(|metric| metric.name.as_str());
         let other = self.metrics.scores.keys().map(String::as_str);
-        let mut names: Vec<&str> = known.collect();
-        let other: Vec<&str> = other.filter(|name| !names.contains(name)).collect();
-        names.extend(other);
+        let mut names: Vec<&str> = Vec::new();
+        for name in known.take(MAX_METRICS).chain(other) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         let scores = |name: &'_ str| self.metrics.scores.get_key_value(name);
         let scored = names.into_iter().filter_map(scores);
         scored.map(|(name, of)| (name.as_str(), of)).collect()
@@ -177,7 +180,7 @@ fn name(path: &Path, settings: &Settings) -> String {
 ///
 /// [`RunError::Read`].
 pub fn folders(path: &Path) -> Result<Vec<PathBuf>, RunError> {
-    if path.join("config.toml").exists() || !path.join("node-1").is_dir() {
+    if path.join("config.toml").exists() || !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let mut nodes = Vec::new();
@@ -185,12 +188,24 @@ pub fn folders(path: &Path) -> Result<Vec<PathBuf>, RunError> {
         let name = entry.map_err(RunError::read(path))?.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix("node-"));
         if let Some(Ok(number)) = number.map(str::parse::<u32>) {
-            nodes.push((number, path.join(name)));
+            let folder = path.join(name);
+            // One that has not begun has nothing to show.
+            if folder.join("config.toml").exists() {
+                nodes.push((number, folder));
+            }
         }
+    }
+    if nodes.is_empty() {
+        return Ok(vec![path.to_owned()]);
     }
     nodes.sort();
     Ok(nodes.into_iter().map(|(_, path)| path).collect())
 }
+
+/// Most figures of a summary that are shown.
+const MAX_FIGURES: usize = 2000;
+/// Most metrics of a record that are looked for.
+const MAX_METRICS: usize = 64;
 
 /// Values by name, in the order of their file.
 type Figures = Vec<(String, String)>;
@@ -206,6 +221,7 @@ fn read_summary(path: &Path) -> Result<(Option<Summary>, Figures), RunError> {
     let value: Value = serde_json::from_slice(&text).map_err(damaged)?;
     let mut figures = Vec::new();
     flatten("", &value, &mut figures);
+    figures.truncate(MAX_FIGURES);
     Ok((Some(summary), figures))
 }
 

@@ -253,7 +253,7 @@ fn time(run: &Run) -> Option<Section> {
     let checkpoints = summary.checkpoints;
     if let Some(seconds) = checkpoints.write_seconds {
         let name = format!(
-            "writing each of {} checkpoints, meanwhile",
+            "writing a checkpoint while training went on (mean of {})",
             checkpoints.written
         );
         rows.push(vec![name, duration(seconds), String::new()]);
@@ -292,13 +292,16 @@ fn exchanges(run: &Run) -> Option<Section> {
     (!rows.is_empty()).then(|| Section::new("Exchanges and pulls", table(&head, &rows)))
 }
 
+/// Most other nodes whose traffic is shown.
+const MAX_PEERS: usize = 256;
+
 /// Bytes between this node and each other, by kind.
 fn traffic(run: &Run) -> Option<Section> {
     let nodes = run.summary.as_ref()?.nodes.as_ref()?;
     // Another build writes it in another type.
     let traffic: Value = serde_json::to_value(&nodes.traffic).ok()?;
     let mut rows = Vec::new();
-    for (peer, kinds) in traffic.get("peers")?.as_object()? {
+    for (peer, kinds) in traffic.get("peers")?.as_object()?.iter().take(MAX_PEERS) {
         for (kind, flow) in kinds.as_object()? {
             let of = |way| {
                 flow.get(way)

@@ -12,11 +12,14 @@ pub const REPORT: &str = "report.html";
 /// How such a page begins.
 pub const REPORT_MARK: &str = "<!doctype html><!-- report of lsgd-run -->";
 
-/// Whether a file is such a page, of whichever run.
+/// Whether a file is such a page, of whichever run. A link is none, and a pipe is not read.
 pub fn is_report(path: &Path) -> bool {
+    if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+        return false;
+    }
     let mut begin = vec![0; REPORT_MARK.len()];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut begin));
-    path.is_file() && read.is_ok() && begin == REPORT_MARK.as_bytes()
+    read.is_ok() && begin == REPORT_MARK.as_bytes()
 }
 
 /// Removes the page of a folder whose run it no longer shows. A file of the user's stays.
@@ -53,5 +56,20 @@ mod tests {
             remove_report(folder.path()).unwrap();
             assert_eq!(path.exists(), stays, "{text}");
         }
+    }
+
+    /// Whatever it leads to: a pipe would never be read to its end, and a link's page is another's.
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_no_page_of_this_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let page = folder.path().join("page");
+        fs::write(&page, REPORT_MARK).unwrap();
+        assert!(is_report(&page));
+        let link = folder.path().join(REPORT);
+        std::os::unix::fs::symlink(&page, &link).unwrap();
+        assert!(!is_report(&link));
+        remove_report(folder.path()).unwrap();
+        assert!(link.is_symlink() && page.exists());
     }
 }

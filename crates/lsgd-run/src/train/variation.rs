@@ -3,6 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor, TensorData};
+use lsgd_core::{download, upload};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -115,7 +116,7 @@ impl ModuleVisitor for Flipper {
             true => gradient,
             false => {
                 let (device, dtype) = (gradient.device(), gradient.dtype());
-                let data = gradient.into_data().convert_dtype(DType::F32);
+                let data = download("gradient to flip", gradient).convert_dtype(DType::F32);
                 let shape = data.shape().clone();
                 let mut values: Vec<f32> = data.iter::<f32>().collect();
                 for (place, bit) in own {
@@ -124,7 +125,7 @@ impl ModuleVisitor for Flipper {
                     }
                 }
                 let data = TensorData::new(values, shape).convert_dtype(dtype);
-                Tensor::from_data(data, &device)
+                upload("flipped gradient", data, (&device, dtype))
             }
         };
         self.gradients.register(param.id, flipped);

@@ -48,22 +48,15 @@ pub(crate) fn dirichlet(
     for of_class in &mut left {
         of_class.shuffle(&mut rng);
     }
-    // Shares of a Dirichlet distribution, but for their sum, and times the size of the class, so that workers
-    // together want as many of it as there are. For small concentrations all but one may underflow.
+    // Logarithms of shares of a Dirichlet distribution, but for their sum, and times the size of the class, so
+    // that workers together want as many of it as there are. The shares of a small concentration underflow.
     let mut mix = || {
-        let logarithms: Vec<f64> = left
-            .iter()
-            .map(|of_class| {
-                let uniform: f64 = rng.random_range(f64::MIN_POSITIVE..1.0);
-                let share = gamma.sample(&mut rng).ln() + uniform.ln() / concentration;
-                share + (of_class.len() as f64).ln()
-            })
-            .collect();
-        let highest = logarithms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        logarithms
-            .into_iter()
-            .map(|share| (share - highest).exp())
-            .collect()
+        let shares = left.iter().map(|of_class| {
+            let uniform: f64 = rng.random_range(f64::MIN_POSITIVE..1.0);
+            let share = gamma.sample(&mut rng).ln() + uniform.ln() / concentration;
+            share + (of_class.len() as f64).ln()
+        });
+        shares.collect()
     };
     let mixes: Vec<Vec<f64>> = (0..workers).map(|_| mix()).collect();
     let mut shards = vec![Vec::new(); workers];
@@ -78,36 +71,27 @@ pub(crate) fn dirichlet(
     Ok(shards)
 }
 
-/// A class of which examples are left, drawn by `mix`; if it has none of those, by how many are left.
+/// A class of which examples are left, drawn by `mix`, the logarithms of weights.
 fn draw_class(mix: &[f64], left: &[Vec<u32>], rng: &mut ChaCha8Rng) -> usize {
-    let wanted = |by_mix: bool| -> Vec<f64> {
-        let pairs = mix.iter().zip(left);
-        pairs
-            .map(|(share, of_class)| match (of_class.len(), by_mix) {
-                (0, _) => 0.0,
-                (_, true) => *share,
-                (some, false) => some as f64,
-            })
-            .collect()
-    };
-    let mut weights = wanted(true);
-    if weights.iter().sum::<f64>() <= 0.0 {
-        weights = wanted(false);
-    }
-    let mut place = rng.random_range(0.0..1.0) * weights.iter().sum::<f64>();
-    let mut last = 0;
-    for (class, weight) in weights
+    let classes = mix.iter().zip(left).enumerate();
+    let some_left = classes.filter(|(_, (_, of_class))| !of_class.is_empty());
+    let some_left: Vec<(usize, f64)> = some_left.map(|(class, (log, _))| (class, *log)).collect();
+    let highest = some_left.iter().map(|(_, log)| *log);
+    let highest = highest.fold(f64::NEG_INFINITY, f64::max);
+    let weights = some_left
         .iter()
-        .enumerate()
-        .filter(|(_, weight)| **weight > 0.0)
-    {
-        last = class;
-        if place < *weight {
+        .map(|(class, log)| (*class, (log - highest).exp()));
+    let sum: f64 = weights.clone().map(|(_, weight)| weight).sum();
+    let mut place = rng.random_range(0.0..1.0) * sum;
+    let mut drawn = 0;
+    for (class, weight) in weights.filter(|(_, weight)| *weight > 0.0) {
+        drawn = class;
+        if place < weight {
             break;
         }
         place -= weight;
     }
-    last
+    drawn
 }
 
 #[cfg(test)]

@@ -333,7 +333,7 @@ fn method() {
         ),
         (
             "method.quadratic_period = 0",
-            "c.toml: method.quadratic_period 0 is not over 0; give a number over 0",
+            "c.toml: method.quadratic_period 0 is not in (0, inf); give a number over 0",
         ),
         (
             "run.mode = \"async\"\nmethod.quadratic_period = 0.5",

@@ -64,7 +64,8 @@ fn they_are_refused() {
         (
             "method = { name = \"local_sgd\", rank_by = \"probe_loss\" }",
             "c.toml: method.rank_by \"probe_loss\" is not used by method.name \"local_sgd\", only by \
-             \"lsgd\", \"lsgd_plus\" or \"leader_mean\"; leave it out, or change method.name",
+             \"lsgd\", \"lsgd_plus\", \"leader_mean\" or \"leader_filter\"; leave it out, or change \
+             method.name",
         ),
         (
             "method.probe_examples = 7",

@@ -76,9 +76,9 @@ fn values_and_relations() {
         "--set: method.local_pull -0.1 is not in [0, 1]; give a number from 0 to 1",
     );
     refused(
-        &["method.name=local_sgd", "run.mode=async"],
+        &["method.name=leader_mean", "run.mode=async"],
         2,
-        "--set: method.name \"local_sgd\" needs all workers to meet, and in run.mode \"async\" \
+        "--set: method.name \"leader_mean\" needs all workers to meet, and in run.mode \"async\" \
          they never do; set run.mode to \"sync\"",
     );
 }

@@ -100,7 +100,7 @@ fn every_key_changes_the_run() {
         &["workers.accumulate=2"],
         &["data.split={ dirichlet = 0.5 }"],
         &["method.name=leader_filter"],
-        &["method.name=leader_filter", "method.filter_margin=inf"],
+        &["method.name=leader_filter", "method.filter_margin=0"],
         &["method.quadratic_period=0.12"],
         &["optimizer.name=lion"],
         &["optimizer.name=lamb"],

@@ -248,7 +248,11 @@ fn methods_with_a_centre() {
                 .all(|event| event["source"]["centre"].is_object())
         );
         // Of two workers a node.
-        let strength = if method == "easgd" { 0.43 / 2.0 } else { 1.0 };
+        let strength = match method {
+            "easgd" => 0.43 / 2.0,
+            "local_sgd" => 0.5,
+            _ => 1.0,
+        };
         assert!(adoptions.iter().all(|event| event["strength"] == strength));
         let again = simulate(&runs, &format!("again-{method}"), &set);
         assert_eq!(again.lines("events.jsonl"), run.lines("events.jsonl"));

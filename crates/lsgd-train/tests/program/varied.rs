@@ -104,7 +104,7 @@ fn entries_that_make_no_sense_are_refused() {
         ),
         (
             "data.split={ dirichlet = 0 }",
-            "--set: data.split.dirichlet 0 is not over 0",
+            "--set: data.split.dirichlet 0 is not in (0, inf); give a number over 0",
         ),
     ] {
         runs.start(SMOKE, "refused", &[set]).failed(2, expected);

@@ -1,4 +1,4 @@
-// Replaces each picture by a chart that can be zoomed and asked for values. Without it the pictures stay.
+// Replaces each picture by a chart that can be zoomed and inspected. Without it the pictures stay.
 "use strict";
 (() => {
   const charts = JSON.parse(document.getElementById("data").textContent);
@@ -149,7 +149,7 @@
     try {
       build(chart, figure);
     } catch (error) {
-      // The picture is as good.
+      // The picture stays.
       figure.querySelector(".still").style.display = "";
       figure.querySelector(".live").hidden = true;
       console.error(error);
