@@ -170,7 +170,7 @@ impl Stream {
     }
 
     /// The same, with a shard of the examples left for each of `workers` workers, of the classes that
-    /// `class_of` says; see [`dirichlet`]. Hold out examples before.
+    /// `class_of` says. Hold out examples before.
     ///
     /// # Errors
     ///
