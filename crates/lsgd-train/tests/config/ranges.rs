@@ -411,8 +411,8 @@ fn method() {
              give a whole number from 1 to 1000000",
         ),
         (
-            "method.name = \"local_sgd\"\nrun.mode = \"async\"",
-            "c.toml: method.name \"local_sgd\" needs all workers to meet, \
+            "method.name = \"leader_mean\"\nrun.mode = \"async\"",
+            "c.toml: method.name \"leader_mean\" needs all workers to meet, \
              and in run.mode \"async\" they never do; set run.mode to \"sync\"",
         ),
         (
