@@ -17,6 +17,8 @@ use crate::config::ConfigError;
 use crate::device::{DeviceError, DeviceFailure};
 use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RETRY, EXIT_USAGE};
 use crate::open_files;
+#[cfg(feature = "serve")]
+use crate::serve::ServeError;
 use crate::storage::RunChange;
 use crate::words::{count, one_line};
 
@@ -446,6 +448,17 @@ pub enum RunError {
         /// How many there may be.
         most: usize,
     },
+    /// A folder whose runs are to be shown while they go on has none.
+    #[cfg(feature = "serve")]
+    #[error("{}: no run has begun here yet", path.display())]
+    NothingToShow {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Runs cannot be shown while they go on.
+    #[cfg(feature = "serve")]
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// All workers have diverged.
     #[error(
         "{}: every worker has diverged, the last at step {since}; train with a lower \
@@ -485,6 +498,8 @@ impl RunError {
             | Self::OtherSettings { .. } => EXIT_USAGE,
             #[cfg(feature = "report")]
             Self::NotReported { .. } => EXIT_USAGE,
+            #[cfg(feature = "serve")]
+            Self::Serve(_) => EXIT_USAGE,
             #[cfg(feature = "bench")]
             Self::Bench(_) => EXIT_USAGE,
             #[cfg(all(feature = "cli", unix))]
@@ -513,6 +528,8 @@ impl RunError {
             | Self::NoPorts { source, .. } => passes(source),
             #[cfg(feature = "nodes")]
             Self::Link(LinkError::Listen { source, .. }) => passes(source),
+            #[cfg(feature = "serve")]
+            Self::Serve(ServeError::Listen { source, .. }) => passes(source),
             #[cfg(feature = "nodes")]
             Self::Link(LinkError::Unresolved { .. }) => true,
             // The other process may end, or the other nodes may still connect.

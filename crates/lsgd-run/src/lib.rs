@@ -79,6 +79,7 @@
 //! | [`observer`] | what a run tells whoever watches |
 //! | [`mod@bench`] | methods side by side, one report |
 //! | [`mod@report`] | a page about a run, or about several |
+//! | [`mod@serve`] | the same page while a run goes on, over HTTP |
 //! | [`chaos`] | faults against a real launch, and what they cost |
 //! | [`cli`] | the command line |
 
@@ -103,6 +104,8 @@ pub mod output;
 pub mod progress;
 #[cfg(feature = "report")]
 pub mod report;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod storage;
 pub mod task;
 pub mod train;

@@ -134,7 +134,7 @@ impl<T> Entry<T> {
     /// Where the run's folder is.
     pub fn folder(&self) -> PathBuf {
         let run = &self.config.settings.run;
-        run.folder.join(&run.name)
+        run.path()
     }
 }
 

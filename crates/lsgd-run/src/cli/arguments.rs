@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use super::path::path;
 #[cfg(feature = "report")]
 use super::report::Report;
+use super::serve::{Serve, Serving};
 use crate::error::RunError;
 use crate::storage::CheckpointName;
 use crate::train::RateTest;
@@ -33,6 +34,10 @@ pub struct Train {
     /// What SIGUSR1 and SIGUSR2 ask for
     #[arg(skip)]
     pub on_user_signal: OnUserSignal,
+
+    /// Whether it is shown while it goes on
+    #[command(flatten)]
+    pub serving: Serving,
 }
 
 /// Which learning rates to try.
@@ -156,6 +161,9 @@ pub struct TrainOptions {
         value_delimiter = ','
     )]
     listen: Vec<String>,
+
+    #[command(flatten)]
+    serving: Serving,
 }
 
 impl TrainOptions {
@@ -179,6 +187,7 @@ impl TrainOptions {
             quiet: self.quiet,
             resume: self.resume,
             on_user_signal: OnUserSignal::of(self.signal_resume),
+            serving: self.serving,
         })
     }
 }
@@ -207,6 +216,14 @@ One HTML file that needs nothing else, and no network. For example runs/first, w
 runs/first/report.html; or runs/first runs/second --out both.html. It reads only the folders, also of a run
 that is still going on. A run that ends leaves such a page by itself.")]
     Report(Report),
+
+    /// Show a run, or all of a folder, while they go on: the page of `report`, over HTTP
+    #[command(after_help = "\
+It reads only the folders, so it can be started and stopped at any time, also on another machine that sees
+them. A run shows itself with --serve. /metrics has the latest figures for Prometheus. At any address
+that other machines could reach, the variable LSGD_SERVE_TOKEN has to hold a token of 16 to 128 letters,
+which is then part of the page's address. Ends with Ctrl-C.")]
+    Serve(Serve),
 
     /// Train many workers on several nodes in this process, under a virtual clock
     #[command(after_help = "\
@@ -312,6 +329,10 @@ pub struct Bench {
     /// Override a key of every run's config, also where a method sets it; may be repeated
     #[arg(long, short, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+
+    /// Whether its runs are shown while it goes on
+    #[command(flatten)]
+    pub serving: Serving,
 }
 
 /// Arguments of `resume`.
@@ -336,6 +357,10 @@ pub struct Resume {
     /// No progress: warnings and errors only
     #[arg(long, short)]
     pub quiet: bool,
+
+    /// Whether it is shown while it goes on
+    #[command(flatten)]
+    pub serving: Serving,
 }
 
 impl Resume {
@@ -402,6 +427,10 @@ pub struct Chaos {
     /// Make the report of a folder again, from its records
     #[arg(long, value_name = "FOLDER", value_parser = path(), conflicts_with = "file")]
     pub report: Option<PathBuf>,
+
+    /// Whether its runs are shown while it goes on
+    #[command(flatten)]
+    pub serving: Serving,
 }
 
 /// A name that a folder can have.

@@ -102,7 +102,7 @@ pub(super) fn run_nodes<C: TaskTables>(
             }
         }
     }
-    let run = config.settings.run.folder.join(&config.settings.run.name);
+    let run = config.settings.run.path();
     let nodes = Nodes {
         run,
         launched,

@@ -11,6 +11,7 @@ mod program;
 #[cfg(feature = "report")]
 mod report;
 mod restarts;
+mod serve;
 mod signals;
 mod wiring;
 
@@ -25,4 +26,5 @@ pub use path::path;
 pub use program::{command, log_to_stderr, main, say, train};
 #[cfg(feature = "report")]
 pub use report::Report;
+pub use serve::{Serve, Serving};
 pub use signals::{on_signals, requests};

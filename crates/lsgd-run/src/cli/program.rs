@@ -19,15 +19,18 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::arguments::Bench;
 #[cfg(unix)]
 use super::arguments::Chaos;
-use super::arguments::{FindRate, OnUserSignal, Resume, RunCommand, Train, TrainOptions};
+use super::arguments::{
+    FindRate, OnUserSignal, Resume, RunCommand, Train, TrainOptions,
+};
 #[cfg(unix)]
 use super::chaos;
 #[cfg(feature = "report")]
 use super::report;
+use super::serve;
 use super::signals::{on_signals, requests};
 use super::{arguments, launch, launcher};
 #[cfg(feature = "bench")]
-use crate::bench::{self, Changes};
+use crate::bench::{self, Changes, Plan};
 use crate::config::{Config, TaskTable, TaskTables};
 use crate::device::{self, DeviceError};
 use crate::error::RunError;
@@ -140,7 +143,17 @@ impl Program {
 /// [`RunError`] of the command.
 pub fn command<C: MakeTask + TaskTables>(command: RunCommand) -> Result<u8, RunError> {
     match command {
-        RunCommand::Launch(arguments) => launch::launch::<C>(&arguments, signals()),
+        RunCommand::Launch(arguments) => {
+            let Train {
+                config,
+                set,
+                serving,
+                ..
+            } = &arguments.train;
+            let run = Config::<C>::load(config, set)?.settings.run.path();
+            let _page = serving.start(&run)?;
+            launch::launch::<C>(&arguments, signals())
+        }
         #[cfg(unix)]
         RunCommand::Chaos(arguments) => chaos::<C>(&arguments),
         RunCommand::Resume(arguments) => resume::<C>(&arguments),
@@ -153,8 +166,17 @@ pub fn command<C: MakeTask + TaskTables>(command: RunCommand) -> Result<u8, RunE
             }
             Ok(EXIT_SUCCESS)
         }
+        RunCommand::Serve(arguments) => {
+            let _page = serve::start(arguments.at, &arguments.folder)?;
+            // Until it is asked to end; nothing comes if no signal can be heard.
+            signals()
+                .into_iter()
+                .find(|asked| *asked == SignalRequest::End);
+            Ok(EXIT_SUCCESS)
+        }
         RunCommand::Simulate(arguments) => {
             let config = Config::<C>::load(&arguments.config, &arguments.set)?;
+            let _page = arguments.serving.start(&config.settings.run.path())?;
             let observer = Box::new(progress(arguments.quiet));
             let outcome = crate::simulate(config, observer, requests(OnUserSignal::Save))?;
             tell(&outcome, arguments.quiet, " a virtual second")
@@ -191,15 +213,18 @@ fn signals() -> Receiver<SignalRequest> {
 
 #[cfg(feature = "bench")]
 fn bench<C: MakeTask + TaskTables>(arguments: Bench) -> Result<u8, RunError> {
-    let Bench { file, name, set } = arguments;
+    let Bench {
+        file,
+        name,
+        set,
+        serving,
+    } = arguments;
+    let changes = Changes { name, set };
+    let runs = Plan::load::<C>(&file, changes.clone())?.path();
+    let _page = serving.start(&runs)?;
     // If standard output is closed, the runs' folders have the record.
     let told = |line: &str| drop(writeln!(io::stderr(), "{line}"));
-    let report = bench::run::<C>(
-        &file,
-        Changes { name, set },
-        &requests(OnUserSignal::Save),
-        told,
-    )?;
+    let report = bench::run::<C>(&file, changes, &requests(OnUserSignal::Save), told)?;
     say(format_args!("{}", report.display()))?;
     Ok(EXIT_SUCCESS)
 }
@@ -211,6 +236,7 @@ fn bench<C: MakeTask + TaskTables>(arguments: Bench) -> Result<u8, RunError> {
 /// [`RunError`] of the run.
 pub fn train<C: MakeTask + TaskTables>(arguments: &Train) -> Result<u8, RunError> {
     let config = Config::<C>::load(&arguments.config, &arguments.set)?;
+    let _page = arguments.serving.start(&config.settings.run.path())?;
     let from = arguments.resume.then_some(CheckpointName::Newest);
     train_from(config, from, arguments.on_user_signal, arguments.quiet)
 }
@@ -221,6 +247,7 @@ fn resume<C: MakeTask + TaskTables>(arguments: &Resume) -> Result<u8, RunError> 
     let mut config = Config::<C>::load(&folder.join("config.toml"), &arguments.set)?;
     let place = folder.place(config.settings.cluster.nodes > 1)?;
     (config.settings.run.folder, config.settings.run.name) = place;
+    let _page = arguments.serving.start(&config.settings.run.path())?;
     let from = Some(arguments.checkpoint);
     train_from(config, from, arguments.on_user_signal(), arguments.quiet)
 }

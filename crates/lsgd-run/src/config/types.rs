@@ -55,6 +55,13 @@ pub struct RunConfig {
     pub overwrite: bool,
 }
 
+impl RunConfig {
+    /// The folder of the run; of one on several nodes, the one that holds theirs.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(&self.name)
+    }
+}
+
 /// `[schedule]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

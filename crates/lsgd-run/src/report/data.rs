@@ -26,8 +26,9 @@ fn chart(chart: &Chart) -> String {
         .map(|of| self::series(chart, of))
         .collect();
     format!(
-        "{{\"title\":{},\"y\":{},\"rows\":[{rows}],\"xs\":[{xs}],\"series\":[{}]}}",
+        "{{\"title\":{},\"note\":{},\"y\":{},\"rows\":[{rows}],\"xs\":[{xs}],\"series\":[{}]}}",
         json_text(&chart.title),
+        json_text(&chart.note),
         json_text(&chart.y),
         series.join(",")
     )

@@ -9,8 +9,12 @@ mod charts;
 mod comparison;
 mod data;
 mod events;
+#[cfg(feature = "serve")]
+mod exposition;
 mod html;
 mod leadership;
+#[cfg(feature = "serve")]
+mod live;
 mod marks;
 mod metrics;
 mod origin;
@@ -22,12 +26,14 @@ mod svg;
 mod tables;
 mod thinning;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::RunError;
 use crate::output::Output;
 use crate::storage::{REPORT, is_report};
 
+#[cfg(feature = "serve")]
+pub(crate) use exposition::CONTENT_TYPE as FIGURES_TYPE;
 use run::Run;
 
 /// Most folders that one page compares.
@@ -48,10 +54,57 @@ pub fn page<P: AsRef<Path>>(folders: &[P]) -> Result<String, RunError> {
         let (runs, most) = (paths.len(), MOST_RUNS);
         return Err(RunError::NotReported { runs, most });
     }
+    page::page(&read(&paths)?)
+}
+
+/// The runs in these folders.
+fn read(paths: &[PathBuf]) -> Result<Vec<Run>, RunError> {
     let runs: Result<Vec<Run>, RunError> = paths.iter().map(|path| Run::read(path)).collect();
     let mut runs = runs?;
     comparison::tell_apart(&mut runs);
-    page::page(&runs)
+    Ok(runs)
+}
+
+/// Runs as they are in their folders now, for those who look at them while they go on.
+#[cfg(feature = "serve")]
+pub(crate) struct Current(Vec<Run>);
+
+#[cfg(feature = "serve")]
+impl Current {
+    /// Reads the runs of `root`: it is a run, or one of several nodes, or holds runs, of which those
+    /// that were written to last are read.
+    ///
+    /// # Errors
+    ///
+    /// As [`page`]; also if there is no run yet.
+    pub fn read(root: &Path) -> Result<Self, RunError> {
+        Ok(Self(read(&run::newest(root, MOST_RUNS)?)?))
+    }
+
+    /// A page that follows them.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Drawing`].
+    pub fn page(&self) -> Result<String, RunError> {
+        live::page(&self.0, "")
+    }
+
+    /// What such a page asks for, as JSON.
+    pub fn state(&self) -> String {
+        live::state(&self.0)
+    }
+
+    /// Their latest figures, in Prometheus' text format.
+    pub fn figures(&self) -> String {
+        exposition::exposition(&self.0)
+    }
+}
+
+/// A page that follows runs which have not begun.
+#[cfg(feature = "serve")]
+pub(crate) fn page_of_none(why: &str) -> Result<String, RunError> {
+    live::page(&[], why)
 }
 
 /// Where a page can be written: in place of an earlier one, but of another file only with `force`.

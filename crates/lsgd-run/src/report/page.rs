@@ -20,62 +20,136 @@ const STYLE: &str = include_str!("assets/report.css");
 const CHARTS_SCRIPT: &str = include_str!("assets/uPlot.iife.min.js");
 const SCRIPT: &str = include_str!("assets/report.js");
 
+/// What a page says of one run, or of several side by side.
+pub(super) struct Content {
+    pub title: String,
+    /// What a run was and what came of it; of several, nothing.
+    pub head: String,
+    pub before: Vec<Section>,
+    pub charts: Vec<Chart>,
+    pub after: Vec<Section>,
+}
+
+impl Content {
+    pub fn of(runs: &[Run]) -> Self {
+        let (title, head, (before, after), charts) = match runs {
+            [] => {
+                let title = String::from("Nothing to show yet");
+                (title, String::new(), (Vec::new(), Vec::new()), Vec::new())
+            }
+            [run] => {
+                let head = head(run);
+                (
+                    run.name.clone(),
+                    head,
+                    tables::of_run(run),
+                    charts::charts(run),
+                )
+            }
+            runs => {
+                let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+                let title = format!("{} runs: {}", runs.len(), names.join(", "));
+                (
+                    title,
+                    String::new(),
+                    tables::of_runs(runs),
+                    comparison::charts(runs),
+                )
+            }
+        };
+        Self {
+            title,
+            head,
+            before,
+            charts,
+            after,
+        }
+    }
+
+    /// The body of a page, below its title.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Drawing`].
+    pub fn body(&self) -> Result<String, RunError> {
+        let mut figures = String::new();
+        for (index, chart) in self.charts.iter().enumerate() {
+            figures += &figure_of(index, chart)?;
+        }
+        if figures.is_empty() {
+            figures = String::from("<p>Nothing has been recorded yet that could be drawn.</p>\n");
+        }
+        Ok(format!(
+            "<div id=\"head\">{}</div>\n<div id=\"before\">{}</div>\n\
+             <div class=\"charts\">\n{figures}</div>\n<div id=\"after\">{}</div>\n",
+            self.head,
+            sections(&self.before),
+            sections(&self.after)
+        ))
+    }
+}
+
 /// The page of one run, or the one that compares several.
 ///
 /// # Errors
 ///
 /// [`RunError::Drawing`].
 pub fn page(runs: &[Run]) -> Result<String, RunError> {
-    let (title, head, (before, after), charts) = match runs {
-        [run] => {
-            let head = head(run);
-            (
-                run.name.clone(),
-                head,
-                tables::of_run(run),
-                charts::charts(run),
-            )
-        }
-        runs => {
-            let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
-            let title = format!("{} runs: {}", runs.len(), names.join(", "));
-            (
-                title,
-                String::new(),
-                tables::of_runs(runs),
-                comparison::charts(runs),
-            )
-        }
-    };
-    let mut body = format!("<h1>{}</h1>\n{head}", escape(&title));
-    body += &sections(&before);
-    body += "<div class=\"charts\">\n";
-    for (index, chart) in charts.iter().enumerate() {
-        body += &figure_of(index, chart)?;
+    let content = Content::of(runs);
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(Document {
+        title: &content.title,
+        head: "",
+        fetches: "",
+        body: &content.body()?,
+        foot: &format!("Made by lsgd-run {version} from the run's folder. It fetches nothing."),
+        data: &data::charts(&content.charts),
+        script: "",
     }
-    body += "</div>\n";
-    if charts.is_empty() {
-        body += "<p>Nothing has been recorded yet that could be drawn.</p>\n";
-    }
-    body += &sections(&after);
-    Ok(document(&title, &body, &data::charts(&charts)))
+    .text())
 }
 
-/// The document around a body. That it fetches nothing is also the browser's business.
-fn document(title: &str, body: &str, data: &str) -> String {
-    let title = escape(title);
-    let version = env!("CARGO_PKG_VERSION");
-    format!(
-        "{REPORT_MARK}\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
-         style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
-         <style>{CHARTS_STYLE}</style>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\
-         <footer>Made by lsgd-run {version} from the run's folder. It fetches nothing.</footer>\n\
-         </main>\n<script type=\"application/json\" id=\"data\">{data}</script>\n\
-         <script>{CHARTS_SCRIPT}</script>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
-    )
+/// A document: one file with all that it needs.
+pub(super) struct Document<'a> {
+    pub title: &'a str,
+    /// More of its head.
+    pub head: &'a str,
+    /// What it may fetch, as a policy says it; that it fetches nothing else is also the browser's
+    /// business.
+    pub fetches: &'a str,
+    /// What is below its title.
+    pub body: &'a str,
+    pub foot: &'a str,
+    /// The charts as JSON.
+    pub data: &'a str,
+    /// Scripts after those that draw the charts.
+    pub script: &'a str,
+}
+
+impl Document<'_> {
+    pub fn text(&self) -> String {
+        let Self {
+            head,
+            fetches,
+            body,
+            foot,
+            data,
+            script,
+            ..
+        } = self;
+        let title = escape(self.title);
+        format!(
+            "{REPORT_MARK}\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
+             style-src 'unsafe-inline'; script-src 'unsafe-inline'{fetches}\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n{head}<title>{title}</title>\n\
+             <style>{CHARTS_STYLE}</style>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
+             <h1>{title}</h1>\n{body}<footer>{foot}</footer>\n\
+             </main>\n<script type=\"application/json\" id=\"data\">{data}</script>\n\
+             <script>{CHARTS_SCRIPT}</script>\n<script>\n{SCRIPT}</script>\n{script}</body>\n</html>\n"
+        )
+    }
 }
 
 /// What a run was and what came of it.
@@ -148,7 +222,8 @@ fn head(run: &Run) -> String {
     format!("<dl class=\"facts\">\n{}</dl>\n", items.collect::<String>())
 }
 
-fn sections(sections: &[Section]) -> String {
+/// Sections, some of which can be opened.
+pub(super) fn sections(sections: &[Section]) -> String {
     let mut text = String::new();
     for Section {
         title,

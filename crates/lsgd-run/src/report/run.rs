@@ -13,6 +13,8 @@ use super::metrics::{Metrics, Scored};
 use super::settings::{self, Settings};
 use super::thinning::{Point, Spent};
 use crate::error::RunError;
+#[cfg(feature = "serve")]
+use crate::storage::is_run;
 use crate::storage::{CheckpointName, End, RunFolder, RunRecord, Summary, read_bounded};
 
 /// Largest `summary.json` or `state.json` that is read, in bytes.
@@ -200,6 +202,52 @@ pub fn folders(path: &Path) -> Result<Vec<PathBuf>, RunError> {
     }
     nodes.sort();
     Ok(nodes.into_iter().map(|(_, path)| path).collect())
+}
+
+/// The folders of the runs to show of `root`: of what [`folders`] takes, those; else of the runs in it or
+/// in its `runs`, as a bench has them, at most `most`, those that were written to last.
+///
+/// # Errors
+///
+/// [`RunError::Read`], or [`RunError::NothingToShow`] if there is none yet.
+#[cfg(feature = "serve")]
+pub fn newest(root: &Path, most: usize) -> Result<Vec<PathBuf>, RunError> {
+    let begun = |folders: &Vec<PathBuf>| folders.iter().all(|path| is_run(path));
+    let own = folders(root)?;
+    if begun(&own) {
+        return Ok(own);
+    }
+    let mut found = Vec::new();
+    for folder in [root.to_owned(), root.join("runs")] {
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            entries => entries.map_err(RunError::read(&folder))?,
+        };
+        for entry in entries {
+            let path = entry.map_err(RunError::read(&folder))?.path();
+            let of_it = folders(&path)?;
+            if begun(&of_it) {
+                let written = |path: &PathBuf| path.join("metrics.jsonl").metadata()?.modified();
+                // Of one that has just begun there is no such file yet: it is the newest.
+                let written = of_it.iter().map(|path| written(path).ok());
+                let newest = written.map(|written| (written.is_none(), written)).max();
+                found.push((newest, of_it));
+            }
+        }
+    }
+    found.sort_by(|(one, of_one), (other, of_other)| (other, of_one).cmp(&(one, of_other)));
+    let mut newest: Vec<PathBuf> = Vec::new();
+    for (_, of_it) in found {
+        if newest.len() + of_it.len() <= most {
+            newest.extend(of_it);
+        }
+    }
+    match newest.is_empty() {
+        true => Err(RunError::NothingToShow {
+            path: root.to_owned(),
+        }),
+        false => Ok(newest),
+    }
 }
 
 /// Most figures of a summary that are shown.

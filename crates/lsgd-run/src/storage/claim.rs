@@ -62,7 +62,7 @@ impl Claim {
         node_number: Option<NodeNumber>,
         resumes: bool,
     ) -> Result<Self, RunError> {
-        let run = config.folder.join(&config.name);
+        let run = config.path();
         let folder = match node_number {
             // Nodes are numbered from 1 for users.
             Some(node_number) => run.join(node_name(u64::from(node_number.node) + 1)),

@@ -1,6 +1,6 @@
 //! How command lines are parsed.
 
-use lsgd_run::cli::{OnUserSignal, Replay, Report};
+use lsgd_run::cli::{OnUserSignal, Replay, Report, Serving};
 use lsgd_run::exit::{EXIT_SUCCESS, EXIT_USAGE};
 
 use super::*;
@@ -33,6 +33,7 @@ fn no_subcommand_trains() {
         quiet: true,
         resume: false,
         on_user_signal: OnUserSignal::Save,
+        serving: Serving::default(),
     };
     assert_eq!(parse(line).unwrap(), Invocation::Train(expected.clone()));
     let expected = Train {

@@ -55,13 +55,13 @@ impl Live {
 
     /// Waits for a line that contains `text`.
     #[track_caller]
-    pub fn hear(&mut self, text: &str) {
+    pub fn hear(&mut self, text: &str) -> String {
         let mut heard = Vec::new();
         while let Ok(line) = self.said.recv_timeout(LIMIT) {
-            heard.push(line);
-            if heard.last().is_some_and(|line| line.contains(text)) {
-                return;
+            if line.contains(text) {
+                return line;
             }
+            heard.push(line);
         }
         panic!("it did not say {text:?}: {heard:?}");
     }

@@ -26,5 +26,6 @@ mod replacing;
 mod replaying;
 mod report;
 mod resuming;
+mod serving;
 mod simulation;
 mod varied;

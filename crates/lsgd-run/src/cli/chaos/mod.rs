@@ -16,6 +16,7 @@ use super::arguments::{Chaos, Launch, OnUserSignal, Train};
 use super::launch::{NodeChange, run_nodes};
 use super::launcher::Afflicted;
 use super::node_process::{Action, LaunchEvent};
+use super::serve::Serving;
 use super::wiring::{Wiring, held_endpoints};
 use crate::chaos::proxy::Proxy;
 use crate::chaos::records::{Run, Runs};
@@ -51,6 +52,7 @@ pub fn chaos<C: TaskTables>(
                 Config::<C>::load(&train.config, &train.set)?;
             }
             let folder = begin(&plan, file)?;
+            let _page = arguments.serving.start(&folder)?;
             if make_runs::<C>(&plan, signals, told)? == Ended::Interrupted {
                 return Ok(None);
             }
@@ -251,6 +253,7 @@ fn launch_arguments(plan: &Plan, run: &Run) -> Launch {
             quiet: true,
             resume: false,
             on_user_signal: OnUserSignal::Save,
+            serving: Serving::default(),
         },
     }
 }

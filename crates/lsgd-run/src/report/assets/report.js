@@ -1,7 +1,6 @@
 // Replaces each picture by a chart that can be zoomed and inspected. Without it the pictures stay.
 "use strict";
-(() => {
-  const charts = JSON.parse(document.getElementById("data").textContent);
+const showCharts = (() => {
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -53,24 +52,36 @@
     }
   };
 
+  /** Whether a chart has a value that a logarithmic axis can show. */
+  const positive = (chart) => !chart.rows.length && chart.series.some((series) => series.y.some((y) => y > 0));
+
+  /** What of a chart its drawing is made for; anything else is its data. */
+  const shape = (chart) => JSON.stringify([
+    chart.rows, chart.xs, chart.y, positive(chart),
+    chart.series.map(({ name, color, gap, shape }) => [name, color, gap, shape]),
+  ]);
+
+  /** Makes the chart of a figure. Returns what puts a later state of it in its place. */
   const build = (chart, figure) => {
-    const still = figure.querySelector(".still");
     const live = figure.querySelector(".live");
     const state = { x: 0, log: false, hidden: new Set() };
-    const rows = chart.rows;
-    const positive = !rows.length && chart.series.some((s) => s.y.some((y) => y > 0));
-    const lasts = chart.series.some(({ shape }) => shape === "band" || shape === "core");
     let plot = null;
 
-    const draw = () => {
-      if (plot) plot.destroy();
-      const ink = style("--ink");
-      const line = style("--line");
+    const values = () => {
       // A gap reaches to the places next to it, whichever series these are of.
       const data = uPlot.join(chart.series.map((series) => table(series, state.x)), chart.series.map(() => [0, 2]));
       if (state.log) {
         for (const values of data.slice(1)) values.forEach((y, at) => { if (y <= 0) values[at] = null; });
       }
+      return data;
+    };
+
+    const draw = () => {
+      if (plot) plot.destroy();
+      const rows = chart.rows;
+      const lasts = chart.series.some(({ shape }) => shape === "band" || shape === "core");
+      const ink = style("--ink");
+      const line = style("--line");
       const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
       const labels = (_, values) => values.map((value) => (value == null ? "" : label(value)));
       const y = rows.length
@@ -98,56 +109,82 @@
         ],
         series: [
           { label: chart.xs[state.x], value: (_, at) => shown(at) },
-          ...chart.series.map((series, index) => ({
+          ...chart.series.map((series) => ({
             ...look(series, ink, rows),
-            show: !state.hidden.has(index),
+            show: !state.hidden.has(series.name),
           })),
         ],
         hooks: {
           setSeries: [(_, index, change) => {
             if (index == null || change.show == null) return;
-            state.hidden[change.show ? "delete" : "add"](index - 1);
+            state.hidden[change.show ? "delete" : "add"](chart.series[index - 1].name);
           }],
         },
-      }, data, live);
+      }, values(), live);
     };
 
-    const tools = document.createElement("div");
-    tools.className = "tools";
-    if (chart.xs.length > 1) {
-      const select = document.createElement("select");
-      chart.xs.forEach((name, index) => select.add(new Option(name, index)));
-      select.onchange = () => { state.x = +select.value; draw(); };
-      const named = document.createElement("label");
-      named.append("over ", select);
-      tools.append(named);
-    }
-    if (positive) {
-      const box = Object.assign(document.createElement("input"), { type: "checkbox" });
-      box.onchange = () => { state.log = box.checked; draw(); };
-      const named = document.createElement("label");
-      named.append(box, " logarithmic");
-      tools.append(named);
-    }
-    const whole = Object.assign(document.createElement("button"), { type: "button", textContent: "whole range" });
-    whole.title = "Drag over the chart to zoom; a click on a name hides or shows it";
-    whole.onclick = draw;
-    tools.append(whole);
+    /** The choices above the chart, and the chart. */
+    const furnish = () => {
+      const tools = document.createElement("div");
+      tools.className = "tools";
+      state.x = Math.min(state.x, chart.xs.length - 1);
+      if (chart.xs.length > 1) {
+        const select = document.createElement("select");
+        chart.xs.forEach((name, index) => select.add(new Option(name, index)));
+        select.value = state.x;
+        select.onchange = () => { state.x = +select.value; draw(); };
+        const named = document.createElement("label");
+        named.append("over ", select);
+        tools.append(named);
+      }
+      state.log &&= positive(chart);
+      if (positive(chart)) {
+        const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: state.log });
+        box.onchange = () => { state.log = box.checked; draw(); };
+        const named = document.createElement("label");
+        named.append(box, " logarithmic");
+        tools.append(named);
+      }
+      const whole = Object.assign(document.createElement("button"), { type: "button", textContent: "whole range" });
+      whole.title = "Drag over the chart to zoom; a click on a name hides or shows it";
+      whole.onclick = draw;
+      tools.append(whole);
+      live.replaceChildren(tools);
+      draw();
+    };
 
     live.hidden = false;
-    still.style.display = "none";
-    live.append(tools);
-    draw();
+    figure.querySelector(".still").style.display = "none";
+    furnish();
     new ResizeObserver(() => {
       if (live.clientWidth && live.clientWidth !== plot.width) plot.setSize({ width: live.clientWidth, height: plot.height });
     }).observe(live);
     dark.addEventListener("change", draw);
+
+    return (next) => {
+      const fits = shape(next) === shape(chart);
+      chart = next;
+      if (!fits) {
+        furnish();
+        return;
+      }
+      const [xs] = plot.data;
+      const { min, max } = plot.scales.x;
+      const zoomed = min > xs[0] || max < xs[xs.length - 1];
+      plot.setData(values(), !zoomed);
+      if (zoomed) plot.setScale("x", { min, max });
+    };
   };
 
-  charts.forEach((chart, index) => {
-    const figure = document.getElementById(`chart-${index}`);
+  /** How to show a later state of a chart, by its figure. */
+  const known = new WeakMap();
+
+  /** Shows `charts`, each in its figure. */
+  return (charts, figureOf) => charts.forEach((chart, index) => {
+    const figure = figureOf(chart, index);
     try {
-      build(chart, figure);
+      if (known.has(figure)) known.get(figure)(chart);
+      else known.set(figure, build(chart, figure));
     } catch (error) {
       // The picture stays.
       figure.querySelector(".still").style.display = "";
@@ -156,3 +193,7 @@
     }
   });
 })();
+showCharts(
+  JSON.parse(document.getElementById("data").textContent),
+  (_, index) => document.getElementById(`chart-${index}`),
+);
