@@ -20,6 +20,7 @@ const OWN: &[&str] = &[
     "simulate",
     "checkpoint",
     "faults",
+    "record",
     "cluster.node",
     "cluster.listen",
     "cluster.connect",

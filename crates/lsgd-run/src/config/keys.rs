@@ -144,6 +144,7 @@ pub(super) const TABLES: &[TableDoc] = &[
         "faults",
         "workers that fail: each starts again from what was delivered last",
     ),
+    table("record", ""),
     table(
         "cluster",
         "the other nodes; leave it out to train on this machine alone",
@@ -309,6 +310,8 @@ the best so far by the main metric; default: never")
 
     Key::new("faults.restarts", Kind::Whole(0, MAX_WINDOW), "how often a worker may fail before the others go on without it"),
     Key::new("faults.bad_steps", Kind::up_to(MAX_WINDOW), "a worker fails after so many steps without a finite loss").example("32"),
+
+    Key::new("record.tensorboard", Kind::Flag, "also write the metrics to metrics.tfevents, for TensorBoard"),
 
     Key::new("cluster.node", Kind::up_to(MAX_NODES), "which node this is, from 1; --node 1/4 gives both").example("1"),
     Key::new("cluster.nodes", Kind::up_to(MAX_NODES), "all have the same config but for node, paths and devices"),

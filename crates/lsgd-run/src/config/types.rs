@@ -33,6 +33,8 @@ pub struct Settings {
     pub checkpoint: CheckpointConfig,
     /// What happens to workers that fail.
     pub faults: FaultsConfig,
+    /// What is recorded beside the run's own files.
+    pub record: RecordConfig,
     /// The other nodes, if there are any.
     pub cluster: ClusterConfig,
     /// The settings of `simulate`.
@@ -398,6 +400,14 @@ pub struct FaultsConfig {
     pub restarts: u64,
     /// A worker has failed after so many steps without a finite loss.
     pub bad_steps: Option<u64>,
+}
+
+/// `[record]`: what is recorded beside the run's own files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecordConfig {
+    /// Whether metrics are also written as TensorBoard reads them.
+    pub tensorboard: bool,
 }
 
 /// `[checkpoint]`: at most one of the first three is given; the end and the best are always kept.

@@ -17,6 +17,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 
 use super::disk::remove_folder;
+use super::event_file::EVENT_FILE;
 use super::files::read_json;
 use super::lock::LOCK;
 use super::records::{End, Summary};
@@ -24,12 +25,13 @@ use super::report_file::{REPORT, is_report};
 use crate::error::RunError;
 
 /// The files of a run.
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "config.toml",
     "run.json",
     "metrics.jsonl",
     "events.jsonl",
     "summary.json",
+    EVENT_FILE,
 ];
 
 /// The folder whose `step-N` belong to a run.

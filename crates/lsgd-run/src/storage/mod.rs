@@ -7,6 +7,7 @@ mod checkpoints;
 mod claim;
 mod digests;
 mod disk;
+mod event_file;
 mod files;
 mod folder;
 mod frozen;

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use lsgd_core::{Event, WorkerId};
 use serde::{Deserialize, Serialize};
 
+use super::event_file::EventFile;
 use super::folder::RunFolder;
 use super::lines::{Lines, check_length, read_lines};
 use super::records::MetricRecord;
 use super::resume_record::RecordLengths;
+use crate::config::RecordConfig;
 use crate::error::RunError;
 use crate::injection::Disk;
 
@@ -55,6 +57,7 @@ pub struct Recorder {
     folder: RunFolder,
     metrics: Lines,
     events: Lines,
+    event_file: Option<EventFile>,
     looked: Instant,
 }
 
@@ -68,8 +71,28 @@ impl Recorder {
         Ok(Self {
             metrics: Lines::open(folder.join("metrics.jsonl"))?,
             events: Lines::open(folder.join("events.jsonl"))?,
+            event_file: None,
             folder: folder.clone(),
             looked: Instant::now(),
+        })
+    }
+
+    /// With what else is to be recorded, of a run that continues from step `resumed` if it does.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Write`].
+    pub fn recording(self, config: &RecordConfig, resumed: Option<u64>) -> Result<Self, RunError> {
+        if !config.tensorboard {
+            return Ok(self);
+        }
+        let mut event_file = EventFile::open(self.folder.path())?;
+        if let Some(step) = resumed {
+            event_file.resume(step)?;
+        }
+        Ok(Self {
+            event_file: Some(event_file),
+            ..self
         })
     }
 
@@ -152,6 +175,11 @@ impl Recorder {
     /// [`RunError::Write`], and [`RunError::Gone`] within a second of lines.
     pub fn metric(&mut self, metric: &MetricRecord) -> Result<(), RunError> {
         self.look()?;
+        if let Some(Err(error)) = self.event_file.as_mut().map(|file| file.add(metric)) {
+            // The run's own records have everything.
+            tracing::warn!("TensorBoard gets no more of this run: {error}");
+            self.event_file = None;
+        }
         self.metrics.add(metric)
     }
 

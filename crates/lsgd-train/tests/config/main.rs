@@ -187,10 +187,14 @@ fn the_templates_examples_are_valid() {
             "workers",
             "budget",
         ];
-        let tables =
-            tables
-                .iter()
-                .chain(&["evaluate", "average", "checkpoint", "faults", "cluster"]);
+        let tables = tables.iter().chain(&[
+            "evaluate",
+            "average",
+            "checkpoint",
+            "faults",
+            "record",
+            "cluster",
+        ]);
         let accepted = tables.filter(|table| {
             Config::from_toml("", "c.toml", &[format!("{table}.{key}={value}")]).is_ok()
         });

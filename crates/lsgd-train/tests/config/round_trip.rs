@@ -8,8 +8,8 @@ use lsgd_models::ModelKind;
 use lsgd_run::config::Tls;
 use lsgd_run::config::{
     Anneal, AverageConfig, BudgetConfig, CheckpointConfig, ClusterConfig, Death, Devices, Drop,
-    EvaluateConfig, FaultsConfig, MethodConfig, MethodName, RankBy, RunConfig, ScheduleConfig,
-    ScheduleKind, Settings, SimulateConfig, Span, Variation, WorkersConfig,
+    EvaluateConfig, FaultsConfig, MethodConfig, MethodName, RankBy, RecordConfig, RunConfig,
+    ScheduleConfig, ScheduleKind, Settings, SimulateConfig, Span, Variation, WorkersConfig,
 };
 use lsgd_train::image_config::{
     Augment, BadImages, ComputeConfig, Config, DataConfig, DataName, DataVariation, ImageConfig,
@@ -484,6 +484,10 @@ fn faults() -> impl Strategy<Value = FaultsConfig> {
     })
 }
 
+fn record() -> impl Strategy<Value = RecordConfig> {
+    any::<bool>().prop_map(|tensorboard| RecordConfig { tensorboard })
+}
+
 /// One node, or one of several with an endpoint each.
 fn cluster() -> impl Strategy<Value = ClusterConfig> {
     let tls = Tls {
@@ -557,7 +561,7 @@ fn config() -> impl Strategy<Value = Config> {
         schedule_and_budget(),
         method(),
         (workers(), any::<bool>(), 0.0..1.0f64),
-        (evaluate_and_checkpoint(), average(), faults()),
+        (evaluate_and_checkpoint(), average(), faults(), record()),
         (cluster(), simulate()),
     )
         .prop_map(
@@ -571,7 +575,7 @@ fn config() -> impl Strategy<Value = Config> {
                 last,
                 (cluster, simulate),
             )| {
-                let ((evaluate, checkpoint), average, faults) = last;
+                let ((evaluate, checkpoint), average, faults, record) = last;
                 Config {
                     settings: Settings {
                         run,
@@ -583,6 +587,7 @@ fn config() -> impl Strategy<Value = Config> {
                         average,
                         checkpoint,
                         faults,
+                        record,
                         cluster,
                         simulate,
                     },

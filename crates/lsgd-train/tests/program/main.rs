@@ -28,4 +28,5 @@ mod report;
 mod resuming;
 mod serving;
 mod simulation;
+mod tensorboard;
 mod varied;

@@ -112,7 +112,7 @@ fn the_engines_tables_stand_beside_it() {
     let again = SpiralConfig::from_toml(&config.to_toml().unwrap(), "again", &[]).unwrap();
     assert_eq!(again, config);
     let tables = "run, schedule, method, workers, budget, evaluate, average, checkpoint, faults, \
-                  cluster, simulate";
+                  record, cluster, simulate";
     let expected = format!("c.toml: unknown key model; the tables are {tables}, task");
     refused("model.width = 4", &[], &expected);
 }
