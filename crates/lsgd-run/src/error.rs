@@ -275,6 +275,9 @@ pub enum RunError {
         /// The last.
         to: f64,
     },
+    /// Batch sizes are to be tried of a task that has no key for them.
+    #[error("this task's config has no key for the size of a batch")]
+    NoBatchKey,
     /// A thread that prepares batches panicked.
     #[error("the thread {thread} panicked while preparing batches: {message}")]
     LoaderPanicked {
@@ -495,6 +498,7 @@ impl RunError {
             | Self::RunExists { .. }
             | Self::NotARun { .. }
             | Self::NoRates { .. }
+            | Self::NoBatchKey
             | Self::OtherSettings { .. } => EXIT_USAGE,
             #[cfg(feature = "report")]
             Self::NotReported { .. } => EXIT_USAGE,

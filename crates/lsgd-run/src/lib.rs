@@ -115,6 +115,6 @@ pub mod words;
 pub use cli::main;
 pub use error::RunError;
 pub use lsgd_core::Reading;
-pub use make::{MakeTask, find_rate, replay, resume, simulate, train};
+pub use make::{MakeTask, find_rate, pace, replay, resume, simulate, train};
 pub use observer::{Observer, Stepped};
 pub use task::{Better, Metric, StepKey, Sums, Task, generator};

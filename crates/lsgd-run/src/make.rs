@@ -8,7 +8,7 @@ use crate::observer::Observer;
 use crate::storage::CheckpointName;
 use crate::task::Task;
 use crate::train::{
-    self, Context, Difference, Job, Outcome, RateCurve, RateTest, Replay, Replayed, Requests,
+    self, Context, Difference, Job, Outcome, Pace, RateCurve, RateTest, Replay, Replayed, Requests,
 };
 
 /// Makes a task from its settings: a struct whose fields are the keys of a table `[task]`
@@ -22,6 +22,10 @@ pub trait MakeTask {
     /// [`Task::agreement`].
     const OWN_KEYS: &'static [&'static str] = &[];
 
+    /// The key of the number of examples in a batch, as `task.batch_size`, which `find-batch` sets; without
+    /// it, that command is not possible.
+    const BATCH_SIZE: Option<&'static str> = None;
+
     /// Makes the task for a run. It may warn the user with [`tracing::warn!`].
     ///
     /// # Errors
@@ -34,6 +38,7 @@ impl<C: MakeTask> MakeTask for TaskTable<C> {
     type Task = C::Task;
 
     const OWN_KEYS: &'static [&'static str] = C::OWN_KEYS;
+    const BATCH_SIZE: Option<&'static str> = C::BATCH_SIZE;
 
     fn make(self, run: Context) -> Result<C::Task, <C::Task as Task>::Error> {
         self.task.make(run)
@@ -111,6 +116,16 @@ pub fn find_rate<C: MakeTask + TaskTables>(
 ) -> Result<RateCurve, RunError> {
     let (job, tables) = job(config)?;
     train::find_rate(job, test, making(tables))
+}
+
+/// Measures the pace of the first worker of the run that `config` describes, and writes nothing.
+///
+/// # Errors
+///
+/// As [`train::pace`].
+pub fn pace<C: MakeTask + TaskTables>(config: Config<C>, steps: u64) -> Result<Pace, RunError> {
+    let (job, tables) = job(config)?;
+    train::pace(job, steps, making(tables))
 }
 
 fn job<C: MakeTask + TaskTables>(config: Config<C>) -> Result<(Job, C), ConfigError> {

@@ -19,6 +19,7 @@ Examples:
   lsgd-train --config lsgd.toml --resume           begin, or continue what was stopped or killed
   lsgd-train resume runs/slow --set budget.epochs=20
   lsgd-train find-rate --config lsgd.toml          suggest a learning rate
+  lsgd-train find-batch --config lsgd.toml         measure batch sizes
   lsgd-train --config lsgd.toml --serve 127.0.0.1:8080            a page of the run while it goes on
   lsgd-train report runs/slow runs/firm            a page that compares two runs, report.html
   lsgd-train replay runs/slow                      run an async run again by its events, and compare

@@ -315,6 +315,8 @@ fn ranges(examples: usize, batch_size: usize) -> Vec<Range<usize>> {
 impl MakeTask for ImageConfig {
     type Task = ImageTask;
 
+    const BATCH_SIZE: Option<&'static str> = Some("data.batch_size");
+
     fn make(self, run: Context) -> Result<ImageTask, TrainError> {
         ImageTask::new(self, run)
     }

@@ -81,6 +81,39 @@ impl FindRate {
     }
 }
 
+/// Which batch sizes to try.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct FindBatch {
+    /// Train as this TOML file says
+    #[arg(long, short, value_name = "FILE", value_parser = path())]
+    pub config: PathBuf,
+
+    /// Override a key of the config; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// The first size; each is twice the one before
+    #[arg(long, value_name = "SIZE", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub from: u64,
+
+    /// The largest size
+    #[arg(long, value_name = "SIZE", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub to: u64,
+
+    /// Steps of each that are measured
+    #[arg(long, value_name = "STEPS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub steps: u64,
+}
+
+impl FindBatch {
+    /// The sizes.
+    pub fn sizes(&self) -> impl Iterator<Item = u64> {
+        let to = self.to;
+        std::iter::successors(Some(self.from), |size| Some(2 * size))
+            .take_while(move |size| *size <= to)
+    }
+}
+
 /// What SIGUSR1 and SIGUSR2 ask of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnUserSignal {
@@ -239,6 +272,14 @@ rate in every step, until the loss has risen by three times what it was. Nothing
 with is where the loss fell fastest, or a tenth of where it was lowest if that is less (arXiv 1506.01186). It
 is one for this model, optimizer and batch size. Of a config for several nodes, add --set cluster.nodes=1.")]
     FindRate(FindRate),
+
+    /// Measure one worker's pace with rising batch sizes, and say which is enough
+    #[command(after_help = "\
+The first worker of the config takes some steps with each size, without the others and at a learning rate of 0,
+until the device has no memory left. Nothing is written. Enough is the smallest size that is within 5 % of the
+fastest. Another batch size needs another learning rate: find-rate suggests one. Of a config for several
+nodes, add --set cluster.nodes=1.")]
+    FindBatch(FindBatch),
 
     /// Write a config with every key, its default and its meaning
     Init {

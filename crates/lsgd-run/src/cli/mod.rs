@@ -20,7 +20,7 @@ pub use arguments::Bench;
 #[cfg(unix)]
 pub use arguments::Chaos;
 pub use arguments::{
-    FindRate, Launch, OnUserSignal, Replay, Resume, RunCommand, Train, TrainOptions,
+    FindBatch, FindRate, Launch, OnUserSignal, Replay, Resume, RunCommand, Train, TrainOptions,
 };
 pub use path::path;
 pub use program::{command, log_to_stderr, main, say, train};

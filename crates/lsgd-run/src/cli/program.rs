@@ -20,7 +20,7 @@ use super::arguments::Bench;
 #[cfg(unix)]
 use super::arguments::Chaos;
 use super::arguments::{
-    FindRate, OnUserSignal, Resume, RunCommand, Train, TrainOptions,
+    FindBatch, FindRate, OnUserSignal, Resume, RunCommand, Train, TrainOptions,
 };
 #[cfg(unix)]
 use super::chaos;
@@ -32,7 +32,7 @@ use super::{arguments, launch, launcher};
 #[cfg(feature = "bench")]
 use crate::bench::{self, Changes, Plan};
 use crate::config::{Config, TaskTable, TaskTables};
-use crate::device::{self, DeviceError};
+use crate::device::{self, DeviceError, DeviceFailure};
 use crate::error::RunError;
 use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RESUME, EXIT_SUCCESS};
 use crate::make::MakeTask;
@@ -41,7 +41,7 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::storage::{CheckpointName, End, RunFolder, Score};
 use crate::task::Metric;
-use crate::train::{Outcome, Replay, SignalRequest};
+use crate::train::{Outcome, Paces, Replay, SignalRequest};
 use crate::words::count;
 
 /// Zenoh's variable for the number of its threads.
@@ -182,6 +182,7 @@ pub fn command<C: MakeTask + TaskTables>(command: RunCommand) -> Result<u8, RunE
             tell(&outcome, arguments.quiet, " a virtual second")
         }
         RunCommand::FindRate(arguments) => find_rate::<C>(&arguments),
+        RunCommand::FindBatch(arguments) => find_batch::<C>(&arguments),
         RunCommand::Init { path, force } => init::<C>(&path, force),
         RunCommand::Devices { check } => devices(check),
         #[cfg(feature = "bench")]
@@ -273,6 +274,33 @@ fn find_rate<C: MakeTask + TaskTables>(arguments: &FindRate) -> Result<u8, RunEr
     let config = Config::<C>::load(&arguments.config, &arguments.set)?;
     let curve = crate::find_rate(config, arguments.test()?)?;
     say(format_args!("{curve}"))?;
+    Ok(EXIT_SUCCESS)
+}
+
+/// Measures batch sizes.
+fn find_batch<C: MakeTask + TaskTables>(arguments: &FindBatch) -> Result<u8, RunError> {
+    let key = C::BATCH_SIZE.ok_or(RunError::NoBatchKey)?;
+    let mut paces = Paces::default();
+    for size in arguments.sizes() {
+        let set: Vec<String> = arguments
+            .set
+            .iter()
+            .cloned()
+            .chain([format!("{key}={size}")])
+            .collect();
+        let config = Config::<C>::load(&arguments.config, &set)?;
+        match crate::pace(config, arguments.steps) {
+            Err(RunError::DeviceFailed {
+                failure: DeviceFailure::OutOfMemory,
+                ..
+            }) => {
+                paces.end(size);
+                break;
+            }
+            pace => paces.push(pace?),
+        }
+    }
+    say(format_args!("{paces}"))?;
     Ok(EXIT_SUCCESS)
 }
 

@@ -5,6 +5,7 @@
 //! [`lsgd_core::Group`]. One more thread writes checkpoints, and with several nodes another drives the
 //! exchange between them.
 
+mod alone;
 mod answers;
 mod averages;
 mod best;
@@ -18,6 +19,7 @@ mod divergence;
 mod evaluation;
 mod evaluation_pass;
 mod failures;
+mod find_batch;
 mod find_rate;
 mod from_settings;
 mod full_disk;
@@ -52,6 +54,7 @@ mod worker_pool;
 mod worker_thread;
 
 pub use evaluation::{Scored, score, score_of};
+pub use find_batch::{Pace, Paces, pace};
 pub use find_rate::{RateCurve, RatePoint, RateTest, find_rate};
 pub use job::{Context, Facts, Job};
 pub use load::{load, mean_needs_data, plain_mean, values};

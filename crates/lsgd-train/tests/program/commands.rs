@@ -86,6 +86,22 @@ fn find_rate_suggests_a_learning_rate() {
 }
 
 #[test]
+fn find_batch_measures_each_size_and_names_one() {
+    let arguments = ["find-batch", "--config", SMOKE, "--steps", "2"];
+    let more = ["--from", "4", "--to", "20"];
+    let found = run(arguments.iter().chain(&more)).well();
+    let lines: Vec<&str> = found.lines().collect();
+    let sizes: Vec<&str> = lines[1..4]
+        .iter()
+        .map(|line| line.split_whitespace().next().unwrap())
+        .collect();
+    assert_eq!(sizes, ["4", "8", "16"]);
+    let enough = lines[4].strip_prefix("enough: ").expect("a size");
+    assert!(sizes.contains(&enough), "{found}");
+    assert_eq!(lines.len(), 5, "{found}");
+}
+
+#[test]
 fn help_tells_of_commands_and_exit_codes() {
     let help = run(["--help"]).well();
     for command in ["init", "devices", "data", "eval", "export"] {
