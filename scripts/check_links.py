@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks the Markdown files of the repository, without a network.
 
-    scripts/check_links.py      prints one line for each fault, and exits with 1 if there is one
+    scripts/check_links.py                prints one line for each fault, and exits with 1 if there is one
+    scripts/check_links.py --unquoted     prints the error texts that docs/errors.md does not quote
 
 - Every relative link and picture leads to a file or folder of the repository, and every #anchor to a
   heading there. What git ignores does not count: it is on this machine alone.
@@ -18,7 +19,9 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parent.parent
 ERRORS = PurePosixPath("docs/errors.md")
 # Fewer letters than these are found anywhere.
-SHORTEST = 10
+SHORTEST = 8
+# What a message fills in.
+FILLED_IN = re.compile(r"\{[^{}]*\}")
 
 FENCE = re.compile(r"^ *(```+|~~~+).*?^ *\1 *$", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
@@ -115,18 +118,36 @@ def quoted(text):
             yield from ((number, match.group(2).strip()) for match in SPAN.finditer(first))
 
 
+def pattern_of(message):
+    """Finds a quoted message in the sources."""
+    pieces = message.strip("…").split("…")
+    return re.compile(f"(?:{FILLED_IN.pattern})+".join(map(re.escape, pieces)))
+
+
 def error_faults(text, code):
     """Quoted error texts that are not in the sources, as (line, fault)."""
     for line, message in quoted(text):
-        pieces = message.strip("…").split("…")
-        if sum(map(len, pieces)) < SHORTEST:
+        if len(message.replace("…", "")) < SHORTEST:
             yield line, f"`{message}` is too short a quotation to be looked for"
-        elif not re.search(r"(?:\{[^{}]*\})+".join(map(re.escape, pieces)), code):
+        elif not pattern_of(message).search(code):
             yield line, f"`{message}` is not in the sources"
+
+
+def unquoted(text, code):
+    """The texts of error enums, `#[error("...")]`, that no quotation is a part of."""
+    patterns = [pattern_of(message) for _, message in quoted(text)]
+    for message in re.findall(r"#\[error\(\s*\"(.*?)\"(?:,|\s*\)\])", code, re.DOTALL):
+        if len(FILLED_IN.sub("", message)) >= SHORTEST and not any(p.search(message) for p in patterns):
+            yield message
 
 
 def main():
     paths, known = files()
+    if sys.argv[1:] == ["--unquoted"]:
+        print("\n".join(unquoted((ROOT / ERRORS).read_text(), sources(paths))))
+        return
+    if sys.argv[1:]:
+        sys.exit(__doc__)
     faults = []
     for file in sorted(path for path in paths if path.suffix == ".md"):
         text = (ROOT / file).read_text()
