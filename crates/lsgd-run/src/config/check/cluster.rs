@@ -13,8 +13,13 @@ pub(super) fn check(cluster: &ClusterConfig, sources: &ConfigSources) -> Result<
         let keys = ["cluster.node", "cluster.nodes"];
         return Err(sources.refuse_relation(&keys, node, not_in_range(1, cluster.nodes)));
     }
+    // Where none is given it is this node's entry of the other.
+    let listen = match sources.is_given("cluster.listen") {
+        true => "cluster.listen",
+        false => "cluster.connect",
+    };
     for (key, endpoints) in [
-        ("cluster.listen", &cluster.listen),
+        (listen, &cluster.listen),
         ("cluster.connect", &cluster.connect),
     ] {
         for endpoint in endpoints {
