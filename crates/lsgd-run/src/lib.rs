@@ -1,5 +1,5 @@
 //! A run engine for [Burn](https://burn.dev): trains any module on several devices and several
-//! nodes, with Leader SGD (Teng et al., NeurIPS 2019, arXiv 1905.10395) or one of eleven other
+//! nodes, with Leader SGD (Teng et al., NeurIPS 2019, arXiv 1905.10395) or one of thirteen other
 //! methods.
 //!
 //! You write a [`Task`]: how to make the module and its optimizer, training batch number k, the
