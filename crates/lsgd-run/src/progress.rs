@@ -7,8 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lsgd_core::WorkerId;
 
 use crate::observer::{Observer, Stepped};
-use crate::storage::{Evaluation, RunFolder, Score};
-use crate::task::Metric;
+use crate::storage::{Evaluation, MetricInfo, RunFolder};
 use crate::train::Setup;
 use crate::words::count;
 
@@ -31,7 +30,7 @@ pub struct Progress {
     workers: Vec<(f32, u64)>,
     step_size: u64,
     unit: &'static str,
-    metrics: &'static [Metric],
+    metrics: Vec<MetricInfo>,
     /// Steps that all workers have taken since they started, and the training time at that start,
     /// in seconds.
     taken: u64,
@@ -73,7 +72,7 @@ impl Progress {
             workers: Vec::new(),
             step_size: 0,
             unit: "examples",
-            metrics: &[],
+            metrics: Vec::new(),
             taken: 0,
             began_at: 0.0,
             length: Length::Steps(0),
@@ -89,7 +88,8 @@ impl Observer for Progress {
         let workers = setup.workers();
         self.workers = vec![(f32::NAN, 0); workers];
         self.step_size = setup.facts.step_size;
-        (self.unit, self.metrics) = (setup.facts.unit, setup.facts.metrics);
+        self.unit = setup.facts.unit;
+        self.metrics = setup.facts.metrics.iter().map(MetricInfo::from).collect();
         self.length = match (setup.plan.steps, setup.plan.seconds) {
             (Some(steps), _) => Length::Steps(steps * workers as u64),
             (None, Some(seconds)) => Length::Seconds(seconds),
@@ -170,27 +170,10 @@ impl Observer for Progress {
 
     /// All workers have been evaluated.
     fn evaluated(&mut self, evaluation: &Evaluation) {
-        let leader = evaluation
-            .leader
-            .as_ref()
-            .and_then(|leader| leader.test.as_ref());
-        let mean = evaluation.replica_mean.as_ref();
+        let headline = evaluation.headline();
         let first = self.metrics.first();
-        self.metric = first.and_then(|metric| leader.or(mean)?.get(metric.name));
-        let averages = [("EMA", &evaluation.ema), ("LAWA", &evaluation.lawa)];
-        let shown = |(name, score): (&str, &Option<Score>)| {
-            let score = score.as_ref()?;
-            Some(format!("; {name} {}", self.shown(Some(score))))
-        };
-        let averages: String = averages.into_iter().filter_map(shown).collect();
-        self.line(&format!(
-            "step {}, epoch {:.2}: leader {}; replica mean {}{}",
-            evaluation.step,
-            evaluation.epoch,
-            self.shown(leader),
-            self.shown(mean),
-            averages,
-        ));
+        self.metric = first.and_then(|metric| headline?.1.get(&metric.name));
+        self.line(&evaluation.line(&self.metrics));
     }
 
     /// The run has ended.
@@ -202,18 +185,6 @@ impl Observer for Progress {
 }
 
 impl Progress {
-    /// All metrics of a score.
-    fn shown(&self, score: Option<&Score>) -> String {
-        let Some(score) = score else {
-            return String::from("none");
-        };
-        let shown = self.metrics.iter().filter_map(|metric| {
-            let value = score.get(metric.name)?;
-            Some(format!("{} {}", metric.name, metric.shown(value)))
-        });
-        shown.collect::<Vec<_>>().join(", ")
-    }
-
     fn steps(&self) -> u64 {
         self.workers.iter().map(|(_, step)| step).sum()
     }

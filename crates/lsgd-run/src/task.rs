@@ -231,14 +231,19 @@ impl Metric {
     /// A value with its unit, such as `1.94 %`. It has two decimals, or three without a unit; from 100 on
     /// one.
     pub fn shown(&self, value: f64) -> String {
-        let digits = match self.unit {
-            _ if value.abs() >= 100.0 => 1,
-            "" => 3,
-            _ => 2,
-        };
-        let gap = if self.unit.is_empty() { "" } else { " " };
-        format!("{value:.digits$}{gap}{}", self.unit)
+        with_unit(value, self.unit)
     }
+}
+
+/// A value of a metric with its unit, as [`Metric::shown`].
+pub(crate) fn with_unit(value: f64, unit: &str) -> String {
+    let digits = match unit {
+        _ if value.abs() >= 100.0 => 1,
+        "" => 3,
+        _ => 2,
+    };
+    let gap = if unit.is_empty() { "" } else { " " };
+    format!("{value:.digits$}{gap}{unit}")
 }
 
 /// Which values of a [`Metric`] are better.

@@ -38,6 +38,26 @@ pub fn one_line(text: &str) -> String {
     line.replace(char::is_control, " ")
 }
 
+/// The text in printable ASCII, every other character escaped: a name or a text of a file on any terminal,
+/// where it can neither move the cursor nor be wider than it is long.
+///
+/// ```
+/// use lsgd_run::words::printable;
+///
+/// assert_eq!(printable("first, 2nd"), "first, 2nd");
+/// assert_eq!(printable("a\u{1b}[2Jb\n\u{e9}"), r"a\u{1b}[2Jb\n\u{e9}");
+/// ```
+pub fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            ' '..='~' => line.push(letter),
+            _ => line.extend(letter.escape_default()),
+        }
+    }
+    line
+}
+
 /// `"a", "b" or "c"`: a list of alternatives.
 pub fn list(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();

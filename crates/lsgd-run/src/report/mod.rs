@@ -17,6 +17,8 @@ mod leadership;
 mod live;
 mod marks;
 mod metrics;
+#[cfg(feature = "serve")]
+mod newest;
 mod origin;
 mod page;
 pub(crate) mod palette;
@@ -78,7 +80,7 @@ impl Current {
     ///
     /// As [`page`]; also if there is no run yet.
     pub fn read(root: &Path) -> Result<Self, RunError> {
-        Ok(Self(read(&run::newest(root, MOST_RUNS)?)?))
+        Ok(Self(read(&newest::newest(root, MOST_RUNS)?)?))
     }
 
     /// A page that follows them.

@@ -1,11 +1,8 @@
 //! A run, as far as a page shows it: everything is read from its folder.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::events::Events;
@@ -13,11 +10,11 @@ use super::metrics::{Metrics, Scored};
 use super::settings::{self, Settings};
 use super::thinning::{Point, Spent};
 use crate::error::RunError;
-#[cfg(feature = "serve")]
-use crate::storage::is_run;
-use crate::storage::{CheckpointName, End, RunFolder, RunRecord, Summary, read_bounded};
+use crate::storage::{
+    End, NewestCheckpoint, RunFolder, RunRecord, Summary, node_folders, read_bounded,
+};
 
-/// Largest `summary.json` or `state.json` that is read, in bytes.
+/// Largest `summary.json` that is read, in bytes.
 const MAX_RECORD: u64 = 32 << 20;
 
 /// Most values of a summary's list that are shown.
@@ -185,69 +182,16 @@ pub fn folders(path: &Path) -> Result<Vec<PathBuf>, RunError> {
     if path.join("config.toml").exists() || !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let mut nodes = Vec::new();
-    for entry in fs::read_dir(path).map_err(RunError::read(path))? {
-        let name = entry.map_err(RunError::read(path))?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("node-"));
-        if let Some(Ok(number)) = number.map(str::parse::<u32>) {
-            let folder = path.join(name);
-            // One that has not begun has nothing to show.
-            if folder.join("config.toml").exists() {
-                nodes.push((number, folder));
-            }
-        }
-    }
+    let mut nodes: Vec<PathBuf> = node_folders(path)?
+        .into_iter()
+        .map(|(_, path)| path)
+        .collect();
+    // One that has not begun has nothing to show.
+    nodes.retain(|folder| folder.join("config.toml").exists());
     if nodes.is_empty() {
-        return Ok(vec![path.to_owned()]);
+        nodes.push(path.to_owned());
     }
-    nodes.sort();
-    Ok(nodes.into_iter().map(|(_, path)| path).collect())
-}
-
-/// The folders of the runs to show of `root`: of what [`folders`] takes, those; else of the runs in it or
-/// in its `runs`, as a bench has them, at most `most`, those that were written to last.
-///
-/// # Errors
-///
-/// [`RunError::Read`], or [`RunError::NothingToShow`] if there is none yet.
-#[cfg(feature = "serve")]
-pub fn newest(root: &Path, most: usize) -> Result<Vec<PathBuf>, RunError> {
-    let begun = |folders: &Vec<PathBuf>| folders.iter().all(|path| is_run(path));
-    let own = folders(root)?;
-    if begun(&own) {
-        return Ok(own);
-    }
-    let mut found = Vec::new();
-    for folder in [root.to_owned(), root.join("runs")] {
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            entries => entries.map_err(RunError::read(&folder))?,
-        };
-        for entry in entries {
-            let path = entry.map_err(RunError::read(&folder))?.path();
-            let of_it = folders(&path)?;
-            if begun(&of_it) {
-                let written = |path: &PathBuf| path.join("metrics.jsonl").metadata()?.modified();
-                // Of one that has just begun there is no such file yet: it is the newest.
-                let written = of_it.iter().map(|path| written(path).ok());
-                let newest = written.map(|written| (written.is_none(), written)).max();
-                found.push((newest, of_it));
-            }
-        }
-    }
-    found.sort_by(|(one, of_one), (other, of_other)| (other, of_one).cmp(&(one, of_other)));
-    let mut newest: Vec<PathBuf> = Vec::new();
-    for (_, of_it) in found {
-        if newest.len() + of_it.len() <= most {
-            newest.extend(of_it);
-        }
-    }
-    match newest.is_empty() {
-        true => Err(RunError::NothingToShow {
-            path: root.to_owned(),
-        }),
-        false => Ok(newest),
-    }
+    Ok(nodes)
 }
 
 /// Most figures of a summary that are shown.
@@ -299,36 +243,8 @@ fn flatten(name: &str, value: &Value, figures: &mut Vec<(String, String)>) {
     }
 }
 
-/// The field used of a checkpoint's `state.json`.
-#[derive(Deserialize)]
-struct Checkpoint {
-    #[serde(default)]
-    broken_off: bool,
-}
-
 /// Whether the newest checkpoint is what an error has left.
 fn is_broken_off(run: &Path) -> Result<bool, RunError> {
-    let folder = run.join("checkpoints");
-    let entries = match fs::read_dir(&folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        entries => entries.map_err(RunError::read(&folder))?,
-    };
-    let step = |name: &str| match name.strip_prefix("step-")?.parse().ok()? {
-        CheckpointName::Step(step) => Some(step),
-        _ => None,
-    };
-    let names = entries.filter_map(|entry| step(entry.ok()?.file_name().to_str()?));
-    let Some(newest) = names.max() else {
-        return Ok(false);
-    };
-    let path = folder.join(format!("step-{newest}/state.json"));
-    match read_bounded(&path, MAX_RECORD) {
-        // A running process may have removed it meanwhile.
-        Err(RunError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(false),
-        state => {
-            let state: Result<Checkpoint, _> = serde_json::from_slice(&state?);
-            let state = state.map_err(|why| RunError::damaged(&path, why))?;
-            Ok(state.broken_off)
-        }
-    }
+    let newest = NewestCheckpoint::of(run)?;
+    Ok(newest.is_some_and(|newest| newest.broken_off))
 }

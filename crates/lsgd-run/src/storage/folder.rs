@@ -112,6 +112,18 @@ impl RunFolder {
         read_json(&self.join("summary.json"))
     }
 
+    /// Its `summary.json`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`] or [`RunError::Damaged`].
+    pub fn summary_if_any(&self) -> Result<Option<Summary>, RunError> {
+        match self.summary() {
+            Err(RunError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            summary => summary.map(Some),
+        }
+    }
+
     /// Writes what is known when it ends: `run.json` once more and `summary.json`. The run that it
     /// replaces goes.
     ///
@@ -177,6 +189,11 @@ impl RunFolder {
             }
         };
         Err(absent(why))
+    }
+
+    /// The folder of a run that is only looked at: nothing is checked, and no old run put back.
+    pub fn look(path: &Path) -> Self {
+        Self::of(path.to_owned(), None)
     }
 
     /// What `run.folder` and `run.name` are for a run in this folder, which is one level further down

@@ -237,7 +237,7 @@ pub(super) fn check_length(path: &Path, length: u64) -> Result<(), RunError> {
 }
 
 /// Longest line that is read, in bytes: far more than an evaluation of thousands of workers.
-const MAX_LINE: u64 = 16 << 20;
+pub const MAX_LINE: u64 = 16 << 20;
 
 /// Calls `take` with every line of a file, one at a time, however many there are.
 ///

@@ -4,7 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use super::files::is_at;
 use crate::error::RunError;
@@ -14,6 +15,11 @@ pub(super) const LOCK: &str = ".lock";
 
 /// Longest description of a holder that is shown, in bytes.
 const MAX_HOLDER: u64 = 256;
+
+/// How often a lock that is taken is tried, and how long between: whoever only looks ([`held`]) takes it for
+/// a moment.
+const TRIES: u32 = 8;
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// Who else may hold a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +63,10 @@ impl Lock {
             let mut options = File::options();
             let options = options.read(true).write(true).create(true).truncate(false);
             let mut file = options.open(&path).map_err(RunError::write(&path))?;
-            let locked = match share {
+            let locked = try_often(|| match share {
                 Share::Alone => file.try_lock(),
                 Share::WithOthers => file.try_lock_shared(),
-            };
+            });
             match locked {
                 // Otherwise its last holder has removed it since it was opened.
                 Ok(()) if is_at(&file, &path).map_err(RunError::write(&path))? => {
@@ -96,6 +102,49 @@ impl Drop for Lock {
     }
 }
 
+fn try_often(lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    for _ in 1..TRIES {
+        match lock() {
+            Err(TryLockError::WouldBlock) => thread::sleep(BETWEEN_TRIES),
+            locked => return locked,
+        }
+    }
+    lock()
+}
+
+/// Whether a process has a folder open to write a run there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// One has.
+    Yes,
+    /// None has.
+    No,
+    /// It cannot be told: the file system has no locks, or the file may not be read.
+    Unknown,
+}
+
+/// Whether a process has the folder of a run, or of a node of one, open to write there, as far as its lock
+/// tells. The folder stays as it is.
+pub fn held(folder: &Path) -> Held {
+    match look(&folder.join(LOCK)) {
+        Ok(held) => held,
+        // Nobody has it, or the file system has no locks: another file of the run tells which.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            look(&folder.join("run.json")).unwrap_or(Held::Unknown)
+        }
+        Err(_) => Held::Unknown,
+    }
+}
+
+fn look(path: &Path) -> io::Result<Held> {
+    let file = File::open(path)?;
+    Ok(match file.try_lock_shared() {
+        Ok(()) => Held::No,
+        Err(TryLockError::WouldBlock) => Held::Yes,
+        Err(TryLockError::Error(_)) => Held::Unknown,
+    })
+}
+
 /// A description of this process for others.
 fn myself() -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
@@ -119,6 +168,8 @@ fn holder(file: &mut File) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     fn attempt(folder: &Path, share: Share) -> Result<Lock, String> {
@@ -154,6 +205,39 @@ mod tests {
         assert!(attempt(folder, Share::Alone).is_err());
         drop(second);
         assert!(!folder.join(LOCK).exists());
+    }
+
+    #[test]
+    fn whoever_looks_sees_it_and_is_not_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        assert_eq!(held(folder), Held::Unknown, "no run");
+        fs::write(folder.join("run.json"), "").unwrap();
+        assert_eq!(held(folder), Held::No);
+        let lock = attempt(folder, Share::Alone).unwrap();
+        assert_eq!(held(folder), Held::Yes);
+        drop(lock);
+        assert_eq!(held(folder), Held::No);
+        // What a killed process leaves.
+        fs::write(folder.join(LOCK), "process 1\n").unwrap();
+        assert_eq!(held(folder), Held::No);
+    }
+
+    /// Such a look is over when the lock is tried again; a process that writes there is not.
+    #[test]
+    fn a_lock_is_tried_more_than_once() {
+        for (free_at, expected) in [(1, true), (TRIES, true), (TRIES + 1, false)] {
+            let tries = Cell::new(0);
+            let locked = try_often(|| {
+                tries.set(tries.get() + 1);
+                match tries.get() >= free_at {
+                    true => Ok(()),
+                    false => Err(TryLockError::WouldBlock),
+                }
+            });
+            assert_eq!(locked.is_ok(), expected);
+            assert_eq!(tries.get(), free_at.min(TRIES));
+        }
     }
 
     /// The remains of a killed process, or text of someone else, neither block nor are repeated.
