@@ -94,6 +94,8 @@ pub mod device;
 pub mod epoch;
 pub mod error;
 pub mod exit;
+#[cfg(feature = "cli")]
+mod glance;
 pub mod home;
 mod injection;
 pub mod learning_rate;

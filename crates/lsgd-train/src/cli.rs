@@ -21,6 +21,8 @@ Examples:
   lsgd-train find-rate --config lsgd.toml          suggest a learning rate
   lsgd-train find-batch --config lsgd.toml         measure batch sizes
   lsgd-train --config lsgd.toml --serve 127.0.0.1:8080            a page of the run while it goes on
+  lsgd-train runs                                  the runs in runs/, and how far each is
+  lsgd-train watch runs/slow                       follow a run from another terminal
   lsgd-train report runs/slow runs/firm            a page that compares two runs, report.html
   lsgd-train replay runs/slow                      run an async run again by its events, and compare
   lsgd-train launch --nodes 2 --config lsgd.toml   two nodes on this machine
@@ -91,6 +93,11 @@ impl Invocation {
             }
         }
     }
+}
+
+/// The usage of the program.
+pub fn usage() -> clap::Command {
+    Cli::command()
 }
 
 /// Adds what was probably meant by a config or a command where none is taken.

@@ -9,7 +9,7 @@ use lsgd_run::exit::EXIT_SUCCESS;
 use lsgd_run::open_files;
 use lsgd_run::output::Output;
 use lsgd_run::words::count;
-use lsgd_train::cli::{Command, DataCommand, Eval, Export, Invocation};
+use lsgd_train::cli::{Command, DataCommand, Eval, Export, Invocation, usage};
 use lsgd_train::data::ScoredOn;
 use lsgd_train::error::TrainError;
 use lsgd_train::image_config::ImageConfig;
@@ -41,7 +41,9 @@ fn main() -> ExitCode {
 fn run(invocation: Invocation) -> Result<u8, TrainError> {
     match invocation {
         Invocation::Train(arguments) => Ok(cli::train::<ImageConfig>(&arguments)?),
-        Invocation::Command(Command::Run(command)) => Ok(cli::command::<ImageConfig>(command)?),
+        Invocation::Command(Command::Run(command)) => {
+            Ok(cli::command::<ImageConfig>(command, usage())?)
+        }
         Invocation::Command(Command::Data(DataCommand::Fetch(arguments))) => {
             download::download(&arguments)?;
             Ok(EXIT_SUCCESS)

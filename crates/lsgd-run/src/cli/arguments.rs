@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::pages::Man;
 use super::path::path;
 #[cfg(feature = "report")]
 use super::report::Report;
+use super::runs::Runs;
 use super::serve::{Serve, Serving};
+use super::watch::Watch;
 use crate::error::RunError;
 use crate::storage::CheckpointName;
 use crate::train::RateTest;
@@ -125,103 +128,11 @@ pub enum OnUserSignal {
 }
 
 impl OnUserSignal {
-    fn of(signal_resume: bool) -> Self {
+    pub(super) fn of(signal_resume: bool) -> Self {
         match signal_resume {
             true => Self::SaveAndEnd,
             false => Self::Save,
         }
-    }
-}
-
-/// How a run is asked for where no command is: `--config FILE` and what goes with it.
-#[derive(Debug, Clone, Args)]
-pub struct TrainOptions {
-    /// Train as this TOML file says
-    #[arg(long, short, value_name = "FILE", value_parser = path())]
-    config: Option<PathBuf>,
-
-    /// Override a key of the config, such as run.seed=2; may be repeated
-    ///
-    /// The key decides how the value is read: a string is taken as typed, a list of strings may be
-    /// written cpu,cpu, and anything else is TOML, such as 64, 1e-4, true or '[1, 8, 8]'. A ~/ that
-    /// begins a path is the home folder. Of keys that exclude each other
-    /// (budget.epochs, budget.steps, budget.minutes) the one set here takes the other's place.
-    #[arg(long, short, value_name = "KEY=VALUE", requires = "config")]
-    set: Vec<String>,
-
-    /// No progress: warnings and errors only
-    #[arg(long, short)]
-    quiet: bool,
-
-    /// Continue the run if it has begun; begin it if it has not
-    ///
-    /// The same command for the first start and for every one after it: it continues from the newest
-    /// checkpoint, and does nothing if the run has ended. Only the budget, the numbers of workers and
-    /// nodes, and what does not affect the result may be other than before.
-    #[arg(long, requires = "config")]
-    resume: bool,
-
-    /// At SIGUSR1 or SIGUSR2, save and end with exit code 85; the same command with --resume continues
-    ///
-    /// For schedulers that signal a job before its time is up and start it again if it says so. Without
-    /// it, these signals write a checkpoint and the run goes on.
-    #[arg(long, requires = "config")]
-    signal_resume: bool,
-
-    /// Which node of several this is: J/N, from 1; or slurm or kubernetes, to read their variables
-    #[arg(
-        long,
-        value_name = "J/N",
-        requires = "config",
-        value_parser = |text: &str| NodePlacement::parse(text, |name| std::env::var(name).ok())
-    )]
-    node: Option<NodePlacement>,
-
-    /// Endpoints of all nodes, in order, such as tcp/127.0.0.1:7401,tcp/127.0.0.1:7402
-    #[arg(
-        long,
-        value_name = "ENDPOINTS",
-        requires = "config",
-        value_delimiter = ','
-    )]
-    connect: Vec<String>,
-
-    /// Where this node can be reached, if --connect does not list all nodes
-    #[arg(
-        long,
-        value_name = "ENDPOINTS",
-        requires = "config",
-        value_delimiter = ','
-    )]
-    listen: Vec<String>,
-
-    #[command(flatten)]
-    serving: Serving,
-}
-
-impl TrainOptions {
-    /// The run that is asked for, if there is one. Its overrides are in the order in which they count:
-    /// first those that `--node`, `--connect` and `--listen` stand for, then `--set`, which wins.
-    pub fn train(self) -> Option<Train> {
-        let list = |key: &str, endpoints: Vec<String>| {
-            let quoted: Vec<String> = endpoints.iter().map(|e| format!("{e:?}")).collect();
-            (!quoted.is_empty()).then(|| format!("cluster.{key}=[{}]", quoted.join(", ")))
-        };
-        let place = self.node.map(NodePlacement::overrides).unwrap_or_default();
-        let lists = [list("connect", self.connect), list("listen", self.listen)];
-        let set = place
-            .into_iter()
-            .chain(lists.into_iter().flatten())
-            .chain(self.set)
-            .collect();
-        Some(Train {
-            config: self.config?,
-            set,
-            quiet: self.quiet,
-            resume: self.resume,
-            on_user_signal: OnUserSignal::of(self.signal_resume),
-            serving: self.serving,
-        })
     }
 }
 
@@ -280,6 +191,43 @@ until the device has no memory left. Nothing is written. Enough is the smallest 
 fastest. Another batch size needs another learning rate: find-rate suggests one. Of a config for several
 nodes, add --set cluster.nodes=1.")]
     FindBatch(FindBatch),
+    /// List the runs in a folder: how far each is, its last score, whether it is running
+    #[command(after_help = "\
+Newest records first. It reads only the ends of records, of runs that are going on too. Of several nodes it is
+one line; runs/NAME lists them one by one, and the runs of a bench. The metric is the task's first, of the
+leader, or of the replica mean if nobody leads. States:
+  running      a process has it open
+  ended        its budget is used up
+  stopped      by a signal; it can be continued
+  diverged     no worker has a finite value
+  broken off   it ended with an error
+  killed       no process has it open, and it has no end
+  not ended    as killed, but the file system cannot tell whether a process has it open")]
+    Runs(Runs),
+
+    /// Follow a run from another terminal, or another machine that sees its folder
+    #[command(after_help = "\
+Prints how far the run is, then its evaluations and what else happens, but for exchanges, as they are
+recorded; its result when it has ended. Of several nodes, runs/NAME follows all. Exit code 1: its process is
+gone, and the run has no end.")]
+    Watch(Watch),
+
+    /// Print what a shell needs to complete this program's commands and options
+    #[command(after_help = "\
+Where a shell looks for it, for a program PROGRAM:
+  bash   ~/.local/share/bash-completion/completions/PROGRAM
+  zsh    ~/.zfunc/_PROGRAM, with fpath=(~/.zfunc $fpath) before compinit
+  fish   ~/.config/fish/completions/PROGRAM.fish")]
+    Completions {
+        /// Which shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+
+    /// Print a manual page, or write one for each command
+    #[command(after_help = "\
+`| man -l -` shows it; --out /usr/local/share/man/man1 installs all.")]
+    Man(Man),
 
     /// Write a config with every key, its default and its meaning
     Init {
@@ -480,54 +428,5 @@ fn name(text: &str) -> Result<String, String> {
     match crate::chaos::plan::is_name(text) {
         true => Ok(text.to_owned()),
         false => Err(String::from("use letters, digits, - and _")),
-    }
-}
-
-/// Which node of a run this is, as `--node` says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct NodePlacement {
-    /// From 1.
-    node: u32,
-    /// Of so many; where the config says it, nothing.
-    nodes: Option<u32>,
-}
-
-impl NodePlacement {
-    /// `2/4`, or where a scheduler's variables say it: `slurm` (`SLURM_PROCID` of `SLURM_NTASKS`) or
-    /// `kubernetes` (`JOB_COMPLETION_INDEX`; of how many, the config says).
-    fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let number = |name: &str| {
-            let value = variable(name).ok_or(format!("the variable {name} is not set"))?;
-            let number: Result<u32, _> = value.trim().parse();
-            number.map_err(|_| format!("the variable {name} is {value:?}, which is not a number"))
-        };
-        let after = |index: u32| index.checked_add(1).ok_or("the number is too large");
-        match text {
-            "slurm" => Ok(Self {
-                node: after(number("SLURM_PROCID")?)?,
-                nodes: Some(number("SLURM_NTASKS")?),
-            }),
-            "kubernetes" => Ok(Self {
-                node: after(number("JOB_COMPLETION_INDEX")?)?,
-                nodes: None,
-            }),
-            _ => {
-                let parts = text.split_once('/');
-                let numbers = parts.and_then(|(j, n)| Some((j.parse().ok()?, n.parse().ok()?)));
-                let (node, nodes) = numbers.ok_or(
-                    "give the node and how many there are, such as 2/4, or slurm or kubernetes",
-                )?;
-                Ok(Self {
-                    node,
-                    nodes: Some(nodes),
-                })
-            }
-        }
-    }
-
-    fn overrides(self) -> Vec<String> {
-        let nodes = self.nodes.map(|nodes| format!("cluster.nodes={nodes}"));
-        let node = format!("cluster.node={}", self.node);
-        nodes.into_iter().chain([node]).collect()
     }
 }

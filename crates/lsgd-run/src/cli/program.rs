@@ -1,9 +1,8 @@
 //! The common part of all programs that train a task: commands, logging, the outcome.
 
 use std::ffi::OsString;
-use std::fmt;
-use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::mpsc::{Receiver, channel};
@@ -19,16 +18,17 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::arguments::Bench;
 #[cfg(unix)]
 use super::arguments::Chaos;
-use super::arguments::{
-    FindBatch, FindRate, OnUserSignal, Resume, RunCommand, Train, TrainOptions,
-};
+use super::arguments::{FindBatch, FindRate, OnUserSignal, Resume, RunCommand, Train};
 #[cfg(unix)]
 use super::chaos;
+use super::outcome::outcome_line;
 #[cfg(feature = "report")]
 use super::report;
+use super::say::say;
 use super::serve;
 use super::signals::{on_signals, requests};
-use super::{arguments, launch, launcher};
+use super::train_options::TrainOptions;
+use super::{arguments, launch, launcher, pages, runs, watch};
 #[cfg(feature = "bench")]
 use crate::bench::{self, Changes, Plan};
 use crate::config::{Config, TaskTable, TaskTables};
@@ -39,10 +39,8 @@ use crate::make::MakeTask;
 use crate::open_files;
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::storage::{CheckpointName, End, RunFolder, Score};
-use crate::task::Metric;
+use crate::storage::{CheckpointName, End, MetricInfo, RunFolder};
 use crate::train::{Outcome, Paces, Replay, SignalRequest};
-use crate::words::count;
 
 /// Zenoh's variable for the number of its threads.
 const ZENOH_THREADS: &str = "ZENOH_RUNTIME";
@@ -80,7 +78,7 @@ where
     log_to_stderr();
     open_files::raise_limit();
     let done = match (command, train.train()) {
-        (Some(command), _) => self::command::<TaskTable<C>>(command),
+        (Some(command), _) => self::command::<TaskTable<C>>(command, Program::usage(&name())),
         (None, Some(arguments)) => self::train::<TaskTable<C>>(&arguments),
         (None, None) => {
             let name = name();
@@ -136,12 +134,16 @@ impl Program {
     }
 }
 
-/// Runs a command. Returns the exit code.
+/// Runs a command of the program with this `usage`, which completions and manual pages are made of. Returns
+/// the exit code.
 ///
 /// # Errors
 ///
 /// [`RunError`] of the command.
-pub fn command<C: MakeTask + TaskTables>(command: RunCommand) -> Result<u8, RunError> {
+pub fn command<C: MakeTask + TaskTables>(
+    command: RunCommand,
+    usage: clap::Command,
+) -> Result<u8, RunError> {
     match command {
         RunCommand::Launch(arguments) => {
             let Train {
@@ -179,10 +181,23 @@ pub fn command<C: MakeTask + TaskTables>(command: RunCommand) -> Result<u8, RunE
             let _page = arguments.serving.start(&config.settings.run.path())?;
             let observer = Box::new(progress(arguments.quiet));
             let outcome = crate::simulate(config, observer, requests(OnUserSignal::Save))?;
-            tell(&outcome, arguments.quiet, " a virtual second")
+            tell(&outcome, arguments.quiet)
         }
         RunCommand::FindRate(arguments) => find_rate::<C>(&arguments),
         RunCommand::FindBatch(arguments) => find_batch::<C>(&arguments),
+        RunCommand::Runs(arguments) => {
+            runs::runs(&arguments)?;
+            Ok(EXIT_SUCCESS)
+        }
+        RunCommand::Watch(arguments) => watch::watch(&arguments, &mut io::stdout()),
+        RunCommand::Completions { shell } => {
+            pages::completions(usage, shell)?;
+            Ok(EXIT_SUCCESS)
+        }
+        RunCommand::Man(arguments) => {
+            pages::man(usage, &arguments)?;
+            Ok(EXIT_SUCCESS)
+        }
         RunCommand::Init { path, force } => init::<C>(&path, force),
         RunCommand::Devices { check } => devices(check),
         #[cfg(feature = "bench")]
@@ -329,7 +344,7 @@ fn train_from<C: MakeTask + TaskTables>(
             let _ = writeln!(io::stderr(), "{error}");
             EXIT_INTERRUPTED
         }
-        outcome => tell(&outcome?, quiet, "/s")?,
+        outcome => tell(&outcome?, quiet)?,
     };
     Ok(match code {
         EXIT_INTERRUPTED if requests.ends_to_resume() => EXIT_RESUME,
@@ -345,14 +360,14 @@ fn progress(quiet: bool) -> Progress {
 }
 
 /// Reports the outcome of a run, and then leaves a page about it.
-fn tell(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, RunError> {
-    let code = tell_outcome(outcome, quiet, pace);
+fn tell(outcome: &Outcome, quiet: bool) -> Result<u8, RunError> {
+    let code = tell_outcome(outcome, quiet);
     #[cfg(feature = "report")]
     report::leave(outcome);
     code
 }
 
-fn tell_outcome(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, RunError> {
+fn tell_outcome(outcome: &Outcome, quiet: bool) -> Result<u8, RunError> {
     if let Some(error) = outcome.diverged() {
         return Err(error);
     }
@@ -363,35 +378,9 @@ fn tell_outcome(outcome: &Outcome, quiet: bool, pace: &str) -> Result<u8, RunErr
         unit,
     } = outcome;
     if !quiet {
-        let metric = metrics.first();
-        let shown = |score: &Option<Score>| {
-            let shown = |metric: &Metric| Some(metric.shown(score.as_ref()?.get(metric.name)?));
-            metric
-                .and_then(shown)
-                .unwrap_or_else(|| String::from("none"))
-        };
-        let averages = [("EMA", &summary.test.ema), ("LAWA", &summary.test.lawa)];
-        let averages = averages.into_iter().filter(|(_, score)| score.is_some());
-        let averages = averages.map(|(name, score)| format!(", {name} {}", shown(score)));
-        let came = match (summary.digests.is_empty(), metric) {
-            (true, _) => String::from("nothing was trained"),
-            (false, None) => String::from("nothing was scored"),
-            (false, Some(metric)) => format!(
-                "{} of the leader {}, the replica mean {}, workers {}{}",
-                metric.name,
-                shown(&summary.test.leader),
-                shown(&summary.test.replica_mean),
-                shown(&summary.test.worker_mean),
-                averages.collect::<String>(),
-            ),
-        };
-        say(format_args!(
-            "{}: {} of {}, {:.0} {unit}{pace}; {came}",
-            folder.path().display(),
-            count(summary.steps, "step"),
-            count(summary.workers, "worker"),
-            summary.samples_per_second,
-        ))?;
+        let metric = metrics.first().map(MetricInfo::from);
+        let line = outcome_line(folder.path(), summary, metric.as_ref(), unit);
+        say(format_args!("{line}"))?;
     }
     Ok(match summary.end {
         End::Budget => EXIT_SUCCESS,
@@ -473,16 +462,4 @@ fn devices(checks: bool) -> Result<u8, RunError> {
         ))?;
     }
     Ok(code)
-}
-
-/// Writes a line to standard output. A closed reader, as with `| head -1`, is not an error; a full
-/// disk is.
-pub fn say(line: fmt::Arguments) -> Result<(), RunError> {
-    match writeln!(io::stdout(), "{line}") {
-        Err(source) if source.kind() != ErrorKind::BrokenPipe => {
-            let path = PathBuf::from("standard output");
-            Err(RunError::Write { path, source })
-        }
-        _ => Ok(()),
-    }
 }

@@ -1,6 +1,6 @@
 //! How command lines are parsed.
 
-use lsgd_run::cli::{OnUserSignal, Replay, Report, Serving};
+use lsgd_run::cli::{OnUserSignal, Replay, Report, Runs, Serving, Watch};
 use lsgd_run::exit::{EXIT_SUCCESS, EXIT_USAGE};
 
 use super::*;
@@ -94,6 +94,20 @@ fn subcommands() {
             run: "runs/a".into(),
             until: Some(1000),
             set: vec![String::from("data.folder=d")],
+        }))
+    );
+    assert_eq!(
+        command("lsgd-train runs"),
+        Command::Run(RunCommand::Runs(Runs {
+            folder: "runs".into(),
+            json: false,
+        }))
+    );
+    assert_eq!(
+        command("lsgd-train watch runs/a --wait"),
+        Command::Run(RunCommand::Watch(Watch {
+            run: "runs/a".into(),
+            wait: true,
         }))
     );
     for output in ["--out", "--output", "-o"] {
