@@ -70,7 +70,7 @@ impl Node {
                 let (tail, id) = match open(&path)? {
                     Some((mut file, id)) => {
                         let tail = Tail::at_end(&mut file, is_told);
-                        (tail.map_err(unread(&path))?, id)
+                        (tail.map_err(RunError::read(&path))?, id)
                     }
                     None => (Tail::at_begin(), None),
                 };
@@ -107,7 +107,7 @@ impl Node {
                 Some((mut file, id)) => (tail.news(&mut file, tell), id),
                 None => (tail.news(&mut io::empty(), tell), None),
             };
-            let kept = kept.map_err(unread(&path))?;
+            let kept = kept.map_err(RunError::read(&path))?;
             grew |= tail.length() != before || kept != Kept::All;
             self.tails[index] = tail;
             let was = std::mem::replace(&mut self.files[index], id);
@@ -169,10 +169,6 @@ fn id(file: &File) -> io::Result<Option<FileId>> {
 #[cfg(not(unix))]
 fn id(_: &File) -> io::Result<Option<FileId>> {
     Ok(None)
-}
-
-fn unread(path: &Path) -> impl FnOnce(io::Error) -> RunError + '_ {
-    RunError::read(path)
 }
 
 #[cfg(test)]
