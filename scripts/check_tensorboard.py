@@ -12,7 +12,8 @@ import pathlib
 import sys
 
 import numpy as np
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 
 
 def worker(of):
@@ -41,18 +42,19 @@ def main():
         line = json.loads(text)
         for tag, value in scalars(line):
             expected.setdefault(tag, []).append((line["step"], value))
-    loader = EventAccumulator(str(run), size_guidance={"scalars": 0})
+    loader = EventAccumulator(str(run), tensor_size_guidance={"scalars": 0})
     loader.Reload()
-    found = {tag: loader.Scalars(tag) for tag in loader.Tags()["scalars"]}
+    values = lambda tag: [(event.step, float(make_ndarray(event.tensor_proto))) for event in loader.Tensors(tag)]
+    found = {tag: values(tag) for tag in loader.Tags()["tensors"]}
     if found.keys() != expected.keys():
         sys.exit(f"tags differ: {sorted(found.keys() ^ expected.keys())}")
     for tag, points in expected.items():
-        if [point.step for point in found[tag]] != [step for step, _ in points]:
+        if [step for step, _ in found[tag]] != [step for step, _ in points]:
             sys.exit(f"{tag}: steps differ")
-        for (step, value), point in zip(points, found[tag]):
+        for (step, value), (_, read) in zip(points, found[tag]):
             value = math.nan if value is None else float(np.float32(value))
-            if point.value != value and not (math.isnan(point.value) and math.isnan(value)):
-                sys.exit(f"{tag} at step {step}: {point.value} instead of {value}")
+            if read != value and not (math.isnan(read) and math.isnan(value)):
+                sys.exit(f"{tag} at step {step}: {read} instead of {value}")
     print(f"{len(found)} series, {sum(map(len, found.values()))} values: the same")
 
 

@@ -275,6 +275,14 @@ pub enum RunError {
         /// The last.
         to: f64,
     },
+    /// Batch sizes to try that do not rise.
+    #[error("--from {from} --to {to}: give two batch sizes, the smaller one first")]
+    NoSizes {
+        /// The first.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
     /// Batch sizes are to be tried of a task that has no key for them.
     #[error("this task's config has no key for the size of a batch")]
     NoBatchKey,
@@ -499,6 +507,7 @@ impl RunError {
             | Self::NotARun { .. }
             | Self::NoRates { .. }
             | Self::NoBatchKey
+            | Self::NoSizes { .. }
             | Self::OtherSettings { .. } => EXIT_USAGE,
             #[cfg(feature = "report")]
             Self::NotReported { .. } => EXIT_USAGE,

@@ -110,10 +110,17 @@ pub struct FindBatch {
 
 impl FindBatch {
     /// The sizes.
-    pub fn sizes(&self) -> impl Iterator<Item = u64> {
-        let to = self.to;
-        std::iter::successors(Some(self.from), |size| Some(2 * size))
-            .take_while(move |size| *size <= to)
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NoSizes`] if the first is over the largest.
+    pub fn sizes(&self) -> Result<impl Iterator<Item = u64> + use<>, RunError> {
+        let (from, to) = (self.from, self.to);
+        if from > to {
+            return Err(RunError::NoSizes { from, to });
+        }
+        let sizes = std::iter::successors(Some(from), |size| Some(2 * size));
+        Ok(sizes.take_while(move |size| *size <= to))
     }
 }
 
@@ -187,7 +194,7 @@ is one for this model, optimizer and batch size. Of a config for several nodes, 
     /// Measure one worker's pace with rising batch sizes, and say which is enough
     #[command(after_help = "\
 The first worker of the config takes some steps with each size, without the others and at a learning rate of 0,
-until the device has no memory left. Nothing is written. Enough is the smallest size that is within 5 % of the
+until the device has no memory left or the data too few examples. Nothing is written. Enough is the smallest size that is within 5 % of the
 fastest. Another batch size needs another learning rate: find-rate suggests one. Of a config for several
 nodes, add --set cluster.nodes=1.")]
     FindBatch(FindBatch),

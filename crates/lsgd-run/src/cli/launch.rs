@@ -52,6 +52,14 @@ pub fn launch<C: TaskTables>(
         afflicted: vec![None; endpoints.len()],
         endpoints,
     };
+    let _page = match arguments.train.serving.serve {
+        Some(_) => {
+            let set = overrides(arguments, &wiring);
+            let config = Config::<C>::load(&arguments.train.config, &set)?;
+            arguments.train.serving.start(&config.settings.run.path())?
+        }
+        None => None,
+    };
     run_nodes::<C>(arguments, wiring, (sender, events), &mut |_| {})
 }
 

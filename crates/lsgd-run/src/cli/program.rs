@@ -32,7 +32,7 @@ use super::{arguments, launch, launcher, pages, runs, watch};
 #[cfg(feature = "bench")]
 use crate::bench::{self, Changes, Plan};
 use crate::config::{Config, TaskTable, TaskTables};
-use crate::device::{self, DeviceError, DeviceFailure};
+use crate::device::{self, DeviceError};
 use crate::error::RunError;
 use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RESUME, EXIT_SUCCESS};
 use crate::make::MakeTask;
@@ -145,17 +145,7 @@ pub fn command<C: MakeTask + TaskTables>(
     usage: clap::Command,
 ) -> Result<u8, RunError> {
     match command {
-        RunCommand::Launch(arguments) => {
-            let Train {
-                config,
-                set,
-                serving,
-                ..
-            } = &arguments.train;
-            let run = Config::<C>::load(config, set)?.settings.run.path();
-            let _page = serving.start(&run)?;
-            launch::launch::<C>(&arguments, signals())
-        }
+        RunCommand::Launch(arguments) => launch::launch::<C>(&arguments, signals()),
         #[cfg(unix)]
         RunCommand::Chaos(arguments) => chaos::<C>(&arguments),
         RunCommand::Resume(arguments) => resume::<C>(&arguments),
@@ -292,30 +282,36 @@ fn find_rate<C: MakeTask + TaskTables>(arguments: &FindRate) -> Result<u8, RunEr
     Ok(EXIT_SUCCESS)
 }
 
-/// Measures batch sizes.
+/// Measures batch sizes, and says each as it comes.
 fn find_batch<C: MakeTask + TaskTables>(arguments: &FindBatch) -> Result<u8, RunError> {
     let key = C::BATCH_SIZE.ok_or(RunError::NoBatchKey)?;
     let mut paces = Paces::default();
-    for size in arguments.sizes() {
-        let set: Vec<String> = arguments
-            .set
-            .iter()
-            .cloned()
-            .chain([format!("{key}={size}")])
-            .collect();
-        let config = Config::<C>::load(&arguments.config, &set)?;
-        match crate::pace(config, arguments.steps) {
-            Err(RunError::DeviceFailed {
-                failure: DeviceFailure::OutOfMemory,
-                ..
-            }) => {
-                paces.end(size);
+    for size in arguments.sizes()? {
+        let set = arguments.set.iter().cloned();
+        let set: Vec<String> = set.chain([format!("{key}={size}")]).collect();
+        let config = Config::<C>::load(&arguments.config, &set);
+        match config
+            .map_err(RunError::from)
+            .and_then(|config| crate::pace(config, arguments.steps))
+        {
+            Ok(pace) => {
+                if paces.suggestion().is_none() {
+                    say(format_args!("{}", Paces::HEAD))?;
+                }
+                say(format_args!("{pace}"))?;
+                paces.push(pace);
+            }
+            // The first size that the device, the data or the config does not allow ends the list.
+            Err(why) if paces.suggestion().is_some() => {
+                say(format_args!("{size:>10}  {why}"))?;
                 break;
             }
-            pace => paces.push(pace?),
+            Err(why) => return Err(why),
         }
     }
-    say(format_args!("{paces}"))?;
+    if let Some(enough) = paces.suggestion() {
+        say(format_args!("enough: {key}={}", enough.batch_size))?;
+    }
     Ok(EXIT_SUCCESS)
 }
 

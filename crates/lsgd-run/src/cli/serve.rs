@@ -1,6 +1,6 @@
 //! `--serve` and `serve`: runs, shown while they go on.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -49,13 +49,15 @@ pub(super) fn start(address: SocketAddr, root: &Path) -> Result<Server, RunError
     // A token that is no text does not fit an address either.
     let token = std::env::var_os(TOKEN).map(|token| token.to_string_lossy().into_owned());
     let server = Server::start(address, token.as_deref(), root.to_owned())?;
+    // A log can have more readers than the page.
+    let path = match token {
+        Some(token) if io::stderr().is_terminal() => format!("{token}/"),
+        Some(_) => format!("${TOKEN}/"),
+        None => String::new(),
+    };
     // If nobody hears it, the address is still the one that was asked for.
-    let _ = writeln!(
-        io::stderr(),
-        "{}: watch at {}",
-        root.display(),
-        server.url()
-    );
+    let (run, at) = (root.display(), server.address());
+    let _ = writeln!(io::stderr(), "{run}: watch at http://{at}/{path}");
     Ok(server)
 }
 

@@ -8,13 +8,22 @@ use crate::error::RunError;
 
 const SCRIPT: &str = include_str!("assets/live.js");
 
+/// What the page says of `runs`, and of what is not shown.
+fn content(runs: &[Run], left_out: &[String]) -> Content {
+    let mut content = Content::of(runs);
+    for why in left_out {
+        content.head += &format!("<p class=\"note\">Not shown: {}</p>\n", escape(why));
+    }
+    content
+}
+
 /// The page about `runs`, which says `state`.
 ///
 /// # Errors
 ///
 /// [`RunError::Drawing`].
-pub fn page(runs: &[Run], state: &str) -> Result<String, RunError> {
-    let content = Content::of(runs);
+pub fn page(runs: &[Run], left_out: &[String], state: &str) -> Result<String, RunError> {
+    let content = content(runs, left_out);
     let page = Document {
         title: &content.title,
         // Without a script there are pictures, which a browser can ask for again.
@@ -33,8 +42,8 @@ pub fn page(runs: &[Run], state: &str) -> Result<String, RunError> {
 }
 
 /// What its script asks for: all that the page shows, as JSON.
-pub fn state(runs: &[Run]) -> String {
-    let content = Content::of(runs);
+pub fn state(runs: &[Run], left_out: &[String]) -> String {
+    let content = content(runs, left_out);
     format!(
         "{{\"title\":{},\"head\":{},\"before\":{},\"after\":{},\"charts\":{}}}",
         json_text(&content.title),

@@ -69,18 +69,20 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Run>, RunError> {
 
 /// Runs as they are in their folders now, for those who look at them while they go on.
 #[cfg(feature = "serve")]
-pub(crate) struct Current(Vec<Run>);
+pub(crate) struct Current(newest::Found);
 
 #[cfg(feature = "serve")]
 impl Current {
     /// Reads the runs of `root`: it is a run, or one of several nodes, or holds runs, of which those
-    /// that were written to last are read.
+    /// that were written to last are read. What cannot be read is left out.
     ///
     /// # Errors
     ///
-    /// As [`page`]; also if there is no run yet.
+    /// [`RunError`] if there is no run yet, or none that can be read.
     pub fn read(root: &Path) -> Result<Self, RunError> {
-        Ok(Self(read(&newest::newest(root, MOST_RUNS)?)?))
+        let mut found = newest::read(root, MOST_RUNS)?;
+        comparison::tell_apart(&mut found.runs);
+        Ok(Self(found))
     }
 
     /// A page that follows them.
@@ -89,24 +91,24 @@ impl Current {
     ///
     /// [`RunError::Drawing`].
     pub fn page(&self) -> Result<String, RunError> {
-        live::page(&self.0, "")
+        live::page(&self.0.runs, &self.0.left_out, "")
     }
 
     /// What such a page asks for, as JSON.
     pub fn state(&self) -> String {
-        live::state(&self.0)
+        live::state(&self.0.runs, &self.0.left_out)
     }
 
     /// Their latest figures, in Prometheus' text format.
     pub fn figures(&self) -> String {
-        exposition::exposition(&self.0)
+        exposition::exposition(&self.0.runs)
     }
 }
 
 /// A page that follows runs which have not begun.
 #[cfg(feature = "serve")]
 pub(crate) fn page_of_none(why: &str) -> Result<String, RunError> {
-    live::page(&[], why)
+    live::page(&[], &[], why)
 }
 
 /// Where a page can be written: in place of an earlier one, but of another file only with `force`.

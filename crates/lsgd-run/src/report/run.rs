@@ -78,7 +78,7 @@ impl Run {
     ///
     /// [`RunError`] if it is not a run, or a file of it cannot be read.
     pub fn read(path: &Path) -> Result<Self, RunError> {
-        let folder = RunFolder::open(path)?;
+        let folder = RunFolder::read_only(path)?;
         let record = folder.record()?;
         let settings = settings::read(&folder.join("config.toml"))?;
         let (summary, figures) = read_summary(&folder.join("summary.json"))?;
@@ -131,8 +131,9 @@ impl Run {
 
     /// Whether its seconds are those of a virtual clock.
     pub fn is_simulated(&self) -> bool {
+        // Records of earlier versions say it only at the end.
         let simulated = |summary: &Summary| summary.simulated.is_some();
-        self.summary.as_ref().is_some_and(simulated)
+        self.record.simulated || self.summary.as_ref().is_some_and(simulated)
     }
 
     /// The last moment on record.

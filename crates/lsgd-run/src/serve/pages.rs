@@ -1,6 +1,6 @@
 //! What visitors get, made from the runs' folders when it is asked for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,25 +21,57 @@ fn is_due(age: Duration, took: Duration) -> bool {
 
 /// The runs at some moment, and what is made of them.
 pub(super) struct Shown {
-    runs: Result<Current, RunError>,
+    at: Instant,
+    made: Result<Made, RunError>,
+    /// Made when it is asked for first.
     page: OnceLock<Arc<str>>,
-    state: OnceLock<(Arc<str>, String)>,
+}
+
+struct Made {
+    runs: Current,
+    state: String,
+    tag: String,
+    figures: String,
 }
 
 impl Shown {
+    /// Reads the folders.
+    fn read(root: &Path) -> Self {
+        let made = Current::read(root).map(|runs| {
+            let state = runs.state();
+            Made {
+                tag: format!("\"{}\"", blake3::hash(state.as_bytes()).to_hex()),
+                figures: runs.figures(),
+                state,
+                runs,
+            }
+        });
+        Self {
+            at: Instant::now(),
+            made,
+            page: OnceLock::new(),
+        }
+    }
+
+    /// How long ago it was read.
+    pub fn age(&self) -> Duration {
+        self.at.elapsed()
+    }
+
     /// A page that follows the runs; of none, one that says so.
     ///
     /// # Errors
     ///
-    /// [`RunError::Drawing`].
-    pub fn page(&self) -> Result<Arc<str>, RunError> {
+    /// The message of [`RunError::Drawing`].
+    pub fn page(&self) -> Result<Arc<str>, String> {
         if let Some(page) = self.page.get() {
             return Ok(page.clone());
         }
-        let page = match &self.runs {
-            Ok(runs) => runs.page()?,
-            Err(why) => page_of_none(&why.to_string())?,
+        let page = match &self.made {
+            Ok(made) => made.runs.page(),
+            Err(why) => page_of_none(&why.to_string()),
         };
+        let page = page.map_err(|why| why.to_string())?;
         Ok(self.page.get_or_init(|| page.into()).clone())
     }
 
@@ -48,14 +80,9 @@ impl Shown {
     /// # Errors
     ///
     /// Why there are no runs.
-    pub fn state(&self) -> Result<(Arc<str>, String), &RunError> {
-        let runs = self.runs.as_ref()?;
-        let state = self.state.get_or_init(|| {
-            let state = runs.state();
-            let tag = format!("\"{}\"", blake3::hash(state.as_bytes()).to_hex());
-            (state.into(), tag)
-        });
-        Ok(state.clone())
+    pub fn state(&self) -> Result<(&str, &str), String> {
+        let made = self.made.as_ref().map_err(RunError::to_string)?;
+        Ok((&made.state, &made.tag))
     }
 
     /// The runs' latest figures.
@@ -63,8 +90,9 @@ impl Shown {
     /// # Errors
     ///
     /// Why there are no runs.
-    pub fn figures(&self) -> Result<Arc<str>, &RunError> {
-        Ok(self.runs.as_ref()?.figures().into())
+    pub fn figures(&self) -> Result<&str, String> {
+        let made = self.made.as_ref().map_err(RunError::to_string)?;
+        Ok(&made.figures)
     }
 }
 
@@ -75,7 +103,7 @@ pub(super) struct Pages {
 }
 
 struct Reading {
-    at: Instant,
+    /// How long it took, with the making of what is asked for most.
     took: Duration,
     shown: Arc<Shown>,
 }
@@ -91,19 +119,20 @@ impl Pages {
     pub fn get(&self) -> Arc<Shown> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match last.as_ref() {
-            Some(reading) if !is_due(reading.at.elapsed(), reading.took) => reading.shown.clone(),
+            Some(reading) if !is_due(reading.shown.age(), reading.took) => reading.shown.clone(),
             _ => {
                 let begin = Instant::now();
-                let shown = Arc::new(Shown {
-                    runs: Current::read(&self.root),
-                    page: OnceLock::new(),
-                    state: OnceLock::new(),
-                });
-                *last = Some(Reading {
-                    at: Instant::now(),
-                    took: begin.elapsed(),
+                let shown = Arc::new(Shown::read(&self.root));
+                let took = match shown.made {
+                    Ok(_) => begin.elapsed(),
+                    // What is wrong may be right in a moment.
+                    Err(_) => Duration::ZERO,
+                };
+                let reading = Reading {
+                    took,
                     shown: shown.clone(),
-                });
+                };
+                *last = Some(reading);
                 shown
             }
         }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_NONE_MATCH, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_NONE_MATCH,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -32,6 +32,9 @@ const VISITORS: usize = 32;
 /// Longest time that a visitor may take for one request, from its connection to the last byte.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Longest time until all of a request has come.
+const HASTE: Duration = Duration::from_secs(5);
+
 /// Longest request, in bytes: the least that the library allows.
 const REQUEST: usize = 8192;
 
@@ -41,7 +44,7 @@ const REST: Duration = Duration::from_millis(200);
 /// A page about runs, served until this is dropped.
 #[derive(Debug)]
 pub struct Server {
-    url: String,
+    address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -90,17 +93,16 @@ impl Server {
             // A reading that goes on is not waited for.
             runtime.shutdown_background();
         });
-        let path = token.map(|token| format!("{token}/")).unwrap_or_default();
         Ok(Self {
-            url: format!("http://{bound}/{path}"),
+            address: bound,
             stop: Some(stop),
             thread: Some(thread.map_err(ServeError::NoThread)?),
         })
     }
 
-    /// Where the page is, with its token.
-    pub fn url(&self) -> &str {
-        &self.url
+    /// Where the page is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 
@@ -135,7 +137,7 @@ async fn serve(listener: TcpListener, guard: Arc<Guard>, pages: Arc<Pages>) {
             let service = service_fn(|request| answer(request, &guard, &pages));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
+                .header_read_timeout(HASTE)
                 .max_buf_size(REQUEST)
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
@@ -194,35 +196,39 @@ impl Wanted {
 
     /// The answer, from what is shown; `known` is the tag of what the visitor has.
     fn from(self, shown: &Shown, known: Option<&HeaderValue>) -> Response<Full<Bytes>> {
-        let failed = |why: String| text(StatusCode::SERVICE_UNAVAILABLE, why + "\n");
-        match self {
-            Self::Page => match shown.page() {
-                Ok(page) => with_type("text/html; charset=utf-8", page.as_bytes()),
-                Err(why) => failed(why.to_string()),
-            },
-            Self::Figures => match shown.figures() {
-                Ok(figures) => with_type(FIGURES_TYPE, figures.as_bytes()),
-                Err(why) => failed(why.to_string()),
-            },
-            Self::State => match shown.state() {
-                Ok((state, tag)) => {
-                    let is_known = known.is_some_and(|known| known.as_bytes() == tag.as_bytes());
-                    let mut response = match is_known {
-                        true => with_type("application/json", b""),
-                        false => with_type("application/json", state.as_bytes()),
-                    };
-                    if is_known {
-                        *response.status_mut() = StatusCode::NOT_MODIFIED;
-                    }
-                    if let Ok(tag) = HeaderValue::from_str(&tag) {
-                        response.headers_mut().insert(ETAG, tag);
-                    }
-                    response
-                }
-                Err(why) => failed(why.to_string()),
-            },
-        }
+        let made = match self {
+            Self::Page => shown
+                .page()
+                .map(|page| with_type("text/html; charset=utf-8", page.as_bytes())),
+            Self::Figures => shown
+                .figures()
+                .map(|figures| with_type(FIGURES_TYPE, figures.as_bytes())),
+            Self::State => shown
+                .state()
+                .map(|(state, tag)| state_of(state, tag, known)),
+        };
+        let mut response =
+            made.unwrap_or_else(|why| text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")));
+        let age = HeaderValue::from(shown.age().as_secs());
+        response.headers_mut().insert(AGE, age);
+        response
     }
+}
+
+/// The state of the charts with its tag, unless the visitor has it.
+fn state_of(state: &str, tag: &str, known: Option<&HeaderValue>) -> Response<Full<Bytes>> {
+    let is_known = known.is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let mut response = match is_known {
+        true => with_type("application/json", b""),
+        false => with_type("application/json", state.as_bytes()),
+    };
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
 }
 
 fn text(status: StatusCode, body: impl AsRef<[u8]>) -> Response<Full<Bytes>> {

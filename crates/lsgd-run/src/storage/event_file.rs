@@ -1,8 +1,8 @@
 //! The metrics of a run as TensorBoard reads them, in one file of its own format.
 //!
 //! A file is a sequence of frames, `TFRecord`s: length, a checksum of it, an `Event` as protocol buffer, a
-//! checksum of that. TensorBoard reads on where it was, so the file only grows: where a run continues
-//! from an earlier step, an event says so, and TensorBoard forgets what it has of later steps.
+//! checksum of that. TensorBoard reads on where it was, so the file only grows: where a run continues,
+//! an event tells TensorBoard to forget what it has, and all lines that are still true follow once more.
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use lsgd_core::WorkerId;
 use prost::Message;
 
+use super::lines::read_lines;
 use super::records::{Evaluation, Interval, MetricRecord, Score};
 use crate::error::RunError;
 
@@ -21,7 +22,8 @@ pub const EVENT_FILE: &str = "metrics.tfevents";
 /// How a file of this version of the format begins.
 const VERSION: &str = "brain.Event:2";
 
-/// `tensorflow.SessionLog.START`: all of this step and later ones is to be forgotten.
+/// `tensorflow.SessionLog.START`: a session begins. At the second and later ones TensorBoard forgets all
+/// events of this step and of later ones.
 const START: i32 = 1;
 
 /// Longest frame that is taken for one, in bytes.
@@ -180,11 +182,12 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Opens or makes the file in a run's folder. An unfinished frame of a killed process is removed.
+    /// Opens or makes the file in a run's folder, so that it has what the run's `metrics.jsonl` has. An
+    /// unfinished frame of a killed process is removed.
     ///
     /// # Errors
     ///
-    /// [`RunError::Write`].
+    /// [`RunError::Write`], and [`RunError`] of reading `metrics.jsonl`.
     pub fn open(folder: &Path) -> Result<Self, RunError> {
         let path = folder.join(EVENT_FILE);
         let opened = (|| {
@@ -197,26 +200,34 @@ impl EventFile {
         })();
         let (file, whole) = opened.map_err(RunError::write(&path))?;
         let mut event_file = Self { path, file };
+        let now = now();
         if whole == 0 {
             event_file.write(Event {
+                wall_time: now,
                 file_version: Some(String::from(VERSION)),
-                ..now()
+                ..Event::default()
             })?;
         }
+        event_file.write(Event {
+            wall_time: now,
+            session_log: Some(SessionLog { status: START }),
+            ..Event::default()
+        })?;
+        event_file.add_all(&folder.join("metrics.jsonl"), now)?;
         Ok(event_file)
     }
 
-    /// Says that the run continues from `step`: what the file has of later steps happens again.
-    ///
-    /// # Errors
-    ///
-    /// [`RunError::Write`].
-    pub fn resume(&mut self, step: u64) -> Result<(), RunError> {
-        self.write(Event {
-            step: signed(step + 1),
-            session_log: Some(SessionLog { status: START }),
-            ..now()
-        })
+    /// Adds the lines of `metrics.jsonl`, as if the last were of now.
+    fn add_all(&mut self, metrics: &Path, now: f64) -> Result<(), RunError> {
+        let mut end = 0.0;
+        read_lines(metrics, |record: MetricRecord| end = seconds(&record))?;
+        let mut added = Ok(());
+        read_lines(metrics, |record: MetricRecord| {
+            if added.is_ok() {
+                added = self.add_at(&record, now - end + seconds(&record));
+            }
+        })?;
+        added
     }
 
     /// Adds the values of a metrics line.
@@ -225,11 +236,16 @@ impl EventFile {
     ///
     /// [`RunError::Write`].
     pub fn add(&mut self, record: &MetricRecord) -> Result<(), RunError> {
+        self.add_at(record, now())
+    }
+
+    fn add_at(&mut self, record: &MetricRecord, wall_time: f64) -> Result<(), RunError> {
         let (step, value) = scalars(record);
         self.write(Event {
-            step: signed(step),
+            wall_time,
+            step: i64::try_from(step).unwrap_or(i64::MAX),
             summary: Some(Summary { value }),
-            ..now()
+            ..Event::default()
         })
     }
 
@@ -241,17 +257,18 @@ impl EventFile {
     }
 }
 
-fn signed(step: u64) -> i64 {
-    i64::try_from(step).unwrap_or(i64::MAX)
+/// Seconds of training.
+fn seconds(record: &MetricRecord) -> f64 {
+    match record {
+        MetricRecord::Interval(interval) => interval.seconds,
+        MetricRecord::Evaluation(evaluation) => evaluation.seconds,
+    }
 }
 
-/// An event of this moment.
-fn now() -> Event {
+/// This moment, in seconds since 1970.
+fn now() -> f64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Event {
-        wall_time: since.unwrap_or(Duration::ZERO).as_secs_f64(),
-        ..Event::default()
-    }
+    since.unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
 #[cfg(test)]
@@ -318,8 +335,11 @@ mod tests {
             }
         }
         std::fs::write(&path, &FIXTURE[..FIXTURE.len() - 1]).unwrap();
+        std::fs::write(folder.path().join("metrics.jsonl"), "").unwrap();
         EventFile::open(folder.path()).unwrap();
-        assert_eq!(path.metadata().unwrap().len(), ends[2]);
+        let read = events(&path);
+        assert_eq!(read.len(), 3);
+        assert_eq!(read[2].session_log, Some(SessionLog { status: START }));
     }
 
     fn events(path: &Path) -> Vec<Event> {
@@ -336,31 +356,44 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_continues_says_from_where() {
+    fn a_run_that_continues_tells_all_again_that_is_still_true() {
         let folder = tempfile::tempdir().unwrap();
-        let interval = |step, node| {
+        let metrics = folder.path().join("metrics.jsonl");
+        let interval = |step: u64, node| {
             MetricRecord::Interval(Interval {
                 step,
                 steps: 10,
-                seconds: 1.5,
+                seconds: step as f64 / 4.0,
                 worker: WorkerId::new(node, 3),
                 loss: f64::NAN,
                 learning_rate: 0.25,
             })
         };
+        std::fs::write(&metrics, "").unwrap();
         let mut file = EventFile::open(folder.path()).unwrap();
         file.add(&interval(10, 0)).unwrap();
         file.add(&interval(20, 0)).unwrap();
+        file.add(&interval(30, 0)).unwrap();
         drop(file);
+        // The last line is cut off: it happens again.
+        let kept = [interval(10, 0), interval(20, 0)];
+        let lines = kept.map(|line| serde_json::to_string(&line).unwrap() + "\n");
+        std::fs::write(&metrics, lines.concat()).unwrap();
         let mut file = EventFile::open(folder.path()).unwrap();
-        file.resume(10).unwrap();
-        file.add(&interval(20, 1)).unwrap();
+        file.add(&interval(30, 1)).unwrap();
 
         let events = events(&folder.path().join(EVENT_FILE));
         let steps: Vec<i64> = events.iter().map(|event| event.step).collect();
-        assert_eq!(steps, [0, 10, 20, 11, 20]);
+        assert_eq!(steps, [0, 0, 10, 20, 30, 0, 10, 20, 30]);
         assert_eq!(events[0].file_version.as_deref(), Some(VERSION));
-        assert_eq!(events[3].session_log, Some(SessionLog { status: START }));
+        for start in [1, 5] {
+            assert_eq!(
+                events[start].session_log,
+                Some(SessionLog { status: START })
+            );
+        }
+        let apart = events[7].wall_time - events[6].wall_time;
+        assert!((apart - 2.5).abs() < 1e-3, "{apart}");
         let tags = |event: &Event| {
             let values = &event.summary.as_ref().unwrap().value;
             values
@@ -368,7 +401,7 @@ mod tests {
                 .map(|value| (value.tag.clone(), value.simple_value.unwrap()))
                 .collect::<Vec<_>>()
         };
-        let (first, last) = (tags(&events[1]), tags(&events[4]));
+        let (first, last) = (tags(&events[2]), tags(&events[8]));
         assert_eq!(first[0].0, "training_loss/worker-3");
         assert!(first[0].1.is_nan());
         assert_eq!(first[1], (String::from("learning_rate/worker-3"), 0.25));

@@ -161,13 +161,23 @@ impl RunFolder {
     ///
     /// [`RunError::Absent`] if it is not a run, [`RunError::NewerFormat`] if a newer version wrote it.
     pub fn open(path: &Path) -> Result<Self, RunError> {
+        if path.is_dir() {
+            claim::settle(path)?;
+        }
+        Self::read_only(path)
+    }
+
+    /// The folder of a run that exists, as it is: nothing in it is changed, whichever state a killed
+    /// process has left it in.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn read_only(path: &Path) -> Result<Self, RunError> {
         let absent = |why: String| RunError::Absent {
             path: path.to_owned(),
             why,
         };
-        if path.is_dir() {
-            claim::settle(path)?;
-        }
         let why = match fs::metadata(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 String::from("there is no such folder; give a folder such as runs/first")

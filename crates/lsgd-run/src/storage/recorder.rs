@@ -77,23 +77,20 @@ impl Recorder {
         })
     }
 
-    /// With what else is to be recorded, of a run that continues from step `resumed` if it does.
-    ///
-    /// # Errors
-    ///
-    /// [`RunError::Write`].
-    pub fn recording(self, config: &RecordConfig, resumed: Option<u64>) -> Result<Self, RunError> {
-        if !config.tensorboard {
-            return Ok(self);
-        }
-        let mut event_file = EventFile::open(self.folder.path())?;
-        if let Some(step) = resumed {
-            event_file.resume(step)?;
-        }
-        Ok(Self {
-            event_file: Some(event_file),
+    /// With what else is to be recorded. If that cannot be, it is a warning: the run's own records have
+    /// everything.
+    #[must_use]
+    pub fn recording(self, config: &RecordConfig) -> Self {
+        let event_file = match config.tensorboard {
+            true => EventFile::open(self.folder.path()).map_err(|error| {
+                tracing::warn!("TensorBoard gets nothing of this run: {error}");
+            }),
+            false => Err(()),
+        };
+        Self {
+            event_file: event_file.ok(),
             ..self
-        })
+        }
     }
 
     /// With the faults of this disk.

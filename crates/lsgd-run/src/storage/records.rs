@@ -41,6 +41,9 @@ pub struct RunRecord {
     /// Values that must be equal on all nodes ([`Task::agreement`](crate::Task::agreement)), such
     /// as a digest of the data.
     pub agreement: BTreeMap<String, String>,
+    /// Whether its seconds are those of a simulation's clock.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub simulated: bool,
     /// The settings that a run keeps when it continues, by name in the config.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
@@ -63,6 +66,10 @@ fn yes() -> bool {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_false(yes: &bool) -> bool {
+    !yes
+}
+
 fn is_yes(yes: &bool) -> bool {
     *yes
 }

@@ -19,14 +19,16 @@ const ENOUGH: f64 = 0.95;
 pub struct Pace {
     /// Examples of a batch.
     pub batch_size: u64,
-    /// Seconds of a step, with its batch and the reading of its loss: the median.
+    /// Examples of a step: of all batches that are accumulated.
+    pub step_size: u64,
+    /// Seconds of a step, with its batches and the reading of its loss: the median.
     pub step_seconds: f64,
 }
 
 impl Pace {
     /// Examples a second.
     pub fn samples_per_second(&self) -> f64 {
-        self.batch_size as f64 / self.step_seconds
+        self.step_size as f64 / self.step_seconds
     }
 }
 
@@ -41,6 +43,7 @@ pub fn pace<T: Task>(
     steps: u64,
     make: impl FnOnce(Context) -> Result<T, RunError>,
 ) -> Result<Pace, RunError> {
+    let accumulate = job.settings.workers.accumulate.max(1);
     let mut batch_size = 0;
     let make = |run: Context| {
         let task = make(run)?;
@@ -66,57 +69,43 @@ pub fn pace<T: Task>(
     seconds.sort_by(f64::total_cmp);
     Ok(Pace {
         batch_size,
+        step_size: batch_size.saturating_mul(accumulate),
         step_seconds: seconds[seconds.len() / 2],
     })
 }
 
-/// The paces of rising batch sizes.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Paces {
-    paces: Vec<Pace>,
-    /// The size that the device had no memory for.
-    too_large: Option<u64>,
+impl fmt::Display for Pace {
+    /// A row below [`Paces::HEAD`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (millis, per_second) = (1e3 * self.step_seconds, self.samples_per_second());
+        write!(
+            f,
+            "{:>10}  {millis:>9.1}  {per_second:>9.0}",
+            self.batch_size
+        )
+    }
 }
 
+/// The paces of rising batch sizes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Paces(Vec<Pace>);
+
 impl Paces {
+    /// The head of a table of paces.
+    pub const HEAD: &'static str = "batch size  ms a step  samples/s";
+
     /// Adds the pace of a larger size.
     pub fn push(&mut self, pace: Pace) {
-        self.paces.push(pace);
-    }
-
-    /// Says that the device has no memory for a size.
-    pub fn end(&mut self, too_large: u64) {
-        self.too_large = Some(too_large);
+        self.0.push(pace);
     }
 
     /// The smallest size that is nearly as fast as the fastest. Of two that are equally fast the smaller
     /// takes more steps with the same examples, which mostly learns more.
     pub fn suggestion(&self) -> Option<Pace> {
-        let paces = self.paces.iter().map(Pace::samples_per_second);
+        let paces = self.0.iter().map(Pace::samples_per_second);
         let best = paces.fold(0.0, f64::max);
         let enough = |pace: &&Pace| pace.samples_per_second() >= ENOUGH * best;
-        self.paces.iter().find(enough).copied()
-    }
-}
-
-impl fmt::Display for Paces {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "batch size  ms a step  samples/s")?;
-        for pace in &self.paces {
-            let Pace {
-                batch_size,
-                step_seconds,
-            } = *pace;
-            let (millis, per_second) = (1e3 * step_seconds, pace.samples_per_second());
-            writeln!(f, "{batch_size:>10}  {millis:>9.1}  {per_second:>9.0}")?;
-        }
-        if let Some(size) = self.too_large {
-            writeln!(f, "{size:>10}  no memory")?;
-        }
-        match self.suggestion() {
-            Some(pace) => write!(f, "enough: {}", pace.batch_size),
-            None => write!(f, "no size that was tried fits this device"),
-        }
+        self.0.iter().find(enough).copied()
     }
 }
 
@@ -124,35 +113,32 @@ impl fmt::Display for Paces {
 mod tests {
     use super::*;
 
-    fn paces(of: &[(u64, f64)]) -> Paces {
-        let mut paces = Paces::default();
-        for (batch_size, step_seconds) in of {
-            paces.push(Pace {
-                batch_size: *batch_size,
-                step_seconds: *step_seconds,
-            });
+    fn pace(batch_size: u64, step_seconds: f64) -> Pace {
+        Pace {
+            batch_size,
+            step_size: batch_size,
+            step_seconds,
         }
-        paces
     }
 
     #[test]
     fn the_smallest_size_that_is_nearly_fastest_is_enough() {
-        let found = paces(&[
-            (8, 0.02),
-            (16, 0.022),
-            (32, 0.0410),
-            (64, 0.08),
-            (128, 0.17),
-        ]);
+        let times = [(8, 0.02), (16, 0.022), (32, 0.041), (64, 0.08), (128, 0.17)];
+        let mut found = Paces::default();
+        assert_eq!(found.suggestion(), None);
+        for (size, seconds) in times {
+            found.push(pace(size, seconds));
+        }
         assert_eq!(found.suggestion().unwrap().batch_size, 32);
-        assert_eq!(paces(&[]).suggestion(), None);
     }
 
     #[test]
-    fn a_size_without_memory_is_told() {
-        let mut found = paces(&[(8, 0.5)]);
-        found.end(16);
-        let expected = "batch size  ms a step  samples/s\n         8      500.0         16\n        16  no memory\nenough: 8";
-        assert_eq!(found.to_string(), expected);
+    fn examples_of_all_batches_of_a_step_count() {
+        let step_size = 32;
+        let pace = Pace {
+            step_size,
+            ..pace(8, 0.5)
+        };
+        assert_eq!(pace.to_string(), "         8      500.0         64");
     }
 }

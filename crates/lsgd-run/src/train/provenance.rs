@@ -23,6 +23,7 @@ pub fn begin(setup: &Setup, start: SystemTime) -> RunRecord {
         devices: setup.devices.iter().map(|d| d.name.clone()).collect(),
         seed: setup.settings().run.seed,
         agreement: setup.facts.agreement.clone(),
+        simulated: false,
         settings: setup.job.shared.clone(),
         layout: setup.layout.digest().to_string(),
         parameters: setup.layout.parameter_len(),

@@ -148,10 +148,8 @@ pub fn train<T: Task>(
         }
         None => Recorder::open(&folder)?,
     };
-    let resumed_from = resumed.as_ref().map(|resumed| resumed.step());
-    let recorder = recorder.recording(&setup.settings().record, resumed_from)?;
     let disk = requests.injection().disk().clone();
-    let recorder = recorder.on(&disk);
+    let recorder = recorder.recording(&setup.settings().record).on(&disk);
     checkpoints = checkpoints.on(&disk);
     let totals = Totals::read(&folder, setup.main_metric())?;
     checkpoints = checkpoints.with_best(totals.best.step());

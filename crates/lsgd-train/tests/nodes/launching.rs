@@ -68,6 +68,24 @@ fn one_node_that_cannot_start_ends_all_with_its_reason() {
     assert!(!runs.path().join("taken/node-1").exists());
 }
 
+/// Its page is about what the nodes train, whose places only the launch knows.
+#[test]
+fn a_config_that_names_its_nodes_can_be_shown() {
+    let runs = Runs::new();
+    let set = ["cluster.nodes=2", "workers.count=1"];
+    let launch = ["launch", "--nodes", "2", "--serve", "127.0.0.1:0"].map(String::from);
+    let arguments = launch
+        .into_iter()
+        .chain(runs.arguments(SMOKE, "shown", &set));
+    let ran = run(arguments);
+    assert!(
+        ran.stderr.contains("shown: watch at http://127.0.0.1:"),
+        "{}",
+        ran.stderr
+    );
+    ran.well();
+}
+
 #[test]
 fn places_that_launch_gives_are_not_to_be_set() {
     let runs = Runs::new();

@@ -85,20 +85,41 @@ fn find_rate_suggests_a_learning_rate() {
     );
 }
 
+/// The sizes of a table of paces, and its last lines.
+fn find_batch(more: &[&str]) -> (Vec<String>, Vec<String>) {
+    let arguments = ["find-batch", "--config", SMOKE, "--steps", "2"];
+    let found = run(arguments.iter().chain(more)).well();
+    let mut lines = found.lines().map(String::from);
+    assert_eq!(
+        lines.next().as_deref(),
+        Some("batch size  ms a step  samples/s")
+    );
+    let (rows, rest): (Vec<String>, Vec<String>) =
+        lines.partition(|line| line.split_whitespace().count() == 3);
+    let size = |row: &String| row.split_whitespace().next().unwrap().to_owned();
+    (rows.iter().map(size).collect(), rest)
+}
+
 #[test]
 fn find_batch_measures_each_size_and_names_one() {
-    let arguments = ["find-batch", "--config", SMOKE, "--steps", "2"];
-    let more = ["--from", "4", "--to", "20"];
-    let found = run(arguments.iter().chain(&more)).well();
-    let lines: Vec<&str> = found.lines().collect();
-    let sizes: Vec<&str> = lines[1..4]
-        .iter()
-        .map(|line| line.split_whitespace().next().unwrap())
-        .collect();
+    let (sizes, rest) = find_batch(&["--from", "4", "--to", "20"]);
     assert_eq!(sizes, ["4", "8", "16"]);
-    let enough = lines[4].strip_prefix("enough: ").expect("a size");
-    assert!(sizes.contains(&enough), "{found}");
-    assert_eq!(lines.len(), 5, "{found}");
+    let enough = rest[0].strip_prefix("enough: data.batch_size=").unwrap();
+    assert!(sizes.iter().any(|size| size == enough), "{rest:?}");
+}
+
+/// The data have 512 examples.
+#[test]
+fn find_batch_ends_at_the_first_size_that_is_not_possible() {
+    let (sizes, rest) = find_batch(&["--from", "256"]);
+    assert_eq!(sizes, ["256", "512"]);
+    assert!(rest[0].trim_start().starts_with("1024  "), "{rest:?}");
+    assert!(rest[1].starts_with("enough: "), "{rest:?}");
+    let arguments = ["find-batch", "--config", SMOKE, "--from", "8", "--to", "4"];
+    run(arguments).failed(
+        2,
+        "--from 8 --to 4: give two batch sizes, the smaller one first",
+    );
 }
 
 #[test]

@@ -23,7 +23,8 @@ fn frames(run: &Run) -> usize {
 fn each_line_of_metrics_is_an_event() {
     let runs = Runs::new();
     let run = runs.train(SMOKE, "one", &[RECORDED, "evaluate.every_steps=4"]);
-    assert_eq!(frames(&run), 1 + run.lines("metrics.jsonl").len());
+    // A version and a beginning come first.
+    assert_eq!(frames(&run), 2 + run.lines("metrics.jsonl").len());
     // It belongs to the run.
     let run = runs.train(SMOKE, "one", &["run.overwrite=true"]);
     assert!(!run.join("metrics.tfevents").exists());
@@ -38,8 +39,21 @@ fn a_continued_run_adds_to_it() {
     let more = ["resume", path.to_str().unwrap(), "--set", "budget.steps=8"];
     super::program::run(more).well();
     let run = runs.get("one");
-    // Those that happened again are in it twice, after an event that says so.
-    assert!(frames(&run) > before + 1);
+    // After an event that says so, all lines are in it once more.
+    assert_eq!(frames(&run), before + 1 + run.lines("metrics.jsonl").len());
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_a_warning() {
+    let runs = Runs::new();
+    fs::create_dir_all(runs.path().join("one/metrics.tfevents")).unwrap();
+    let ran = runs.start(SMOKE, "one", &[RECORDED]);
+    assert!(
+        ran.stderr.contains("TensorBoard gets nothing of this run"),
+        "{}",
+        ran.stderr
+    );
+    ran.well();
 }
 
 #[test]
@@ -49,5 +63,5 @@ fn a_simulation_writes_it_too() {
     arguments.insert(0, String::from("simulate"));
     super::program::run(arguments).well();
     let run = runs.get("one");
-    assert_eq!(frames(&run), 1 + run.lines("metrics.jsonl").len());
+    assert_eq!(frames(&run), 2 + run.lines("metrics.jsonl").len());
 }

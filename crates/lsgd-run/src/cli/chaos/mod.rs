@@ -51,8 +51,9 @@ pub fn chaos<C: TaskTables>(
                 let train = launch_arguments(&plan, run).train;
                 Config::<C>::load(&train.config, &train.set)?;
             }
+            // Before anything is written, too.
+            let _page = arguments.serving.start(&plan.path())?;
             let folder = begin(&plan, file)?;
-            let _page = arguments.serving.start(&folder)?;
             if make_runs::<C>(&plan, signals, told)? == Ended::Interrupted {
                 return Ok(None);
             }

@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const EVERY = 2000;
+  document.documentElement.classList.add("follows");
   const here = location.pathname.replace(/\/?$/, "/");
   const state = document.getElementById("state");
   const all = document.querySelector(".charts");
@@ -46,18 +47,23 @@
     place.querySelectorAll("details").forEach((details) => { details.open = open.has(name(details)); });
   };
 
-  const clock = () => new Date().toLocaleTimeString();
+  /** The time, so many milliseconds from now. */
+  const clock = (off = 0) => new Date(Date.now() + off).toLocaleTimeString();
 
   const follow = async () => {
     if (document.hidden) return;
     try {
       const answer = await fetch(here + "charts.json", { cache: "no-cache", signal: AbortSignal.timeout(30000) });
-      if (!answer.ok) throw new Error(await answer.text());
+      lost = null;
+      state.classList.remove("lost");
+      if (!answer.ok) {
+        // There are no runs yet, or none that can be read.
+        state.textContent = await answer.text();
+        return;
+      }
       const now = answer.headers.get("etag");
       const next = now === tag ? null : await answer.json();
-      lost = null;
-      state.textContent = `as of ${clock()}`;
-      state.classList.remove("lost");
+      state.textContent = `as of ${clock(-1000 * answer.headers.get("age"))}`;
       if (!next) return;
       tag = now;
       document.title = next.title;
@@ -67,9 +73,8 @@
       showCharts(next.charts, figureOf);
     } catch (error) {
       lost ??= clock();
-      // A failed fetch says nothing that a reader could use.
-      const why = error instanceof TypeError ? "its program has ended, or the connection is lost" : error.message;
-      state.textContent = `not reached since ${lost}: ${why}; trying again`;
+      state.textContent = `not reached since ${lost}: its program has ended, or the connection is lost; trying again`;
+      console.info(error);
       state.classList.add("lost");
     }
   };

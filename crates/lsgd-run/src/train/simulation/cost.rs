@@ -119,7 +119,7 @@ impl CostSimulation {
         Ok(Self {
             workers: (0..count).map(worker).collect(),
             durations: Durations::new(&config.simulate, count, config.run.seed),
-            recorder: Recorder::open(folder)?.recording(&config.record, None)?,
+            recorder: Recorder::open(folder)?.recording(&config.record),
             exchange: ExchangeSummary::default(),
             steps: vec![0; count],
             taken: 0,

@@ -54,7 +54,10 @@ pub fn simulate<T: Task>(
     let nodes = u32::try_from(simulated.nodes).unwrap_or(u32::MAX);
     let ready = set_up(whole(job, per_node), Some(nodes), make)?;
     let setup = ready.0.clone();
-    let record = provenance::begin(&setup, SystemTime::now());
+    let record = RunRecord {
+        simulated: true,
+        ..provenance::begin(&setup, SystemTime::now())
+    };
     let folder = RunFolder::begin(claim, &written, &record)?;
     observer.began(&setup, &folder);
 

@@ -73,7 +73,7 @@ impl TrainingSimulation {
             durations: Durations::new(&config.simulate, count, config.run.seed),
             journal: Journal {
                 observer,
-                recorder: Recorder::open(folder)?.recording(&config.record, None)?,
+                recorder: Recorder::open(folder)?.recording(&config.record),
                 totals: Totals::default(),
                 intervals: Intervals::new(
                     (0..count).map(|global_rank| worker_id(global_rank, per_node)),
