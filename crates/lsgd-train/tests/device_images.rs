@@ -1,7 +1,9 @@
 //! Training images made on a device of bytes are those that the host makes, and one upload a batch.
 
+use std::env;
 use std::fmt::Debug;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::{Device, Int, Tensor};
@@ -205,6 +207,32 @@ impl Visit for Transfer {
     }
 }
 
+/// Set in that process.
+const ALONE: &str = "LSGD_TEST_ALONE";
+
+/// Runs the test `name`, which calls this, in a process of its own. There it is true, and the test goes on;
+/// here it is false once the other has passed.
+///
+/// For tests that count events of `tracing`: whether an event is of interest is decided once for all
+/// threads, when the first of them comes to it. If that is the thread of another test, which has no
+/// subscriber, just while this one's is being set, the event is lost to all.
+#[track_caller]
+fn alone(name: &str) -> bool {
+    if env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let program = env::current_exe().expect("this process has one");
+    let ran = Command::new(program)
+        .args(["--exact", name, "--test-threads=1"])
+        .env(ALONE, "1")
+        .output()
+        .expect("it can be started once more");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    let passed = ran.status.success() && said.contains("1 passed");
+    assert!(passed, "{said}{}", String::from_utf8_lossy(&ran.stderr));
+    false
+}
+
 /// A small CIFAR ResNet on images of CIFAR's size.
 fn task(set: &[&str]) -> ImageTask {
     let toml = "data = { name = \"generated\", batch_size = 16, examples = 64, shape = [3, 32, 32] }\n\
@@ -223,6 +251,9 @@ fn task(set: &[&str]) -> ImageTask {
 /// `docs/devices.md`: a batch is one upload, of little more than a byte a value.
 #[test]
 fn a_step_uploads_its_batch_once() {
+    if !alone("a_step_uploads_its_batch_once") {
+        return;
+    }
     let device = Device::flex().autodiff();
     for set in [
         &[][..],
@@ -268,6 +299,9 @@ fn a_step_uploads_its_batch_once() {
 /// Two workers on one device share what is uploaded once.
 #[test]
 fn constants_are_uploaded_once_a_device() {
+    if !alone("constants_are_uploaded_once_a_device") {
+        return;
+    }
     let dataset = Dataset::open(&generated([3, 8, 8], Augment::PadCrop), 1).unwrap();
     let stream = Stream::new(60, 6, 1).unwrap();
     let images = DeviceImages::new(dataset.format());

@@ -1,6 +1,7 @@
 //! Arxiv 1905.10395 (Leader SGD), equation by equation, and everything around it that the crate
 //! promises.
 
+mod alone;
 mod average;
 mod batch_norm;
 mod centre;

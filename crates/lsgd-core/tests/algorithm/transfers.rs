@@ -18,6 +18,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber, subscriber};
 
+use crate::alone::alone;
 use crate::memory::{Node, QueueExchange};
 use crate::setting::{device, sgd};
 
@@ -323,6 +324,9 @@ fn async_methods() -> Vec<(&'static str, Method)> {
 /// documentation has it.
 #[test]
 fn the_table_of_transfers_is_what_is_counted() {
+    if !alone("transfers::the_table_of_transfers_is_what_is_counted") {
+        return;
+    }
     let sync = sync_methods()
         .into_iter()
         .map(|(name, method)| sync_row(name, &method));
