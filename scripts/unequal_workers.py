@@ -85,10 +85,11 @@ def drawn_rates(seed):
     return [f"workers.vary=[{vary}]"]
 
 
-def bad(key, value):
-    """Worker 3 of four, counted from 0."""
+def bad(key, value, workers=(3,)):
+    """The last worker of four, counted from 0, or these."""
     table = "data" if key.endswith("noise") else "workers"
-    return [f"{table}.vary=[{{ worker = 3, {key} = {value} }}]"]
+    entries = ", ".join(f"{{ worker = {worker}, {key} = {value} }}" for worker in workers)
+    return [f"{table}.vary=[{entries}]"]
 
 
 SETTINGS = {
@@ -98,6 +99,12 @@ SETTINGS = {
     "bad-images": Setting("One of four workers has noise for images.", bad("image_noise", 1.0)),
     "bad-bits": Setting("A bit of one worker's gradient flips in every step.", bad("gradient_flips", 1)),
     "bad-uphill": Setting("One of four workers climbs.", bad("gradient_scale", -1.0)),
+    "bad-labels-16": Setting(
+        "Two of sixteen workers have random labels.", bad("label_noise", 1.0, (14, 15)), workers=16, epochs=40
+    ),
+    "bad-uphill-16": Setting(
+        "Two of sixteen workers climb.", bad("gradient_scale", -1.0, (14, 15)), workers=16, epochs=40
+    ),
     "drawn-rates": Setting(
         "Each worker has a rate of its own, drawn log-uniformly from 0.005 to 0.5; nobody searches for one.",
         ["schedule.learning_rate=0.05"],
