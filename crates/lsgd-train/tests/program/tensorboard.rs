@@ -46,14 +46,21 @@ fn a_continued_run_adds_to_it() {
 #[test]
 fn a_file_that_cannot_be_written_is_a_warning() {
     let runs = Runs::new();
-    fs::create_dir_all(runs.path().join("one/metrics.tfevents")).unwrap();
-    let ran = runs.start(SMOKE, "one", &[RECORDED]);
-    assert!(
-        ran.stderr.contains("TensorBoard gets nothing of this run"),
-        "{}",
-        ran.stderr
-    );
+    let run = runs.train(SMOKE, "one", &["budget.steps=4", RECORDED]);
+    let path = run.join("metrics.tfevents");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let more = [
+        "resume",
+        run.path.to_str().unwrap(),
+        "--set",
+        "budget.steps=8",
+    ];
+    let ran = super::program::run(more);
+    let warning = "TensorBoard gets nothing of this run";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
     ran.well();
+    assert_eq!(runs.get("one").summary()["steps"], 8);
 }
 
 #[test]
