@@ -100,9 +100,14 @@ impl Node {
         })
     }
 
+    /// The next status that `pick` takes. That it came as the heartbeat which repeats it, as it may on a busy
+    /// machine, is not told.
     pub fn wait_status(&self, pick: impl Fn(&Status) -> bool) -> Status {
         self.wait(|incoming| match incoming {
-            Incoming::Status(status) if pick(status) => Some(status.clone()),
+            Incoming::Status(status) if pick(status) => Some(Status {
+                heartbeat: false,
+                ..status.clone()
+            }),
             _ => None,
         })
     }
