@@ -14,7 +14,7 @@ pub use inner::InnerOptimizer;
 use targets::Targets;
 
 use crate::method::BatchNorm;
-use crate::module::{Change, SquaredNorms, read_gradients};
+use crate::module::{Change, SquaredNorms, read_gradients, restart_broken_statistics};
 use crate::{
     Exchange, GradientClip, Layout, Loss, LossWindow, Message, Method, Mode, Pull, Report, Rule,
     RuleState, Snapshot, SnapshotError, StateError, WindowLoss, WorkerState,
@@ -293,6 +293,9 @@ impl<I> LeaderSgd<I> {
             return (module, Next::Continue);
         };
         if self.phase == StepPhase::Stepped {
+            if self.method.exchange_steps.due(self.step).any() {
+                module = restart_broken_statistics(module, &layout);
+            }
             self.send_report(&module, &layout);
         }
         // In `sync` commands arrive only while the worker waits; in `async` at any time.
