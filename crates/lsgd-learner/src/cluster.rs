@@ -210,6 +210,7 @@ fn link_config(config: &ClusterConfig, shared: &Shared<'_>) -> LinkConfig {
             false => None,
         },
         tls: config.tls.clone(),
+        lease: config.lease,
         wire: config.wire,
         description,
         layout: layout.clone(),

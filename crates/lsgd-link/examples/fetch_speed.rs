@@ -90,6 +90,7 @@ fn open(node: u32, layout: &Arc<Layout>) -> zenoh::Result<Node> {
         connect,
         known_as: None,
         tls: None,
+        lease: lsgd_link::LEASE,
         wire: WireFormat::F32,
         description: BTreeMap::new(),
         layout: layout.clone(),

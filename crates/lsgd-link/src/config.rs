@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lsgd_core::{Layout, WireFormat};
 
@@ -27,6 +28,10 @@ pub struct LinkConfig {
     pub known_as: Option<String>,
     /// Certificates, for `tls/` endpoints.
     pub tls: Option<Tls>,
+    /// How long this node may be silent before the others take it for dead, such as
+    /// [`LEASE`](crate::LEASE). Longer leases tolerate links that lose packets, and detect deaths later.
+    /// At least 0.1 s, at most a day.
+    pub lease: Duration,
     /// The format of values.
     pub wire: WireFormat,
     /// What must be the same on all nodes, by its name in the config. At most 64 KiB in total.

@@ -1,6 +1,7 @@
 //! Errors of a link, and of a fetch over it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 use std::{fmt, io};
 
 use lsgd_core::SnapshotDigest;
@@ -60,6 +61,12 @@ pub enum LinkError {
         needed: u64,
         /// Files that the process may open.
         limit: u64,
+    },
+    /// The lease is too short to keep a connection alive, or longer than a day.
+    #[error("a lease of {lease:?} is not in 0.1 s to a day")]
+    Lease {
+        /// As given.
+        lease: Duration,
     },
     /// The description of the node is too long to send.
     #[error("the description of this node has {found} bytes, more than the {most} that are sent")]

@@ -1,18 +1,18 @@
 //! Fetching vectors from nodes that hold them.
 
 use std::collections::{HashMap, VecDeque};
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lsgd_core::{Snapshot, SnapshotDigest, Source};
 use zenoh::Wait;
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::query::{ConsolidationMode, Reply};
 
+use crate::chunks::{Chunks, Pace, Request};
 use crate::codec::PartialVector;
 use crate::error::{FetchError, HolderFault};
 use crate::incoming::Incoming;
@@ -21,13 +21,8 @@ use crate::rejected::sanitize;
 use crate::shared::{Shared, lock};
 use crate::traffic::TrafficKind;
 
-/// Chunks requested at a time: enough to keep a link busy for a round trip, few enough that the
-/// holder's queue stays small.
-const WINDOW: usize = 8;
-/// How long a chunk may take. A holder that is gone is detected by its token long before; this is
-/// for one that is connected and does not answer, or whose answer is queued behind other vectors on
-/// a slow link.
-const CHUNK_TIMEOUT: Duration = Duration::from_secs(15);
+/// When Zenoh forgets a request: long after the fetch has given up on it.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// A vector to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,41 +128,51 @@ impl Fetches {
         let incarnation = shared.incarnation_of(holder).ok_or(HolderFault::Absent)?;
         let key = shared.keys.vector(holder, incarnation);
         let mut vector = PartialVector::new(shared.wire, &shared.layout, weights);
-        let total = vector.values();
         let (answers, inbox) = mpsc::channel();
-        let mut asked = 0;
-        let mut in_flight = 0;
-        loop {
-            while in_flight < WINDOW && asked < total {
-                let range = asked..total.min(asked + ChunkRequest::MAX_VALUES);
-                asked = range.end;
-                self.ask(&key, holder, digest, Answer::to(range, &answers));
-                in_flight += 1;
+        let ask = |request| self.ask(&key, holder, digest, Answer::to(request, &answers));
+        let mut chunks = Chunks::of(vector.values());
+        let mut pace = Pace::new(shared.lease, Instant::now());
+        while !chunks.are_complete() {
+            chunks.next().into_iter().for_each(ask);
+            let answer = inbox.recv_timeout(pace.wait(Instant::now()));
+            let now = Instant::now();
+            match answer {
+                Ok((request, reply)) => {
+                    match take(&mut vector, &request, reply, shared.wire.width()) {
+                        Ok(bytes) => {
+                            shared
+                                .meter
+                                .received(holder, TrafficKind::of(source), bytes);
+                            shared.emit(Incoming::Arrived);
+                            pace.arrived(now);
+                            chunks.arrived(&request).into_iter().for_each(ask);
+                        }
+                        Err(fault) if chunks.need(&request) => return Err(fault),
+                        // The chunk has been requested again, or has arrived.
+                        Err(_) => {}
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if pace.is_over(now) => {
+                    let first = chunks.first_missing() as u64;
+                    return Err(HolderFault::Silent { first });
+                }
+                Err(_) => {
+                    pace.requested_again(now);
+                    chunks.oldest_again().into_iter().for_each(ask);
+                }
             }
-            if in_flight == 0 {
-                break;
-            }
-            // An `Answer` always sends, so this ends.
-            let Ok((range, reply)) = inbox.recv() else {
-                break;
-            };
-            in_flight -= 1;
-            let bytes = take(&mut vector, &range, reply, shared.wire.width())?;
-            shared
-                .meter
-                .received(holder, TrafficKind::of(source), bytes);
-            shared.emit(Incoming::Arrived);
         }
         vector.finish(&shared.layout, source, digest)
     }
 
     /// Requests one chunk. `answer` is always called.
     fn ask(&self, key: &str, holder: u32, digest: SnapshotDigest, answer: Answer) {
+        let range = &answer.request.range;
         let request = ChunkRequest {
             asker: self.shared.own.node,
             digest,
-            first: answer.range.start as u64,
-            count: answer.range.len() as u32,
+            first: range.start as u64,
+            count: range.len() as u32,
         };
         let request = request.encode();
         let length = request.len();
@@ -181,7 +186,7 @@ impl Fetches {
             .priority(Priority::Background)
             .congestion_control(CongestionControl::Block)
             .consolidation(ConsolidationMode::None)
-            .timeout(CHUNK_TIMEOUT)
+            .timeout(FORGOTTEN)
             .callback(move |reply| answer.give(Some(reply)))
             .wait();
         if sent.is_ok() {
@@ -193,7 +198,7 @@ impl Fetches {
 /// Takes a chunk out of its reply; returns its size in bytes.
 fn take(
     vector: &mut PartialVector,
-    range: &Range<usize>,
+    Request { range, .. }: &Request,
     reply: Option<Reply>,
     value_bytes: usize,
 ) -> Result<usize, HolderFault> {
@@ -220,17 +225,17 @@ fn take(
 }
 
 /// The receiver of a chunk's answer: the first reply, or `None` if the query ends without one (its
-/// holder disconnected or timed out).
+/// holder disconnected).
 struct Answer {
-    range: Range<usize>,
-    to: Sender<(Range<usize>, Option<Reply>)>,
+    request: Request,
+    to: Sender<(Request, Option<Reply>)>,
     given: AtomicBool,
 }
 
 impl Answer {
-    fn to(range: Range<usize>, to: &Sender<(Range<usize>, Option<Reply>)>) -> Self {
+    fn to(request: Request, to: &Sender<(Request, Option<Reply>)>) -> Self {
         Self {
-            range,
+            request,
             to: to.clone(),
             given: AtomicBool::new(false),
         }
@@ -239,7 +244,7 @@ impl Answer {
     fn give(&self, reply: Option<Reply>) {
         if !self.given.swap(true, Ordering::Relaxed) {
             // A fetch that has given up on this holder no longer listens.
-            let _ = self.to.send((self.range.clone(), reply));
+            let _ = self.to.send((self.request.clone(), reply));
         }
     }
 }

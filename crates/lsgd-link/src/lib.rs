@@ -27,6 +27,7 @@
 //!     connect: vec!["tcp/10.0.0.2:7447".into()],
 //!     known_as: None,
 //!     tls: None,
+//!     lease: lsgd_link::LEASE,
 //!     wire: WireFormat::F32,
 //!     description: BTreeMap::from([("batch".into(), "32".into())]), // equal on all nodes, or refused
 //!     layout: Layout::of(&module),
@@ -77,6 +78,7 @@
 //! A status replaces all earlier ones, so the sender never waits: on a congested link it is
 //! dropped, and the next one carries more. Vectors wait for their turn, at the lowest priority.
 
+mod chunks;
 mod cluster;
 mod codec;
 mod config;

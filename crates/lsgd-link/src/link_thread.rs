@@ -21,8 +21,6 @@ use crate::traffic::TrafficKind;
 
 /// Longest delay before due work is checked.
 const TICK: Duration = Duration::from_millis(100);
-/// If a check is late by a lease, this process was frozen.
-const FROZEN: Duration = session::LEASE;
 /// How long an answer to a hello may take. The node is asked again before that.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -58,7 +56,8 @@ impl LinkThread {
             let before = Instant::now();
             let event = inbox.recv_timeout(TICK);
             let now = Instant::now();
-            is_out |= now.duration_since(before) > FROZEN;
+            // If an event is late by a lease, this process was frozen.
+            is_out |= now.duration_since(before) > self.config.lease;
             let mut actions = match event {
                 Ok(LinkEvent::Close) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => Vec::new(),

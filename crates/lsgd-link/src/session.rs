@@ -1,6 +1,7 @@
 //! The configuration of Zenoh.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,9 +14,11 @@ use crate::connection_limits::ConnectionLimits;
 use crate::error::LinkError;
 use crate::tls::Tls;
 
-/// How long a silent peer counts as alive: a peer that is killed, frozen or cut off is detected
-/// within 2 s.
+/// The usual lease, for which a silent peer counts as alive: one that is killed, frozen or cut off
+/// is detected within 2 s.
 pub const LEASE: Duration = Duration::from_millis(1250);
+/// The leases that a link can have.
+const LEASES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
 /// Keep-alives per lease: three may be lost or late.
 const KEEP_ALIVES: u64 = 5;
 /// The kernel's send buffer, in bytes (Linux doubles it). Its contents are sent before anything of
@@ -24,15 +27,20 @@ const SEND_BUFFER: u32 = 128 * 1024;
 /// Batches of 64 KiB in a link's queue for parts of vectors: as many as a fetch requests at a time.
 /// Anything beyond waits while holding a lock of the link that Zenoh needs to detect a death.
 const VECTOR_QUEUE: u64 = 16;
-/// How long a handshake may take, in milliseconds.
-const HANDSHAKE: u64 = 2000;
-/// How long a congested link may block, in microseconds, before it is closed.
-const TIMEOUT: u64 = 900_000;
+/// How long a handshake may take, at least.
+const HANDSHAKE: Duration = Duration::from_secs(2);
+/// How long a congested link may block before it is closed, as a share of the lease.
+const BLOCKED: f64 = 0.72;
 /// Longest message reassembled from fragments, in bytes: nothing here is longer.
 const MAX_MESSAGE: u64 = 256 * 1024;
 
 /// Opens the session.
 pub(crate) fn open(config: &LinkConfig) -> Result<Session, LinkError> {
+    if !LEASES.contains(&config.lease) {
+        return Err(LinkError::Lease {
+            lease: config.lease,
+        });
+    }
     for endpoint in config.listen.iter().chain(&config.connect) {
         check(endpoint, config.tls.is_some())?;
     }
@@ -66,7 +74,13 @@ fn open_files() -> Option<u64> {
 }
 
 fn settings(config: &LinkConfig, connection_limits: ConnectionLimits) -> Value {
-    let listens: Vec<_> = config.listen.iter().map(|own| with_timeout(own)).collect();
+    let handshake = HANDSHAKE.max(config.lease).as_millis() as u64;
+    let listens: Vec<_> = config
+        .listen
+        .iter()
+        .map(|own| with_timeout(own, handshake))
+        .collect();
+    let blocked = config.lease.mul_f64(BLOCKED).as_micros() as u64;
     json!({
         "mode": "peer",
         "listen": { "endpoints": listens },
@@ -106,8 +120,8 @@ fn settings(config: &LinkConfig, connection_limits: ConnectionLimits) -> Value {
         "transport": {
             "unicast": {
                 // A connection that hangs is retried soon after a cut has healed.
-                "open_timeout": HANDSHAKE,
-                "accept_timeout": HANDSHAKE,
+                "open_timeout": handshake,
+                "accept_timeout": handshake,
                 // Connections beyond these are closed at once.
                 "accept_pending": connection_limits.pending,
                 "max_sessions": connection_limits.sessions,
@@ -115,11 +129,11 @@ fn settings(config: &LinkConfig, connection_limits: ConnectionLimits) -> Value {
             "link": {
                 "protocols": ["tcp", "tls"],
                 "tx": {
-                    "lease": LEASE.as_millis() as u64,
+                    "lease": config.lease.as_millis() as u64,
                     "keep_alive": KEEP_ALIVES,
                     "queue": {
                         "size": { "background": VECTOR_QUEUE },
-                        "congestion_control": { "block": { "wait_before_close": TIMEOUT } },
+                        "congestion_control": { "block": { "wait_before_close": blocked } },
                     },
                 },
                 "rx": { "max_message_size": MAX_MESSAGE },
@@ -159,9 +173,9 @@ fn tls_settings(tls: Option<&Tls>) -> Value {
 
 /// An endpoint to listen on, with the same limit for a TLS handshake as for any other: Zenoh's
 /// default is ten seconds.
-fn with_timeout(endpoint: &str) -> String {
+fn with_timeout(endpoint: &str, milliseconds: u64) -> String {
     match endpoint.starts_with("tls/") {
-        true => format!("{endpoint}#tls_handshake_timeout_ms={HANDSHAKE}"),
+        true => format!("{endpoint}#tls_handshake_timeout_ms={milliseconds}"),
         false => endpoint.to_owned(),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lsgd_core::{Layout, Status, WireFormat};
 use zenoh::liveliness::LivelinessToken;
@@ -42,6 +43,8 @@ pub(crate) type Sink = Box<dyn FnMut(Incoming) + Send>;
 pub(crate) struct Shared {
     pub keys: Keys,
     pub own: Hello,
+    /// How long a silent node counts as alive.
+    pub lease: Duration,
     pub wire: WireFormat,
     pub layout: Arc<Layout>,
     pub snapshots: SnapshotCache,
@@ -73,6 +76,7 @@ impl Shared {
         Self {
             keys: Keys::of_run(&config.run),
             own,
+            lease: config.lease,
             wire: config.wire,
             layout: config.layout.clone(),
             snapshots: SnapshotCache::default(),

@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use lsgd_core::{
     Layout, NodePhase, Snapshot, SnapshotDigest, Source, Status, WireFormat, WorkerId,
 };
-use lsgd_link::{FetchError, FetchRequest, Incoming, Link, LinkConfig, LinkError};
+use lsgd_link::{FetchError, FetchRequest, Incoming, LEASE, Link, LinkConfig, LinkError};
 use zenoh::Wait;
 
 use crate::ports::free_port;
@@ -161,6 +161,7 @@ pub fn config(run: &str, node: u32, nodes: u32) -> LinkConfig {
         connect: Vec::new(),
         known_as: None,
         tls: None,
+        lease: LEASE,
         wire: WireFormat::F32,
         description: BTreeMap::from([("method.local_pull".into(), "0.1".into())]),
         layout: layout(),

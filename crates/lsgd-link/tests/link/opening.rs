@@ -1,6 +1,7 @@
 //! What cannot be opened, said in one line.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use crate::nodes::{Node, config};
 
@@ -53,6 +54,17 @@ fn what_is_no_endpoint_is_named() {
             );
             assert_eq!(line, expected);
         }
+    }
+}
+
+#[test]
+fn a_lease_that_no_connection_keeps_is_refused() {
+    for (lease, said) in [
+        (Duration::ZERO, "0ns"),
+        (Duration::MAX, "18446744073709551615.999999999s"),
+    ] {
+        let line = error(|config| config.lease = lease);
+        assert_eq!(line, format!("a lease of {said} is not in 0.1 s to a day"));
     }
 }
 

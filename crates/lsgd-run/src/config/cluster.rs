@@ -24,6 +24,8 @@ pub struct ClusterConfig {
     pub tls: Option<Tls>,
     /// Allow endpoints that others on the network can reach without certificates.
     pub insecure: bool,
+    /// How long this node may be silent before the others take it for dead.
+    pub silence_seconds: f64,
     /// How long a node waits for the others at the start.
     pub wait_seconds: u64,
     /// `sync`: how long the others wait for a node that makes no progress.
@@ -52,6 +54,7 @@ impl Default for ClusterConfig {
             wire: WireFormat::F32,
             tls: None,
             insecure: false,
+            silence_seconds: 1.25,
             wait_seconds: 300,
             round_limit_seconds: 30,
         }

@@ -321,6 +321,7 @@ the best so far by the main metric; default: never")
     Key::new("cluster.tls", Kind::Entry(&TLS), "needed by tls/")
         .example(r#"{ ca = "ca.pem", certificate = "node.pem", key = "node.key" }"#),
     Key::new("cluster.insecure", Kind::Flag, "true allows tcp/ endpoints that others on the network can reach"),
+    Key::new("cluster.silence_seconds", Kind::Number(Range::from(0.5).to(60.0)), "how long this node may be silent before the others take it for dead; more where packets are lost"),
     Key::new("cluster.wait_seconds", Kind::up_to(MAX_WAIT), "how long to wait for all nodes at the start"),
     Key::new("cluster.round_limit_seconds", Kind::up_to(MAX_WAIT), "sync: how long the others wait for a node that makes no progress"),
 

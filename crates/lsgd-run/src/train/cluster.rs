@@ -164,6 +164,7 @@ fn link_config(setup: &Setup, start: SystemTime) -> LinkConfig {
             certificate: tls.certificate,
             key: tls.key,
         }),
+        lease: Duration::from_secs_f64(cluster.silence_seconds),
         wire: cluster.wire,
         description: shared,
         layout: setup.layout.clone(),

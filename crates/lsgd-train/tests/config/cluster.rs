@@ -58,6 +58,8 @@ fn numbers_out_of_range_are_refused() {
         ("nodes = 4097", "cluster.nodes 4097"),
         ("nodes = 2\nnode = 3", "cluster.node 3"),
         ("node = 0", "cluster.node 0"),
+        ("silence_seconds = 0.4", "cluster.silence_seconds 0.4"),
+        ("silence_seconds = 61.0", "cluster.silence_seconds 61"),
         ("wait_seconds = 0", "cluster.wait_seconds 0"),
         (
             "round_limit_seconds = 86401",
@@ -162,7 +164,7 @@ fn a_node_that_is_none_is_refused() {
 }
 
 /// Keys in which nodes may differ.
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
     "run.folder='elsewhere'",
     "data.folder='there'",
     "workers.threads=3",
@@ -171,6 +173,7 @@ const OWN: [&str; 10] = [
     "evaluate.every_steps=7",
     "checkpoint.keep=5",
     "cluster.node=2",
+    "cluster.silence_seconds=7.5",
     "cluster.wait_seconds=7",
     "run.overwrite=true",
 ];

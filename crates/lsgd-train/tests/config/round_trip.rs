@@ -499,10 +499,11 @@ fn cluster() -> impl Strategy<Value = ClusterConfig> {
         2..6u64,
         any::<bool>(),
         any::<bool>(),
+        0.5..=60.0f64,
         1..86_400u64,
         1..86_400u64,
     );
-    let several = several.prop_flat_map(move |(nodes, secure, bf16, wait, limit)| {
+    let several = several.prop_flat_map(move |(nodes, secure, bf16, silence, wait, limit)| {
         let tls = secure.then(|| tls.clone());
         (1..=nodes).prop_map(move |node| {
             let protocol = if secure { "tls" } else { "tcp" };
@@ -519,6 +520,7 @@ fn cluster() -> impl Strategy<Value = ClusterConfig> {
                 },
                 tls: tls.clone(),
                 insecure: !secure,
+                silence_seconds: silence,
                 wait_seconds: wait,
                 round_limit_seconds: limit,
             }

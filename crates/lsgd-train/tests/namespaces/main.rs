@@ -67,6 +67,10 @@ fn main() -> ExitCode {
         ),
         trial!(lossy::a_lossy_slow_link_only_delays, network),
         trial!(
+            lossy::a_vector_arrives_although_the_connection_in_use_dies,
+            network
+        ),
+        trial!(
             slow_return::a_node_behind_a_slow_link_takes_part_again,
             network
         ),

@@ -125,6 +125,37 @@ impl Network {
         })
     }
 
+    /// From now on loses everything that belongs to one of a node's TCP connections, each way.
+    pub fn cut_connection(&self, node: usize, connection: Connection) {
+        let port = connection.port;
+        // The ports are the first two fields behind the headers of Ethernet and IP:
+        //     ldh [34]; jeq #PORT, drop; ldh [36]; jneq #PORT, keep; drop: ret #TC_ACT_SHOT; keep: ret #TC_ACT_OK
+        let program = format!("6,40 0 0 34,21 2 0 {port},40 0 0 36,21 0 1 {port},6 0 0 2,6 0 0 0,");
+        let filter = ["ingress", "bpf", "direct-action", "bytecode", &program];
+        self.tc(node, "qdisc", &["clsact"]).unwrap();
+        self.tc(node, "filter", &filter).unwrap();
+    }
+
+    /// The TCP connections of a node's namespace.
+    pub fn connections(&self, node: usize) -> Vec<Connection> {
+        let cat = ["netns", "exec", &self.space(node), "cat", "/proc/net/tcp"];
+        let table = shown("ip", &cat).unwrap();
+        table.lines().skip(1).filter_map(Connection::of).collect()
+    }
+
+    /// Waits until `found` finds something.
+    #[track_caller]
+    pub fn wait_for<T>(&self, what: &str, mut found: impl FnMut(&Self) -> Option<T>) -> T {
+        let began = Instant::now();
+        loop {
+            if let Some(found) = found(self) {
+                return found;
+            }
+            assert!(began.elapsed() < LIMIT, "no {what}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Adds something at both ends of a node's link.
     fn tc(&self, node: usize, what: &str, rest: &[&str]) -> Result<(), String> {
         for (space, device) in [(self.space(node), LINK), (self.hub(), &port(node))] {
@@ -140,7 +171,7 @@ impl Network {
             command: ["ip", "netns", "exec", &self.space(node)]
                 .map(String::from)
                 .to_vec(),
-            endpoint: format!("tcp/{}:7447", address(node)),
+            endpoint: format!("tcp/{}:{PORT}", address(node)),
         };
         self.nodes().map(place).collect()
     }
@@ -174,19 +205,11 @@ impl Network {
     #[track_caller]
     pub fn await_sent(&self, nodes: &[usize], bytes: u64) -> usize {
         let until: Vec<u64> = nodes.iter().map(|&node| self.sent(node) + bytes).collect();
-        let began = Instant::now();
-        loop {
-            for (&node, &until) in nodes.iter().zip(&until) {
-                if self.sent(node) >= until {
-                    return node;
-                }
-            }
-            assert!(
-                began.elapsed() < LIMIT,
-                "{nodes:?} did not send {bytes} bytes"
-            );
-            thread::sleep(Duration::from_millis(20));
-        }
+        self.wait_for(&format!("{bytes} bytes from {nodes:?}"), |network| {
+            let mut counts = nodes.iter().zip(&until);
+            let (&node, _) = counts.find(|&(&node, &until)| network.sent(node) >= until)?;
+            Some(node)
+        })
     }
 
     /// Segments that a node's TCP has sent once more.
@@ -224,12 +247,39 @@ impl Drop for Network {
     }
 }
 
+/// A TCP connection of a node to another.
+#[derive(Debug, Clone, Copy)]
+pub struct Connection {
+    /// The port that no node listens on.
+    port: u16,
+    /// Bytes sent that have not been acknowledged, or not even sent yet.
+    pub unacknowledged: u64,
+}
+
+impl Connection {
+    /// From a line of `/proc/net/tcp`, if the connection is established.
+    fn of(line: &str) -> Option<Self> {
+        let mut fields = line.split_whitespace().skip(1);
+        let port = |address: &str| u16::from_str_radix(address.split_once(':')?.1, 16).ok();
+        let ports = [port(fields.next()?)?, port(fields.next()?)?];
+        let (state, queues) = (fields.next()?, fields.next()?);
+        let unacknowledged = u64::from_str_radix(queues.split_once(':')?.0, 16).ok()?;
+        (state == "01").then(|| Self {
+            port: ports.into_iter().find(|&port| port != PORT).unwrap(),
+            unacknowledged,
+        })
+    }
+}
+
 /// What a link is set to.
 #[derive(Debug, Clone, Copy)]
 pub enum Link {
     Up,
     Down,
 }
+
+/// Where each node listens.
+const PORT: u16 = 7447;
 
 /// A node's end of its link.
 const LINK: &str = "eth0";
