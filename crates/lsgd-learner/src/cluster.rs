@@ -194,6 +194,7 @@ fn link_config(config: &ClusterConfig, shared: &Shared<'_>) -> LinkConfig {
         ("the method", format!("{:?}", shared.method)),
         ("the model's layout", layout.digest().to_string()),
         ("the initial weights", shared.initial.digest().to_string()),
+        ("the lease", format!("{:?}", config.lease)),
         ("the version", String::from(env!("CARGO_PKG_VERSION"))),
     ] {
         description.insert(String::from(key), value);

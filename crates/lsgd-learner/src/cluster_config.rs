@@ -24,8 +24,9 @@ pub struct ClusterConfig {
     /// Certificates for `tls/` endpoints; both sides of a connection present one. A `tcp/` endpoint
     /// is open to anyone who can reach it. None unless set.
     pub tls: Option<Tls>,
-    /// How long this node may be silent before the others take it for dead, at least 0.1 s; 1.25 s
-    /// unless set. More tolerates links that lose packets.
+    /// How long this node may be silent before the others take it for dead, from 0.5 s to 60 s; 1.25 s
+    /// unless set. The same on all nodes. More tolerates links
+    /// that lose packets.
     pub lease: Duration,
     /// The encoding of parameters on the network; `f32` unless set.
     pub wire: WireFormat,

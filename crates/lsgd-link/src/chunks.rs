@@ -14,10 +14,18 @@ const WINDOW: usize = 8;
 /// After how long without a chunk one is requested again, at least, in leases: a link that has died
 /// is known as such by then, so that the request takes another.
 const QUIET: f64 = 1.6;
-/// How long no chunk may arrive, in leases. A holder that is gone is detected by its token long
-/// before; this is for one that is connected and does not answer, or whose answers are queued behind
-/// other vectors on a slow link.
-const PATIENCE: f64 = 12.0;
+/// How soon one is requested again whose answer is known to be lost, in leases: by then, a holder
+/// that has disconnected is known to have.
+const SOON: f64 = 0.2;
+/// How long no chunk may arrive, besides two leases: 15 s with the usual one. A holder that is gone
+/// is detected by its token long before; this is for one that is connected and does not answer, or
+/// whose answers are queued behind other vectors on a slow link.
+const PATIENCE: Duration = Duration::from_millis(12_500);
+
+/// How long a fetch waits for a chunk before it gives up on the holder, if nodes have this lease.
+pub(crate) fn patience(lease: Duration) -> Duration {
+    PATIENCE + 2 * lease
+}
 
 /// A request for a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,38 +126,53 @@ pub(crate) struct Pace {
     lease: Duration,
     /// When the last chunk arrived, or the fetch began.
     arrived_at: Instant,
-    /// When a chunk last arrived or was requested again.
-    last: Instant,
-    /// How long nothing may happen before a chunk is requested again.
+    /// When a chunk is requested again, if none arrives.
+    again_at: Instant,
+    /// How long none may arrive before that.
     quiet: Duration,
-    /// The longest time between two chunks so far.
+    /// The longest time between two chunks so far, without those in which one was lost.
     longest: Duration,
+    /// Whether one was requested again since the last one arrived.
+    is_repeating: bool,
 }
 
 impl Pace {
     /// The fetch begins, from a node with this lease.
     pub fn new(lease: Duration, now: Instant) -> Self {
+        let quiet = lease.mul_f64(QUIET);
         Self {
             lease,
             arrived_at: now,
-            last: now,
-            quiet: lease.mul_f64(QUIET),
+            again_at: now + quiet,
+            quiet,
             longest: Duration::ZERO,
+            is_repeating: false,
         }
     }
 
     /// A chunk has arrived.
     pub fn arrived(&mut self, now: Instant) {
-        self.longest = self.longest.max(now.duration_since(self.arrived_at));
+        if !self.is_repeating {
+            self.longest = self.longest.max(now.duration_since(self.arrived_at));
+        }
         // On a link so slow that this is its pace, requests must not make it slower.
         self.quiet = self.lease.mul_f64(QUIET).max(4 * self.longest);
         self.arrived_at = now;
-        self.last = now;
+        self.again_at = now + self.quiet;
+        self.is_repeating = false;
+    }
+
+    /// An answer is lost: nothing else on its way with it will arrive.
+    pub fn lost(&mut self, now: Instant) {
+        if !self.is_repeating {
+            self.again_at = self.again_at.min(now + self.lease.mul_f64(SOON));
+        }
     }
 
     /// A chunk is requested again: for the next time, twice as long is waited.
     pub fn requested_again(&mut self, now: Instant) {
-        self.last = now;
+        self.is_repeating = true;
+        self.again_at = now + 2 * self.quiet;
         self.quiet *= 2;
     }
 
@@ -160,12 +183,12 @@ impl Pace {
 
     /// How long to wait for a chunk before requesting one again or giving up.
     pub fn wait(&self, now: Instant) -> Duration {
-        let until = (self.last + self.quiet).min(self.over_at());
+        let until = self.again_at.min(self.over_at());
         until.saturating_duration_since(now)
     }
 
     fn over_at(&self) -> Instant {
-        self.arrived_at + self.lease.mul_f64(PATIENCE)
+        self.arrived_at + patience(self.lease)
     }
 }
 
@@ -255,6 +278,51 @@ mod tests {
         assert_eq!(pace.wait(began + 4 * second), 12 * second);
         assert!(!pace.is_over(began + 18 * second));
         assert!(pace.is_over(began + 19 * second));
+    }
+
+    /// A gap in which something was lost says nothing about the link's pace.
+    #[test]
+    fn one_loss_does_not_delay_the_repeats_of_the_next() {
+        let mut now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut pace = Pace::new(LEASE, now);
+        for _ in 0..5 {
+            assert_eq!(pace.wait(now), 2 * second);
+            now += 2 * second;
+            pace.requested_again(now);
+            now += 4 * second;
+            pace.requested_again(now);
+            now += second / 10;
+            pace.arrived(now);
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_is_known_to_be_lost_is_requested_soon_and_then_ever_more_rarely() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(LEASE, now);
+        pace.lost(now);
+        assert_eq!(pace.wait(now), LEASE / 5);
+        now += LEASE / 5;
+        pace.requested_again(now);
+        // A holder that answers nothing is not asked all the time.
+        pace.lost(now);
+        assert_eq!(pace.wait(now), Duration::from_secs(4));
+    }
+
+    #[test]
+    fn a_fetch_is_patient_for_longer_than_a_lease() {
+        let began = Instant::now();
+        for (lease, patience) in [(1250, 15_000), (10_000, 32_500), (60_000, 132_500)] {
+            let pace = Pace::new(Duration::from_millis(lease), began);
+            let patience = Duration::from_millis(patience);
+            assert!(!pace.is_over(began + patience - Duration::from_millis(1)));
+            assert!(pace.is_over(began + patience));
+            assert!(
+                pace.wait(began) < patience,
+                "{lease}: requested again before"
+            );
+        }
     }
 
     proptest! {

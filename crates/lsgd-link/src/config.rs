@@ -30,7 +30,7 @@ pub struct LinkConfig {
     pub tls: Option<Tls>,
     /// How long this node may be silent before the others take it for dead, such as
     /// [`LEASE`](crate::LEASE). Longer leases tolerate links that lose packets, and detect deaths later.
-    /// At least 0.1 s, at most a day.
+    /// From 0.5 s to 60 s, and the same on all nodes.
     pub lease: Duration,
     /// The format of values.
     pub wire: WireFormat,

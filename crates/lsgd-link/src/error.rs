@@ -62,8 +62,8 @@ pub enum LinkError {
         /// Files that the process may open.
         limit: u64,
     },
-    /// The lease is too short to keep a connection alive, or longer than a day.
-    #[error("a lease of {lease:?} is not in 0.1 s to a day")]
+    /// The lease is too short to keep a connection alive, or too long to notice a death.
+    #[error("a lease of {lease:?}: it must be between 0.5 s and 60 s")]
     Lease {
         /// As given.
         lease: Duration,

@@ -2,17 +2,17 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lsgd_core::{Snapshot, SnapshotDigest, Source};
 use zenoh::Wait;
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::query::{ConsolidationMode, Reply};
 
-use crate::chunks::{Chunks, Pace, Request};
+use crate::chunks::{Chunks, Pace, Request, patience};
 use crate::codec::PartialVector;
 use crate::error::{FetchError, HolderFault};
 use crate::incoming::Incoming;
@@ -20,9 +20,6 @@ use crate::messages::ChunkRequest;
 use crate::rejected::sanitize;
 use crate::shared::{Shared, lock};
 use crate::traffic::TrafficKind;
-
-/// When Zenoh forgets a request: long after the fetch has given up on it.
-const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// A vector to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +134,9 @@ impl Fetches {
             let answer = inbox.recv_timeout(pace.wait(Instant::now()));
             let now = Instant::now();
             match answer {
-                Ok((request, reply)) => {
+                Ok((request, None)) if chunks.need(&request) => pace.lost(now),
+                Ok((_, None)) => {}
+                Ok((request, Some(reply))) => {
                     match take(&mut vector, &request, reply, shared.wire.width()) {
                         Ok(bytes) => {
                             shared
@@ -152,10 +151,13 @@ impl Fetches {
                         Err(_) => {}
                     }
                 }
-                Err(RecvTimeoutError::Timeout) if pace.is_over(now) => {
+                Err(_)
+                    if pace.is_over(now) || shared.incarnation_of(holder) != Some(incarnation) =>
+                {
                     let first = chunks.first_missing() as u64;
                     return Err(HolderFault::Silent { first });
                 }
+                // Sooner if the holder is gone: the requests to it then end without an answer.
                 Err(_) => {
                     pace.requested_again(now);
                     chunks.oldest_again().into_iter().for_each(ask);
@@ -186,8 +188,8 @@ impl Fetches {
             .priority(Priority::Background)
             .congestion_control(CongestionControl::Block)
             .consolidation(ConsolidationMode::None)
-            .timeout(FORGOTTEN)
-            .callback(move |reply| answer.give(Some(reply)))
+            .timeout(patience(self.shared.lease) + self.shared.lease)
+            .callback(move |reply| answer.give(answered(reply)))
             .wait();
         if sent.is_ok() {
             self.shared.meter.sent(holder, TrafficKind::Other, length);
@@ -195,17 +197,22 @@ impl Fetches {
     }
 }
 
+/// `None` if Zenoh has given up waiting for the reply: it then replies itself.
+fn answered(reply: Reply) -> Option<Reply> {
+    match reply.result() {
+        Err(error) if *error.payload().to_bytes() == *b"Timeout" => None,
+        _ => Some(reply),
+    }
+}
+
 /// Takes a chunk out of its reply; returns its size in bytes.
 fn take(
     vector: &mut PartialVector,
     Request { range, .. }: &Request,
-    reply: Option<Reply>,
+    reply: Reply,
     value_bytes: usize,
 ) -> Result<usize, HolderFault> {
     let first = range.start as u64;
-    let Some(reply) = reply else {
-        return Err(HolderFault::Silent { first });
-    };
     let sample = reply.into_result().map_err(|error| HolderFault::Refused {
         why: sanitize(&error.payload().to_bytes()),
     })?;
@@ -224,8 +231,8 @@ fn take(
     }
 }
 
-/// The receiver of a chunk's answer: the first reply, or `None` if the query ends without one (its
-/// holder disconnected).
+/// The receiver of a chunk's answer: the first reply, or `None` if the query ends without one,
+/// since its holder has disconnected or the answer was lost.
 struct Answer {
     request: Request,
     to: Sender<(Request, Option<Reply>)>,

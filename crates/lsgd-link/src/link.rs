@@ -74,6 +74,8 @@ impl Link {
             members: Members::new(own),
             status_due: false,
             other_runs: OtherRuns::default(),
+            is_out: false,
+            rejoined_at: None,
         };
         let no_thread = |error: io::Error| LinkError::NoThread {
             why: error.to_string(),

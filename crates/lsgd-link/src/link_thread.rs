@@ -21,6 +21,8 @@ use crate::traffic::TrafficKind;
 
 /// Longest delay before due work is checked.
 const TICK: Duration = Duration::from_millis(100);
+/// Time between two sessions that are opened because a node is heard from and not seen.
+const REJOIN: Duration = Duration::from_secs(60);
 /// How long an answer to a hello may take. The node is asked again before that.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -35,6 +37,10 @@ pub(crate) struct LinkThread {
     /// Whether a node has connected since this node's status was last sent.
     pub status_due: bool,
     pub other_runs: OtherRuns,
+    /// Whether a new session is needed.
+    pub is_out: bool,
+    /// When one was last opened because a node was heard from and not seen.
+    pub rejoined_at: Option<Instant>,
 }
 
 /// Other runs found at this run's endpoints.
@@ -49,7 +55,6 @@ pub(crate) struct OtherRuns {
 impl LinkThread {
     /// Until the link is closed.
     pub fn run(mut self, inbox: &Receiver<LinkEvent>) {
-        let mut is_out = false;
         let mut resent_at = Instant::now();
         let mut ticked_at = resent_at;
         loop {
@@ -57,7 +62,7 @@ impl LinkThread {
             let event = inbox.recv_timeout(TICK);
             let now = Instant::now();
             // If an event is late by a lease, this process was frozen.
-            is_out |= now.duration_since(before) > self.config.lease;
+            self.is_out |= now.duration_since(before) > self.config.lease + TICK;
             let mut actions = match event {
                 Ok(LinkEvent::Close) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
@@ -72,8 +77,8 @@ impl LinkThread {
             for action in actions {
                 self.perform(action);
             }
-            if is_out {
-                is_out = !self.join_again(inbox);
+            if self.is_out {
+                self.is_out = !self.join_again(inbox);
             }
             if self.status_due && now.duration_since(resent_at) >= TICK {
                 resent_at = now;
@@ -85,8 +90,8 @@ impl LinkThread {
         }
     }
 
-    /// Rejoins with a new session: this process was frozen for longer than the lease, so the others
-    /// have dropped it. Zenoh would take their new connections for parts of the one that it still
+    /// Rejoins with a new session. If this process was frozen for longer than the lease, the others
+    /// have dropped it: Zenoh would take their new connections for parts of the one that it still
     /// believes in, and the two sides would disagree on what was declared.
     fn join_again(&mut self, inbox: &Receiver<LinkEvent>) -> bool {
         self.shared.leave();
@@ -158,6 +163,13 @@ impl LinkThread {
             },
             LinkEvent::Status(status, length) => {
                 self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+                let is_due = self
+                    .rejoined_at
+                    .is_none_or(|at| now.duration_since(at) >= REJOIN);
+                if is_due && self.members.is_unseen(&status, now) {
+                    self.rejoined_at = Some(now);
+                    self.is_out = true;
+                }
                 let heard = self.members.accept_status(*status);
                 heard
                     .into_iter()

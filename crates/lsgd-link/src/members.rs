@@ -18,10 +18,14 @@ const DUPLICATE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Delay before a refused node is reported, which may end this process: meanwhile the other node
 /// gets this one's hello and detects the difference too. Longer than `HELLO_RETRY`.
 const REFUSAL_DELAY: Duration = Duration::from_secs(1);
+/// How long a node is heard from without being seen before its token counts as lost.
+const UNSEEN: Duration = Duration::from_secs(3);
 /// Tokens remembered per node, and nodes remembered beyond the run's own: more cannot be
 /// accidental.
 const MAX_INCARNATIONS: usize = 8;
 const MAX_UNKNOWN_NODES: usize = 64;
+/// Incarnations that are heard of without a token, of all nodes together.
+const MAX_UNSEEN: usize = 4096;
 
 /// Something for the link's thread to do.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub(crate) struct Members {
     incarnations: BTreeMap<u32, Vec<Incarnation>>,
     /// Other incarnations with this node's own number, since when, and whether they were reported.
     duplicates: BTreeMap<u64, (Instant, bool)>,
+    /// Incarnations without a token whose statuses arrive, and since when.
+    unseen: BTreeMap<(u32, u64), Instant>,
 }
 
 #[derive(Debug)]
@@ -77,6 +83,7 @@ impl Members {
             own,
             incarnations: BTreeMap::new(),
             duplicates: BTreeMap::new(),
+            unseen: BTreeMap::new(),
         }
     }
 
@@ -100,6 +107,7 @@ impl Members {
             }
             return Ok(Vec::new());
         }
+        self.unseen.remove(&(node, incarnation));
         let unknown = self.incarnations.range(self.own.nodes..).count();
         let known = self.incarnations.contains_key(&node);
         if node >= self.own.nodes && !known && unknown >= MAX_UNKNOWN_NODES {
@@ -202,6 +210,25 @@ impl Members {
                 None
             }
         }
+    }
+
+    /// Whether the sender of a status has been heard from for a while without being seen. Its token,
+    /// and whatever else it declared, was lost with a connection while another stayed, and Zenoh
+    /// does not repeat it: only a new session helps.
+    pub fn is_unseen(&mut self, status: &Status, now: Instant) -> bool {
+        let (node, incarnation) = (status.node, status.incarnation);
+        let known = self.incarnations.get(&node).is_some_and(|known| {
+            let mut known = known.iter();
+            known.any(|known| known.incarnation == incarnation)
+        });
+        if known || node == self.own.node || node >= self.own.nodes {
+            return false;
+        }
+        if self.unseen.len() >= MAX_UNSEEN {
+            self.unseen.clear();
+        }
+        let since = *self.unseen.entry((node, incarnation)).or_insert(now);
+        now.saturating_duration_since(since) >= UNSEEN
     }
 
     /// Forgets all nodes. Tokens that still exist will be reported again.

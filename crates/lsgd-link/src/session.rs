@@ -18,17 +18,18 @@ use crate::tls::Tls;
 /// is detected within 2 s.
 pub const LEASE: Duration = Duration::from_millis(1250);
 /// The leases that a link can have.
-const LEASES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
+const LEASES: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(60);
 /// Keep-alives per lease: three may be lost or late.
 const KEEP_ALIVES: u64 = 5;
 /// The kernel's send buffer, in bytes (Linux doubles it). Its contents are sent before anything of
 /// higher priority: at 10 Mbit/s, a fifth of a second.
 const SEND_BUFFER: u32 = 128 * 1024;
-/// Batches of 64 KiB in a link's queue for parts of vectors: as many as a fetch requests at a time.
+/// Batches of 64 KiB in a link's queue for parts of vectors: twice as many as a fetch requests.
 /// Anything beyond waits while holding a lock of the link that Zenoh needs to detect a death.
 const VECTOR_QUEUE: u64 = 16;
-/// How long a handshake may take, at least.
-const HANDSHAKE: Duration = Duration::from_secs(2);
+/// How long a handshake may take: a lease, but not less than this, so that a peer has the time, and
+/// not more, so that a connection that hangs is soon retried.
+const HANDSHAKE: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(5);
 /// How long a congested link may block before it is closed, as a share of the lease.
 const BLOCKED: f64 = 0.72;
 /// Longest message reassembled from fragments, in bytes: nothing here is longer.
@@ -74,7 +75,10 @@ fn open_files() -> Option<u64> {
 }
 
 fn settings(config: &LinkConfig, connection_limits: ConnectionLimits) -> Value {
-    let handshake = HANDSHAKE.max(config.lease).as_millis() as u64;
+    let handshake = config
+        .lease
+        .clamp(*HANDSHAKE.start(), *HANDSHAKE.end())
+        .as_millis() as u64;
     let listens: Vec<_> = config
         .listen
         .iter()

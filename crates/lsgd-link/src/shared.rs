@@ -79,7 +79,7 @@ impl Shared {
             lease: config.lease,
             wire: config.wire,
             layout: config.layout.clone(),
-            snapshots: SnapshotCache::default(),
+            snapshots: SnapshotCache::new(config.lease),
             meter: Meter::default(),
             earlier: Mutex::default(),
             rejected: RejectedMessages::default(),

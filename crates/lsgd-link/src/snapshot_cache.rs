@@ -9,8 +9,9 @@ use lsgd_core::{Snapshot, SnapshotDigest};
 /// Number of published vectors kept, and of fetched ones: an exchange needs the newest, and a node
 /// that is one exchange behind needs the one before.
 const KEPT: usize = 3;
-/// More are kept while nodes fetch them: on a slow link that takes longer than several exchanges.
-const FETCHED_WITHIN: Duration = Duration::from_secs(5);
+/// More are kept while nodes fetch them, which on a slow link takes longer than several exchanges:
+/// those requested within so many leases. A part that was lost is requested again sooner than that.
+const FETCHED_WITHIN: u32 = 4;
 /// Maximum number kept in that case.
 const MAX_KEPT: usize = 8;
 
@@ -22,21 +23,31 @@ struct CacheEntry {
 }
 
 /// The last few vectors, by reference. Fetched vectors never evict the node's own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SnapshotCache {
+    lease: Duration,
     published: Mutex<VecDeque<CacheEntry>>,
     fetched: Mutex<VecDeque<CacheEntry>>,
 }
 
 impl SnapshotCache {
+    /// Nothing yet, for a node with this lease.
+    pub fn new(lease: Duration) -> Self {
+        Self {
+            lease,
+            published: Mutex::default(),
+            fetched: Mutex::default(),
+        }
+    }
+
     /// Adds a vector of this node.
     pub fn publish(&self, digest: SnapshotDigest, snapshot: Arc<Snapshot>) {
-        put(&self.published, digest, snapshot);
+        self.put(&self.published, digest, snapshot);
     }
 
     /// Adds another node's vector, for nodes that ask here because its origin is gone.
     pub fn insert_fetched(&self, digest: SnapshotDigest, snapshot: Arc<Snapshot>) {
-        put(&self.fetched, digest, snapshot);
+        self.put(&self.fetched, digest, snapshot);
     }
 
     /// The vector with this digest, if it is still kept.
@@ -50,23 +61,29 @@ impl SnapshotCache {
                 Some(held.snapshot.clone())
             })
     }
-}
 
-fn put(snapshots: &Mutex<VecDeque<CacheEntry>>, digest: SnapshotDigest, snapshot: Arc<Snapshot>) {
-    let mut held = snapshots.lock().unwrap_or_else(PoisonError::into_inner);
-    held.retain(|held| held.digest != digest);
-    held.push_front(CacheEntry {
-        digest,
-        snapshot,
-        asked: None,
-    });
-    let mut place = 0;
-    held.retain(|held| {
-        place += 1;
-        let in_use = held.asked.is_some_and(|at| at.elapsed() < FETCHED_WITHIN);
-        place <= KEPT || in_use
-    });
-    held.truncate(MAX_KEPT);
+    fn put(
+        &self,
+        snapshots: &Mutex<VecDeque<CacheEntry>>,
+        digest: SnapshotDigest,
+        snapshot: Arc<Snapshot>,
+    ) {
+        let mut held = snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|held| held.digest != digest);
+        held.push_front(CacheEntry {
+            digest,
+            snapshot,
+            asked: None,
+        });
+        let mut place = 0;
+        held.retain(|held| {
+            place += 1;
+            let recent = FETCHED_WITHIN * self.lease;
+            let in_use = held.asked.is_some_and(|at| at.elapsed() < recent);
+            place <= KEPT || in_use
+        });
+        held.truncate(MAX_KEPT);
+    }
 }
 
 #[cfg(test)]
@@ -76,6 +93,7 @@ mod tests {
     use lsgd_core::{Layout, Source, WorkerId};
 
     use super::*;
+    use crate::session::LEASE;
 
     #[derive(Module, Debug)]
     struct Point {
@@ -107,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_newest_three_are_kept_of_own_and_of_fetched() {
-        let (snapshots, vectors) = (SnapshotCache::default(), vectors(10));
+        let (snapshots, vectors) = (SnapshotCache::new(LEASE), vectors(10));
         for (digest, vector) in &vectors[..5] {
             snapshots.publish(*digest, vector.clone());
         }
@@ -120,7 +138,7 @@ mod tests {
     /// A vector that is published again becomes the newest.
     #[test]
     fn a_vector_has_one_place() {
-        let (snapshots, vectors) = (SnapshotCache::default(), vectors(4));
+        let (snapshots, vectors) = (SnapshotCache::new(LEASE), vectors(4));
         for index in [0, 1, 0, 2, 3] {
             let (digest, vector) = &vectors[index];
             snapshots.publish(*digest, vector.clone());
@@ -131,7 +149,7 @@ mod tests {
     /// A vector that is being fetched stays while others arrive, up to eight.
     #[test]
     fn what_is_asked_for_is_kept_longer() {
-        let (snapshots, vectors) = (SnapshotCache::default(), vectors(12));
+        let (snapshots, vectors) = (SnapshotCache::new(LEASE), vectors(12));
         for (digest, vector) in &vectors {
             snapshots.publish(*digest, vector.clone());
             assert!(snapshots.get(digest).is_some());

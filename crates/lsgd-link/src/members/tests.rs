@@ -9,6 +9,27 @@ fn hello(node: u32, incarnation: u64) -> Hello {
     }
 }
 
+/// A status of node 1.
+fn status(incarnation: u64, sequence: u64) -> Status {
+    Status {
+        node: 1,
+        incarnation,
+        sequence,
+        heartbeat: false,
+        phase: lsgd_core::NodePhase::Training,
+        progress: 0,
+        rounds: 0,
+        exchanged: 0,
+        steps: 0,
+        trained: 0,
+        workers: 1,
+        proposals: [None, None],
+        join_point: None,
+        result: None,
+        checkpoints: Vec::new(),
+    }
+}
+
 /// The actions, in short.
 fn line(actions: &[MemberAction]) -> String {
     let word = |action: &MemberAction| match action {
@@ -134,23 +155,7 @@ fn a_token_that_comes_twice_is_one_life() {
 /// A status that arrives before its node's hello is kept until then, the newest of several.
 #[test]
 fn an_early_status_is_heard_after_the_hello() {
-    let message = |incarnation, sequence| Status {
-        node: 1,
-        incarnation,
-        sequence,
-        heartbeat: false,
-        phase: lsgd_core::NodePhase::Training,
-        progress: 0,
-        rounds: 0,
-        exchanged: 0,
-        steps: 0,
-        trained: 0,
-        workers: 1,
-        proposals: [None, None],
-        join_point: None,
-        result: None,
-        checkpoints: Vec::new(),
-    };
+    let message = status;
     let (mut members, start) = (Members::new(hello(0, 1)), Instant::now());
     assert_eq!(
         members.accept_status(message(5, 1)),
@@ -220,4 +225,29 @@ fn what_a_dead_process_left_is_no_twin() {
         "duplicate 8"
     );
     assert_eq!(line(&members.tick(start + 2 * DUPLICATE_TIMEOUT)), "");
+}
+
+/// Its token was lost with a connection while another stayed.
+#[test]
+fn who_is_heard_from_for_long_without_a_token_is_unseen() {
+    let (mut members, start) = (Members::new(hello(0, 1)), Instant::now());
+    let status = |node, incarnation| Status {
+        node,
+        ..status(incarnation, 1)
+    };
+    assert!(!members.is_unseen(&status(1, 5), start), "it may come yet");
+    assert!(!members.is_unseen(&status(1, 5), start + UNSEEN / 2));
+    assert!(!members.is_unseen(&status(2, 5), start + UNSEEN));
+    assert!(members.is_unseen(&status(1, 5), start + UNSEEN));
+    // A token, even of a process that waits for the one before it to go.
+    members.token(1, 5, start + UNSEEN).unwrap();
+    members.token(1, 6, start + UNSEEN).unwrap();
+    for incarnation in [5, 6] {
+        assert!(!members.is_unseen(&status(1, incarnation), start + 9 * UNSEEN));
+    }
+    // Neither this node nor one that the run does not have.
+    for node in [0, 3] {
+        assert!(!members.is_unseen(&status(node, 7), start));
+        assert!(!members.is_unseen(&status(node, 7), start + 9 * UNSEEN));
+    }
 }

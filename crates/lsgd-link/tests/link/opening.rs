@@ -64,7 +64,10 @@ fn a_lease_that_no_connection_keeps_is_refused() {
         (Duration::MAX, "18446744073709551615.999999999s"),
     ] {
         let line = error(|config| config.lease = lease);
-        assert_eq!(line, format!("a lease of {said} is not in 0.1 s to a day"));
+        assert_eq!(
+            line,
+            format!("a lease of {said}: it must be between 0.5 s and 60 s")
+        );
     }
 }
 

@@ -26,7 +26,6 @@ const OWN: &[&str] = &[
     "cluster.connect",
     "cluster.tls",
     "cluster.insecure",
-    "cluster.silence_seconds",
     "cluster.wait_seconds",
     "cluster.round_limit_seconds",
 ];

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use lsgd_core::WireFormat;
 use serde::{Deserialize, Serialize};
 
+/// `cluster.silence_seconds` where it is not given: a death is noticed within 2 s. The link's usual lease
+/// (`lsgd_link::LEASE`).
+pub(super) const USUAL_SILENCE: f64 = 1.25;
+
 /// `[cluster]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -54,7 +58,7 @@ impl Default for ClusterConfig {
             wire: WireFormat::F32,
             tls: None,
             insecure: false,
-            silence_seconds: 1.25,
+            silence_seconds: USUAL_SILENCE,
             wait_seconds: 300,
             round_limit_seconds: 30,
         }

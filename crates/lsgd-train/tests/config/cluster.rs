@@ -52,6 +52,21 @@ fn what_a_node_cannot_do_without_is_named() {
 }
 
 #[test]
+fn a_silence_that_outlasts_the_round_limit_is_refused() {
+    let error = refusal("silence_seconds = 10.5");
+    assert_eq!(
+        error,
+        "c.toml: cluster.silence_seconds 10.5 is more than a third of cluster.round_limit_seconds, 30; \
+         give at most 10 or raise that"
+    );
+    let error = refusal("silence_seconds = 1.5\nround_limit_seconds = 2");
+    assert!(
+        error.ends_with("give at most 1.25 or raise that"),
+        "{error}"
+    );
+}
+
+#[test]
 fn numbers_out_of_range_are_refused() {
     for (cluster, key) in [
         ("nodes = 0", "cluster.nodes 0"),
@@ -164,7 +179,7 @@ fn a_node_that_is_none_is_refused() {
 }
 
 /// Keys in which nodes may differ.
-const OWN: [&str; 11] = [
+const OWN: [&str; 10] = [
     "run.folder='elsewhere'",
     "data.folder='there'",
     "workers.threads=3",
@@ -173,13 +188,12 @@ const OWN: [&str; 11] = [
     "evaluate.every_steps=7",
     "checkpoint.keep=5",
     "cluster.node=2",
-    "cluster.silence_seconds=7.5",
     "cluster.wait_seconds=7",
     "run.overwrite=true",
 ];
 
 /// Keys in which they may not, each with another value than its default.
-const SHARED: [&str; 11] = [
+const SHARED: [&str; 12] = [
     "workers.accumulate=2",
     "run.seed=9",
     "run.mode=async",
@@ -191,6 +205,7 @@ const SHARED: [&str; 11] = [
     "method.max_staleness=7",
     "budget.epochs=3.0",
     "cluster.wire=bf16",
+    "cluster.silence_seconds=7.5",
 ];
 
 proptest! {

@@ -520,7 +520,7 @@ fn cluster() -> impl Strategy<Value = ClusterConfig> {
                 },
                 tls: tls.clone(),
                 insecure: !secure,
-                silence_seconds: silence,
+                silence_seconds: silence.min((limit as f64 / 3.0).max(1.25)),
                 wait_seconds: wait,
                 round_limit_seconds: limit,
             }

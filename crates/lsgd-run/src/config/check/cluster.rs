@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::{ConfigSources, not_in_range};
 use crate::config::ClusterConfig;
+use crate::config::cluster::USUAL_SILENCE;
 use crate::config::error::ConfigError;
 
 pub(super) fn check(cluster: &ClusterConfig, sources: &ConfigSources) -> Result<(), ConfigError> {
@@ -12,6 +13,17 @@ pub(super) fn check(cluster: &ClusterConfig, sources: &ConfigSources) -> Result<
     {
         let keys = ["cluster.node", "cluster.nodes"];
         return Err(sources.refuse_relation(&keys, node, not_in_range(1, cluster.nodes)));
+    }
+    // A node that has lost a connection makes no progress for longer than the silence that counts as
+    // its death.
+    let most = (cluster.round_limit_seconds as f64 / 3.0).max(USUAL_SILENCE);
+    if cluster.silence_seconds > most {
+        let keys = ["cluster.silence_seconds", "cluster.round_limit_seconds"];
+        let limit = cluster.round_limit_seconds;
+        let problem = format!(
+            "is more than a third of cluster.round_limit_seconds, {limit}; give at most {most} or raise that"
+        );
+        return Err(sources.refuse_relation(&keys, cluster.silence_seconds, problem));
     }
     // Where none is given it is this node's entry of the other.
     let listen = match sources.is_given("cluster.listen") {

@@ -28,10 +28,6 @@ use crate::task::Task;
 use cost::CostSimulation;
 use training::TrainingSimulation;
 
-/// How long other nodes take to detect that one is dead: the lease of the real link
-/// (`lsgd_link::LEASE`).
-const LEASE: Duration = Duration::from_millis(1250);
-
 /// Simulates training the task that `make` makes, as `job` says, in its own folder. A request to
 /// end the run is an error.
 ///
@@ -160,7 +156,7 @@ fn topology(setup: &Setup, simulated: &SimulateConfig, per_node: usize) -> Simul
             simulated.local_bytes_per_second,
         ),
         global: link(simulated.latency_seconds, simulated.bytes_per_second),
-        lease: LEASE,
+        lease: Duration::from_secs_f64(setup.settings().cluster.silence_seconds),
         scale: match simulated.training {
             true => 1.0,
             false => CostSimulation::scale(setup),
