@@ -118,9 +118,55 @@ const showCharts = (() => {
           setSeries: [(_, index, change) => {
             if (index == null || change.show == null) return;
             state.hidden[change.show ? "delete" : "add"](chart.series[index - 1].name);
+            const toggle = plot.root.querySelectorAll(".u-legend .u-series")[index]?.querySelector("th");
+            toggle?.setAttribute("aria-checked", change.show);
           }],
         },
       }, values(), live);
+      reach();
+    };
+
+    /** Moves or zooms along the horizontal axis by a key; nothing is shown beyond the data. */
+    const byKey = (event) => {
+      if (event.ctrlKey || event.altKey || event.metaKey) return;
+      const { min, max } = plot.scales.x;
+      const [xs] = plot.data;
+      const [first, last] = [xs[0], xs[xs.length - 1]];
+      const span = max - min;
+      const ranges = {
+        "+": [min + span / 4, max - span / 4],
+        "=": [min + span / 4, max - span / 4],
+        "-": [min - span / 2, max + span / 2],
+        ArrowLeft: [Math.max(min - span / 4, first), Math.max(max - span / 4, first + span)],
+        ArrowRight: [Math.min(min + span / 4, last - span), Math.min(max + span / 4, last)],
+        Home: [first, last],
+      };
+      const range = ranges[event.key];
+      if (!range) return;
+      event.preventDefault();
+      plot.setScale("x", { min: Math.max(range[0], first), max: Math.min(range[1], last) });
+    };
+
+    /** Makes of what only a mouse reaches what a keyboard reaches too. */
+    const reach = () => {
+      plot.over.tabIndex = 0;
+      plot.over.setAttribute("role", "group");
+      plot.over.setAttribute("aria-label", `${chart.title}: + and - zoom, the arrows move, Home shows the whole range`);
+      plot.over.addEventListener("keydown", byKey);
+      plot.root.querySelectorAll(".u-legend .u-series").forEach((row, index) => {
+        // The first is the horizontal axis.
+        if (index === 0) return;
+        const toggle = row.querySelector("th");
+        toggle.tabIndex = 0;
+        toggle.setAttribute("role", "switch");
+        toggle.setAttribute("aria-label", `${chart.series[index - 1].name} in ${chart.title}`);
+        toggle.setAttribute("aria-checked", plot.series[index].show);
+        toggle.addEventListener("keydown", (event) => {
+          if (event.key !== "Enter" && event.key !== " ") return;
+          event.preventDefault();
+          toggle.click();
+        });
+      });
     };
 
     /** The choices above the chart, and the chart. */
@@ -132,6 +178,7 @@ const showCharts = (() => {
         const select = document.createElement("select");
         chart.xs.forEach((name, index) => select.add(new Option(name, index)));
         select.value = state.x;
+        select.setAttribute("aria-label", `horizontal axis of ${chart.title}`);
         select.onchange = () => { state.x = +select.value; draw(); };
         const named = document.createElement("label");
         named.append("over ", select);
@@ -140,13 +187,15 @@ const showCharts = (() => {
       state.log &&= positive(chart);
       if (positive(chart)) {
         const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: state.log });
+        box.setAttribute("aria-label", `logarithmic axis of ${chart.title}`);
         box.onchange = () => { state.log = box.checked; draw(); };
         const named = document.createElement("label");
         named.append(box, " logarithmic");
         tools.append(named);
       }
       const whole = Object.assign(document.createElement("button"), { type: "button", textContent: "whole range" });
-      whole.title = "Drag over the chart to zoom; a click on a name hides or shows it";
+      whole.title = "Drag over the chart to zoom, or press + and - there; a click on a name hides or shows it";
+      whole.setAttribute("aria-label", `whole range of ${chart.title}`);
       whole.onclick = draw;
       tools.append(whole);
       live.replaceChildren(tools);
