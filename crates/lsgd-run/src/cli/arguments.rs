@@ -204,6 +204,7 @@ Newest records first. It reads only the ends of records, of runs that are going 
 one line; runs/NAME lists them one by one, and the runs of a bench. The metric is the task's first, of the
 leader, or of the replica mean if nobody leads. States:
   running      a process has it open
+  starting     a process has it open and has recorded nothing yet: it loads its data, or waits for other nodes
   ended        its budget is used up
   stopped      by a signal; it can be continued
   diverged     no worker has a finite value

@@ -12,7 +12,8 @@ use super::printable::printable_error;
 use super::say::say;
 use super::table::{Row, table};
 use crate::error::RunError;
-use crate::glance::{Found, Glance, Listed, State, list};
+use crate::glance::{Found, Glance, Listed, list};
+use crate::storage::State;
 use crate::words::{count, printable};
 
 /// Arguments of `runs`.

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::of_run::{Glance, folders, written};
+use super::of_run::{Glance, folders};
 use crate::error::RunError;
+use crate::storage::written;
 use crate::words::first_line;
 
 /// A run in a folder of runs.

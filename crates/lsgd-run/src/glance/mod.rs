@@ -6,11 +6,9 @@
 mod config;
 mod listing;
 mod of_run;
-mod state;
 
 pub use listing::{Found, Listed, list};
-pub use of_run::{Glance, folders};
-pub use state::State;
+pub use of_run::{Glance, claimed, folders};
 
 #[cfg(test)]
 mod tests;

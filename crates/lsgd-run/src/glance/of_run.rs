@@ -1,17 +1,15 @@
 //! What the folder of one run says at a glance.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Deserialize;
 
 use super::config::{self, Budget};
-use super::state::State;
 use crate::error::RunError;
 use crate::storage::{
-    Evaluation, Headline, MetricInfo, NewestCheckpoint, RunFolder, RunRecord, Score, Summary, held,
-    last_lines, node_folders,
+    Evaluation, Headline, Held, MetricInfo, NewestCheckpoint, RunFolder, RunRecord, Score, State,
+    Summary, held, last_lines, last_written, locked_at, node_folders,
 };
 
 /// How much of the end of `metrics.jsonl` is looked at for an evaluation, in bytes.
@@ -89,13 +87,31 @@ impl Glance {
         let folders = folders(folder)?;
         let mut glances = folders.iter().map(|folder| Self::of_node(folder));
         let Some(first) = glances.next() else {
-            return Ok(None);
+            let claimed = claimed(folder);
+            return Ok((!claimed.is_empty()).then(|| Self::starting(&claimed)));
         };
         let mut all = first?;
         for glance in glances {
             all.add(glance?);
         }
         Ok(Some(all))
+    }
+
+    /// A run that has no record yet, by the folders of its nodes.
+    fn starting(claimed: &[PathBuf]) -> Self {
+        let locked = claimed.iter().filter_map(|folder| locked_at(folder)).max();
+        Self {
+            method: String::from("-"),
+            workers: 0,
+            nodes: claimed.len(),
+            steps: None,
+            budget: Budget::default(),
+            used: None,
+            metric: None,
+            state: State::Starting,
+            in_state: claimed.len(),
+            last: locked.unwrap_or(SystemTime::UNIX_EPOCH),
+        }
     }
 
     /// The run of one node.
@@ -174,6 +190,15 @@ pub fn folders(run: &Path) -> Result<Vec<PathBuf>, RunError> {
     Ok(nodes.filter(|folder| has_record(folder)).collect())
 }
 
+/// The folders of a run, or of nodes of one, that a process has open, as far as locks tell. It may be about
+/// to begin the run: it has no record before it has loaded its data.
+pub fn claimed(run: &Path) -> Vec<PathBuf> {
+    let nodes = node_folders(run).unwrap_or_default();
+    let folders = nodes.into_iter().map(|(_, folder)| folder);
+    let folders = folders.chain([run.to_owned()]);
+    folders.filter(|folder| held(folder) == Held::Yes).collect()
+}
+
 /// How far a run has come.
 struct Progress {
     workers: usize,
@@ -250,15 +275,9 @@ fn last_record(folder: &Path, record: &RunRecord, state: State) -> SystemTime {
         .filter(|_| matches!(state, State::Ended | State::Stopped | State::Diverged));
     let end = end.and_then(|end| humantime::parse_rfc3339(end).ok());
     end.unwrap_or_else(|| {
-        let files = ["run.json", "metrics.jsonl", "events.jsonl"];
-        let written = files
-            .into_iter()
-            .filter_map(|name| written(&folder.join(name)));
-        written.max().unwrap_or(SystemTime::UNIX_EPOCH)
+        let locked = locked_at(folder).filter(|_| state == State::Starting);
+        last_written(folder)
+            .max(locked)
+            .unwrap_or(SystemTime::UNIX_EPOCH)
     })
-}
-
-/// When a file or folder was last changed, if it is there.
-pub fn written(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).and_then(|found| found.modified()).ok()
 }

@@ -3,10 +3,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::of_run::LastMetric;
 use super::*;
-use crate::storage::Headline;
+use crate::storage::{Headline, State};
 
 const RECORD: &str = r#"{ "version": "0.1.0", "burn": "0.22.1", "devices": ["flex", "flex"], "seed": 1,
     "machine": { "os": "linux", "architecture": "x86_64", "threads": 2 }, "agreement": {}, "layout": "",
@@ -111,8 +112,15 @@ fn the_state_is_what_lock_summary_and_checkpoint_tell() {
     write_run(path, &interval(10));
     assert_eq!(glance(path).state, State::Killed);
     let lock = File::create(path.join(".lock")).unwrap();
+    let written = |name: &str| fs::metadata(path.join(name)).unwrap().modified().unwrap();
+    let last = written("metrics.jsonl").max(written("run.json"));
+    let second = Duration::from_secs(1);
+    lock.set_modified(last + second).unwrap();
     assert_eq!(glance(path).state, State::Killed, "a lock that nobody has");
     lock.lock().unwrap();
+    assert_eq!(glance(path).state, State::Starting, "all records are older");
+    assert_eq!(glance(path).last, last + second);
+    lock.set_modified(last).unwrap();
     assert_eq!(glance(path).state, State::Running);
     for (end, state) in [
         ("budget", State::Ended),
@@ -196,6 +204,40 @@ fn nodes_are_one_run() {
         ["node-1", "node-10", "node-2"].map(PathBuf::from)
     );
     assert_eq!(names(&node(1)), [PathBuf::new()]);
+}
+
+/// A run, and the nodes of one, before there is any record.
+#[test]
+fn a_run_that_loads_its_data_is_listed_as_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let locked = |name: &str| {
+        fs::create_dir_all(path.join(name)).unwrap();
+        let lock = File::create(path.join(name).join(".lock")).unwrap();
+        lock.lock().unwrap();
+        lock
+    };
+    let one = locked("one");
+    let nodes = ["several/node-1", "several/node-2"].map(locked);
+    // What a killed process has left before its first record is no run.
+    let killed = locked("killed");
+    killed.unlock().unwrap();
+    let mut seen: Vec<(PathBuf, State, usize)> = Vec::new();
+    for listed in list(path).unwrap() {
+        let Found::Run(glance) = listed.found else {
+            panic!("{listed:?}")
+        };
+        assert_eq!((glance.in_state, glance.steps), (glance.nodes, None));
+        seen.push((listed.name, glance.state, glance.nodes));
+    }
+    seen.sort();
+    let expected = [("one", 1), ("several", 2)];
+    let expected = expected.map(|(name, nodes)| (PathBuf::from(name), State::Starting, nodes));
+    assert_eq!(seen, expected);
+    let files = fs::read_dir(path.join("killed")).unwrap().count();
+    assert_eq!(files, 1, "nobody who looks removes or makes anything");
+    drop((one, nodes));
+    assert!(list(path).unwrap().is_empty());
 }
 
 #[test]

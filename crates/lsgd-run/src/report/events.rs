@@ -11,9 +11,9 @@ use super::leadership::Leadership;
 use super::marks::{Happened, Marks};
 use super::thinning::{Point, Spent, Thinned};
 use crate::error::RunError;
-use crate::storage::read_whole_lines;
+use crate::storage::{Written, read_whole_lines};
 
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Election,
@@ -29,12 +29,13 @@ enum Kind {
     Checkpoint,
     Resumed,
     Diverged,
+    #[default]
     #[serde(other)]
     Other,
 }
 
 /// The fields used of a line.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 struct Line {
     event: Kind,
     #[serde(default)]
@@ -53,6 +54,73 @@ struct Line {
     why: Option<Value>,
     changes: Option<Vec<String>>,
     recorded_by: Option<u32>,
+}
+
+impl Line {
+    fn parse(line: &[u8]) -> serde_json::Result<Self> {
+        // There are far more of them than of all others.
+        let written = Self::adoption(line).or_else(|| Self::exchange(line));
+        written.map_or_else(|| serde_json::from_slice(line), Ok)
+    }
+
+    /// A pull toward a worker's parameters, in a line as this version writes it.
+    fn adoption(line: &[u8]) -> Option<Self> {
+        let mut line = Written::new(line);
+        let step = line.field("{\"event\":\"adoption\",\"step\":")?;
+        line.text(",\"worker\":")?;
+        let worker = line.worker()?;
+        let scope = line.field(",\"scope\":")?;
+        line.text(",\"source\":")?;
+        line.source()?;
+        let strength = line.field(",\"strength\":")?;
+        let staleness = line.field(",\"staleness\":")?;
+        line.digest()?;
+        Some(Self {
+            event: Kind::Adoption,
+            step,
+            worker: Some(worker),
+            scope,
+            source: Some(IgnoredAny),
+            strength,
+            staleness,
+            seconds: Self::seconds(line)?,
+            ..Self::default()
+        })
+    }
+
+    /// An exchange of a worker's parameters, in a line as this version writes it.
+    fn exchange(line: &[u8]) -> Option<Self> {
+        let mut line = Written::new(line);
+        let step = line.field("{\"event\":\"exchange\",\"step\":")?;
+        line.field::<u64>(",\"exchange\":")?;
+        let scope = line.field(",\"scope\":")?;
+        let vector = line.field(",\"vector\":")?;
+        line.text(",\"source\":")?;
+        line.source()?;
+        line.field::<u64>(",\"workers\":")?;
+        let bytes = line.field(",\"bytes\":")?;
+        let staleness = line.field(",\"staleness\":")?;
+        line.digest()?;
+        Some(Self {
+            event: Kind::Exchange,
+            step,
+            scope,
+            vector,
+            source: Some(IgnoredAny),
+            bytes,
+            staleness,
+            seconds: Self::seconds(line)?,
+            ..Self::default()
+        })
+    }
+
+    /// The time, which ends a line.
+    fn seconds(mut line: Written) -> Option<f64> {
+        let seconds = line.field(",\"seconds\":")?;
+        line.text("}")?;
+        line.end()?;
+        Some(seconds)
+    }
 }
 
 /// Exchanges of one kind.
@@ -106,19 +174,22 @@ pub struct Events {
 }
 
 impl Events {
-    /// Reads the file; of one that is not there yet, nothing. `evaluated` are the seconds of the
-    /// evaluations, in order.
+    /// Reads the file on up to `threads` threads; of one that is not there yet, nothing. `evaluated` are the
+    /// seconds of the evaluations, in order.
     ///
     /// # Errors
     ///
     /// [`RunError::Read`] or [`RunError::Damaged`].
-    pub fn read(path: &Path, evaluated: &[f64]) -> Result<Self, RunError> {
+    pub fn read(path: &Path, evaluated: &[f64], threads: usize) -> Result<Self, RunError> {
         let mut events = Self {
             between: vec![0; evaluated.len()],
             ..Self::default()
         };
         if path.exists() {
-            read_whole_lines(path, |line: Line| events.add(line, evaluated))?;
+            read_whole_lines(path, threads, Line::parse, |line| {
+                events.add(line, evaluated);
+                Ok(())
+            })?;
         }
         Ok(events)
     }
@@ -256,7 +327,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
         std::fs::write(&path, text).unwrap();
-        Events::read(&path, evaluated).unwrap()
+        Events::read(&path, evaluated, 1).unwrap()
     }
 
     fn exchange(seconds: f64, scope: &str, bytes: u64) -> String {
@@ -295,5 +366,44 @@ mod tests {
         let (happened, of) = events.marks.kinds().next().unwrap();
         assert_eq!((*happened, of.count), (Happened::NodeLost, 1));
         assert_eq!(of.marks[0].text, "node 2: disconnected");
+    }
+    /// A line is the same whether it is read as this version writes it or as a general parser does.
+    #[test]
+    fn a_line_is_what_a_general_parser_makes_of_it() {
+        let source = r#"{"worker":{"id":{"node":1,"worker":7},"step":12}}"#;
+        let adoption = |source: &str, more: &str| {
+            format!(
+                r#"{{"event":"adoption","step":16,"worker":{{"node":0,"worker":3}},"scope":"global","source":{source},"strength":0.1,"staleness":2{more},"seconds":0.8}}"#
+            )
+        };
+        let exchange = |source: &str, more: &str| {
+            format!(
+                r#"{{"event":"exchange","step":16,"exchange":1,"scope":"local","vector":"mean","source":{source},"workers":4,"bytes":18446744073709551615,"staleness":0{more},"seconds":0.8}}"#
+            )
+        };
+        let digest = r#","digest":"0123456789abcdef""#;
+        for (line, is_short) in [
+            (adoption(source, ""), true),
+            (adoption(source, digest), true),
+            (adoption("\"mean\"", ""), false),
+            (exchange(source, ""), true),
+            (exchange(source, digest), true),
+            (exchange(source, r#","averaged":[[0,1]]"#), false),
+            (exchange("null", ""), false),
+        ] {
+            let line = line.as_bytes();
+            let written = Line::adoption(line).or_else(|| Line::exchange(line));
+            let general: Line = serde_json::from_slice(line).unwrap();
+            assert_eq!(written.is_some(), is_short, "{general:?}");
+            assert_eq!(
+                written.unwrap_or_else(|| Line::parse(line).unwrap()),
+                general
+            );
+            for end in 0..line.len() {
+                let cut = &line[..end];
+                assert_eq!(Line::adoption(cut).or_else(|| Line::exchange(cut)), None);
+                assert!(Line::parse(cut).is_err());
+            }
+        }
     }
 }

@@ -9,8 +9,9 @@ use lsgd_core::{Scope, WorkerId};
 
 use super::charts::vector;
 use super::metrics::{Scored, Training};
-use super::run::{Run, State};
+use super::run::Run;
 use super::thinning::Thinned;
+use crate::storage::State;
 
 /// The content type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -113,11 +114,14 @@ fn scope(scope: Scope) -> &'static str {
 
 fn state(state: State) -> &'static str {
     match state {
-        State::Done => "done",
+        State::Running => "running",
+        State::Starting => "starting",
+        State::Ended => "done",
         State::Stopped => "stopped",
         State::Diverged => "diverged",
         State::BrokenOff => "failed",
-        State::Open => "open",
+        State::Killed => "killed",
+        State::NotEnded => "open",
     }
 }
 

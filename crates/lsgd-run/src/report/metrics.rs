@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::thinning::{Point, Spent, Thinned};
 use crate::error::RunError;
-use crate::storage::{Score, WorkerScore, read_whole_lines};
+use crate::storage::{Interval, Score, WorkerScore, read_whole_lines};
 
 /// Most workers that have a series of their own; of more, those with the lowest ids.
 pub const WORKERS: usize = 16;
@@ -76,10 +76,17 @@ enum Kind {
     Other,
 }
 
-/// The fields used of a line. One type for both kinds: serde reads a tagged enum at half the speed, and
-/// there are millions of intervals.
+/// What is used of a line.
+#[derive(Debug)]
+enum Line {
+    Interval(Interval),
+    Evaluation(Box<Fields>),
+    Other,
+}
+
+/// The fields used of a line. One type for both kinds: serde reads a tagged enum at half the speed.
 #[derive(Debug, Deserialize)]
-struct Line {
+struct Fields {
     kind: Kind,
     step: u64,
     seconds: f64,
@@ -98,35 +105,62 @@ struct Line {
     workers: Vec<WorkerScore>,
 }
 
+impl Line {
+    fn parse(line: &[u8]) -> serde_json::Result<Self> {
+        // There are millions of them.
+        if let Some(interval) = Interval::written(line) {
+            return Ok(Self::Interval(interval));
+        }
+        let fields: Fields = serde_json::from_slice(line)?;
+        Ok(match fields.kind {
+            Kind::Interval => match fields.worker {
+                Some(worker) => Self::Interval(Interval {
+                    step: fields.step,
+                    steps: fields.steps,
+                    seconds: fields.seconds,
+                    worker,
+                    loss: fields.loss.unwrap_or(f64::NAN),
+                    learning_rate: fields.learning_rate.unwrap_or(f64::NAN),
+                }),
+                None => Self::Other,
+            },
+            Kind::Evaluation => Self::Evaluation(Box::new(fields)),
+            Kind::Other => Self::Other,
+        })
+    }
+}
+
 impl Metrics {
-    /// Reads the file; of one that is not there yet, nothing.
+    /// Reads the file on up to `threads` threads; of one that is not there yet, nothing.
     ///
     /// # Errors
     ///
     /// [`RunError::Read`] or [`RunError::Damaged`].
-    pub fn read(path: &Path) -> Result<Self, RunError> {
+    pub fn read(path: &Path, threads: usize) -> Result<Self, RunError> {
         let mut metrics = Self::default();
         if path.exists() {
-            read_whole_lines(path, |line: Line| match line.kind {
-                Kind::Interval => metrics.interval(&line),
-                Kind::Evaluation => metrics.evaluation(line),
-                Kind::Other => {}
+            read_whole_lines(path, threads, Line::parse, |line| {
+                match line {
+                    Line::Interval(interval) => metrics.interval(&interval),
+                    Line::Evaluation(fields) => metrics.evaluation(*fields),
+                    Line::Other => {}
+                }
+                Ok(())
             })?;
         }
         Ok(metrics)
     }
 
-    fn interval(&mut self, line: &Line) {
+    fn interval(&mut self, line: &Interval) {
         let at = Spent::new(line.seconds, line.step);
         self.end = Some(at);
-        let Some(id) = line.worker else { return };
-        let Some(training) = shown(&mut self.training, &mut self.workers, id) else {
+        let Some(training) = shown(&mut self.training, &mut self.workers, line.worker) else {
             return;
         };
         let value = |y: f64| Point { at, y };
-        training.loss.add(value(line.loss.unwrap_or(f64::NAN)));
-        if let Some(rate) = line.learning_rate {
-            training.rate.add(value(rate));
+        training.loss.add(value(line.loss));
+        if !line.learning_rate.is_nan() {
+            training.rate.add(value(line.learning_rate));
         }
         let before = training.last.replace(at).map_or(0.0, |last| last.seconds);
         let seconds = line.seconds - before;
@@ -135,7 +169,7 @@ impl Metrics {
         }
     }
 
-    fn evaluation(&mut self, line: Line) {
+    fn evaluation(&mut self, line: Fields) {
         let at = Spent {
             samples: line.samples as f64,
             ..Spent::new(line.seconds, line.step)
@@ -243,7 +277,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
         std::fs::write(&path, text).unwrap();
-        Metrics::read(&path).unwrap()
+        Metrics::read(&path, 1).unwrap()
     }
 
     #[test]

@@ -28,7 +28,9 @@ mod svg;
 mod tables;
 mod thinning;
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use crate::error::RunError;
 use crate::output::Output;
@@ -37,6 +39,9 @@ use crate::storage::{REPORT, is_report};
 #[cfg(feature = "serve")]
 pub(crate) use exposition::CONTENT_TYPE as FIGURES_TYPE;
 use run::Run;
+
+/// Most threads that parse records: one more, which reads them, keeps no more of them busy.
+const MOST_THREADS: usize = 4;
 
 /// Most folders that one page compares.
 pub const MOST_RUNS: usize = 32;
@@ -61,10 +66,17 @@ pub fn page<P: AsRef<Path>>(folders: &[P]) -> Result<String, RunError> {
 
 /// The runs in these folders.
 fn read(paths: &[PathBuf]) -> Result<Vec<Run>, RunError> {
-    let runs: Result<Vec<Run>, RunError> = paths.iter().map(|path| Run::read(path)).collect();
-    let mut runs = runs?;
+    let threads = threads();
+    let runs = paths.iter().map(|path| Run::read(path, threads));
+    let mut runs = runs.collect::<Result<Vec<Run>, RunError>>()?;
     comparison::tell_apart(&mut runs);
     Ok(runs)
+}
+
+/// How many threads parse records of runs that nobody follows.
+fn threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    cores.min(MOST_THREADS)
 }
 
 /// Runs as they are in their folders now, for those who look at them while they go on.

@@ -42,7 +42,8 @@ pub fn read(root: &Path, most: usize) -> Result<Found, RunError> {
     }
     let mut first = None;
     for path in paths {
-        match Run::read(&path) {
+        // On one thread: whoever looks takes no more than one core from those who train.
+        match Run::read(&path, 1) {
             Ok(run) => found.runs.push(run),
             Err(why) => {
                 found.left_out.push(why.to_string());

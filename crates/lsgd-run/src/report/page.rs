@@ -9,7 +9,7 @@ use super::data;
 use super::html::{bytes, duration, escape, figure};
 use super::metrics::Scored;
 use super::palette;
-use super::run::Run;
+use super::run::{Run, state_name};
 use super::svg;
 use super::tables::{self, Section, last};
 use crate::error::RunError;
@@ -157,7 +157,7 @@ fn head(run: &Run) -> String {
     let summary = run.summary.as_ref();
     let mut facts: Vec<(String, String)> = Vec::new();
     let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));
-    fact("state", run.state.name().to_owned());
+    fact("state", state_name(run.state).to_owned());
     if let Some(method) = run.setting("method.name") {
         let mode = run.setting("run.mode").map(|mode| format!(", {mode}"));
         fact("method", format!("{method}{}", mode.unwrap_or_default()));

@@ -11,7 +11,7 @@ use super::settings::{self, Settings};
 use super::thinning::{Point, Spent};
 use crate::error::RunError;
 use crate::storage::{
-    End, NewestCheckpoint, RunFolder, RunRecord, Summary, node_folders, read_bounded,
+    Held, RunFolder, RunRecord, State, Summary, held, node_folders, read_bounded,
 };
 
 /// Largest `summary.json` that is read, in bytes.
@@ -20,31 +20,17 @@ const MAX_RECORD: u64 = 32 << 20;
 /// Most values of a summary's list that are shown.
 const MAX_LIST: usize = 8;
 
-/// How a run ended, if it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Its budget is used up.
-    Done,
-    /// It was asked to stop.
-    Stopped,
-    /// All its workers have diverged.
-    Diverged,
-    /// It ended with an error.
-    BrokenOff,
-    /// It has no summary: it is still running, or was killed.
-    Open,
-}
-
-impl State {
-    /// In words.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Stopped => "stopped",
-            Self::Diverged => "failed: diverged",
-            Self::BrokenOff => "failed: ended with an error",
-            Self::Open => "not ended: still running, or killed",
-        }
+/// How a run stands, as a page says it.
+pub fn state_name(state: State) -> &'static str {
+    match state {
+        State::Running => "still running",
+        State::Starting => "still running: starting",
+        State::Ended => "done",
+        State::Stopped => "stopped",
+        State::Diverged => "failed: diverged",
+        State::BrokenOff => "failed: ended with an error",
+        State::Killed => "not ended, and not running: killed, or failed",
+        State::NotEnded => "not ended: still running, or killed",
     }
 }
 
@@ -61,7 +47,7 @@ pub struct Run {
     pub summary: Option<Summary>,
     /// All of that, as names and values.
     pub figures: Vec<(String, String)>,
-    /// How it ended.
+    /// How it stands.
     pub state: State,
     /// Its `metrics.jsonl`.
     pub metrics: Metrics,
@@ -72,26 +58,24 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads the folder at `path`.
+    /// Reads the folder at `path`, on up to `threads` threads; the run is the same with any number.
     ///
     /// # Errors
     ///
     /// [`RunError`] if it is not a run, or a file of it cannot be read.
-    pub fn read(path: &Path) -> Result<Self, RunError> {
+    pub fn read(path: &Path, threads: usize) -> Result<Self, RunError> {
+        // Before all else: a process that ends writes what it has left before it lets go.
+        let held = held(path);
         let folder = RunFolder::read_only(path)?;
         let record = folder.record()?;
         let settings = settings::read(&folder.join("config.toml"))?;
         let (summary, figures) = read_summary(&folder.join("summary.json"))?;
-        let state = match summary.as_ref().map(|summary| summary.end) {
-            Some(End::Budget) => State::Done,
-            Some(End::Interrupted) => State::Stopped,
-            Some(End::Diverged) => State::Diverged,
-            None if is_broken_off(path)? => State::BrokenOff,
-            None => State::Open,
-        };
-        let metrics = Metrics::read(&folder.join("metrics.jsonl"))?;
+        // The process that writes its summary makes a page as well, and may not have let go yet.
+        let held = summary.as_ref().map_or(held, |_| Held::No);
+        let state = State::of(path, held, summary.as_ref())?;
+        let metrics = Metrics::read(&folder.join("metrics.jsonl"), threads)?;
         let evaluated = metrics.evaluated();
-        let events = Events::read(&folder.join("events.jsonl"), &evaluated)?;
+        let events = Events::read(&folder.join("events.jsonl"), &evaluated, threads)?;
         let bytes = events.bytes_until().unwrap_or_default();
         Ok(Self {
             name: name(path, &settings),
@@ -242,10 +226,4 @@ fn flatten(name: &str, value: &Value, figures: &mut Vec<(String, String)>) {
         Value::String(text) => figures.push((name.to_owned(), text.clone())),
         value => figures.push((name.to_owned(), value.to_string())),
     }
-}
-
-/// Whether the newest checkpoint is what an error has left.
-fn is_broken_off(run: &Path) -> Result<bool, RunError> {
-    let newest = NewestCheckpoint::of(run)?;
-    Ok(newest.is_some_and(|newest| newest.broken_off))
 }

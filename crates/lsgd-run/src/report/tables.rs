@@ -8,7 +8,7 @@ use super::charts::{metric, scope, vector, worker};
 use super::html::{bytes, duration, figure, table};
 use super::metrics::Scored;
 use super::origin;
-use super::run::Run;
+use super::run::{Run, state_name};
 use super::settings::{Settings, differences};
 use crate::storage::{HeldOut, Score, Summary};
 
@@ -101,7 +101,13 @@ pub fn of_runs(runs: &[Run]) -> (Vec<Section>, Vec<Section>) {
             row
         })
         .collect();
-    let before = vec![Section::new("At the end", table(&head, &rows))];
+    let ended = runs.iter().filter(|run| run.summary.is_some()).count();
+    let title = match ended {
+        0 => "So far",
+        ended if ended == runs.len() => "At the end",
+        _ => "At the end, or so far",
+    };
+    let before = vec![Section::new(title, table(&head, &rows))];
     let settings: Vec<&Settings> = runs.iter().map(|run| &run.settings).collect();
     let mut head = vec!["key"];
     head.extend(runs.iter().map(|run| run.name.as_str()));
@@ -130,7 +136,7 @@ fn spent(run: &Run) -> [String; 6] {
     let of_end = |value: Option<f64>| value.map_or_else(String::new, figure);
     let workers = summary.map_or(run.metrics.workers.len(), |summary| summary.workers);
     [
-        run.state.name().to_owned(),
+        state_name(run.state).to_owned(),
         run.setting("method.name").unwrap_or_default().to_owned(),
         workers.to_string(),
         of_end(steps.or(end.map(|end| end.steps))),

@@ -254,26 +254,6 @@ pub fn read_lines<T: for<'a> Deserialize<'a>>(
     })
 }
 
-/// As [`read_lines`], but leaves out a last line that is not finished: a running process is still
-/// writing it, or a killed one never did.
-///
-/// # Errors
-///
-/// As [`read_lines`].
-pub fn read_whole_lines<T: for<'a> Deserialize<'a>>(
-    path: &Path,
-    mut take: impl FnMut(T),
-) -> Result<(), RunError> {
-    each_line(path, |line| {
-        if line.ends_with(b"\n") {
-            take(serde_json::from_slice(line).map_err(|error| error.to_string())?);
-        } else if line.len() as u64 == MAX_LINE {
-            return Err(format!("longer than {MAX_LINE} bytes"));
-        }
-        Ok(())
-    })
-}
-
 /// Calls `take` with the bytes of every line; of a longer one than [`MAX_LINE`], with its beginning.
 fn each_line(
     path: &Path,
@@ -363,29 +343,6 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             let mut read: Vec<u64> = Vec::new();
             match (read_lines(&path, |value| read.push(value)), expected) {
-                (Ok(()), Ok(expected)) => assert_eq!(read, expected, "{text:?}"),
-                (Err(error), Err(part)) => {
-                    assert!(error.to_string().contains(part), "{error}");
-                }
-                (found, expected) => panic!("{text:?}: {found:?}, not {expected:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn a_line_that_is_not_finished_is_left_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lines");
-        for (text, expected) in [
-            ("", Ok(vec![])),
-            ("1\n2\n", Ok(vec![1, 2])),
-            ("1\n2", Ok(vec![1])),
-            ("1\n{\"half", Ok(vec![1])),
-            ("1\nx\n3\n", Err("line 2: ")),
-        ] {
-            std::fs::write(&path, text).unwrap();
-            let mut read: Vec<u64> = Vec::new();
-            match (read_whole_lines(&path, |value| read.push(value)), expected) {
                 (Ok(()), Ok(expected)) => assert_eq!(read, expected, "{text:?}"),
                 (Err(error), Err(part)) => {
                     assert!(error.to_string().contains(part), "{error}");

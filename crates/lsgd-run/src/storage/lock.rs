@@ -21,6 +21,9 @@ const MAX_HOLDER: u64 = 256;
 const TRIES: u32 = 8;
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
+/// The same for the last holder, who removes the file: other nodes of the run may hold it for long.
+const LAST_TRIES: u32 = 2;
+
 /// Who else may hold a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Share {
@@ -63,7 +66,7 @@ impl Lock {
             let mut options = File::options();
             let options = options.read(true).write(true).create(true).truncate(false);
             let mut file = options.open(&path).map_err(RunError::write(&path))?;
-            let locked = try_often(|| match share {
+            let locked = try_often(TRIES, || match share {
                 Share::Alone => file.try_lock(),
                 Share::WithOthers => file.try_lock_shared(),
             });
@@ -94,16 +97,21 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Other holders of a shared lock need the file, and it may belong to another by now.
-        let last = self.file.try_lock().is_ok();
+        // Other holders of a shared lock need the file, and it may belong to another by now. Whoever removes it
+        // holds it alone, and whoever has opened it before finds after locking that it is no longer there.
+        // One that only looks shares it for a moment, hence more than one try.
+        //
+        // A process that is killed leaves the file. It holds nothing then, and stays until the next run here:
+        // if those who look removed it, they would write to folders that may be another's.
+        let last = try_often(LAST_TRIES, || self.file.try_lock()).is_ok();
         if last && is_at(&self.file, &self.path).unwrap_or(false) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-fn try_often(lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
-    for _ in 1..TRIES {
+fn try_often(tries: u32, lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    for _ in 1..tries {
         match lock() {
             Err(TryLockError::WouldBlock) => thread::sleep(BETWEEN_TRIES),
             locked => return locked,
@@ -134,6 +142,13 @@ pub fn held(folder: &Path) -> Held {
         }
         Err(_) => Held::Unknown,
     }
+}
+
+/// When the process that has `folder` open locked it, or the last one that was killed: it then wrote its name
+/// into the lock's file.
+pub fn locked_at(folder: &Path) -> Option<SystemTime> {
+    let file = fs::metadata(folder.join(LOCK));
+    file.and_then(|file| file.modified()).ok()
 }
 
 fn look(path: &Path) -> io::Result<Held> {
@@ -228,7 +243,7 @@ mod tests {
     fn a_lock_is_tried_more_than_once() {
         for (free_at, expected) in [(1, true), (TRIES, true), (TRIES + 1, false)] {
             let tries = Cell::new(0);
-            let locked = try_often(|| {
+            let locked = try_often(TRIES, || {
                 tries.set(tries.get() + 1);
                 match tries.get() >= free_at {
                     true => Ok(()),

@@ -55,10 +55,21 @@ pub struct RunRecord {
     /// them.
     #[serde(default)]
     pub metrics: Vec<MetricInfo>,
+    /// The task's word for training examples, such as `images`. Absent in the record of a version that did not
+    /// write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examples: Option<String>,
     /// Start of the run, in RFC 3339.
     pub start: String,
     /// End of the run.
     pub end: Option<String>,
+}
+
+impl RunRecord {
+    /// What its training examples are called.
+    pub fn unit(&self) -> &str {
+        self.examples.as_deref().unwrap_or("samples")
+    }
 }
 
 fn yes() -> bool {

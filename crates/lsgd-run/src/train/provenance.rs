@@ -28,6 +28,7 @@ pub fn begin(setup: &Setup, start: SystemTime) -> RunRecord {
         layout: setup.layout.digest().to_string(),
         parameters: setup.layout.parameter_len(),
         metrics: setup.facts.metrics.iter().map(Into::into).collect(),
+        examples: Some(setup.facts.unit.to_owned()),
         start: humantime::format_rfc3339_seconds(start).to_string(),
         end: None,
     }

@@ -17,8 +17,8 @@ use super::path::path;
 use super::printable::printable_error;
 use crate::error::RunError;
 use crate::exit::{EXIT_FAILED, EXIT_SUCCESS};
-use crate::glance::{Glance, State, folders};
-use crate::storage::{End, Held, RunFolder, Summary, held, node_folders};
+use crate::glance::{Glance, claimed, folders};
+use crate::storage::{End, Held, RunFolder, State, Summary, held};
 use crate::words::printable;
 
 /// Time between two looks at the records. A look costs a few system calls; notices of the system do not
@@ -278,9 +278,7 @@ impl<W: Write> Watching<'_, W> {
 
 /// Whether a process is about to begin a run in this folder, as far as locks tell.
 fn is_claimed(run: &Path) -> bool {
-    let nodes = node_folders(run).unwrap_or_default();
-    let nodes = nodes.iter().map(|(_, folder)| folder.as_path());
-    nodes.chain([run]).any(|folder| held(folder) == Held::Yes)
+    !claimed(run).is_empty()
 }
 
 /// Whether a file was gone that had just been there: one run replaces another.
@@ -313,7 +311,7 @@ fn ended(folder: &Path, summary: &Summary) -> Result<String, RunError> {
         return Ok(RunError::Diverged { path, since }.to_string());
     }
     let record = RunFolder::look(folder).record()?;
-    let line = outcome_line(folder, summary, record.metrics.first(), "samples");
+    let line = outcome_line(folder, summary, record.metrics.first(), record.unit());
     Ok(match summary.end {
         End::Interrupted => format!("{line}; stopped, and can be continued"),
         End::Budget | End::Diverged => line,

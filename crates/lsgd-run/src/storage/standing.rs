@@ -1,15 +1,21 @@
 //! How a run stands, as far as its folder tells.
 
+use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
+use super::lock::{Held, locked_at};
+use super::newest::NewestCheckpoint;
+use super::records::{End, Summary};
 use crate::error::RunError;
-use crate::storage::{End, Held, NewestCheckpoint, Summary};
 
 /// How a run stands. Of several nodes it is the first of these in which any of them is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// A process has it open.
+    /// A process has it open, and has recorded something.
     Running,
+    /// A process has it open, and has recorded nothing yet: it loads its data, or waits for other nodes.
+    Starting,
     /// Its budget is used up.
     Ended,
     /// It was stopped by a signal, and can be continued.
@@ -32,7 +38,8 @@ impl State {
     /// [`RunError::Read`] or [`RunError::Damaged`] if its newest checkpoint cannot be read.
     pub fn of(folder: &Path, held: Held, summary: Option<&Summary>) -> Result<Self, RunError> {
         Ok(match (held, summary.map(|summary| summary.end)) {
-            (Held::Yes, _) => Self::Running,
+            (Held::Yes, _) if has_recorded(folder) => Self::Running,
+            (Held::Yes, _) => Self::Starting,
             (_, Some(End::Budget)) => Self::Ended,
             (_, Some(End::Interrupted)) => Self::Stopped,
             (_, Some(End::Diverged)) => Self::Diverged,
@@ -48,6 +55,7 @@ impl State {
     pub fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Starting => "starting",
             Self::Ended => "ended",
             Self::Stopped => "stopped",
             Self::Diverged => "diverged",
@@ -56,4 +64,29 @@ impl State {
             Self::NotEnded => "not ended",
         }
     }
+}
+
+/// The files that a run writes when it begins or continues, and then until it ends.
+const RECORDS: [&str; 3] = ["run.json", "metrics.jsonl", "events.jsonl"];
+
+/// Whether a record in `folder` is of the process that has it open, not of a run that this one continues or
+/// replaces: it was written after the lock.
+fn has_recorded(folder: &Path) -> bool {
+    match locked_at(folder) {
+        Some(locked) => last_written(folder).is_some_and(|written| written >= locked),
+        None => true,
+    }
+}
+
+/// When the newest record in `folder` was written, if there is any.
+pub fn last_written(folder: &Path) -> Option<SystemTime> {
+    RECORDS
+        .iter()
+        .filter_map(|name| written(&folder.join(name)))
+        .max()
+}
+
+/// When a file or folder was last changed, if it is there.
+pub fn written(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|found| found.modified()).ok()
 }
