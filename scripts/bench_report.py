@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Measures `lsgd-train report` on a run with very long records: the seconds it takes and its peak memory.
+"""Measures `lsgd-train report` on a run with very long records: the seconds it takes, on the wall and of all
+processor cores together, and its peak memory.
 
     python scripts/bench_report.py                     ten million lines of metrics.jsonl
     python scripts/bench_report.py --lines 1000000 --keep runs/long
+    python scripts/bench_report.py --before FILE       in turn with another lsgd-train, such as an earlier one
+    python scripts/bench_report.py --csv               the table of `--csv` in place of the page
 
 A short run of the smoke config is made first; its intervals and its exchanges (an election, an exchange and
 a pull of each worker) are then written again and again with rising steps and seconds, an event line for every
@@ -78,15 +81,19 @@ def make(program, folder, arguments):
     return run
 
 
-def measure(program, run):
-    """Seconds, peak memory in bytes and the size of the page."""
+def measure(program, run, csv):
+    """Seconds on the wall, of processor cores, peak memory in bytes, and the size of what was made."""
+    made = run.parent / ("table.csv" if csv else "report.html")
+    form = "--csv" if csv else "--output"
+    command = [str(program), "report", str(run), form, str(made), "--force"]
     begin = time.monotonic()
-    process = subprocess.Popen([str(program), "report", str(run)], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(f"report failed with status {status}")
+    seconds = time.monotonic() - begin
     # Linux counts in kilobytes.
-    return time.monotonic() - begin, usage.ru_maxrss * 1024, (run / "report.html").stat().st_size
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, made.stat().st_size
 
 
 def main():
@@ -95,20 +102,34 @@ def main():
     parser.add_argument("--lines", type=bench_runs.positive, default=10_000_000)
     parser.add_argument("--metrics-per-event", type=bench_runs.positive, default=4)
     parser.add_argument("--keep", type=Path, help="make the run in this folder, and leave it there")
+    parser.add_argument("--before", type=Path, help="another lsgd-train, which is measured in turn with it")
+    parser.add_argument("--csv", action="store_true", help="measure the table in place of the page")
     arguments = parser.parse_args()
     program = bench_runs.binary(arguments)
+    programs = {"this": program} | ({"before": arguments.before.resolve()} if arguments.before else {})
+    if arguments.keep:
+        arguments.keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         run = make(program, arguments.keep or temporary, arguments)
         size = sum((run / name).stat().st_size for name in ("metrics.jsonl", "events.jsonl"))
-        rounds = [measure(program, run) for _ in range(arguments.rounds)]
-    seconds, memory, page = (bench_runs.spread(values) for values in zip(*rounds))
-    head = ["lines of metrics", "GB of records", "seconds", "peak memory, MB", "page, MB"]
-    figures = [(seconds, ".2f"), (bench_runs.scaled(memory, 1e-6), ".0f"), (bench_runs.scaled(page, 1e-6), ".2f")]
-    row = [str(arguments.lines), f"{size / 1e9:.2f}", *(bench_runs.text(*figure) for figure in figures)]
-    bench_runs.table(head, [row])
-    bench_runs.write("report", arguments, {
-        "lines": arguments.lines, "bytes": size, "seconds": seconds, "peak_memory_bytes": memory, "page_bytes": page,
-    })
+        rounds = [
+            {name: measure(program, run, arguments.csv) for name, program in programs.items()}
+            for _ in range(arguments.rounds)
+        ]
+    names = ["seconds", "processor_seconds", "peak_memory_bytes", "made_bytes"]
+    results, rows = {}, []
+    for program in programs:
+        columns = zip(*(measured[program] for measured in rounds))
+        results[program] = {name: bench_runs.spread(values) for name, values in zip(names, columns)}
+        seconds, processor, memory, made = results[program].values()
+        figures = [(seconds, ".2f"), (processor, ".2f"), (bench_runs.scaled(memory, 1e-6), ".0f"),
+                   (bench_runs.scaled(made, 1e-6), ".2f")]
+        rows.append([program, str(arguments.lines), f"{size / 1e9:.2f}",
+                     *(bench_runs.text(*figure) for figure in figures)])
+    head = ["program", "lines of metrics", "GB of records", "seconds", "processor seconds", "peak memory, MB",
+            "table, MB" if arguments.csv else "page, MB"]
+    bench_runs.table(head, rows)
+    bench_runs.write("report", arguments, {"lines": arguments.lines, "bytes": size, "programs": results})
 
 
 if __name__ == "__main__":

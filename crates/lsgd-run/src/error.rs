@@ -459,6 +459,15 @@ pub enum RunError {
         /// How many there may be.
         most: usize,
     },
+    /// A table is to be made of several runs.
+    #[cfg(feature = "report")]
+    #[error(
+        "a table is of one run, not of {runs}; give one folder, of several nodes one such as RUN/node-1"
+    )]
+    NotOneTable {
+        /// How many, counting each node as one.
+        runs: usize,
+    },
     /// A folder whose runs are to be shown while they go on has none.
     #[cfg(feature = "serve")]
     #[error("{}: no run has begun here yet", path.display())]
@@ -510,7 +519,7 @@ impl RunError {
             | Self::NoSizes { .. }
             | Self::OtherSettings { .. } => EXIT_USAGE,
             #[cfg(feature = "report")]
-            Self::NotReported { .. } => EXIT_USAGE,
+            Self::NotReported { .. } | Self::NotOneTable { .. } => EXIT_USAGE,
             #[cfg(feature = "serve")]
             Self::Serve(_) => EXIT_USAGE,
             #[cfg(feature = "bench")]

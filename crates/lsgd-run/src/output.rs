@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::RunError;
-use crate::storage::{belongs_to_run, is_run, write_new, write_whole};
+use crate::storage::{Fill, belongs_to_run, fill_new, fill_whole, is_run};
 
 /// Most symbolic links that are followed, as in Linux.
 const MAX_LINKS: usize = 40;
@@ -109,6 +109,18 @@ impl Output {
     /// [`RunError::Write`], or [`RunError::FileExists`] if another process has created the file
     /// meanwhile; an existing file is then unchanged.
     pub fn write(&self, contents: &[u8]) -> Result<(), RunError> {
+        self.fill(|file| {
+            let written = file.write_all(contents);
+            written.map_err(RunError::write(&self.path))
+        })
+    }
+
+    /// The same with what `fill` writes, in pieces that are not too small.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write), and those of `fill`.
+    pub fn fill(&self, fill: impl Fill) -> Result<(), RunError> {
         let told = |error| match error {
             RunError::Write { source, .. } => RunError::write(&self.path)(source),
             RunError::FileExists { .. } => RunError::FileExists {
@@ -117,21 +129,27 @@ impl Output {
             other => other,
         };
         match &self.target {
-            Target::File(target) if self.force => write_whole(target, contents).map_err(told),
-            Target::File(target) => write_new(target, contents).map_err(told),
+            Target::File(target) if self.force => fill_whole(target, fill).map_err(told),
+            Target::File(target) => fill_new(target, fill).map_err(told),
             Target::Stream { is_file } => {
                 let mut options = File::options();
                 let opened = options.write(true).append(*is_file).open(&self.path);
-                let written = opened.and_then(|mut file| file.write_all(contents));
-                written.map_err(RunError::write(&self.path))
+                fill(&mut opened.map_err(RunError::write(&self.path))?)
             }
             Target::StandardOutput => {
                 let mut out = io::stdout().lock();
-                let written = out.write_all(contents).and_then(|()| out.flush());
-                match written {
+                let named = RunError::write(Path::new("standard output"));
+                match fill(&mut out).and_then(|()| out.flush().map_err(named)) {
                     // The reader has seen enough, as with `| head -1`.
-                    Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-                    written => written.map_err(RunError::write(Path::new("standard output"))),
+                    Err(RunError::Write { source, .. })
+                        if source.kind() == ErrorKind::BrokenPipe =>
+                    {
+                        Ok(())
+                    }
+                    Err(RunError::Write { source, .. }) => {
+                        Err(RunError::write(Path::new("standard output"))(source))
+                    }
+                    filled => filled,
                 }
             }
         }

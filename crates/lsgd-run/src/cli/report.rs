@@ -26,6 +26,10 @@ pub struct Report {
     #[arg(long, short, visible_alias = "out", value_name = "FILE", value_parser = path())]
     pub output: Option<PathBuf>,
 
+    /// Instead of a page, write the lines of metrics.jsonl of one run as a table; - is standard output
+    #[arg(long, value_name = "FILE", value_parser = path(), conflicts_with = "output")]
+    pub csv: Option<PathBuf>,
+
     /// Replace the file if it exists and is no earlier report
     #[arg(long)]
     pub force: bool,
@@ -41,12 +45,17 @@ impl Report {
     }
 }
 
-/// Makes the page that is asked for.
+/// Makes the page or the table that is asked for.
 ///
 /// # Errors
 ///
-/// [`RunError`] if a run cannot be read, or the page not be written.
+/// [`RunError`] if a run cannot be read, or the file not be written.
 pub(super) fn make(arguments: &Report) -> Result<Output, RunError> {
+    if let Some(csv) = &arguments.csv {
+        let output = Output::new(csv, arguments.force)?;
+        report::table(&arguments.runs, &output)?;
+        return Ok(output);
+    }
     // First of all, so that a wrong folder is not taken for a file that cannot be written.
     let page = report::page(&arguments.runs)?;
     let output = report::output(&arguments.path(), arguments.force)?;

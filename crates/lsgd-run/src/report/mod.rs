@@ -7,6 +7,7 @@
 mod chart;
 mod charts;
 mod comparison;
+mod csv;
 mod data;
 mod events;
 #[cfg(feature = "serve")]
@@ -77,6 +78,22 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Run>, RunError> {
 fn threads() -> usize {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     cores.min(MOST_THREADS)
+}
+
+/// Writes the lines of `metrics.jsonl` in these folders, which must be a single one, to `output` as CSV.
+///
+/// # Errors
+///
+/// [`RunError::NotOneTable`]; [`RunError`] if the run cannot be read, or `output` not be written.
+pub fn table<P: AsRef<Path>>(folders: &[P], output: &Output) -> Result<(), RunError> {
+    let mut paths = Vec::new();
+    for folder in folders {
+        paths.extend(run::folders(folder.as_ref())?);
+    }
+    match paths.as_slice() {
+        [path] => csv::write(path, threads(), output),
+        paths => Err(RunError::NotOneTable { runs: paths.len() }),
+    }
 }
 
 /// Runs as they are in their folders now, for those who look at them while they go on.

@@ -20,7 +20,16 @@ const MAX_RECORD: u64 = 32 << 20;
 ///
 /// [`RunError::Write`]; an existing file is then unchanged.
 pub fn write_whole(path: &Path, contents: &[u8]) -> Result<(), RunError> {
-    let file = beside(path, contents)?;
+    fill_whole(path, |file| all(path, file, contents))
+}
+
+/// The same, with what `fill` writes.
+///
+/// # Errors
+///
+/// [`RunError::Write`], or that of `fill`; an existing file is then unchanged.
+pub fn fill_whole(path: &Path, fill: impl Fill) -> Result<(), RunError> {
+    let file = beside(path, fill)?;
     let put = file.persist(path);
     put.map_err(|error| RunError::write(path)(error.error))?;
     Ok(())
@@ -32,7 +41,16 @@ pub fn write_whole(path: &Path, contents: &[u8]) -> Result<(), RunError> {
 ///
 /// [`RunError::FileExists`] or [`RunError::Write`].
 pub fn write_new(path: &Path, contents: &[u8]) -> Result<(), RunError> {
-    let file = beside(path, contents)?;
+    fill_new(path, |file| all(path, file, contents))
+}
+
+/// The same, with what `fill` writes.
+///
+/// # Errors
+///
+/// [`RunError::FileExists`], [`RunError::Write`], or that of `fill`.
+pub fn fill_new(path: &Path, fill: impl Fill) -> Result<(), RunError> {
+    let file = beside(path, fill)?;
     match file.persist_noclobber(path) {
         Ok(_) => Ok(()),
         Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Err(RunError::FileExists {
@@ -42,8 +60,17 @@ pub fn write_new(path: &Path, contents: &[u8]) -> Result<(), RunError> {
     }
 }
 
+/// Writes the contents of a file piece by piece, however large it is.
+pub trait Fill: FnOnce(&mut dyn Write) -> Result<(), RunError> {}
+
+impl<F: FnOnce(&mut dyn Write) -> Result<(), RunError>> Fill for F {}
+
+fn all(path: &Path, file: &mut dyn Write, contents: &[u8]) -> Result<(), RunError> {
+    file.write_all(contents).map_err(RunError::write(path))
+}
+
 /// A temporary file next to `path`, to be renamed to it; removed when dropped.
-fn beside(path: &Path, contents: &[u8]) -> Result<NamedTempFile<File>, RunError> {
+fn beside(path: &Path, fill: impl Fill) -> Result<NamedTempFile<File>, RunError> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -53,8 +80,7 @@ fn beside(path: &Path, contents: &[u8]) -> Result<NamedTempFile<File>, RunError>
     let open = |beside: &Path| File::create_new(beside);
     let file = tempfile::Builder::new().make_in(folder, open);
     let mut file = file.map_err(RunError::write(path))?;
-    let written = file.as_file_mut().write_all(contents);
-    written.map_err(RunError::write(path))?;
+    fill(file.as_file_mut())?;
     file.as_file().sync_all().map_err(RunError::write(path))?;
     Ok(file)
 }

@@ -55,7 +55,7 @@ pub use values::{decode, encode, slices};
 pub use which::{Which, WhichError};
 
 pub use aside::{belongs_to_run, is_run, is_unfinished};
-pub use files::{read_bounded, write_new, write_whole};
+pub use files::{Fill, fill_new, fill_whole, read_bounded, write_new, write_whole};
 pub use lines::{MAX_LINE, read_lines};
 pub use lock::{Held, held, locked_at};
 pub use newest::NewestCheckpoint;

@@ -116,6 +116,7 @@ fn subcommands() {
             Command::Run(RunCommand::Report(Report {
                 runs: vec!["runs/a".into(), "runs/b".into()],
                 output: Some("c.html".into()),
+                csv: None,
                 force: false,
             }))
         );

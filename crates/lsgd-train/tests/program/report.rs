@@ -211,10 +211,24 @@ fn a_last_line_that_is_not_finished_is_left_out() {
     }
     report(&[path(&trained)]).well();
     assert_eq!(page(&trained), before);
-    // So is a run that has not ended.
+    // So is the end of a run that has none, which a process may have open or not.
     fs::remove_file(trained.join("summary.json")).unwrap();
-    report(&[path(&trained)]).well();
-    assert!(page(&trained).contains("not ended: still running, or killed"));
+    let state = || {
+        report(&[path(&trained)]).well();
+        let page = page(&trained);
+        let (_, state) = page.split_once("<dt>state</dt><dd>").unwrap();
+        state.split_once('<').unwrap().0.to_owned()
+    };
+    assert_eq!(state(), "not ended, and not running: killed, or failed");
+    let lock = fs::File::create(trained.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(state(), "still running: starting");
+    let metrics = OpenOptions::new()
+        .append(true)
+        .open(trained.join("metrics.jsonl"));
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+    metrics.unwrap().set_modified(later).unwrap();
+    assert_eq!(state(), "still running");
 }
 
 #[test]
@@ -335,4 +349,92 @@ fn a_page_that_cannot_be_written_is_a_warning() {
     assert!(ran.stderr.contains("report"), "{}", ran.stderr);
     ran.well();
     assert!(Path::new(&trained.join("report.html")).is_dir());
+}
+
+/// The cells of each row of a table, in which none is quoted.
+fn rows(table: &str) -> Vec<Vec<&str>> {
+    table
+        .lines()
+        .map(|line| line.split(',').collect())
+        .collect()
+}
+
+#[test]
+fn a_table_has_a_row_for_each_line_and_a_column_for_each_figure() {
+    let runs = Runs::new();
+    let trained = runs.train(SMOKE, "one", &["evaluate.every_steps=4"]);
+    let lines = trained.lines("metrics.jsonl");
+    let mut file = OpenOptions::new()
+        .append(true)
+        .open(trained.join("metrics.jsonl"))
+        .unwrap();
+    file.write_all(b"{\"kind\":\"interval\",\"st").unwrap();
+    let table = report(&[path(&trained), "--csv", "-"]).well();
+    let rows = rows(&table);
+    let head = &rows[0];
+    assert!(rows.iter().all(|row| row.len() == head.len()), "{table}");
+    assert_eq!(
+        head[..8].join(","),
+        "kind,step,seconds,node,worker,steps,loss (nats),learning_rate"
+    );
+    assert_eq!(rows.len(), 1 + lines.len());
+    for (line, row) in lines.iter().zip(&rows[1..]) {
+        let cell = |name: &str| row[head.iter().position(|head| *head == name).unwrap()];
+        assert_eq!(cell("kind"), line["kind"]);
+        let id = &line["worker"];
+        let leader = &line["leader"];
+        let second = &line["workers"][1];
+        for (name, value) in [
+            ("step", &line["step"]),
+            ("seconds", &line["seconds"]),
+            ("node", &id["node"]),
+            ("worker", &id["worker"]),
+            ("loss (nats)", &line["loss"]),
+            ("learning_rate", &line["learning_rate"]),
+            ("samples", &line["samples"]),
+            ("leader.worker", &leader["worker"]["worker"]),
+            ("leader.error (%)", &leader["test"]["error"]),
+            ("replica_mean.loss", &line["replica_mean"]["loss"]),
+            ("worker-1.training_loss (nats)", &second["training_loss"]),
+            ("worker-1.error (%)", &second["test"]["error"]),
+        ] {
+            // The same parser has read both.
+            let expected = match value {
+                Value::Null => String::new(),
+                value => value.to_string(),
+            };
+            assert_eq!(cell(name), expected, "{name} of {line}");
+        }
+    }
+
+    // Into a file, which is replaced only if that is asked for; a file of the run never.
+    let file = runs.path().join("one.csv");
+    let file = file.to_str().unwrap();
+    let arguments = [path(&trained), "--csv", file];
+    assert_eq!(report(&arguments).well(), format!("wrote {file}\n"));
+    assert_eq!(fs::read_to_string(file).unwrap(), table);
+    let ran = report(&arguments);
+    assert!(
+        ran.code != Some(0) && ran.stderr.contains("--force"),
+        "{}",
+        ran.stderr
+    );
+    report(&[&arguments[..], &["--force"]].concat()).well();
+    let metrics = trained.join("metrics.jsonl");
+    let arguments = [
+        path(&trained),
+        "--csv",
+        metrics.to_str().unwrap(),
+        "--force",
+    ];
+    let ran = report(&arguments);
+    assert!(ran.stderr.contains("belongs to a run"), "{}", ran.stderr);
+
+    let ran = report(&[path(&trained), path(&trained), "--csv", "-"]);
+    assert_eq!((ran.code, ran.stderr.lines().count()), (Some(2), 1));
+    assert!(
+        ran.stderr.contains("a table is of one run, not of 2"),
+        "{}",
+        ran.stderr
+    );
 }
