@@ -66,14 +66,14 @@ impl Line {
     /// A pull toward a worker's parameters, in a line as this version writes it.
     fn adoption(line: &[u8]) -> Option<Self> {
         let mut line = Written::new(line);
-        let step = line.field("{\"event\":\"adoption\",\"step\":")?;
+        let step = line.whole("{\"event\":\"adoption\",\"step\":")?;
         line.text(",\"worker\":")?;
         let worker = line.worker()?;
         let scope = line.field(",\"scope\":")?;
         line.text(",\"source\":")?;
         line.source()?;
         let strength = line.field(",\"strength\":")?;
-        let staleness = line.field(",\"staleness\":")?;
+        let staleness = Some(line.whole(",\"staleness\":")?);
         line.digest()?;
         Some(Self {
             event: Kind::Adoption,
@@ -91,15 +91,15 @@ impl Line {
     /// An exchange of a worker's parameters, in a line as this version writes it.
     fn exchange(line: &[u8]) -> Option<Self> {
         let mut line = Written::new(line);
-        let step = line.field("{\"event\":\"exchange\",\"step\":")?;
-        line.field::<u64>(",\"exchange\":")?;
+        let step = line.whole("{\"event\":\"exchange\",\"step\":")?;
+        line.whole::<u64>(",\"exchange\":")?;
         let scope = line.field(",\"scope\":")?;
         let vector = line.field(",\"vector\":")?;
         line.text(",\"source\":")?;
         line.source()?;
-        line.field::<u64>(",\"workers\":")?;
-        let bytes = line.field(",\"bytes\":")?;
-        let staleness = line.field(",\"staleness\":")?;
+        line.whole::<u64>(",\"workers\":")?;
+        let bytes = Some(line.whole(",\"bytes\":")?);
+        let staleness = Some(line.whole(",\"staleness\":")?);
         line.digest()?;
         Some(Self {
             event: Kind::Exchange,

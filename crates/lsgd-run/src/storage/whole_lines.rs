@@ -5,7 +5,7 @@
 //! under way at a time, however long the file is.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope};
@@ -157,7 +157,14 @@ impl<T> Parsed<T> {
             values: Vec::new(),
             failure: None,
         };
-        for line in block.split_inclusive(|byte| *byte == b'\n') {
+        let mut rest = block;
+        while !rest.is_empty() {
+            let before = rest;
+            // Of a slice it cannot fail.
+            let Ok(length) = rest.skip_until(b'\n') else {
+                break;
+            };
+            let line = &before[..length];
             let why = match line.strip_suffix(b"\n") {
                 _ if line.len() as u64 > MAX_LINE => format!("longer than {MAX_LINE} bytes"),
                 None => break,

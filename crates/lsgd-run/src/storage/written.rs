@@ -26,6 +26,27 @@ impl<'a> Written<'a> {
         Some(())
     }
 
+    /// Passes over `key` and takes the whole number after it, as JSON has it: most values are such.
+    pub fn whole<T: TryFrom<u64>>(&mut self, key: &str) -> Option<T> {
+        self.text(key)?;
+        let digits = self.0.iter().take_while(|byte| byte.is_ascii_digit());
+        let mut number = 0_u64;
+        let mut count = 0;
+        for digit in digits {
+            number = number
+                .checked_mul(10)?
+                .checked_add(u64::from(digit - b'0'))?;
+            count += 1;
+        }
+        let has_form = count == 1 || (count > 1 && self.0[0] != b'0');
+        let (_, rest) = self.0.split_at(count);
+        if !has_form || !matches!(rest.first(), Some(b',' | b'}')) {
+            return None;
+        }
+        self.0 = rest;
+        number.try_into().ok()
+    }
+
     /// Takes a number, a word or null, which ends before a comma or a brace.
     pub fn value<T: DeserializeOwned>(&mut self) -> Option<T> {
         let is_end = |byte: &u8| matches!(byte, b',' | b'}');
@@ -42,8 +63,8 @@ impl<'a> Written<'a> {
 
     /// Takes the id of a worker.
     pub fn worker(&mut self) -> Option<WorkerId> {
-        let node = self.field("{\"node\":")?;
-        let worker = self.field(",\"worker\":")?;
+        let node = self.whole("{\"node\":")?;
+        let worker = self.whole(",\"worker\":")?;
         self.text("}")?;
         Some(WorkerId::new(node, worker))
     }
@@ -52,7 +73,7 @@ impl<'a> Written<'a> {
     pub fn source(&mut self) -> Option<()> {
         self.text("{\"worker\":{\"id\":")?;
         self.worker()?;
-        self.field::<u64>(",\"step\":")?;
+        self.whole::<u64>(",\"step\":")?;
         self.text("}}")
     }
 
@@ -74,8 +95,8 @@ impl Interval {
     /// The interval of a line of `metrics.jsonl`, if it is one in the form in which this version writes it.
     pub fn written(line: &[u8]) -> Option<Self> {
         let mut line = Written::new(line);
-        let step = line.field("{\"kind\":\"interval\",\"step\":")?;
-        let steps = line.field(",\"steps\":")?;
+        let step = line.whole("{\"kind\":\"interval\",\"step\":")?;
+        let steps = line.whole(",\"steps\":")?;
         let seconds = line.field(",\"seconds\":")?;
         line.text(",\"worker\":")?;
         let worker = line.worker()?;
