@@ -101,6 +101,18 @@ impl Folder {
         Ok(class)
     }
 
+    /// Writes the same image as one of the test, and returns its label.
+    pub fn train_still(
+        &self,
+        index: usize,
+        elsewhere: impl Fn(usize) -> bool,
+        out: &mut [f32],
+    ) -> Result<i32, DataError> {
+        let (image, class) = self.train.image_from(index, elsewhere)?;
+        self.write(&self.centre(&image), false, out);
+        Ok(class)
+    }
+
     /// The same image before it is flipped and normalised, whether it is flipped, and its label.
     pub fn cut(
         &self,

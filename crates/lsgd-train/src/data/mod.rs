@@ -213,7 +213,7 @@ impl Dataset {
         self.train_batch_spoilt(stream, number, None)
     }
 
-    /// The same, spoilt before it is mixed.
+    /// The same, for a worker whose images are not augmented or are spoilt before they are mixed.
     ///
     /// # Errors
     /// The same.
@@ -226,16 +226,20 @@ impl Dataset {
         self.check(stream)?;
         self.check_size(stream.batch_size())?;
         let indices = stream.indices(number);
+        let augments = spoiling.is_none_or(|spoiling| spoiling.augments(number));
         let mut batch = self.batch(indices.len(), |place, out| {
             let index = indices[place] as usize;
             let mut rng = stream.augmentation(number, place);
-            let label = match &self.source {
-                Source::Memory(memory) => memory.train(index, &mut rng, out),
-                Source::Folder(folder) => {
-                    let elsewhere = |index| !stream.trains_on(number, index);
-                    folder.train(index, elsewhere, &mut rng, out)?
-                }
+            let elsewhere = |index| !stream.trains_on(number, index);
+            let label = match (&self.source, augments) {
+                (Source::Memory(memory), true) => memory.train(index, &mut rng, out),
+                (Source::Memory(memory), false) => memory.still(index, out),
+                (Source::Folder(folder), true) => folder.train(index, elsewhere, &mut rng, out)?,
+                (Source::Folder(folder), false) => folder.train_still(index, elsewhere, out)?,
             };
+            if !augments {
+                return Ok(Some(label));
+            }
             if let Some(alteration) = &self.alteration {
                 alteration.apply(out, &mut rng);
             }
@@ -247,7 +251,7 @@ impl Dataset {
         if let Some(spoiling) = spoiling {
             spoiling.apply(&mut batch, number);
         }
-        if let Some(mixing) = &self.mixing {
+        if let Some(mixing) = self.mixing.as_ref().filter(|_| augments) {
             mixing.apply(&mut batch, &mut stream.mixing(number));
         }
         Ok(batch)

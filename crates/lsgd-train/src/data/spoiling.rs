@@ -1,4 +1,4 @@
-//! Training data that are spoilt for single workers on purpose: `[[data.vary]]`.
+//! Training data of single workers that differ on purpose: `[[data.vary]]`.
 
 use lsgd_run::generator;
 use rand::RngExt;
@@ -27,12 +27,22 @@ impl Spoiling {
         })
     }
 
+    /// Whether the images of batch `number` are augmented.
+    pub fn augments(&self, number: u64) -> bool {
+        self.of(number).is_none_or(|varied| varied.augment)
+    }
+
+    /// The entry of the worker whose batch number `number` is.
+    fn of(&self, number: u64) -> Option<&DataVariation> {
+        let worker = number % self.workers;
+        self.varied.iter().find(|varied| varied.worker == worker)
+    }
+
     /// Spoils batch `number` if its worker's are: first labels, then images, each with the probability that
     /// the config gives. A label becomes one of all classes, perhaps the same; an image becomes
     /// Gaussian noise of the mean and variance of normalised images.
     pub fn apply(&self, batch: &mut Batch, number: u64) {
-        let worker = number % self.workers;
-        let Some(varied) = self.varied.iter().find(|varied| varied.worker == worker) else {
+        let Some(varied) = self.of(number) else {
             return;
         };
         let mut rng = generator("lsgd-train v1 spoilt examples", &[self.seed, number]);
@@ -78,6 +88,7 @@ mod tests {
             worker: 2,
             label_noise: 1.0,
             image_noise: 0.5,
+            augment: true,
         };
         let varied = [varied];
         for number in [0, 1, 3, 4, 5, 7] {

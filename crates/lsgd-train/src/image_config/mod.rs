@@ -52,6 +52,7 @@ const VARY: Entry = Entry {
         Field::needed("worker", Kind::Whole(0, i64::MAX as u64)),
         Field::new("label_noise", Kind::Number(Range::FRACTION)),
         Field::new("image_noise", Kind::Number(Range::FRACTION)),
+        Field::new("augment", Kind::Flag),
     ],
     example: "{ worker = 3, label_noise = 1.0 }",
 };
@@ -100,10 +101,11 @@ every worker has an equal share of the training images for itself, in a mix of c
 distribution: the smaller the concentration, the fewer classes dominate it; default: all have the same")
         .example("{ dirichlet = 0.3 }"),
     Key::new("data.vary", Kind::Entries(&VARY), "\
-workers whose training data are spoilt, for experiments, counted over all nodes; or tables [[data.vary]]
+workers whose training data differ, for experiments, counted over all nodes; or tables [[data.vary]]
 worker = 3
 label_noise = 0.5      # share of labels that are drawn at random
-image_noise = 0.5      # share of images that are noise"),
+image_noise = 0.5      # share of images that are noise
+augment = false        # its images are those of a test: not cropped at random, altered, erased or mixed"),
     Key::new("data.augment", Kind::Word(&["paper", "pad_crop", "none"]), "\
 \"pad_crop\": flip, pad by 4, random crop of the image's own size
 \"paper\": flip, random crop of 28 x 28, centre crop in the test

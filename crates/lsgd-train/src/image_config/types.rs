@@ -36,7 +36,7 @@ pub struct DataConfig {
     pub holdout: Option<f64>,
     /// How the training images are divided among the workers; `None`: all have the same.
     pub split: Option<Split>,
-    /// Workers whose training images are spoilt on purpose, each at most once.
+    /// Workers whose training images are spoilt on purpose, or not augmented, each at most once.
     pub vary: Vec<DataVariation>,
     /// Random crops and flips of training images.
     pub augment: Augment,
@@ -88,8 +88,8 @@ pub struct Split {
     pub dirichlet: f64,
 }
 
-/// One entry of `[[data.vary]]`: a worker whose training images are spoilt, for experiments.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+/// One entry of `[[data.vary]]`: a worker whose training images differ, for experiments.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataVariation {
     /// Its index among the workers of all nodes.
@@ -98,6 +98,19 @@ pub struct DataVariation {
     pub label_noise: f64,
     /// Share of its images that are noise, in [0, 1].
     pub image_noise: f64,
+    /// Whether its images are augmented as those of the others.
+    pub augment: bool,
+}
+
+impl Default for DataVariation {
+    fn default() -> Self {
+        Self {
+            worker: 0,
+            label_noise: 0.0,
+            image_noise: 0.0,
+            augment: true,
+        }
+    }
 }
 
 /// `data.name`

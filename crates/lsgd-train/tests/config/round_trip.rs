@@ -381,12 +381,15 @@ fn method() -> impl Strategy<Value = MethodConfig> {
 
 /// Of at most one worker, since each may be varied once.
 fn varied_data() -> impl Strategy<Value = Vec<DataVariation>> {
-    let varied = (0..1024u64, 0.0..=1.0f64, 0.0..=1.0f64);
-    let varied = varied.prop_map(|(worker, label_noise, image_noise)| DataVariation {
-        worker,
-        label_noise,
-        image_noise,
-    });
+    let varied = (0..1024u64, 0.0..=1.0f64, 0.0..=1.0f64, any::<bool>());
+    let varied = varied.prop_map(
+        |(worker, label_noise, image_noise, augment)| DataVariation {
+            worker,
+            label_noise,
+            image_noise,
+            augment,
+        },
+    );
     prop::collection::vec(varied, 0..2)
 }
 

@@ -7,7 +7,12 @@ use super::program::{QUICKSTART, Runs, SMOKE};
 fn only_the_named_worker_differs() {
     let runs = Runs::new();
     let digests = |name: &str, set: &str| {
-        let set = ["workers.count=3", "method.name=sgd", set];
+        let set = [
+            "workers.count=3",
+            "method.name=sgd",
+            "data.augment=pad_crop",
+            set,
+        ];
         runs.train(SMOKE, name, &set).digests()
     };
     let plain = digests("plain", "workers.vary=[]");
@@ -20,6 +25,7 @@ fn only_the_named_worker_differs() {
             "workers.vary=[{ worker = 1, gradient_scale = -1.0 }]",
         ),
         ("flips", "workers.vary=[{ worker = 1, gradient_flips = 1 }]"),
+        ("still", "data.vary=[{ worker = 1, augment = false }]"),
         ("labels", "data.vary=[{ worker = 1, label_noise = 1.0 }]"),
         ("images", "data.vary=[{ worker = 1, image_noise = 0.5 }]"),
     ] {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::{ImageFormat, Rgb, RgbImage};
 
-use super::{config, refusal};
+use super::{config, odd_ones_still, refusal};
 use crate::data::{Dataset, Stream};
 use crate::image_config::{Augment, DataConfig, DataName};
 
@@ -45,6 +45,26 @@ fn two_classes(folder: &Path) {
 
 fn open(folder: &Path, augment: Augment) -> Dataset {
     Dataset::open(&config(DataName::Folder, folder, augment), 0).unwrap()
+}
+
+/// The images of a worker that does not augment are those of a run that does not.
+#[test]
+fn a_workers_images_can_stay_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    two_classes(folder.path());
+    let (augmented, plain) = (
+        open(folder.path(), Augment::Paper),
+        open(folder.path(), Augment::None),
+    );
+    let (stream, odd) = (Stream::new(3, 3, 0).unwrap(), odd_ones_still());
+    for number in 0..4 {
+        let batch = augmented.train_batch_spoilt(&stream, number, Some(&odd));
+        let same = match number % 2 {
+            0 => &augmented,
+            _ => &plain,
+        };
+        assert_eq!(batch.unwrap(), same.train_batch(&stream, number).unwrap());
+    }
 }
 
 #[test]

@@ -12,8 +12,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::{Dataset, Reserve, Stream};
-use crate::image_config::{Augment, DataConfig, DataName};
+use super::{Dataset, Reserve, Spoiling, Stream};
+use crate::image_config::{Augment, DataConfig, DataName, DataVariation};
 
 /// A config of `name` reading `folder`.
 fn config(name: DataName, folder: &Path, augment: Augment) -> DataConfig {
@@ -88,6 +88,52 @@ fn a_training_batch_holds_the_streams_examples() {
             assert_eq!(batch.labels[i], whole.labels[at]);
             assert_eq!(batch.labels[i], example as i32 % 4);
             assert_eq!(batch.images[i * 9..][..9], whole.images[at * 9..][..9]);
+        }
+    }
+}
+
+/// The odd batches are those of a worker whose images are not augmented.
+fn odd_ones_still() -> Spoiling {
+    let vary = DataVariation {
+        worker: 1,
+        augment: false,
+        ..DataVariation::default()
+    };
+    Spoiling::new(&[vary], 2, 4, 1).expect("one differs")
+}
+
+/// Whatever is done to the images of others: one worker's are those of a data set without augmentation.
+#[test]
+fn a_workers_images_can_stay_as_they_are() {
+    let shape = [3, 32, 32];
+    let plain = Dataset::open(&generated(40, 4, shape, Augment::None), 5).unwrap();
+    let stream = Stream::new(40, 8, 0).unwrap();
+    let odd = odd_ones_still();
+    for augment in [Augment::PadCrop, Augment::Paper] {
+        let config = DataConfig {
+            trivial_augment: true,
+            erasing: 1.0,
+            mixup: Some(1.0),
+            ..generated(40, 4, shape, augment)
+        };
+        let augmented = Dataset::open(&config, 5).unwrap();
+        // Of the paper's images: the centre.
+        let margin = (32 - augmented.shape()[1]) / 2;
+        for number in 0..6 {
+            let batch = augmented.train_batch_spoilt(&stream, number, Some(&odd));
+            let batch = batch.unwrap();
+            if number % 2 == 0 {
+                assert_eq!(batch, augmented.train_batch(&stream, number).unwrap());
+                continue;
+            }
+            let whole = plain.train_batch(&stream, number).unwrap();
+            let rows = whole.images.chunks(32).enumerate();
+            let rows = rows.filter(|(row, _)| (margin..32 - margin).contains(&(row % 32)));
+            let centre: Vec<f32> = rows
+                .flat_map(|(_, row)| row[margin..32 - margin].to_vec())
+                .collect();
+            assert_eq!(batch.images, centre, "{augment:?}");
+            assert_eq!((batch.labels, batch.mixed), (whole.labels, None));
         }
     }
 }
