@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Election, Scope, ShortDigest, SnapshotError, Source, VectorKind, WorkerId};
+use crate::{Election, Factors, Scope, ShortDigest, SnapshotError, Source, VectorKind, WorkerId};
 
 /// An event recorded by a leader. `step` is the step of the worker concerned, or the furthest step
 /// that any live worker has reported.
@@ -67,6 +67,9 @@ pub enum Event {
         /// `async`: of the leader's parameters.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         digest: Option<ShortDigest>,
+        /// The worker's own factors from now on, if it took over the leader's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        factors: Option<Factors>,
     },
     /// `async`: an exchange over all nodes delivered a worker's own parameters to it. It is not pulled,
     /// and has no proximal target until another leads.

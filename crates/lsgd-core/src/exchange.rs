@@ -5,7 +5,7 @@ use std::sync::Arc;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
-use crate::{Report, ShortDigest, Snapshot, SnapshotError, Source, WorkerId};
+use crate::{Factors, Report, ShortDigest, Snapshot, SnapshotError, Source, WorkerId};
 
 /// Whether workers wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +96,8 @@ pub enum Message {
         strength: f64,
         /// `async`: the digest of a leader's parameters.
         digest: Option<ShortDigest>,
+        /// Its own factors from now on, if it took over the leader's.
+        factors: Option<Factors>,
     },
     /// `async`: an exchange over all nodes delivered the worker's own parameters: it is not pulled.
     Led {

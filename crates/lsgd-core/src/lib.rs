@@ -70,6 +70,7 @@
 //! | a module's frozen parameters | [`Frozen`] |
 //! | what a checkpoint has to hold beside them | [`WorkerState`], [`LocalLeaderState`], [`encode_optimizer`] |
 //! | one batch, one gradient step, the pulls that are due | [`Worker`] |
+//! | hyperparameters that differ between workers | [`Factors`] |
 //! | the exchange within a node, as a state machine | [`LocalLeader`] |
 //! | a worker's connection to its peers | [`Exchange`]; [`Group`] and [`Member`] for threads |
 //! | a whole run under a virtual clock | [`Simulation`] |
@@ -81,6 +82,7 @@ mod clipping;
 mod election;
 mod event;
 mod exchange;
+mod factors;
 mod frozen;
 mod global_leader;
 mod group;
@@ -111,11 +113,12 @@ pub use event::{Event, NodeLoss};
 pub use exchange::{
     Command, Delivery, Exchange, ExchangeOutcome, Message, Mode, Scope, VectorKind,
 };
+pub use factors::Factors;
 pub use frozen::{Frozen, FrozenDigest, FrozenTensor};
 pub use global_leader::{Action, Fetched, GlobalLeader, NodeConfig, WireFormat};
 pub use group::{Group, Member};
 pub use layout::{Entry, Layout, LayoutDigest, is_buffer};
-pub use leader_sgd::{InnerOptimizer, LeaderSgd, Next};
+pub use leader_sgd::{InnerOptimizer, LeaderSgd, Next, TakeOver};
 pub use local_leader::{LocalLeader, NodeUpdate, RestartPoint, mean_statistics};
 pub use loss::Loss;
 pub use loss_window::LossWindow;

@@ -9,7 +9,7 @@ use half::bf16;
 use serde::{Deserialize, Serialize};
 
 use crate::values::{SnapshotDigest, Values};
-use crate::{Layout, SnapshotError, WorkerId};
+use crate::{Factors, Layout, SnapshotError, WorkerId};
 
 /// The origin of a vector.
 #[derive(
@@ -65,6 +65,9 @@ impl fmt::Display for Source {
 pub struct Snapshot {
     layout: Arc<Layout>,
     source: Source,
+    /// Those of the worker that they come from, if others may take them over. No part of the values: the
+    /// digest does not depend on them.
+    factors: Option<Factors>,
     /// Parameters, buffers, and the weights that the parameters have been multiplied by: none, one
     /// for all, or one per layer.
     values: Arc<Values>,
@@ -93,6 +96,7 @@ impl Snapshot {
         Ok(Self {
             layout,
             source,
+            factors: None,
             values: Arc::new(Values::new(parameters, buffers, Vec::new())),
         })
     }
@@ -163,6 +167,18 @@ impl Snapshot {
         }
     }
 
+    /// What the run's hyperparameters are multiplied by for the worker that the values come from, if others
+    /// may take them over.
+    pub fn factors(&self) -> Option<Factors> {
+        self.factors
+    }
+
+    /// The same values of a worker with these factors.
+    pub fn with_factors(mut self, factors: Option<Factors>) -> Self {
+        self.factors = factors;
+        self
+    }
+
     /// The same values with another origin.
     pub fn with_source(mut self, source: Source) -> Self {
         self.source = source;
@@ -194,6 +210,7 @@ impl Snapshot {
         Self {
             layout: self.layout.clone(),
             source: self.source,
+            factors: None,
             values: Arc::new(Values::new(
                 parameters,
                 self.buffers().to_vec(),
@@ -222,6 +239,7 @@ impl Snapshot {
         Arc::new(Self {
             layout: to.layout.clone(),
             source: to.source,
+            factors: None,
             values: Arc::new(Values::new(
                 point(from.parameters(), to.parameters()),
                 point(from.buffers(), to.buffers()),
@@ -318,7 +336,7 @@ impl Snapshot {
             return Ok(None);
         };
         first.check(&first.layout)?;
-        let mut sum = first.clone();
+        let mut sum = first.clone().with_factors(None);
         let mut workers = first.workers();
         for snapshot in snapshots {
             snapshot.check(&first.layout)?;

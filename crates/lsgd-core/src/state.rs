@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JoinPoint, Snapshot, WorkerId};
+use crate::{Factors, JoinPoint, Snapshot, WorkerId};
 
 /// What a [`LeaderSgd`](crate::LeaderSgd) remembers between two steps.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub struct WorkerState {
     pub probed: Option<f64>,
     /// What the [`Rule`](crate::Rule) of its method remembers.
     pub rule: RuleState,
+    /// Its [factors](crate::LeaderSgd::factors), if it takes over those of leaders.
+    pub factors: Option<Factors>,
 }
 
 /// What a [`MovingAverage`](crate::MovingAverage) remembers between two steps.

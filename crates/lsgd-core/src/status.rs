@@ -4,9 +4,12 @@
 //! earlier ones: lost, late, duplicate or reordered statuses do no harm. Vectors are named by the
 //! hash of their values, so any node that has one can serve it.
 
+use std::io::{self, Read, Write};
+
+use borsh::de::EnumExt;
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::{SnapshotDigest, Source, VectorKind, WorkerId};
+use crate::{Factors, SnapshotDigest, Source, VectorKind, WorkerId};
 
 /// A node's state, as it broadcasts it.
 #[derive(Debug, Clone, PartialEq, BorshSerialize, BorshDeserialize)]
@@ -100,7 +103,7 @@ pub struct JoinPoint {
 }
 
 /// A reference to a vector that nodes can fetch.
-#[derive(Debug, Clone, Copy, PartialEq, BorshSerialize, BorshDeserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VectorRef {
     /// What kind of vector.
     pub kind: VectorKind,
@@ -111,6 +114,41 @@ pub struct VectorRef {
     pub loss: f64,
     /// Its name.
     pub digest: SnapshotDigest,
+    /// The factors of the worker that it comes from, if others may take them over.
+    pub factors: Option<Factors>,
+}
+
+/// Precedes the factors of a vector that has any: no kind of vector has this number. A run whose workers do
+/// not take over factors sends the bytes that it always sent.
+const HAS_FACTORS: u8 = 128;
+
+impl BorshSerialize for VectorRef {
+    fn serialize<W: Write>(&self, writer: &mut W) -> io::Result<()> {
+        if let Some(factors) = &self.factors {
+            (HAS_FACTORS, factors).serialize(writer)?;
+        }
+        (self.kind, self.source, self.loss, self.digest).serialize(writer)
+    }
+}
+
+impl BorshDeserialize for VectorRef {
+    fn deserialize_reader<R: Read>(reader: &mut R) -> io::Result<Self> {
+        let first = u8::deserialize_reader(reader)?;
+        let (factors, kind) = match first {
+            HAS_FACTORS => (
+                Some(Factors::deserialize_reader(reader)?),
+                VectorKind::deserialize_reader(reader)?,
+            ),
+            kind => (None, VectorKind::deserialize_variant(reader, kind)?),
+        };
+        Ok(Self {
+            kind,
+            source: Source::deserialize_reader(reader)?,
+            loss: f64::deserialize_reader(reader)?,
+            digest: SnapshotDigest::deserialize_reader(reader)?,
+            factors,
+        })
+    }
 }
 
 impl Status {
@@ -154,6 +192,18 @@ impl Status {
             return Err(format!(
                 "node {} offers a loss that is not finite",
                 status.node
+            ));
+        }
+        let vectors = status
+            .proposed_vectors()
+            .chain(status.join_point_and_result());
+        let factors = vectors.filter_map(|vector| vector.factors);
+        if let Some(factor) = factors.filter_map(Factors::out_of_bounds).next() {
+            return Err(format!(
+                "node {} offers the factor {factor:e}, which is not from {:e} to {:e}",
+                status.node,
+                Factors::LEAST,
+                Factors::MOST
             ));
         }
         let sources = status

@@ -1,7 +1,7 @@
 //! The worker: one batch, one gradient step, the pulls due.
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 
 use crate::{LeaderSgd, Loss, MovingAverage, Next};
 
@@ -31,8 +31,14 @@ pub trait Objective<M> {
         Ok(None)
     }
 
-    /// The learning rate of step `step`, from 0.
+    /// The learning rate of step `step`, from 0, of a worker whose [factor](crate::Factors) for it is 1.
     fn learning_rate(&self, step: u64) -> f64;
+
+    /// A new inner optimizer, with this factor for its weight decay. `None`, the default, if it has no
+    /// weight decay: the factor then makes no difference.
+    fn decaying(&self, _factor: f64) -> Option<ModuleOptimizer> {
+        None
+    }
 }
 
 /// A gradient step that was taken.
@@ -55,18 +61,22 @@ pub struct Worker<M, O> {
     optimizer: LeaderSgd,
     objective: O,
     average: Option<MovingAverage>,
+    /// The factor for weight decay that the inner optimizer has.
+    decay: f64,
     /// Whether the last step, with its exchange, is yet to be averaged.
     owes_average: bool,
 }
 
 impl<M: Module, O: Objective<M>> Worker<M, O> {
-    /// A worker about to take its first step.
+    /// A worker about to take its first step. The inner optimizer has the weight decay of a worker whose
+    /// factor for it is 1, whatever the optimizer's [factors](LeaderSgd::factors) are.
     pub fn new(module: M, optimizer: LeaderSgd, objective: O) -> Self {
         Self {
             module: Some(module),
             optimizer,
             objective,
             average: None,
+            decay: 1.0,
             owes_average: false,
         }
     }
@@ -96,9 +106,11 @@ impl<M: Module, O: Objective<M>> Worker<M, O> {
     /// [`Objective::probe`]; the step is then taken, and its exchange has yet to come.
     pub fn gradient_step(&mut self) -> Result<GradientStep, O::Error> {
         self.optimizer.begin(present(&self.module));
+        self.update_decay();
         let step = self.optimizer.steps();
         let (loss, gradients) = self.objective.gradients(present(&self.module), step)?;
-        let learning_rate = self.objective.learning_rate(step);
+        let factor = self.optimizer.factors().learning_rate;
+        let learning_rate = self.objective.learning_rate(step) * factor;
         self.optimizer.observe(loss.clone());
         if let Some(module) = self.module.take() {
             self.module = Some(
@@ -116,6 +128,19 @@ impl<M: Module, O: Objective<M>> Worker<M, O> {
             loss,
             learning_rate,
         })
+    }
+
+    /// Gives the inner optimizer the weight decay of the worker's factors, if they have changed. Burn's
+    /// optimizers cannot change theirs, so a new one takes over the state, which passes through the host.
+    fn update_decay(&mut self) {
+        let factor = self.optimizer.factors().weight_decay;
+        if factor == self.decay {
+            return;
+        }
+        self.decay = factor;
+        if let Some(inner) = self.objective.decaying(factor) {
+            self.optimizer.replace_inner(inner);
+        }
     }
 
     /// The second half of [`step`](Self::step): reports to the peers and handles their commands.

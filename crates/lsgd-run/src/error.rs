@@ -396,6 +396,19 @@ pub enum RunError {
         /// Number of workers.
         workers: u64,
     },
+    /// A worker has a factor for a weight decay that there is not.
+    #[error(
+        "workers.vary[{index}].weight_decay {factor} makes no difference: the optimizer of {title} has no \
+         weight decay; leave it out"
+    )]
+    NoWeightDecay {
+        /// The index of the entry.
+        index: usize,
+        /// The factor.
+        factor: f64,
+        /// What is trained on what.
+        title: String,
+    },
     /// No worker is left.
     #[error("no worker came to the end of the run: all of them died, or wait for each other")]
     NobodyLeft,
@@ -511,6 +524,7 @@ impl RunError {
             | Self::NotSimulated { .. }
             | Self::UnusedKey { .. }
             | Self::NoSuchWorker { .. }
+            | Self::NoWeightDecay { .. }
             | Self::TooManyExchanges { .. }
             | Self::RunExists { .. }
             | Self::NotARun { .. }

@@ -41,6 +41,13 @@ pub trait Task: Send + Sync + 'static {
     /// A worker's inner optimizer.
     fn optimizer(&self) -> ModuleOptimizer;
 
+    /// The same with its weight decay times `factor`, from 0, for `workers.vary` and `method.adopt`; it takes
+    /// over the state of the one before. `None`, the default, if it has no weight decay.
+    fn optimizer_decaying(&self, factor: f64) -> Option<ModuleOptimizer> {
+        let _ = factor;
+        None
+    }
+
     /// A limit on the gradients of every step; none by default.
     fn gradient_clip(&self) -> Option<GradientClip> {
         None

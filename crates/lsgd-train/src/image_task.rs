@@ -18,7 +18,7 @@ use crate::batches;
 use crate::data::{Batch, DataError, Dataset, Reserve, ScoredOn, Spoiling, Stream};
 use crate::device_images::DeviceImages;
 use crate::error::TrainError;
-use crate::image_config::{Augment, Config, DataName, DataVariation, ImageConfig};
+use crate::image_config::{Augment, Config, DataName, DataVariation, ImageConfig, OptimizerConfig};
 use crate::image_model::{ImageNotes, model_config};
 use crate::initial_weights::InitialWeights;
 use crate::loss::{cross_entropy, training_loss};
@@ -357,6 +357,15 @@ impl Task for ImageTask {
 
     fn optimizer(&self) -> ModuleOptimizer {
         optimizer::inner(&self.config.optimizer, self.model.kind.head())
+    }
+
+    fn optimizer_decaying(&self, factor: f64) -> Option<ModuleOptimizer> {
+        let decay = self.config.optimizer.weight_decay;
+        let config = OptimizerConfig {
+            weight_decay: decay * factor,
+            ..self.config.optimizer.clone()
+        };
+        (decay > 0.0).then(|| optimizer::inner(&config, self.model.kind.head()))
     }
 
     fn gradient_clip(&self) -> Option<GradientClip> {

@@ -206,6 +206,7 @@ fn said(node: u32, round: u64) -> Status {
         source: Source::Worker { id, step },
         loss: 1.0 + f64::from(node),
         digest: SnapshotDigest([0; 32]),
+        factors: None,
     };
     let proposal = |round| {
         let leader = Some(vector);

@@ -22,6 +22,7 @@ impl GlobalLeader {
                 source: sum.source(),
                 loss: 0.0,
                 digest: sum.digest(),
+                factors: None,
             };
             Some((vector, sum))
         });

@@ -93,7 +93,11 @@ impl Fetching {
             }
             match outcome {
                 Ok(Fetched { snapshot, .. }) => {
-                    pending.got = Some(Snapshot::of(snapshot, pending.vector.source));
+                    let VectorRef {
+                        source, factors, ..
+                    } = pending.vector;
+                    let named = Snapshot::clone(snapshot).with_source(source);
+                    pending.got = Some(Arc::new(named.with_factors(factors)));
                     // It was transferred once.
                     pending.crossed = std::mem::take(&mut crosses);
                 }

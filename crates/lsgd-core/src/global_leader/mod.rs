@@ -315,7 +315,11 @@ impl GlobalLeader {
         let join_point = leader.as_ref().or(mean.as_ref());
         let begins = !self.method.shares_gradients() && !self.method.has_centre();
         if let Some((vector, snapshot)) = join_point.filter(|_| begins) {
-            let vector = *vector;
+            // A node that joins begins with the factors of its own config.
+            let vector = VectorRef {
+                factors: None,
+                ..*vector
+            };
             self.set_join_point(JoinPoint { round, vector }, snapshot.clone());
         }
         self.actions.push_back(Action::Deliver(ExchangeOutcome {

@@ -90,7 +90,7 @@ impl GlobalLeader {
             }
         };
         let source = snapshot.source();
-        let digest = snapshot.digest();
+        let (digest, factors) = (snapshot.digest(), snapshot.factors());
         self.record_proposal(round, Some((source, digest, rounding)));
         self.actions.push_back(Action::Publish(snapshot.clone()));
         self.own.insert(kind, snapshot);
@@ -99,6 +99,7 @@ impl GlobalLeader {
             source,
             loss,
             digest,
+            factors,
         })
     }
 

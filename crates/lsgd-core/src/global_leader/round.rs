@@ -200,6 +200,7 @@ impl GlobalLeader {
             source: mean.source(),
             loss: 0.0,
             digest: mean.digest(),
+            factors: None,
         };
         Some((vector, mean))
     }

@@ -3,6 +3,7 @@
 mod inner;
 mod peers;
 mod targets;
+mod varying;
 
 use std::sync::Arc;
 
@@ -12,12 +13,13 @@ use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
 
 pub use inner::InnerOptimizer;
 use targets::Targets;
+pub use varying::TakeOver;
 
 use crate::method::BatchNorm;
 use crate::module::{Change, SquaredNorms, read_gradients, restart_broken_statistics};
 use crate::{
-    Exchange, GradientClip, Layout, Loss, LossWindow, Message, Method, Mode, Pull, Report, Rule,
-    RuleState, Snapshot, SnapshotError, StateError, WindowLoss, WorkerState,
+    Exchange, Factors, GradientClip, Layout, Loss, LossWindow, Message, Method, Mode, Pull, Report,
+    Rule, RuleState, Snapshot, SnapshotError, StateError, WindowLoss, WorkerState,
 };
 
 /// Most steps whose gradient norms stay on the device: after so many they are read.
@@ -53,6 +55,9 @@ pub enum Next {
 pub struct LeaderSgd<I = ModuleOptimizer> {
     inner: I,
     clip: Option<GradientClip>,
+    factors: Factors,
+    /// What it makes of its leader's factors, if it takes them over.
+    take_over: Option<TakeOver>,
     method: Method,
     exchange: Box<dyn Exchange>,
     layout: Option<Arc<Layout>>,
@@ -103,6 +108,8 @@ impl<I> LeaderSgd<I> {
         Self {
             inner,
             clip: None,
+            factors: Factors::ONE,
+            take_over: None,
             window: LossWindow::new(method.loss_window),
             loss_lag: 0,
             probed: None,
@@ -153,6 +160,7 @@ impl<I> LeaderSgd<I> {
             losses: self.window.losses().collect(),
             probed: self.probed,
             rule: self.rule_state(),
+            factors: self.shared_factors(),
         }
     }
 
@@ -173,6 +181,7 @@ impl<I> LeaderSgd<I> {
         }
         self.probed = state.probed;
         self.rule.resume(&state.rule)?;
+        self.resume_factors(state.factors)?;
         self.layout = Some(layout);
         if self.rule.awaits_centre() {
             // The answer was lost with the process.

@@ -8,9 +8,18 @@ use super::{DeferredStep, InnerOptimizer, LeaderSgd, StepPhase};
 use crate::method::BatchNorm;
 use crate::module::{Change, OnDevice, device_of, read, read_buffers, replace_gradients};
 use crate::{
-    CentreReply, CentreRequest, Command, Delivery, ExchangeAt, ExchangeOutcome, Layout, Message,
-    Mode, Pull, Report, Scope, ShortDigest, Snapshot, SnapshotError, Source, VectorKind,
+    CentreReply, CentreRequest, Command, Delivery, ExchangeAt, ExchangeOutcome, Factors, Layout,
+    Message, Mode, Pull, Report, Scope, ShortDigest, Snapshot, SnapshotError, Source, VectorKind,
 };
+
+/// What a pull is recorded with.
+struct Moved {
+    scope: Scope,
+    /// `async`: of a leader's parameters.
+    digest: Option<ShortDigest>,
+    /// The leader's factors, if another than this worker leads.
+    followed: Option<Factors>,
+}
 
 impl<I> LeaderSgd<I> {
     /// Reports, and sends its contribution to an exchange.
@@ -112,7 +121,14 @@ impl<I> LeaderSgd<I> {
         }
         let module = match pull {
             // It is named by its version.
-            Some(pull) => self.apply_pull(pull, (Scope::Local, None), module, layout),
+            Some(pull) => {
+                let moved = Moved {
+                    scope: Scope::Local,
+                    digest: None,
+                    followed: None,
+                };
+                self.apply_pull(pull, moved, module, layout)
+            }
             None => module,
         };
         self.targets.keep(&self.rule.proximal_pulls(), &module);
@@ -240,8 +256,12 @@ impl<I> LeaderSgd<I> {
         let leader = leader.filter(|_| self.exchange.mode() == Mode::Async);
         let module = match (pull, leader) {
             (Some(pull), leader) => {
-                let digest = leader.map(|leader| leader.digest().into());
-                self.apply_pull(pull, (scope, digest), module, layout)
+                let moved = Moved {
+                    scope,
+                    digest: leader.map(|leader| leader.digest().into()),
+                    followed: self.factors_to_follow(delivered),
+                };
+                self.apply_pull(pull, moved, module, layout)
             }
             // That a node's leader receives its own parameters follows from its publishing them.
             (None, Some(own)) if scope == Scope::Global => {
@@ -256,13 +276,7 @@ impl<I> LeaderSgd<I> {
     }
 
     /// Applies a pull, and reports it.
-    fn apply_pull<M: Module>(
-        &mut self,
-        pull: Pull,
-        (scope, digest): (Scope, Option<ShortDigest>),
-        module: M,
-        layout: &Layout,
-    ) -> M {
+    fn apply_pull<M: Module>(&mut self, pull: Pull, moved: Moved, module: M, layout: &Layout) -> M {
         // A target computed from the outcome may still overflow.
         if self
             .checked(std::iter::once(&pull.target), layout)
@@ -270,12 +284,21 @@ impl<I> LeaderSgd<I> {
         {
             return module;
         }
+        let Moved {
+            scope,
+            digest,
+            followed,
+        } = moved;
+        // A pull of no strength does not follow.
+        let followed = followed.filter(|_| pull.strength > 0.0);
+        let factors = followed.and_then(|leaders| self.take_over(leaders, scope));
         let adopted = Message::Adopted {
             step: self.step,
             scope,
             source: pull.target.source(),
             strength: pull.strength,
             digest,
+            factors,
         };
         let follows = self.targets.with_buffers();
         let module = self.pull(pull, follows, module, layout);
@@ -304,7 +327,7 @@ impl<I> LeaderSgd<I> {
         module: &M,
         layout: &Arc<Layout>,
     ) -> Result<Arc<Snapshot>, SnapshotError> {
-        read(module, layout, self.source()).map(Arc::new)
+        read(module, layout, self.source()).map(|own| self.with_factors(own))
     }
 
     /// This worker at its current step.

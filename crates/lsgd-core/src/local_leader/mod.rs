@@ -171,6 +171,7 @@ impl LocalLeader {
                 source,
                 strength,
                 digest,
+                factors,
             } => {
                 let delivered_at = self.members.get(&worker).map_or(step, |m| m.delivered_at);
                 self.events.push_back(Event::Adoption {
@@ -181,6 +182,7 @@ impl LocalLeader {
                     strength,
                     staleness: step.saturating_sub(delivered_at),
                     digest,
+                    factors,
                 });
             }
             Message::Led { step, source } => self.events.push_back(Event::Led {

@@ -192,6 +192,7 @@ fn staleness_is_recorded() {
                 source,
                 strength,
                 digest: None,
+                factors: None,
             },
         )
     };

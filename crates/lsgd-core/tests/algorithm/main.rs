@@ -9,6 +9,7 @@ mod clipping;
 mod decisions;
 mod digests;
 mod equations;
+mod factors;
 mod inner_optimizer;
 mod leader_async;
 mod leader_sync;

@@ -163,6 +163,7 @@ fn events_survive_json() {
             strength: 0.25,
             staleness: 1,
             digest: Some(digest),
+            factors: None,
         },
         Event::Restarted {
             step: 4,

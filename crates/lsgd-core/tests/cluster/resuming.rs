@@ -270,6 +270,7 @@ fn what_it_remembered_is_what_it_tells() {
         source: delivered.source(),
         loss: 0.5,
         digest: delivered.digest(),
+        factors: None,
     };
     let join_point = JoinPoint { round: 2, vector };
     let state = GlobalLeaderState {

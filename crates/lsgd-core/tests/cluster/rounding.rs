@@ -71,6 +71,7 @@ fn vector_ref(kind: VectorKind, vector: &Snapshot, loss: f64) -> VectorRef {
         source: vector.source(),
         loss,
         digest: vector.digest(),
+        factors: None,
     }
 }
 

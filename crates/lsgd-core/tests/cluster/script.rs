@@ -118,6 +118,7 @@ pub fn vector_ref(snapshot: &Snapshot, loss: f64) -> VectorRef {
         source: snapshot.source(),
         loss,
         digest: snapshot.digest(),
+        factors: None,
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is taken of a status that came from anywhere.
 
 use lsgd_core::{
-    CheckpointRef, JoinPoint, NodePhase, Proposal, SnapshotDigest, Source, Status, VectorKind,
-    VectorRef, WorkerId,
+    CheckpointRef, Factors, JoinPoint, NodePhase, Proposal, SnapshotDigest, Source, Status,
+    VectorKind, VectorRef, WorkerId,
 };
 
 fn status() -> Status {
@@ -14,6 +14,7 @@ fn status() -> Status {
         },
         loss: 0.5,
         digest: SnapshotDigest([7; 32]),
+        factors: None,
     };
     let proposal = Proposal {
         round: 8,
@@ -55,6 +56,71 @@ fn leader(status: &mut Status) -> &mut VectorRef {
 #[test]
 fn a_status_reads_back() {
     assert_eq!(Status::decode(&status().encode()), Ok(status()));
+}
+
+/// A vector with factors is longer, and one without as long as it was before there were any.
+#[test]
+fn factors_are_told_by_those_that_have_any() {
+    let mut varied = status();
+    leader(&mut varied).factors = Some(Factors {
+        learning_rate: Factors::LEAST,
+        weight_decay: Factors::MOST,
+    });
+    let (plain, bytes) = (status().encode(), varied.encode());
+    assert_eq!(bytes.len(), plain.len() + 17);
+    assert_eq!(Status::decode(&bytes), Ok(varied));
+    // The kind of the vector: one byte, where the mark of factors would be.
+    let of_leader = 4 + 8 + 8 + 1 + 1 + 5 * 8 + 4 + 1 + 8 + 1;
+    assert_eq!(plain[of_leader], 0);
+    assert_eq!(bytes[of_leader], 128);
+    let mut twice = bytes.clone();
+    twice[of_leader + 17] = 128;
+    assert!(Status::decode(&twice).is_err());
+}
+
+#[test]
+fn factors_out_of_bounds_are_refused() {
+    for wild in [0.0, -1.0, 1e-4, 1e4, f64::INFINITY] {
+        for factors in [
+            Factors {
+                learning_rate: wild,
+                ..Factors::ONE
+            },
+            Factors {
+                weight_decay: wild,
+                ..Factors::ONE
+            },
+        ] {
+            let expected =
+                format!("node 3 offers the factor {wild:e}, which is not from 1e-3 to 1e3");
+            let why = refused(|status| leader(status).factors = Some(factors));
+            assert_eq!(why, expected);
+            let why = refused(|status| {
+                let vector = &mut status.join_point.as_mut().unwrap().vector;
+                vector.factors = Some(factors);
+            });
+            assert_eq!(why, expected);
+        }
+    }
+}
+
+/// The longest status that there is: proposals of a leader and a sum, a join point, a result.
+#[test]
+fn the_longest_status_with_factors_is_short_enough() {
+    let mut status = status();
+    let with = Some(Factors::ONE);
+    leader(&mut status).factors = with;
+    let proposal = status.proposals[0].as_mut().unwrap();
+    let of_sum = |workers| VectorRef {
+        kind: VectorKind::Mean,
+        source: Source::Sum { workers },
+        factors: None,
+        ..proposal.leader.unwrap()
+    };
+    (status.result, proposal.sum) = (Some(of_sum(3)), Some(of_sum(2)));
+    status.proposals[1] = status.proposals[0];
+    status.join_point.as_mut().unwrap().vector.factors = with;
+    assert_eq!(Status::decode(&status.encode()), Ok(status));
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn status() -> impl Strategy<Value = Status> {
                 source,
                 loss: 1.5,
                 digest: SnapshotDigest(digest),
+                factors: None,
             });
             let proposal = Proposal {
                 round: 3,

@@ -53,6 +53,8 @@ impl Default for MethodConfig {
             rank_by: RankBy::TrainingLoss,
             probe_examples: 256,
             margin: 0.0,
+            adopt: false,
+            adopt_spread: 0.1,
             beta: 0.43,
             leader_weight: 0.3,
             filter_margin: 0.1,

@@ -83,6 +83,7 @@ const VARY: Entry = Entry {
     fields: &[
         Field::needed("worker", Kind::Whole(0, MAX_INTEGER)),
         Field::new("learning_rate", OVER_ZERO),
+        Field::new("weight_decay", FROM_ZERO),
         Field::new("gradient_scale", Kind::Number(Range::from(-1e6).to(1e6))),
         Field::new("gradient_flips", Kind::Whole(0, 1 << 16)),
     ],
@@ -246,6 +247,13 @@ what ranks the workers
         .used_if("method.rank_by", &["probe_loss"]),
     Key::new("method.margin", UNDER_ONE, "a leader stays until another's loss is lower by this share of its own")
         .used_if("method.name", LEADING),
+    Key::new("method.adopt", Kind::Flag, "\
+true: a worker that is pulled to a leader also takes over its factors of learning rate and weight decay, \
+with a random change
+they begin as in workers.vary, otherwise at 1")
+        .used_if("method.name", LEADING),
+    Key::new("method.adopt_spread", FRACTION, "standard deviation of the natural logarithm of that change")
+        .used_if("method.name", LEADING),
     Key::new("method.beta", FRACTION, "each of W workers is pulled to the centre by beta / W")
         .used_if("method.name", &["easgd"]),
     Key::new("method.leader_weight", FRACTION, "c of m + c (z - m)")
@@ -278,6 +286,7 @@ times the examples, but for BatchNorm, in the memory of one"),
 workers that train differently, for experiments, counted over all nodes; or tables [[workers.vary]]
 worker = 3
 learning_rate = 10.0   # times the schedule's
+weight_decay = 0.5     # times the optimizer's
 gradient_scale = -1.0  # times every gradient
 gradient_flips = 1     # random bits of the gradient that are flipped in every step"),
 

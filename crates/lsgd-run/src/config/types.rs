@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lsgd_core::{BatchNorm, Mode};
+use lsgd_core::{BatchNorm, Factors, Mode};
 use serde::{Deserialize, Serialize};
 
 pub use super::cluster::{ClusterConfig, Tls};
@@ -197,6 +197,11 @@ pub struct MethodConfig {
     pub probe_examples: usize,
     /// A leader stays until another's loss is lower by this fraction of its own, in [0, 1).
     pub margin: f64,
+    /// Whether followers take over their leader's factors of learning rate and weight decay, with a random
+    /// change.
+    pub adopt: bool,
+    /// The standard deviation of the natural logarithm of that change, from 0.
+    pub adopt_spread: f64,
     /// `easgd`: how strongly the centre follows the workers' mean in an exchange, in [0, 1]; each of
     /// W workers is pulled to the centre by `beta / W`.
     pub beta: f64,
@@ -323,10 +328,22 @@ pub struct Variation {
     pub worker: u64,
     /// Its learning rates are this times the schedule's; over 0.
     pub learning_rate: f64,
+    /// Its weight decay is this times that of the others; from 0.
+    pub weight_decay: f64,
     /// Its gradients are multiplied by this; negative ones lead uphill.
     pub gradient_scale: f64,
     /// Random bits of its gradient, as f32, that are flipped in every step.
     pub gradient_flips: u64,
+}
+
+impl Variation {
+    /// What the run's hyperparameters are multiplied by for this worker, at the beginning.
+    pub fn factors(&self) -> Factors {
+        Factors {
+            learning_rate: self.learning_rate,
+            weight_decay: self.weight_decay,
+        }
+    }
 }
 
 impl Default for Variation {
@@ -334,6 +351,7 @@ impl Default for Variation {
         Self {
             worker: 0,
             learning_rate: 1.0,
+            weight_decay: 1.0,
             gradient_scale: 1.0,
             gradient_flips: 0,
         }

@@ -208,6 +208,7 @@ impl ClusterRecord {
                 source: record.delivered.source,
                 loss: record.loss,
                 digest: delivered.digest(),
+                factors: None,
             };
             let round = record.round;
             (JoinPoint { round, vector }, delivered)

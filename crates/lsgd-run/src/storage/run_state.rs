@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `worker-K.optimizer.bpk` | the inner optimizer's state, under parameter paths |
 //! | `worker-K-ema.safetensors` | the moving average, if the worker keeps one |
-//! | `state.safetensors` | loss windows, the vectors and numbers of the method's rule, the window's means |
+//! | `state.safetensors` | loss windows, factors that are taken over, the vectors and numbers of the method's rule, the window's means |
 //! | `state.json`, `resume` | counters, the names of those vectors, lengths of the records |
 //!
 //! A vector is stored once under its digest, however many workers keep it: all workers have the same
@@ -127,6 +127,10 @@ impl RunState {
             tensors.singles(format!("worker-{number}.losses"), &state.losses);
             let probed: Vec<f64> = state.probed.into_iter().collect();
             tensors.doubles(format!("worker-{number}.probed"), &probed);
+            if let Some(factors) = state.factors {
+                let factors = [factors.learning_rate, factors.weight_decay];
+                tensors.doubles(factors_of(*number), &factors);
+            }
             for (name, numbers) in &state.rule.numbers {
                 tensors.doubles(format!("worker-{number}.{name}"), numbers);
             }
@@ -136,6 +140,11 @@ impl RunState {
         }
         tensors
     }
+}
+
+/// The name of a worker's factors among the vectors and numbers.
+pub(super) fn factors_of(worker: usize) -> String {
+    format!("worker-{worker}.factors")
 }
 
 /// The file of a worker's inner optimizer.

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lsgd_core::{
-    AverageState, GlobalLeaderState, Layout, LocalLeaderState, RuleState, Snapshot, WorkerState,
+    AverageState, Factors, GlobalLeaderState, Layout, LocalLeaderState, RuleState, Snapshot,
+    WorkerState,
 };
 use safetensors::tensor::{Dtype, SafeTensors};
 
 use super::checkpoint::CheckpointState;
 use super::resume_record::{RecordLengths, ResumeRecord, SavedTimes, SavedVector};
-use super::run_state::{STATE, optimizer_path};
+use super::run_state::{STATE, factors_of, optimizer_path};
 use super::values::floats;
 use super::which::Which;
 use crate::error::RunError;
@@ -75,6 +76,7 @@ impl SavedRun {
                 losses: Vec::new(),
                 probed: None,
                 rule: model.state.rule.clone(),
+                factors: None,
             },
             optimizer: None,
             times: SavedTimes::default(),
@@ -155,6 +157,7 @@ impl SavedRun {
                 rule.numbers.insert(name.clone(), numbers);
             }
             let probed = tensors.doubles(&format!("worker-{number}.probed"))?;
+            let factors = tensors.factors(number)?;
             let losses = format!("worker-{number}.losses");
             let losses = floats(tensors.bytes(&losses, Dtype::F32)?);
             let path = optimizer_path(checkpoint, number);
@@ -173,6 +176,7 @@ impl SavedRun {
                     losses,
                     probed: probed.first().copied(),
                     rule,
+                    factors,
                 },
                 optimizer: Some(state.read_file(&path, most)?),
                 times: worker.times,
@@ -230,6 +234,24 @@ impl SavedTensors<'_> {
         let bytes = self.bytes(name, Dtype::F64)?.chunks_exact(8);
         let value = |bytes: &[u8]| f64::from_le_bytes(bytes.try_into().unwrap_or_default());
         Ok(bytes.map(value).collect())
+    }
+
+    /// A worker's factors, if it has saved any.
+    fn factors(&self, worker: usize) -> Result<Option<Factors>, RunError> {
+        let name = factors_of(worker);
+        if !self.file.names().contains(&name.as_str()) {
+            return Ok(None);
+        }
+        match self.doubles(&name)?[..] {
+            [learning_rate, weight_decay] => Ok(Some(Factors {
+                learning_rate,
+                weight_decay,
+            })),
+            ref other => {
+                let why = format!("{name} has {} numbers, not 2", other.len());
+                Err(RunError::damaged(self.path, why))
+            }
+        }
     }
 
     /// A vector, whose values have the digest that it is named by.

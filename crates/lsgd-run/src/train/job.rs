@@ -125,6 +125,8 @@ pub struct Facts {
     pub agreement: BTreeMap<String, String>,
     /// [`Task::notes`].
     pub notes: Map<String, Value>,
+    /// Whether there is a [`Task::optimizer_decaying`].
+    pub decays: bool,
     /// Whether there is a [`Task::statistics_module`], and it is needed.
     pub re_estimates: bool,
 }
@@ -141,6 +143,7 @@ impl Facts {
             metrics: task.metrics(),
             agreement: task.agreement(),
             notes: task.notes(),
+            decays: task.optimizer_decaying(1.0).is_some(),
             re_estimates: false,
         }
     }

@@ -5,6 +5,7 @@
 //! [`lsgd_core::Group`]. One more thread writes checkpoints, and with several nodes another drives the
 //! exchange between them.
 
+mod adopting;
 mod alone;
 mod answers;
 mod averages;

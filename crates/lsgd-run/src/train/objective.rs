@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 use lsgd_core::{Loss, Objective};
 
@@ -166,6 +166,10 @@ impl<T: Task> Objective<T::Module> for TaskObjective<T> {
     }
 
     fn learning_rate(&self, step: u64) -> f64 {
-        self.rate.at(step) * self.variation.learning_rate
+        self.rate.at(step)
+    }
+
+    fn decaying(&self, factor: f64) -> Option<ModuleOptimizer> {
+        self.task.optimizer_decaying(factor)
     }
 }

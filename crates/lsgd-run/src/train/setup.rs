@@ -80,6 +80,7 @@ pub fn set_up<T: Task>(
     let task = at_the_start(|| make(run))?;
     read.check(settings)?;
     let mut facts = at_the_start(|| Ok(Facts::of(&task, settings.workers.accumulate)))?;
+    variation::check_decay(&settings.workers, &facts)?;
     if let (Some(patience), true) = (settings.budget.patience, facts.metrics.is_empty()) {
         let (key, value) = ("budget.patience", patience as usize);
         return Err(RunError::UnusedKey { key, value });

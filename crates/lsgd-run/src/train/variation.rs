@@ -7,6 +7,7 @@ use lsgd_core::{download, upload};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::job::Facts;
 use crate::config::{Variation, WorkersConfig};
 use crate::error::RunError;
 use crate::task::StepKey;
@@ -67,6 +68,23 @@ pub(super) fn check(config: &WorkersConfig, workers: u64) -> Result<(), RunError
             workers,
         }),
         None => Ok(()),
+    }
+}
+
+/// Refuses a factor for the weight decay of an optimizer that has none.
+///
+/// # Errors
+///
+/// [`RunError::NoWeightDecay`].
+pub(super) fn check_decay(config: &WorkersConfig, facts: &Facts) -> Result<(), RunError> {
+    let mut varied = config.vary.iter().enumerate();
+    match varied.find(|(_, variation)| variation.weight_decay != 1.0) {
+        Some((index, variation)) if !facts.decays => Err(RunError::NoWeightDecay {
+            index,
+            factor: variation.weight_decay,
+            title: facts.title.clone(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -163,7 +163,8 @@ fn resume<M: Module>(
         }
         None => inner,
     };
-    LeaderSgd::new(inner, setup.method.clone(), exchange)
+    setup
+        .leader_sgd(inner, worker, exchange)
         .resuming(&saved.state, layout.clone())
         .map_err(|why| damaged(why.to_string()))
 }
@@ -212,7 +213,8 @@ impl<'a, T: Task> WorkerLoop<'a, T> {
         let average = averages::of_worker(setup, &module, average)?;
         let optimizer = match saved {
             Some(saved) => resume(setup, task.optimizer(), exchange, number, &module, saved)?,
-            None => LeaderSgd::new(task.optimizer(), setup.method.clone(), exchange)
+            None => setup
+                .leader_sgd(task.optimizer(), number, exchange)
                 .starting_at(start.step),
         };
         let optimizer = optimizer

@@ -2,6 +2,7 @@
 
 mod accumulating;
 mod benching;
+mod factors;
 mod failing;
 mod faults;
 mod frozen;

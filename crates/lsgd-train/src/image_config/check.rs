@@ -3,7 +3,7 @@
 use lsgd_models::{MAX_CHANNELS, MAX_IMAGE_SIDE};
 
 use super::types::*;
-use lsgd_run::config::{ConfigError, ConfigSources};
+use lsgd_run::config::{ConfigError, ConfigSources, Settings};
 
 /// Most values (channels x height x width x examples) of generated data: one gibibyte.
 const MAX_VALUES: u64 = 1 << 30;
@@ -16,6 +16,32 @@ const MAX_VALUES: u64 = 1 << 30;
 pub(super) fn check(config: &ImageConfig, sources: &ConfigSources) -> Result<(), ConfigError> {
     check_data(&config.data, sources)?;
     check_optimizer(&config.optimizer, sources)
+}
+
+/// Refuses a factor for a weight decay of zero.
+///
+/// # Errors
+///
+/// The first entry of `workers.vary` that has one.
+pub(super) fn check_varied_decay(
+    optimizer: &OptimizerConfig,
+    settings: &Settings,
+    sources: &ConfigSources,
+) -> Result<(), ConfigError> {
+    let mut varied = settings.workers.vary.iter().enumerate();
+    match varied.find(|(_, varied)| varied.weight_decay != 1.0) {
+        Some((index, varied)) if optimizer.weight_decay == 0.0 => {
+            let key = format!("workers.vary[{index}].weight_decay");
+            let problem = format!(
+                "makes no difference: optimizer.name {:?} has optimizer.weight_decay 0; set that, or leave \
+                 this out",
+                optimizer.name.word()
+            );
+            let keys = [key.as_str(), "optimizer.weight_decay"];
+            Err(sources.refuse_relation(&keys, varied.weight_decay, problem))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_data(data: &DataConfig, sources: &ConfigSources) -> Result<(), ConfigError> {

@@ -217,7 +217,8 @@ impl TaskTables for ImageConfig {
         }
     }
 
-    fn check(&self, _: &Settings, sources: &ConfigSources) -> Result<(), ConfigError> {
+    fn check(&self, settings: &Settings, sources: &ConfigSources) -> Result<(), ConfigError> {
+        check::check_varied_decay(&self.optimizer, settings, sources)?;
         check::check(self, sources)
     }
 }

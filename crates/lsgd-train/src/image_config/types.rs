@@ -296,6 +296,21 @@ impl Default for ComputeConfig {
     }
 }
 
+impl OptimizerName {
+    /// As spelled in configs.
+    pub fn word(self) -> &'static str {
+        match self {
+            OptimizerName::Sgd => "sgd",
+            OptimizerName::Adam => "adam",
+            OptimizerName::Adamw => "adamw",
+            OptimizerName::Lars => "lars",
+            OptimizerName::Lion => "lion",
+            OptimizerName::Lamb => "lamb",
+            OptimizerName::Muon => "muon",
+        }
+    }
+}
+
 impl DataName {
     /// As spelled in configs.
     pub fn word(self) -> &'static str {

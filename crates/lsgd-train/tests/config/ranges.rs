@@ -350,6 +350,40 @@ fn method() {
              workers.vary gave one another learning_rate; leave that out",
         ),
         (
+            "method.name = \"data_parallel\"\nworkers.vary = [{ worker = 1, weight_decay = 2 }]",
+            "c.toml: method.name \"data_parallel\" has workers that would drift apart for good if \
+             workers.vary gave one another weight_decay; leave that out",
+        ),
+        (
+            "method.adopt_spread = 1.5",
+            "c.toml: method.adopt_spread 1.5 is not in [0, 1]; give a number from 0 to 1",
+        ),
+        (
+            "method.adopt_spread = 0.2",
+            "c.toml: method.adopt_spread 0.2 is of method.adopt, which is false; set that to true, or \
+             leave this out",
+        ),
+        (
+            "method.adopt = true\nworkers.vary = [{ worker = 0 }, { worker = 1, learning_rate = 1e4 }]",
+            "c.toml: workers.vary[1].learning_rate 10000 is not within the bounds of what method.adopt \
+             takes over; give a number from 0.001 to 1000, or leave method.adopt out",
+        ),
+        (
+            "method.adopt = true\nworkers.vary = [{ worker = 1, weight_decay = 0 }]",
+            "c.toml: workers.vary[0].weight_decay 0 is not within the bounds of what method.adopt takes \
+             over; give a number from 0.001 to 1000, or leave method.adopt out",
+        ),
+        (
+            "workers.vary = [{ worker = 1, weight_decay = -1 }]",
+            "c.toml: workers.vary[0].weight_decay -1 is not in [0, inf); give a number from 0",
+        ),
+        (
+            "optimizer = { name = \"adamw\", weight_decay = 0 }\n\
+             workers.vary = [{ worker = 1, weight_decay = 2 }]",
+            "c.toml: workers.vary[0].weight_decay 2 makes no difference: optimizer.name \"adamw\" has \
+             optimizer.weight_decay 0; set that, or leave this out",
+        ),
+        (
             "method.quadratic_period = 0.5\nbudget.minutes = 10",
             "c.toml: method.quadratic_period 0.5 needs a known number of steps, which budget.minutes 10 \
              does not give; set budget.epochs or budget.steps instead",

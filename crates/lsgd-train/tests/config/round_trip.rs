@@ -318,7 +318,8 @@ fn method() -> impl Strategy<Value = MethodConfig> {
         0.0..0.99f64,
     );
     let rank_by = prop_oneof![Just(RankBy::TrainingLoss), Just(RankBy::ProbeLoss)];
-    let ranking = (rank_by, 1..=16384usize, 0.0..0.99f64);
+    let adopting = prop::option::of(0.0..=1.0f64);
+    let ranking = (rank_by, 1..=16384usize, 0.0..0.99f64, adopting);
     let strength = || 0.0..=1.0f64;
     let strengths = (strength(), strength(), strength(), strength());
     let periods = (1..=1_000_000u64, 1..=1_000_000u64);
@@ -345,10 +346,10 @@ fn method() -> impl Strategy<Value = MethodConfig> {
                 ranking,
             )| {
                 let (beta, leader_weight, push, outer_learning_rate, outer_momentum) = others;
-                let (rank_by, probe_examples, margin) = ranking;
-                let rank_by = match name {
-                    MethodName::Lsgd => rank_by,
-                    _ => RankBy::TrainingLoss,
+                let (rank_by, probe_examples, margin, adopting) = ranking;
+                let (rank_by, adopting) = match name {
+                    MethodName::Lsgd => (rank_by, adopting),
+                    _ => (RankBy::TrainingLoss, None),
                 };
                 let (local_pull, global_pull, local_prox, global_prox) = strengths;
                 MethodConfig {
@@ -368,6 +369,8 @@ fn method() -> impl Strategy<Value = MethodConfig> {
                     rank_by,
                     probe_examples,
                     margin,
+                    adopt: adopting.is_some(),
+                    adopt_spread: adopting.unwrap_or(0.1),
                     beta,
                     leader_weight,
                     filter_margin: push,
@@ -394,16 +397,18 @@ fn varied_data() -> impl Strategy<Value = Vec<DataVariation>> {
 }
 
 fn varied_workers() -> impl Strategy<Value = Vec<Variation>> {
-    let varied = (0..1024u64, 1e-6..1e6f64, -1e6..1e6f64, 0..=65536u64);
-    let varied =
-        varied.prop_map(
-            |(worker, learning_rate, gradient_scale, gradient_flips)| Variation {
-                worker,
-                learning_rate,
-                gradient_scale,
-                gradient_flips,
-            },
-        );
+    // Within the bounds of what followers take over.
+    let factor = || 1e-3..=1e3f64;
+    let varied = (0..1024u64, factor(), factor(), -1e6..1e6f64, 0..=65536u64);
+    let varied = varied.prop_map(
+        |(worker, learning_rate, weight_decay, gradient_scale, gradient_flips)| Variation {
+            worker,
+            learning_rate,
+            weight_decay,
+            gradient_scale,
+            gradient_flips,
+        },
+    );
     prop::collection::vec(varied, 0..2)
 }
 

@@ -68,6 +68,11 @@ fn they_are_refused() {
              method.name",
         ),
         (
+            "method = { name = \"leader_filter\", adopt = true }",
+            "c.toml: method.adopt true is not used by method.name \"leader_filter\", only by \"lsgd\", \
+             \"lsgd_plus\" or \"leader_mean\"; leave it out, or change method.name",
+        ),
+        (
             "method.probe_examples = 7",
             "c.toml: method.probe_examples 7 is not used by method.rank_by \"training_loss\", only by \
              \"probe_loss\"; leave it out, or change method.rank_by",

@@ -54,6 +54,16 @@ fn nodes_have_the_bits_of_one_process_that_simulates_them() {
         ),
         ("statistics", &["method.batch_norm=mean"]),
         ("bf16", &["cluster.wire=bf16", "method.batch_norm=leader"]),
+        (
+            "adopting",
+            &[
+                "method.adopt=true",
+                "method.adopt_spread=0.5",
+                "cluster.wire=bf16",
+                "optimizer.weight_decay=0.01",
+                "workers.vary=[{ worker = 1, learning_rate = 0.5, weight_decay = 2.0 }]",
+            ],
+        ),
         ("local_sgd", &["method.name=local_sgd"]),
         ("data_parallel", &["method.name=data_parallel"]),
         ("easgd", &["method.name=easgd"]),

@@ -26,6 +26,17 @@ fn nodes_are_replayed_in_one_process() {
             "3",
             &["method.global_prox=0.1", "cluster.wire=bf16"][..],
         ),
+        (
+            "adopting",
+            "2",
+            &[
+                "method.adopt=true",
+                "method.adopt_spread=0.5",
+                "cluster.wire=bf16",
+                "optimizer.weight_decay=0.01",
+                "workers.vary=[{ worker = 1, learning_rate = 0.5, weight_decay = 2.0 }]",
+            ],
+        ),
         ("easgd", "2", &["method.name=easgd"]),
         (
             "downpour",

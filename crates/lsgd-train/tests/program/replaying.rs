@@ -51,6 +51,15 @@ fn every_method_that_runs_in_async_comes_to_the_same_digests() {
             ],
         ),
         ("mean", &["method.batch_norm=mean"]),
+        (
+            "adopting",
+            &[
+                "method.adopt=true",
+                "method.adopt_spread=0.5",
+                "optimizer.weight_decay=0.01",
+                "workers.vary=[{ worker = 1, learning_rate = 0.5, weight_decay = 2.0 }]",
+            ],
+        ),
         ("easgd", &["method.name=easgd"]),
         ("downpour", &["method.name=downpour"]),
         ("local_sgd", &["method.name=local_sgd"]),

@@ -96,6 +96,24 @@ fn methods_weighted_by_gradients_continue_with_the_same_bits() {
     }
 }
 
+/// Between two exchanges: factors that were taken over, and the states of optimizers that have changed theirs.
+#[test]
+fn workers_that_take_over_factors_continue_with_the_same_bits() {
+    for optimizer in ["sgd", "adamw"] {
+        let optimizer = format!("optimizer.name={optimizer}");
+        continues(&[
+            &optimizer,
+            "method.local_period=5",
+            "method.global_period=5",
+            "method.adopt=true",
+            "method.adopt_spread=0.5",
+            "optimizer.weight_decay=0.01",
+            "workers.vary=[{ worker = 1, learning_rate = 0.5, weight_decay = 4.0 }]",
+            "data.vary=[{ worker = 0, augment = false }]",
+        ]);
+    }
+}
+
 /// With pulls at every step, a leader that stays by a margin, a probe, and averaged statistics.
 #[test]
 fn leader_methods_continue_with_the_same_bits() {

@@ -36,8 +36,14 @@ fn one_node_in_sync_has_the_bits_and_the_records_of_the_real_run() {
         "budget.steps=20",
     ];
     let probe = ["method.rank_by=probe_loss", "method.margin=0.1"];
+    let adopting = [
+        "method.adopt=true",
+        "optimizer.weight_decay=0.01",
+        "workers.vary=[{ worker = 1, learning_rate = 0.5, weight_decay = 2.0 }]",
+    ];
     for (method, more) in [
         ("lsgd", &[][..]),
+        ("lsgd_plus", &adopting),
         ("leader_mean", &probe),
         ("data_parallel", &[]),
         ("grawa_layers", &["optimizer.name=lars"]),

@@ -1,6 +1,8 @@
 //! Workers that train differently on purpose.
 
-use super::program::{QUICKSTART, Runs, SMOKE};
+use std::collections::BTreeMap;
+
+use super::program::{QUICKSTART, Run, Runs, SMOKE};
 
 /// Workers whose entry changes nothing train as without one, to the bit; one that does differs.
 #[test]
@@ -10,6 +12,7 @@ fn only_the_named_worker_differs() {
         let set = [
             "workers.count=3",
             "method.name=sgd",
+            "optimizer.weight_decay=0.01",
             "data.augment=pad_crop",
             set,
         ];
@@ -25,6 +28,7 @@ fn only_the_named_worker_differs() {
             "workers.vary=[{ worker = 1, gradient_scale = -1.0 }]",
         ),
         ("flips", "workers.vary=[{ worker = 1, gradient_flips = 1 }]"),
+        ("decay", "workers.vary=[{ worker = 1, weight_decay = 4.0 }]"),
         ("still", "data.vary=[{ worker = 1, augment = false }]"),
         ("labels", "data.vary=[{ worker = 1, label_noise = 1.0 }]"),
         ("images", "data.vary=[{ worker = 1, image_noise = 0.5 }]"),
@@ -33,6 +37,87 @@ fn only_the_named_worker_differs() {
         let differs: Vec<bool> = varied.iter().zip(&plain).map(|(a, b)| a != b).collect();
         assert_eq!(differs, [false, true, false], "{name}");
     }
+}
+
+/// A worker's factor is that of a whole run with such an optimizer, or schedule.
+#[test]
+fn a_factor_is_that_of_the_whole_run() {
+    let runs = Runs::new();
+    let digests = |name: &str, set: &[&str]| {
+        let set = [
+            &[
+                "workers.count=2",
+                "method.name=sgd",
+                "optimizer.momentum=0.9",
+            ],
+            set,
+        ]
+        .concat();
+        runs.train(SMOKE, name, &set).digests()
+    };
+    for optimizer in ["sgd", "muon", "lars"] {
+        let name = format!("optimizer.name={optimizer}");
+        let run = |word: &str, set: [&str; 2]| {
+            digests(&format!("{word}-{optimizer}"), &[&name, set[0], set[1]])
+        };
+        let none = "workers.vary=[]";
+        let plain = run("plain", ["optimizer.weight_decay=0.01", none]);
+        let whole = run("whole", ["optimizer.weight_decay=0.04", none]);
+        let vary = "workers.vary=[{ worker = 1, weight_decay = 4.0 }]";
+        let varied = run("varied", ["optimizer.weight_decay=0.01", vary]);
+        assert_ne!(plain[1], whole[1], "{optimizer}");
+        assert_eq!(varied, [plain[0].clone(), whole[1].clone()], "{optimizer}");
+    }
+}
+
+/// Four workers whose learning rates span two decades, most of them too low. Followers that take over their
+/// leader's factors come near to its rate; those that do not keep theirs.
+#[test]
+fn a_population_tunes_itself() {
+    let runs = Runs::new();
+    let run = |name: &str, adopt: &str| {
+        let rates = [0.01, 0.03, 0.1, 1.0].iter().enumerate();
+        let vary =
+            rates.map(|(worker, rate)| format!("{{ worker = {worker}, learning_rate = {rate} }}"));
+        let vary = format!("workers.vary=[{}]", vary.collect::<Vec<_>>().join(", "));
+        let set = [
+            "budget.epochs=4",
+            "evaluate.every_epochs=4",
+            "schedule.learning_rate=0.1",
+            vary.as_str(),
+            adopt,
+        ];
+        runs.train(QUICKSTART, name, &set)
+    };
+    let error = |run: &Run| {
+        let error = &run.summary()["test"]["worker_mean"]["error"];
+        error.as_f64().unwrap()
+    };
+    let (plain, adopting) = (
+        run("plain", "method.adopt=false"),
+        run("adopting", "method.adopt=true"),
+    );
+    assert!(
+        plain
+            .events("adoption")
+            .iter()
+            .all(|event| event["factors"].is_null())
+    );
+    let adopted = adopting.events("adoption");
+    let last: BTreeMap<String, f64> = adopted
+        .iter()
+        .map(|event| {
+            let rate = event["factors"]["learning_rate"].as_f64().unwrap();
+            (event["worker"].to_string(), rate)
+        })
+        .collect();
+    assert_eq!(last.len(), 4, "{last:?}");
+    let least = last.values().copied().fold(f64::INFINITY, f64::min);
+    let most = last.values().copied().fold(0.0, f64::max);
+    // From 100 at first.
+    assert!(most / least < 2.0, "{last:?}");
+    let (plain, adopting) = (error(&plain), error(&adopting));
+    assert!(adopting < plain, "{adopting} {plain}");
 }
 
 /// With shards of nearly one class, workers that never meet hardly recognise the others' classes; those

@@ -1,6 +1,6 @@
 //! `[method]`
 
-use lsgd_core::{BatchNorm, Mode};
+use lsgd_core::{BatchNorm, Factors, Mode};
 
 use super::ConfigSources;
 use crate::config::error::{ConfigError, quote_number};
@@ -26,17 +26,7 @@ pub(super) fn check(settings: &Settings, sources: &ConfigSources) -> Result<(), 
         }
         super::schedule::needs_steps(settings, key, alpha, sources)?;
     }
-    let rates = settings
-        .workers
-        .vary
-        .iter()
-        .map(|varied| varied.learning_rate);
-    if method.name == MethodName::DataParallel && rates.into_iter().any(|rate| rate != 1.0) {
-        let problem = "has workers that would drift apart for good if workers.vary gave one another \
-                       learning_rate; leave that out";
-        let keys = ["method.name", "workers.vary"];
-        return Err(sources.refuse_relation(&keys, "\"data_parallel\"", problem));
-    }
+    check_factors(settings, sources)?;
     let (local, global) = (method.local_period, method.global_period);
     if global % local != 0 {
         let (lower, upper) = (global / local * local, (global / local + 1) * local);
@@ -95,6 +85,53 @@ pub(super) fn check(settings: &Settings, sources: &ConfigSources) -> Result<(), 
             return relation(key, "\"leader\"", problem);
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// Checks the factors of workers that differ, and whether they are taken over.
+fn check_factors(settings: &Settings, sources: &ConfigSources) -> Result<(), ConfigError> {
+    let (method, varied) = (&settings.method, &settings.workers.vary);
+    if method.name == MethodName::DataParallel {
+        let of = |factor: fn(&Variation) -> f64| varied.iter().any(|varied| factor(varied) != 1.0);
+        let key = match () {
+            () if of(|varied| varied.learning_rate) => Some("learning_rate"),
+            () if of(|varied| varied.weight_decay) => Some("weight_decay"),
+            () => None,
+        };
+        if let Some(key) = key {
+            let problem = format!(
+                "has workers that would drift apart for good if workers.vary gave one another {key}; \
+                 leave that out"
+            );
+            let keys = ["method.name", "workers.vary"];
+            return Err(sources.refuse_relation(&keys, "\"data_parallel\"", problem));
+        }
+    }
+    if !method.adopt {
+        if method.adopt_spread != MethodConfig::default().adopt_spread {
+            let (key, value) = ("method.adopt_spread", quote_number(method.adopt_spread));
+            let problem = "is of method.adopt, which is false; set that to true, or leave this out";
+            return Err(sources.refuse_relation(&[key, "method.adopt"], value, problem));
+        }
+        return Ok(());
+    }
+    for (index, varied) in varied.iter().enumerate() {
+        if let Some(factor) = varied.factors().out_of_bounds() {
+            let name = match factor == varied.learning_rate {
+                true => "learning_rate",
+                false => "weight_decay",
+            };
+            let key = format!("workers.vary[{index}].{name}");
+            let problem = format!(
+                "is not within the bounds of what method.adopt takes over; give a number from {} to {}, \
+                 or leave method.adopt out",
+                Factors::LEAST,
+                Factors::MOST
+            );
+            let keys = [key.as_str(), "method.adopt"];
+            return Err(sources.refuse_relation(&keys, quote_number(factor), problem));
+        }
     }
     Ok(())
 }

@@ -69,6 +69,7 @@ fn checkpoint(layout: &Arc<Layout>, step: u64, seed: u64) -> Checkpoint {
             step,
             losses: vec![random.random()],
             probed: None,
+            factors: None,
             rule: RuleState {
                 vectors: BTreeMap::from([(String::from("centre"), centre.clone())]),
                 numbers: BTreeMap::new(),

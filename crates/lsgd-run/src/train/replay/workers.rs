@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-use lsgd_core::{
-    Command, LeaderSgd, Message, Mode, Snapshot, Source, Worker, WorkerId, read, write,
-};
+use lsgd_core::{Command, Message, Mode, Snapshot, Source, Worker, WorkerId, read, write};
 
 use crate::error::{RunError, panic_message};
 use crate::task::Task;
@@ -220,7 +218,8 @@ impl<T: Task> Replayed<T> {
         let module = module.map_err(|why| RunError::Unfit { why })?;
         let exchange = MailExchange::new(self.id, Mode::Async);
         let mailbox = exchange.mailbox();
-        let optimizer = LeaderSgd::new(self.task.optimizer(), setup.method.clone(), exchange)
+        let optimizer = setup
+            .leader_sgd(self.task.optimizer(), self.number, exchange)
             .clipping(self.task.gradient_clip())
             .starting_at(step);
         let objective = TaskObjective::start(setup, &self.task, self.number, training, step)?;

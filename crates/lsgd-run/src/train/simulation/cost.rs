@@ -12,8 +12,8 @@ use burn::Tensor;
 use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, SgdConfig};
 use lsgd_core::{
-    Command, Event, GradientStep, LeaderSgd, Loss, Mode, Next, Objective, SimDriver, Worker,
-    WorkerId, WorkerTurn,
+    Command, Event, Factors, GradientStep, LeaderSgd, Loss, Mode, Next, Objective, SimDriver,
+    Worker, WorkerId, WorkerTurn,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -105,7 +105,9 @@ impl CostSimulation {
             let exchange = MailExchange::new(worker_id(global_rank, per_node), setup.plan.mode);
             let mailbox = exchange.mailbox();
             let inner = SgdConfig::new().init();
-            let optimizer = LeaderSgd::new(inner, setup.method.clone(), exchange);
+            // So that statuses have the size that they would have.
+            let optimizer = LeaderSgd::new(inner, setup.method.clone(), exchange)
+                .varying(Factors::ONE, setup.take_over());
             let model = DummyModel {
                 x: Param::from_tensor(Tensor::zeros([VALUES], &device)),
             };

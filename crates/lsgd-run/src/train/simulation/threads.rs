@@ -8,9 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
-use lsgd_core::{
-    Command, GradientStep, LeaderSgd, Snapshot, Source, Worker, WorkerTurn, read, write,
-};
+use lsgd_core::{Command, GradientStep, Snapshot, Source, Worker, WorkerTurn, read, write};
 
 use super::worker_id;
 use crate::error::{RunError, panic_message};
@@ -250,7 +248,8 @@ impl<T: Task> SimWorker<T> {
         let average = averages::of_worker(setup, &module, None)?;
         let exchange = MailExchange::new(worker_id(number, per_node), setup.plan.mode);
         let mailbox = exchange.mailbox();
-        let optimizer = LeaderSgd::new(task.optimizer(), setup.method.clone(), exchange)
+        let optimizer = setup
+            .leader_sgd(task.optimizer(), number, exchange)
             .clipping(task.gradient_clip());
         let objective = TaskObjective::start(setup, task, number, training, 0)?;
         Ok(Self {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use burn::nn::LinearConfig;
 use burn::tensor::Device;
 use lsgd_core::{
-    CheckpointRef, JoinPoint, Layout, NodePhase, Proposal, Snapshot, SnapshotDigest, Source,
-    Status, VectorKind, VectorRef, WireFormat, WorkerId,
+    CheckpointRef, Factors, JoinPoint, Layout, NodePhase, Proposal, Snapshot, SnapshotDigest,
+    Source, Status, VectorKind, VectorRef, WireFormat, WorkerId,
 };
 use lsgd_link::{ChunkRequest, Hello, PartialVector};
 
@@ -106,6 +106,7 @@ fn statuses() -> Vec<Vec<u8>> {
         source,
         loss: 1.5,
         digest: SnapshotDigest([7; 32]),
+        factors: Some(Factors::ONE),
     };
     let proposal = Proposal {
         round: 3,
