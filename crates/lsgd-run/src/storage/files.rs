@@ -164,7 +164,27 @@ pub(super) fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
+
+    /// What is saved as JSON continues with the same bits. `serde_json` reads numbers to the last bit only
+    /// with its feature `float_roundtrip`.
+    #[test]
+    fn numbers_are_read_back_to_the_last_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("numbers.json");
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        let any = std::iter::repeat_with(|| f64::from_bits(random.random()));
+        let numbers: Vec<f64> = any
+            .filter(|number| number.is_finite())
+            .take(20_000)
+            .collect();
+        write_json(&path, &numbers).unwrap();
+        let read: Vec<f64> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let bits = |numbers: &[f64]| numbers.iter().map(|n| n.to_bits()).collect::<Vec<_>>();
+        assert!(bits(&read) == bits(&numbers));
+    }
 
     #[test]
     fn no_more_than_the_limit_is_read() {
