@@ -8,6 +8,7 @@ use crate::{Event, ExchangeOutcome, Snapshot, Status, VectorRef};
 
 /// Something for the driver to do.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "few at a time, and soon done")]
 pub enum Action {
     /// Send this status to all other nodes.
     Broadcast(Status),
