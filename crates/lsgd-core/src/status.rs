@@ -4,9 +4,6 @@
 //! earlier ones: lost, late, duplicate or reordered statuses do no harm. Vectors are named by the
 //! hash of their values, so any node that has one can serve it.
 
-use std::io::{self, Read, Write};
-
-use borsh::de::EnumExt;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::{Factors, SnapshotDigest, Source, VectorKind, WorkerId};
@@ -103,7 +100,7 @@ pub struct JoinPoint {
 }
 
 /// A reference to a vector that nodes can fetch.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct VectorRef {
     /// What kind of vector.
     pub kind: VectorKind,
@@ -116,39 +113,6 @@ pub struct VectorRef {
     pub digest: SnapshotDigest,
     /// The factors of the worker that it comes from, if others may take them over.
     pub factors: Option<Factors>,
-}
-
-/// Precedes the factors of a vector that has any: no kind of vector has this number. A run whose workers do
-/// not take over factors sends the bytes that it always sent.
-const HAS_FACTORS: u8 = 128;
-
-impl BorshSerialize for VectorRef {
-    fn serialize<W: Write>(&self, writer: &mut W) -> io::Result<()> {
-        if let Some(factors) = &self.factors {
-            (HAS_FACTORS, factors).serialize(writer)?;
-        }
-        (self.kind, self.source, self.loss, self.digest).serialize(writer)
-    }
-}
-
-impl BorshDeserialize for VectorRef {
-    fn deserialize_reader<R: Read>(reader: &mut R) -> io::Result<Self> {
-        let first = u8::deserialize_reader(reader)?;
-        let (factors, kind) = match first {
-            HAS_FACTORS => (
-                Some(Factors::deserialize_reader(reader)?),
-                VectorKind::deserialize_reader(reader)?,
-            ),
-            kind => (None, VectorKind::deserialize_variant(reader, kind)?),
-        };
-        Ok(Self {
-            kind,
-            source: Source::deserialize_reader(reader)?,
-            loss: f64::deserialize_reader(reader)?,
-            digest: SnapshotDigest::deserialize_reader(reader)?,
-            factors,
-        })
-    }
 }
 
 impl Status {

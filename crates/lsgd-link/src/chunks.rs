@@ -134,6 +134,8 @@ pub(crate) struct Pace {
     longest: Duration,
     /// Whether one was requested again since the last one arrived.
     is_repeating: bool,
+    /// When to see what became of the holder, since an answer is lost.
+    look_at: Option<Instant>,
 }
 
 impl Pace {
@@ -147,6 +149,7 @@ impl Pace {
             quiet,
             longest: Duration::ZERO,
             is_repeating: false,
+            look_at: None,
         }
     }
 
@@ -160,20 +163,25 @@ impl Pace {
         self.arrived_at = now;
         self.again_at = now + self.quiet;
         self.is_repeating = false;
+        self.look_at = None;
     }
 
-    /// An answer is lost: nothing else on its way with it will arrive.
+    /// An answer is lost: soon a chunk is requested again, unless one has been already.
     pub fn lost(&mut self, now: Instant) {
-        if !self.is_repeating {
-            self.again_at = self.again_at.min(now + self.lease.mul_f64(SOON));
-        }
+        let soon = now + self.lease.mul_f64(SOON);
+        self.look_at.get_or_insert(soon);
     }
 
-    /// A chunk is requested again: for the next time, twice as long is waited.
-    pub fn requested_again(&mut self, now: Instant) {
-        self.is_repeating = true;
-        self.again_at = now + 2 * self.quiet;
-        self.quiet *= 2;
+    /// Whether to request a chunk again now: for the next time, twice as long is waited.
+    pub fn request_again(&mut self, now: Instant) -> bool {
+        let is_lost = self.look_at.take_if(|at| *at <= now).is_some();
+        let is_due = now >= self.again_at || is_lost && !self.is_repeating;
+        if is_due {
+            self.is_repeating = true;
+            self.again_at = now + 2 * self.quiet;
+            self.quiet *= 2;
+        }
+        is_due
     }
 
     /// Whether no chunk has arrived for too long.
@@ -181,10 +189,12 @@ impl Pace {
         now >= self.over_at()
     }
 
-    /// How long to wait for a chunk before requesting one again or giving up.
+    /// How long to wait for a chunk before looking after the holder, requesting one again or giving up.
     pub fn wait(&self, now: Instant) -> Duration {
-        let until = self.again_at.min(self.over_at());
-        until.saturating_duration_since(now)
+        let again_at = self
+            .look_at
+            .map_or(self.again_at, |at| at.min(self.again_at));
+        again_at.min(self.over_at()).saturating_duration_since(now)
     }
 
     fn over_at(&self) -> Instant {
@@ -256,11 +266,11 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut pace = Pace::new(LEASE, began);
         assert_eq!(pace.wait(began), 2 * second);
-        pace.requested_again(began + 2 * second);
+        assert!(pace.request_again(began + 2 * second));
         assert_eq!(pace.wait(began + 2 * second), 4 * second);
-        pace.requested_again(began + 6 * second);
+        assert!(pace.request_again(began + 6 * second));
         assert_eq!(pace.wait(began + 6 * second), 8 * second);
-        pace.requested_again(began + 14 * second);
+        assert!(pace.request_again(began + 14 * second));
         assert_eq!(pace.wait(began + 14 * second), second, "then it gives up");
         assert!(!pace.is_over(began + 14 * second));
         assert!(pace.is_over(began + 15 * second));
@@ -289,25 +299,31 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(pace.wait(now), 2 * second);
             now += 2 * second;
-            pace.requested_again(now);
+            assert!(pace.request_again(now));
             now += 4 * second;
-            pace.requested_again(now);
+            assert!(pace.request_again(now));
             now += second / 10;
             pace.arrived(now);
         }
     }
 
+    /// And the holder is looked after each time: it may have disconnected.
     #[test]
     fn a_chunk_that_is_known_to_be_lost_is_requested_soon_and_then_ever_more_rarely() {
         let mut now = Instant::now();
         let mut pace = Pace::new(LEASE, now);
+        assert!(!pace.request_again(now), "nothing is lost");
         pace.lost(now);
         assert_eq!(pace.wait(now), LEASE / 5);
         now += LEASE / 5;
-        pace.requested_again(now);
+        assert!(pace.request_again(now));
+        assert_eq!(pace.wait(now), Duration::from_secs(4));
         // A holder that answers nothing is not asked all the time.
         pace.lost(now);
-        assert_eq!(pace.wait(now), Duration::from_secs(4));
+        assert_eq!(pace.wait(now), LEASE / 5);
+        now += LEASE / 5;
+        assert!(!pace.request_again(now));
+        assert_eq!(pace.wait(now), Duration::from_secs(4) - LEASE / 5);
     }
 
     #[test]

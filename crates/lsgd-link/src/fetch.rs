@@ -157,11 +157,10 @@ impl Fetches {
                     let first = chunks.first_missing() as u64;
                     return Err(HolderFault::Silent { first });
                 }
-                // Sooner if the holder is gone: the requests to it then end without an answer.
-                Err(_) => {
-                    pace.requested_again(now);
+                Err(_) if pace.request_again(now) => {
                     chunks.oldest_again().into_iter().for_each(ask);
                 }
+                Err(_) => {}
             }
         }
         vector.finish(&shared.layout, source, digest)

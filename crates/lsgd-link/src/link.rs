@@ -75,7 +75,7 @@ impl Link {
             status_due: false,
             other_runs: OtherRuns::default(),
             is_out: false,
-            rejoined_at: None,
+            rejoin: None,
         };
         let no_thread = |error: io::Error| LinkError::NoThread {
             why: error.to_string(),

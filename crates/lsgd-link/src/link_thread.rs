@@ -21,7 +21,8 @@ use crate::traffic::TrafficKind;
 
 /// Longest delay before due work is checked.
 const TICK: Duration = Duration::from_millis(100);
-/// Time between two sessions that are opened because a node is heard from and not seen.
+/// Time between the first two sessions that are opened because a node is heard from and not seen; each
+/// further time is twice as long.
 const REJOIN: Duration = Duration::from_secs(60);
 /// How long an answer to a hello may take. The node is asked again before that.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,8 +40,9 @@ pub(crate) struct LinkThread {
     pub other_runs: OtherRuns,
     /// Whether a new session is needed.
     pub is_out: bool,
-    /// When one was last opened because a node was heard from and not seen.
-    pub rejoined_at: Option<Instant>,
+    /// When the next one may be opened because a node is heard from and not seen, and how long after it
+    /// another.
+    pub rejoin: Option<(Instant, Duration)>,
 }
 
 /// Other runs found at this run's endpoints.
@@ -163,12 +165,14 @@ impl LinkThread {
             },
             LinkEvent::Status(status, length) => {
                 self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
-                let is_due = self
-                    .rejoined_at
-                    .is_none_or(|at| now.duration_since(at) >= REJOIN);
-                if is_due && self.members.is_unseen(&status, now) {
-                    self.rejoined_at = Some(now);
+                let unseen = self.members.is_unseen(&status, now);
+                if unseen && self.rejoin.is_none_or(|(at, _)| now >= at) {
+                    let wait = self.rejoin.map_or(REJOIN, |(_, wait)| 2 * wait);
+                    self.rejoin = Some((now + wait, wait));
                     self.is_out = true;
+                    let key = self.shared.keys.status(status.node);
+                    let why = "from a node without a token; opening a new session";
+                    self.shared.rejected.note(&key, why);
                 }
                 let heard = self.members.accept_status(*status);
                 heard

@@ -54,8 +54,8 @@ pub(crate) struct Members {
     incarnations: BTreeMap<u32, Vec<Incarnation>>,
     /// Other incarnations with this node's own number, since when, and whether they were reported.
     duplicates: BTreeMap<u64, (Instant, bool)>,
-    /// Incarnations without a token whose statuses arrive, and since when.
-    unseen: BTreeMap<(u32, u64), Instant>,
+    /// Incarnations without a token whose statuses arrive: since when, and when the last one came.
+    unseen: BTreeMap<(u32, u64), (Instant, Instant)>,
 }
 
 #[derive(Debug)]
@@ -227,8 +227,13 @@ impl Members {
         if self.unseen.len() >= MAX_UNSEEN {
             self.unseen.clear();
         }
-        let since = *self.unseen.entry((node, incarnation)).or_insert(now);
-        now.saturating_duration_since(since) >= UNSEEN
+        let (since, last) = self.unseen.entry((node, incarnation)).or_insert((now, now));
+        if now.saturating_duration_since(*last) >= UNSEEN {
+            // It was gone in between: its token may come yet.
+            *since = now;
+        }
+        *last = now;
+        now.saturating_duration_since(*since) >= UNSEEN
     }
 
     /// Forgets all nodes. Tokens that still exist will be reported again.

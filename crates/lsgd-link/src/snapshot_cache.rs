@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use lsgd_core::{Snapshot, SnapshotDigest};
 
+use crate::chunks::patience;
+
 /// Number of published vectors kept, and of fetched ones: an exchange needs the newest, and a node
 /// that is one exchange behind needs the one before.
 const KEPT: usize = 3;
 /// More are kept while nodes fetch them, which on a slow link takes longer than several exchanges:
-/// those requested within so many leases. A part that was lost is requested again sooner than that.
-const FETCHED_WITHIN: u32 = 4;
-/// Maximum number kept in that case.
+/// those of which a part was requested within the patience of a fetch. Maximum number kept in that case.
 const MAX_KEPT: usize = 8;
 
 #[derive(Debug)]
@@ -78,8 +78,9 @@ impl SnapshotCache {
         let mut place = 0;
         held.retain(|held| {
             place += 1;
-            let recent = FETCHED_WITHIN * self.lease;
-            let in_use = held.asked.is_some_and(|at| at.elapsed() < recent);
+            let in_use = held
+                .asked
+                .is_some_and(|at| at.elapsed() < patience(self.lease));
             place <= KEPT || in_use
         });
         held.truncate(MAX_KEPT);

@@ -239,15 +239,22 @@ fn who_is_heard_from_for_long_without_a_token_is_unseen() {
     assert!(!members.is_unseen(&status(1, 5), start + UNSEEN / 2));
     assert!(!members.is_unseen(&status(2, 5), start + UNSEEN));
     assert!(members.is_unseen(&status(1, 5), start + UNSEEN));
+    // It was away for long, and its token comes later than its first status.
+    assert!(!members.is_unseen(&status(1, 5), start + 9 * UNSEEN));
+    assert!(!members.is_unseen(&status(1, 5), start + 9 * UNSEEN + UNSEEN / 2));
+    assert!(members.is_unseen(&status(1, 5), start + 10 * UNSEEN));
     // A token, even of a process that waits for the one before it to go.
     members.token(1, 5, start + UNSEEN).unwrap();
     members.token(1, 6, start + UNSEEN).unwrap();
     for incarnation in [5, 6] {
-        assert!(!members.is_unseen(&status(1, incarnation), start + 9 * UNSEEN));
+        for half in 0..9 {
+            assert!(!members.is_unseen(&status(1, incarnation), start + half * UNSEEN / 2));
+        }
     }
     // Neither this node nor one that the run does not have.
     for node in [0, 3] {
-        assert!(!members.is_unseen(&status(node, 7), start));
-        assert!(!members.is_unseen(&status(node, 7), start + 9 * UNSEEN));
+        for half in 0..9 {
+            assert!(!members.is_unseen(&status(node, 7), start + half * UNSEEN / 2));
+        }
     }
 }

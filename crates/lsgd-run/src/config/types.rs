@@ -329,11 +329,17 @@ pub struct Variation {
     /// Its learning rates are this times the schedule's; over 0.
     pub learning_rate: f64,
     /// Its weight decay is this times that of the others; from 0.
+    // Without one, runs that were begun before there was this key have the same settings.
+    #[serde(skip_serializing_if = "is_one")]
     pub weight_decay: f64,
     /// Its gradients are multiplied by this; negative ones lead uphill.
     pub gradient_scale: f64,
     /// Random bits of its gradient, as f32, that are flipped in every step.
     pub gradient_flips: u64,
+}
+
+fn is_one(factor: &f64) -> bool {
+    *factor == 1.0
 }
 
 impl Variation {

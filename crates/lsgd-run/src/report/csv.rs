@@ -50,11 +50,13 @@ pub fn write(folder: &Path, threads: usize, output: &Output) -> Result<(), RunEr
     let folder = RunFolder::read_only(folder)?;
     let metrics = folder.join("metrics.jsonl");
     let mut columns = Columns::new(folder.record()?.metrics);
+    let mut lines = 0_u64;
     if metrics.exists() {
         read_whole_lines(&metrics, threads, parse, |line| {
             if let MetricRecord::Evaluation(evaluation) = line {
                 columns.see(&evaluation);
             }
+            lines += 1;
             Ok(())
         })?;
     }
@@ -69,6 +71,11 @@ pub fn write(folder: &Path, threads: usize, output: &Output) -> Result<(), RunEr
         table.head().map_err(failed())?;
         if metrics.exists() {
             read_whole_lines(&metrics, threads, parse, |line| {
+                // Lines that a running process has written since may need other columns.
+                if lines == 0 {
+                    return Ok(());
+                }
+                lines -= 1;
                 let written = match line {
                     MetricRecord::Interval(interval) => table.interval(&interval),
                     MetricRecord::Evaluation(evaluation) => table.evaluation(&evaluation),

@@ -8,6 +8,9 @@ use crate::words::one_line;
 /// The key of the number of nodes.
 const NODES: &str = "cluster.nodes";
 
+/// The key that says how long silence is no death: it changes when, not what.
+const SILENCE: &str = "cluster.silence_seconds";
+
 /// A setting that a run is to continue with in place of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunChange {
@@ -24,6 +27,7 @@ impl RunChange {
     pub(super) fn is_allowed(&self) -> bool {
         let several = |nodes: &Option<String>| nodes.as_ref().is_some_and(|nodes| nodes != "1");
         self.key.starts_with("budget.")
+            || self.key == SILENCE
             || self.key == NODES && several(&self.was) && several(&self.is)
     }
 
@@ -54,4 +58,32 @@ pub(super) fn differences<'a>(
         was: was.get(key).cloned(),
         is: is.get(key).cloned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_continues_for_longer_by_other_nodes_and_with_other_patience() {
+        let change = |key: &str, was: &str, is: &str| RunChange {
+            key: key.to_owned(),
+            was: Some(was.to_owned()),
+            is: Some(is.to_owned()),
+        };
+        for allowed in [
+            change("budget.steps", "8", "16"),
+            change("cluster.nodes", "2", "3"),
+            change("cluster.silence_seconds", "1.25", "10.0"),
+        ] {
+            assert!(allowed.is_allowed(), "{allowed}");
+        }
+        for refused in [
+            change("method.name", "lsgd", "easgd"),
+            change("cluster.nodes", "1", "2"),
+            change("cluster.wire", "f32", "bf16"),
+        ] {
+            assert!(!refused.is_allowed(), "{refused}");
+        }
+    }
 }

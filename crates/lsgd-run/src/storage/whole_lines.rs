@@ -113,22 +113,33 @@ struct Blocks<R> {
     size: usize,
     /// What follows the last line break of the block before.
     rest: Vec<u8>,
+    /// Whether the end was reached. What a running process has written since is not read: it may be the
+    /// second half of a line.
+    is_over: bool,
 }
 
 impl<R: Read> Blocks<R> {
     fn new(file: R, size: usize) -> Self {
-        let rest = Vec::new();
-        Self { file, size, rest }
+        Self {
+            file,
+            size,
+            rest: Vec::new(),
+            is_over: false,
+        }
     }
 
     /// The next block; `None` at the end of the file. A line that is too long is one without its end.
     fn next_block(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if self.is_over {
+            return Ok(None);
+        }
         let mut block = Vec::with_capacity(self.rest.len() + self.size);
         block.append(&mut self.rest);
         loop {
             let before = block.len();
             let mut more = self.file.by_ref().take(self.size as u64);
             if more.read_to_end(&mut block)? == 0 {
+                self.is_over = true;
                 return Ok((!block.is_empty()).then_some(block));
             }
             let end = block[before..].iter().rposition(|byte| *byte == b'\n');
@@ -353,6 +364,32 @@ mod tests {
             "{error}"
         );
     }
+
+    /// A run goes on while its page is made.
+    #[test]
+    fn what_is_written_behind_the_end_is_not_the_rest_of_a_line() {
+        /// A part, the end of the file as it is, and another part.
+        struct Growing(Vec<&'static [u8]>);
+        impl Read for Growing {
+            fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+                let part = self.0.pop().unwrap_or_default();
+                bytes[..part.len()].copy_from_slice(part);
+                Ok(part.len())
+            }
+        }
+        for threads in [0, 2] {
+            let mut blocks = Blocks::new(Growing(vec![b"45\n", b"", b"", b"12\n3"]), 64);
+            let parse = |line: &[u8]| serde_json::from_slice::<u64>(line);
+            let mut taken = Vec::new();
+            let take = |value| {
+                taken.push(value);
+                Ok(())
+            };
+            read(&mut blocks, threads, parse, take).unwrap();
+            assert_eq!(taken, [12]);
+        }
+    }
+
     /// However much is under way on other threads.
     #[test]
     fn whoever_takes_the_lines_can_end_it() {

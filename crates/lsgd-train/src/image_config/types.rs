@@ -99,7 +99,13 @@ pub struct DataVariation {
     /// Share of its images that are noise, in [0, 1].
     pub image_noise: f64,
     /// Whether its images are augmented as those of the others.
+    // If so, runs that were begun before there was this key have the same settings.
+    #[serde(skip_serializing_if = "is_augmented")]
     pub augment: bool,
+}
+
+fn is_augmented(augment: &bool) -> bool {
+    *augment
 }
 
 impl Default for DataVariation {

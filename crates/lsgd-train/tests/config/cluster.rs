@@ -57,11 +57,11 @@ fn a_silence_that_outlasts_the_round_limit_is_refused() {
     assert_eq!(
         error,
         "c.toml: cluster.silence_seconds 10.5 is more than a third of cluster.round_limit_seconds, 30; \
-         give at most 10 or raise that"
+         give at most 10, or raise that"
     );
     let error = refusal("silence_seconds = 1.5\nround_limit_seconds = 2");
     assert!(
-        error.ends_with("give at most 1.25 or raise that"),
+        error.ends_with("give at most 1.25, or raise that"),
         "{error}"
     );
 }

@@ -360,7 +360,7 @@ fn method() {
         ),
         (
             "method.adopt_spread = 0.2",
-            "c.toml: method.adopt_spread 0.2 is of method.adopt, which is false; set that to true, or \
+            "c.toml: method.adopt_spread 0.2 has no effect while method.adopt is false; set that to true, or \
              leave this out",
         ),
         (

@@ -528,7 +528,7 @@ fn cluster() -> impl Strategy<Value = ClusterConfig> {
                 },
                 tls: tls.clone(),
                 insecure: !secure,
-                silence_seconds: silence.min((limit as f64 / 3.0).max(1.25)),
+                silence_seconds: silence.min(((limit * 100 / 3) as f64 / 100.0).max(1.25)),
                 wait_seconds: wait,
                 round_limit_seconds: limit,
             }

@@ -16,12 +16,13 @@ pub(super) fn check(cluster: &ClusterConfig, sources: &ConfigSources) -> Result<
     }
     // A node that has lost a connection makes no progress for longer than the silence that counts as
     // its death.
-    let most = (cluster.round_limit_seconds as f64 / 3.0).max(USUAL_SILENCE);
+    let third = (cluster.round_limit_seconds * 100 / 3) as f64 / 100.0;
+    let most = third.max(USUAL_SILENCE);
     if cluster.silence_seconds > most {
         let keys = ["cluster.silence_seconds", "cluster.round_limit_seconds"];
         let limit = cluster.round_limit_seconds;
         let problem = format!(
-            "is more than a third of cluster.round_limit_seconds, {limit}; give at most {most} or raise that"
+            "is more than a third of cluster.round_limit_seconds, {limit}; give at most {most}, or raise that"
         );
         return Err(sources.refuse_relation(&keys, cluster.silence_seconds, problem));
     }

@@ -111,7 +111,8 @@ fn check_factors(settings: &Settings, sources: &ConfigSources) -> Result<(), Con
     if !method.adopt {
         if method.adopt_spread != MethodConfig::default().adopt_spread {
             let (key, value) = ("method.adopt_spread", quote_number(method.adopt_spread));
-            let problem = "is of method.adopt, which is false; set that to true, or leave this out";
+            let problem =
+                "has no effect while method.adopt is false; set that to true, or leave this out";
             return Err(sources.refuse_relation(&[key, "method.adopt"], value, problem));
         }
         return Ok(());

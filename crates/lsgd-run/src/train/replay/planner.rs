@@ -269,8 +269,12 @@ impl<'a> Planner<'a> {
         let changes = changes.ok_or_else(|| place.refuse(missing("list of changes")))?;
         let counts = self.shape.budget_counts;
         let is_length = |change: &str| change.starts_with("budget.");
+        let is_silence = |change: &str| change.starts_with("cluster.silence_seconds ");
         let is_patience = |change: &str| change.starts_with("budget.patience");
-        let matters = |change: &&String| !is_length(change) || counts && !is_patience(change);
+        let matters = |change: &&String| match is_length(change) {
+            true => counts && !is_patience(change),
+            false => !is_silence(change),
+        };
         if let Some(change) = changes.iter().find(matters) {
             let why = format!(
                 "the run continued with other settings, which cannot be replayed: {change}"
