@@ -16,6 +16,8 @@ use crate::chaos::ChaosError;
 use crate::config::ConfigError;
 use crate::device::{DeviceError, DeviceFailure};
 use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RETRY, EXIT_USAGE};
+#[cfg(feature = "report")]
+use crate::landscape::LandscapeError;
 use crate::open_files;
 #[cfg(feature = "serve")]
 use crate::serve::ServeError;
@@ -461,6 +463,10 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// A landscape cannot be made as asked.
+    #[cfg(feature = "report")]
+    #[error(transparent)]
+    Landscape(#[from] LandscapeError),
     /// A page cannot show so many runs.
     #[cfg(feature = "report")]
     #[error(
@@ -533,7 +539,7 @@ impl RunError {
             | Self::NoSizes { .. }
             | Self::OtherSettings { .. } => EXIT_USAGE,
             #[cfg(feature = "report")]
-            Self::NotReported { .. } | Self::NotOneTable { .. } => EXIT_USAGE,
+            Self::NotReported { .. } | Self::NotOneTable { .. } | Self::Landscape(_) => EXIT_USAGE,
             #[cfg(feature = "serve")]
             Self::Serve(_) => EXIT_USAGE,
             #[cfg(feature = "bench")]

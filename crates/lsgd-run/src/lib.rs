@@ -79,6 +79,7 @@
 //! | [`observer`] | what a run tells whoever watches |
 //! | [`mod@bench`] | methods side by side, one report |
 //! | [`mod@report`] | a page about a run, or about several |
+//! | [`mod@landscape`] | the loss in a plane through three vectors of a run |
 //! | [`mod@serve`] | the same page while a run goes on, over HTTP |
 //! | [`chaos`] | faults against a real launch, and what they cost |
 //! | [`cli`] | the command line |
@@ -98,6 +99,8 @@ pub mod exit;
 mod glance;
 pub mod home;
 mod injection;
+#[cfg(feature = "report")]
+pub mod landscape;
 pub mod learning_rate;
 pub mod make;
 pub mod observer;

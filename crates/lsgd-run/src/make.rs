@@ -1,9 +1,13 @@
 //! Runs a task from a config.
 
+#[cfg(feature = "report")]
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::config::{Config, ConfigError, TaskTable, TaskTables};
 use crate::error::RunError;
+#[cfg(feature = "report")]
+use crate::landscape::{self, Landscape};
 use crate::observer::Observer;
 use crate::storage::CheckpointName;
 use crate::task::Task;
@@ -126,6 +130,22 @@ pub fn find_rate<C: MakeTask + TaskTables>(
 pub fn pace<C: MakeTask + TaskTables>(config: Config<C>, steps: u64) -> Result<Pace, RunError> {
     let (job, tables) = job(config)?;
     train::pace(job, steps, making(tables))
+}
+
+/// Scores a plane through three vectors of a run, whose own config `config` is. `told` hears of each score,
+/// and ends it with [`ControlFlow::Break`].
+///
+/// # Errors
+///
+/// As [`landscape::survey`].
+#[cfg(feature = "report")]
+pub fn landscape<C: MakeTask + TaskTables>(
+    config: Config<C>,
+    request: &landscape::Request,
+    told: &mut dyn FnMut(landscape::Progress) -> ControlFlow<()>,
+) -> Result<Landscape, RunError> {
+    let (job, tables) = job(config)?;
+    landscape::survey(job.settings, request, making(tables), told)
 }
 
 fn job<C: MakeTask + TaskTables>(config: Config<C>) -> Result<(Job, C), ConfigError> {

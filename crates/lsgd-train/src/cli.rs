@@ -24,6 +24,7 @@ Examples:
   lsgd-train runs                                  the runs in runs/, and how far each is
   lsgd-train watch runs/slow                       follow a run from another terminal
   lsgd-train report runs/slow runs/firm            a page that compares two runs, report.html
+  lsgd-train landscape runs/slow                   the loss around its workers, landscape.svg
   lsgd-train replay runs/slow                      run an async run again by its events, and compare
   lsgd-train launch --nodes 2 --config lsgd.toml   two nodes on this machine
   lsgd-train simulate --config lsgd.toml --set simulate.nodes=4   four nodes under a virtual clock

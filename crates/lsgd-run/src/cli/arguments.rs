@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+#[cfg(feature = "report")]
+use super::landscape::Landscape;
 use super::pages::Man;
 use super::path::path;
 #[cfg(feature = "report")]
@@ -167,6 +169,17 @@ One HTML file that needs nothing else, and no network. For example runs/first, w
 runs/first/report.html; or runs/first runs/second --out both.html. It reads only the folders, also of a run
 that is still going on. A run that ends leaves such a page by itself.")]
     Report(Report),
+
+    /// Draw the loss around a run's workers: the plane through three of them, with contours
+    #[cfg(feature = "report")]
+    #[command(after_help = "\
+Nothing is trained: each point of a grid in the plane is scored, with BatchNorm statistics estimated anew on
+evaluate.batch_norm_batches batches (fewer, with --set, take less time). The run's other workers and their
+mean are projected onto it. For example
+  runs/first
+  runs/first --points worker-0,worker-2,leader --size 41 --examples 2000
+  runs/nodes/node-1 --points worker-1,leader,global-leader --output figures")]
+    Landscape(Landscape),
 
     /// Show a run, or all of a folder, while they go on: the page of `report`, over HTTP
     #[command(after_help = "\

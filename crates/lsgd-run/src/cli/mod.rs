@@ -3,6 +3,8 @@
 mod arguments;
 #[cfg(unix)]
 mod chaos;
+#[cfg(feature = "report")]
+mod landscape;
 mod launch;
 mod launcher;
 mod node_process;
@@ -28,6 +30,8 @@ pub use arguments::Bench;
 #[cfg(unix)]
 pub use arguments::Chaos;
 pub use arguments::{FindBatch, FindRate, Launch, OnUserSignal, Replay, Resume, RunCommand, Train};
+#[cfg(feature = "report")]
+pub use landscape::Landscape;
 pub use pages::Man;
 pub use path::path;
 pub use program::{command, log_to_stderr, main, train};

@@ -22,13 +22,15 @@ use super::arguments::{FindBatch, FindRate, OnUserSignal, Resume, RunCommand, Tr
 #[cfg(unix)]
 use super::chaos;
 use super::outcome::outcome_line;
-#[cfg(feature = "report")]
-use super::report;
 use super::say::say;
 use super::serve;
+#[cfg(feature = "report")]
+use super::signals::end_asked;
 use super::signals::{on_signals, requests};
 use super::train_options::TrainOptions;
 use super::{arguments, launch, launcher, pages, runs, watch};
+#[cfg(feature = "report")]
+use super::{landscape, report};
 #[cfg(feature = "bench")]
 use crate::bench::{self, Changes, Plan};
 use crate::config::{Config, TaskTable, TaskTables};
@@ -154,6 +156,13 @@ pub fn command<C: MakeTask + TaskTables>(
         RunCommand::Report(arguments) => {
             let output = report::make(&arguments)?;
             if !output.is_stream() {
+                say(format_args!("wrote {}", output.path().display()))?;
+            }
+            Ok(EXIT_SUCCESS)
+        }
+        #[cfg(feature = "report")]
+        RunCommand::Landscape(arguments) => {
+            for output in landscape::make::<C>(&arguments, &end_asked())? {
                 say(format_args!("wrote {}", output.path().display()))?;
             }
             Ok(EXIT_SUCCESS)

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,18 @@ pub fn requests(on_user_signal: OnUserSignal) -> Arc<Requests> {
         }
     });
     requests
+}
+
+/// Whether a signal has asked for the end, from now on. A second one ends the program, wherever it is.
+pub fn end_asked() -> Arc<AtomicBool> {
+    let is_ended = Arc::new(AtomicBool::new(false));
+    let asked_of = is_ended.clone();
+    on_signals(move |asked| {
+        if asked == SignalRequest::End && asked_of.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(EXIT_INTERRUPTED));
+        }
+    });
+    is_ended
 }
 
 /// Calls `act` at every signal that is a request, from now on.

@@ -40,6 +40,7 @@ use crate::storage::{REPORT, is_report};
 #[cfg(feature = "serve")]
 pub(crate) use exposition::CONTENT_TYPE as FIGURES_TYPE;
 use run::Run;
+pub(crate) use svg::label as axis_label;
 
 /// Most threads that parse records: one more, which reads them, keeps no more of them busy.
 const MOST_THREADS: usize = 4;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lsgd_core::{
     AverageState, Factors, GlobalLeaderState, Layout, LocalLeaderState, RuleState, Snapshot,
-    WorkerState,
+    Source, VectorKind, WorkerState,
 };
 use safetensors::tensor::{Dtype, SafeTensors};
 
@@ -122,11 +122,7 @@ impl SavedRun {
         layout: &Arc<Layout>,
     ) -> Result<Self, RunError> {
         let path = checkpoint.join(STATE);
-        let values = 4 * (layout.parameter_len() + layout.buffer_len()) as u64;
-        let workers = record.workers.len() as u64;
-        let vectors = 2 + workers * MAX_VECTORS + record.window.len() as u64;
-        let most = vectors * (values + 2 * HEADER) + workers * (8 * MAX_NUMBERS + HEADER);
-        let bytes = state.read_file(&path, most)?;
+        let bytes = state.read_file(&path, most_bytes(&record, layout))?;
         let file =
             SafeTensors::deserialize(&bytes).map_err(|error| RunError::damaged(&path, error))?;
         let tensors = SavedTensors {
@@ -205,6 +201,57 @@ impl SavedRun {
             leader,
             window,
         })
+    }
+}
+
+/// Most bytes of a `state.safetensors`.
+fn most_bytes(record: &ResumeRecord, layout: &Layout) -> u64 {
+    let values = 4 * (layout.parameter_len() + layout.buffer_len()) as u64;
+    let workers = record.workers.len() as u64;
+    let vectors = 2 + workers * MAX_VECTORS + record.window.len() as u64;
+    vectors * (values + 2 * HEADER) + workers * (8 * MAX_NUMBERS + HEADER)
+}
+
+impl CheckpointState {
+    /// Whose parameters the last exchange with other nodes delivered to this one; `None` if there was none
+    /// yet, or it delivered something else than one worker's parameters.
+    pub fn delivered(&self) -> Option<Source> {
+        let point = self
+            .resume
+            .as_ref()?
+            .cluster
+            .as_ref()?
+            .join_point
+            .as_ref()?;
+        (point.kind == VectorKind::Parameters).then_some(point.delivered.source)
+    }
+
+    /// Reads the parameters that [`delivered`](Self::delivered) names.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`] or [`RunError::Damaged`].
+    pub fn read_delivered(
+        &self,
+        checkpoint: &Path,
+        layout: &Arc<Layout>,
+    ) -> Result<Option<Arc<Snapshot>>, RunError> {
+        let record = self.resume.as_ref().filter(|_| self.delivered().is_some());
+        let cluster = record.and_then(|record| record.cluster.as_ref());
+        let point = cluster.and_then(|cluster| cluster.join_point.as_ref());
+        let Some((record, point)) = record.zip(point) else {
+            return Ok(None);
+        };
+        let path = &checkpoint.join(STATE);
+        let bytes = self.read_file(path, most_bytes(record, layout))?;
+        let file = SafeTensors::deserialize(&bytes);
+        let mut tensors = SavedTensors {
+            path,
+            file: file.map_err(|error| RunError::damaged(path, error))?,
+            layout,
+            vectors: BTreeMap::new(),
+        };
+        tensors.vector(&point.delivered).map(Some)
     }
 }
 

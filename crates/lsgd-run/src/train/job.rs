@@ -92,6 +92,11 @@ impl Context<'_> {
 }
 
 impl KeysRead {
+    /// Whether `evaluate.examples` was read.
+    pub(super) fn heeds_examples(&self) -> bool {
+        self.evaluate_examples.get()
+    }
+
     /// Refuses a key that is set and was not read.
     pub(super) fn check(&self, settings: &Settings) -> Result<(), RunError> {
         let unused = |key, value: usize| Err(RunError::UnusedKey { key, value });

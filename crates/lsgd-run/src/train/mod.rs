@@ -10,6 +10,7 @@ mod alone;
 mod answers;
 mod averages;
 mod best;
+mod checkpoint_model;
 mod checkpoint_writer;
 #[cfg(feature = "nodes")]
 mod cluster;
@@ -54,6 +55,7 @@ mod variation;
 mod worker_pool;
 mod worker_thread;
 
+pub use checkpoint_model::{CheckpointModel, Scorer};
 pub use evaluation::{Scored, score, score_of};
 pub use find_batch::{Pace, Paces, pace};
 pub use find_rate::{RateCurve, RatePoint, RateTest, find_rate};

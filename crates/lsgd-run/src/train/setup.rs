@@ -132,6 +132,29 @@ pub fn set_up<T: Task>(
     Ok((Arc::new(setup), Arc::new(task)))
 }
 
+/// Makes the task of a run of so many workers over all nodes, to score its values without training. Also
+/// returns whether it heeds `evaluate.examples`.
+///
+/// # Errors
+///
+/// [`RunError`] as at the start of a run.
+pub(super) fn task_alone<T: Task>(
+    settings: &Settings,
+    workers: u64,
+    make: impl FnOnce(Context) -> Result<T, RunError>,
+) -> Result<(T, bool), RunError> {
+    let read = KeysRead::default();
+    let run = Context {
+        read: &read,
+        settings,
+        workers,
+        trains: false,
+        gpus: false,
+    };
+    let task = at_the_start(|| make(run))?;
+    Ok((task, read.heeds_examples()))
+}
+
 /// A name for these steps.
 fn digest_of(steps: &[u64]) -> String {
     let mut hasher = blake3::Hasher::new();

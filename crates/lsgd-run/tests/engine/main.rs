@@ -6,6 +6,7 @@ mod factors;
 mod failing;
 mod faults;
 mod frozen;
+mod landscape;
 mod replaying;
 mod sharing;
 mod toy;

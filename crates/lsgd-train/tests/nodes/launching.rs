@@ -345,3 +345,30 @@ fn a_checkpoint_can_be_asked_of_every_node() {
         assert_eq!(steps[1], &run.summary()["steps"]);
     }
 }
+
+/// Each node's plane is through a worker and its leader; the leader of all is the same for both.
+#[test]
+fn the_loss_around_a_nodes_workers() {
+    let runs = Runs::new();
+    let set = ["workers.count=3", "budget.steps=19"];
+    launch(&runs, "both", &set).well();
+    let both = runs.get("both").path.display().to_string();
+    let command = |folder: &str| run(["landscape", folder, "--size", "5"]);
+    command(&both).failed(
+        1,
+        &format!("{both}: a run of several nodes; give the folder of one, such as {both}/node-1"),
+    );
+    let leaders = ["node-1", "node-2"].map(|node| {
+        let folder = format!("{both}/{node}");
+        command(&folder).well();
+        let json = runs.get(&format!("both/{node}")).json("landscape.json");
+        let points = json["points"].as_array().unwrap();
+        assert_eq!(points.iter().filter(|p| p["spans"] == true).count(), 3);
+        let is_global = |point: &&serde_json::Value| point["name"] == "global-leader";
+        let global = points.iter().find(is_global).unwrap();
+        // What the exchange at step 16 delivered.
+        assert_eq!(global["step"], 16);
+        ["node", "worker", "step", "score"].map(|key| global[key].clone())
+    });
+    assert_eq!(leaders[0], leaders[1]);
+}

@@ -14,6 +14,7 @@ mod holdout;
 mod images;
 mod inspection;
 mod interruption;
+mod landscape;
 mod learning;
 mod listing;
 mod live;
