@@ -108,7 +108,7 @@ impl Layout {
         let mut layers: Vec<(&str, Range<usize>)> = Vec::new();
         let mut end = 0;
         for entry in &self.parameters {
-            let module = parent(&entry.path);
+            let module = entry.path.rsplit_once('.').map_or("", |(module, _)| module);
             let start = end;
             end += entry.len();
             match layers.last_mut().filter(|(last, _)| *last == module) {
@@ -147,11 +147,6 @@ pub fn is_buffer(path: &str) -> bool {
         path.rsplit('.').next(),
         Some("running_mean" | "running_var")
     )
-}
-
-/// The path of the module whose field is at `path`.
-pub(crate) fn parent(path: &str) -> &str {
-    path.rsplit_once('.').map_or("", |(parent, _)| parent)
 }
 
 /// Whether the [buffer](is_buffer) at `path` is a variance.

@@ -75,8 +75,6 @@ pub struct LeaderSgd<I = ModuleOptimizer> {
     deferred: Option<DeferredStep>,
     /// Whether a pull has changed the module since the inner optimizer last saw it.
     moved: bool,
-    /// Whether running statistics are to be looked through after the exchange under way.
-    statistics_due: bool,
     phase: StepPhase,
 }
 
@@ -118,7 +116,6 @@ impl<I> LeaderSgd<I> {
             targets: Targets::new(method.batch_norm == BatchNorm::Leader),
             deferred: None,
             moved: false,
-            statistics_due: false,
             method,
             exchange: Box::new(exchange),
             layout: None,
@@ -305,6 +302,9 @@ impl<I> LeaderSgd<I> {
             return (module, Next::Continue);
         };
         if self.phase == StepPhase::Stepped {
+            if self.method.exchange_steps.due(self.step).any() {
+                module = restart_broken_statistics(module, &layout);
+            }
             self.send_report(&module, &layout);
         }
         // In `sync` commands arrive only while the worker waits; in `async` at any time.
@@ -318,10 +318,6 @@ impl<I> LeaderSgd<I> {
                 break;
             };
             module = self.handle(command, module, &layout);
-        }
-        if self.statistics_due && self.phase != StepPhase::Waiting {
-            self.statistics_due = false;
-            module = restart_broken_statistics(module, &layout);
         }
         self.notify_moved(&module);
         let next = match self.phase {

@@ -30,9 +30,6 @@ impl<I> LeaderSgd<I> {
         }
         let meets = self.exchange.mode() == Mode::Sync;
         let due = self.method.exchange_steps.due(self.step);
-        // Afterwards: a vector that an overflow has gone through is not for the others. Workers that
-        // share gradients exchange at every step, and no vectors.
-        self.statistics_due = due.any() && !self.method.shares_gradients();
         let vector = self.method.averages();
         // In `async` its peers use the last ones it sent.
         let sends_buffers = self.method.batch_norm == BatchNorm::Mean && due.any();
