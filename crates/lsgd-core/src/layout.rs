@@ -149,11 +149,6 @@ pub fn is_buffer(path: &str) -> bool {
     )
 }
 
-/// Whether the [buffer](is_buffer) at `path` is a variance.
-pub(crate) fn is_variance(path: &str) -> bool {
-    path.rsplit('.').next() == Some("running_var")
-}
-
 /// The path of the tensor a visitor or mapper is at.
 #[derive(Debug, Default)]
 pub(crate) struct Path(Vec<String>);

@@ -16,7 +16,7 @@ use targets::Targets;
 pub use varying::TakeOver;
 
 use crate::method::BatchNorm;
-use crate::module::{Change, SquaredNorms, read_gradients, restart_broken_statistics};
+use crate::module::{Change, SquaredNorms, read_gradients};
 use crate::{
     Exchange, Factors, GradientClip, Layout, Loss, LossWindow, Message, Method, Mode, Pull, Report,
     Rule, RuleState, Snapshot, SnapshotError, StateError, WindowLoss, WorkerState,
@@ -302,9 +302,6 @@ impl<I> LeaderSgd<I> {
             return (module, Next::Continue);
         };
         if self.phase == StepPhase::Stepped {
-            if self.method.exchange_steps.due(self.step).any() {
-                module = restart_broken_statistics(module, &layout);
-            }
             self.send_report(&module, &layout);
         }
         // In `sync` commands arrive only while the worker waits; in `async` at any time.

@@ -9,7 +9,6 @@ mod average;
 mod change;
 mod gradients;
 mod on_device;
-mod statistics;
 mod values;
 mod walk;
 
@@ -19,6 +18,5 @@ pub(crate) use change::{Change, device_of, replace};
 pub use gradients::sum_of_squares;
 pub(crate) use gradients::{SquaredNorms, read_gradients, replace_gradients};
 pub(crate) use on_device::OnDevice;
-pub(crate) use statistics::restart_broken_statistics;
 use values::{Part, in_vectors};
 pub use values::{read, read_buffers};
