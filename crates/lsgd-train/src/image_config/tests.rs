@@ -17,7 +17,11 @@ fn full() -> Config {
         ..Jitter::default()
     });
     config.task.data.split = Some(Split { dirichlet: 0.3 });
-    config.task.data.vary = vec![DataVariation::default()];
+    config.task.data.vary = vec![DataVariation {
+        // Left out of files at its default.
+        augment: false,
+        ..DataVariation::default()
+    }];
     config.task.data.cutout = Some(8);
     config.task.data.mixup = Some(0.2);
     config.task.data.cutmix = Some(1.0);

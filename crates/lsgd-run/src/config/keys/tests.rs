@@ -26,7 +26,11 @@ fn full() -> Table {
     config.method.max_staleness = Some(1);
     config.workers.count = Some(1);
     config.workers.loaders = Some(1);
-    config.workers.vary = vec![Variation::default()];
+    config.workers.vary = vec![Variation {
+        // Left out of files at its default.
+        weight_decay: 2.0,
+        ..Variation::default()
+    }];
     config.budget.epochs = Some(1.0);
     config.budget.steps = Some(1);
     config.budget.minutes = Some(1.0);
