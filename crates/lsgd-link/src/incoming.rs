@@ -9,6 +9,7 @@ use crate::hello::Difference;
 
 /// An event of the link for its driver.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "few at a time, and soon done")]
 pub enum Incoming {
     /// A node with the same settings has connected.
     Connected {

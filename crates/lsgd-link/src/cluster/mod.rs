@@ -76,6 +76,7 @@ pub struct ClusterHandle {
 }
 
 /// Inputs of the driver's thread.
+#[allow(clippy::large_enum_variant, reason = "few at a time, and soon done")]
 enum Input {
     /// From the other nodes.
     Link(Incoming),
