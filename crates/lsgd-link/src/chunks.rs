@@ -11,9 +11,11 @@ use crate::messages::ChunkRequest;
 /// Chunks requested at a time: enough to keep a link busy for a round trip, few enough that the
 /// holder's queue stays small.
 const WINDOW: usize = 8;
-/// After how long without a chunk one is requested again, at least, in leases: a link that has died
-/// is known as such by then, so that the request takes another.
-const QUIET: f64 = 1.6;
+/// After how long without a chunk one is requested again, at least: a busy machine may stand still
+/// for seconds, and what is requested twice is sent twice.
+const QUIET: Duration = Duration::from_secs(5);
+/// And in leases: a link that has died is known as such by then, so that the request takes another.
+const QUIET_LEASES: f64 = 1.6;
 /// How soon one is requested again whose answer is known to be lost, in leases: by then, a holder
 /// that has disconnected is known to have.
 const SOON: f64 = 0.2;
@@ -21,6 +23,10 @@ const SOON: f64 = 0.2;
 /// is detected by its token long before; this is for one that is connected and does not answer, or
 /// whose answers are queued behind other vectors on a slow link.
 const PATIENCE: Duration = Duration::from_millis(12_500);
+
+fn quiet(lease: Duration) -> Duration {
+    QUIET.max(lease.mul_f64(QUIET_LEASES))
+}
 
 /// How long a fetch waits for a chunk before it gives up on the holder, if nodes have this lease.
 pub(crate) fn patience(lease: Duration) -> Duration {
@@ -141,7 +147,7 @@ pub(crate) struct Pace {
 impl Pace {
     /// The fetch begins, from a node with this lease.
     pub fn new(lease: Duration, now: Instant) -> Self {
-        let quiet = lease.mul_f64(QUIET);
+        let quiet = quiet(lease);
         Self {
             lease,
             arrived_at: now,
@@ -159,7 +165,7 @@ impl Pace {
             self.longest = self.longest.max(now.duration_since(self.arrived_at));
         }
         // On a link so slow that this is its pace, requests must not make it slower.
-        self.quiet = self.lease.mul_f64(QUIET).max(4 * self.longest);
+        self.quiet = quiet(self.lease).max(4 * self.longest);
         self.arrived_at = now;
         self.again_at = now + self.quiet;
         self.is_repeating = false;
@@ -265,18 +271,15 @@ mod tests {
         let began = Instant::now();
         let second = Duration::from_secs(1);
         let mut pace = Pace::new(LEASE, began);
-        assert_eq!(pace.wait(began), 2 * second);
-        assert!(pace.request_again(began + 2 * second));
-        assert_eq!(pace.wait(began + 2 * second), 4 * second);
-        assert!(pace.request_again(began + 6 * second));
-        assert_eq!(pace.wait(began + 6 * second), 8 * second);
-        assert!(pace.request_again(began + 14 * second));
-        assert_eq!(pace.wait(began + 14 * second), second, "then it gives up");
+        assert_eq!(pace.wait(began), 5 * second);
+        assert!(pace.request_again(began + 5 * second));
+        assert_eq!(pace.wait(began + 5 * second), 10 * second);
+        assert!(!pace.request_again(began + 14 * second));
         assert!(!pace.is_over(began + 14 * second));
-        assert!(pace.is_over(began + 15 * second));
+        assert!(pace.is_over(began + 15 * second), "then it gives up");
     }
 
-    /// Where a chunk takes three seconds, silence for two means nothing.
+    /// Where a chunk takes three seconds, silence for five means nothing.
     #[test]
     fn a_slow_link_is_not_made_slower() {
         let began = Instant::now();
@@ -297,10 +300,10 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut pace = Pace::new(LEASE, now);
         for _ in 0..5 {
-            assert_eq!(pace.wait(now), 2 * second);
-            now += 2 * second;
+            assert_eq!(pace.wait(now), 5 * second);
+            now += 5 * second;
             assert!(pace.request_again(now));
-            now += 4 * second;
+            now += 10 * second;
             assert!(pace.request_again(now));
             now += second / 10;
             pace.arrived(now);
@@ -317,13 +320,13 @@ mod tests {
         assert_eq!(pace.wait(now), LEASE / 5);
         now += LEASE / 5;
         assert!(pace.request_again(now));
-        assert_eq!(pace.wait(now), Duration::from_secs(4));
+        assert_eq!(pace.wait(now), Duration::from_secs(10));
         // A holder that answers nothing is not asked all the time.
         pace.lost(now);
         assert_eq!(pace.wait(now), LEASE / 5);
         now += LEASE / 5;
         assert!(!pace.request_again(now));
-        assert_eq!(pace.wait(now), Duration::from_secs(4) - LEASE / 5);
+        assert_eq!(pace.wait(now), Duration::from_secs(10) - LEASE / 5);
     }
 
     #[test]
