@@ -127,8 +127,7 @@ def settings(method, folder):
 
 def measured(program, folder, network, method, pace):
     """The nodes' summaries of a run over `network`."""
-    config = Path(folder) / "empty.toml"
-    config.write_text("# every key at its default\n")
+    config = bench_runs.empty_config(folder)
     run = {**settings(method, folder), "cluster.insecure": True}
     command = bench_runs.command(program, config, run)
     endpoints = ",".join(network.endpoint(node) for node in range(1, NODES + 1))
@@ -166,8 +165,7 @@ def simulated(program, folder, method, rate, pace):
         "simulate.bytes_per_second": rate * 1e6 / 8,
         "simulate.latency_seconds": 0.0,
     }
-    config = Path(folder) / "empty.toml"
-    config.write_text("# every key at its default\n")
+    config = bench_runs.empty_config(folder)
     words = bench_runs.command(program, config, run)
     words.insert(1, "simulate")
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)

@@ -69,11 +69,17 @@ def command(program, config, settings):
     return [str(program), "--quiet", "--config", str(config), *sum(pairs, [])]
 
 
+def empty_config(folder):
+    """A config file in `folder` that leaves every key at its default."""
+    config = Path(folder) / "empty.toml"
+    config.write_text("# every key at its default\n")
+    return config
+
+
 def train(program, folder, settings, config=None, watch=None):
     """Trains and returns summary.json. Calls `watch`, if given, with the running process."""
     if config is None:
-        config = Path(folder) / "empty.toml"
-        config.write_text("# every key at its default\n")
+        config = empty_config(folder)
     settings = {**settings, "run.folder": str(folder), "run.name": "bench", "run.overwrite": True}
     process = subprocess.Popen(command(program, config, settings), stdout=subprocess.DEVNULL)
     try:

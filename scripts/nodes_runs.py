@@ -27,8 +27,7 @@ class Cluster:
 
     def __init__(self, program, folder, name, nodes, settings):
         self.folder = Path(folder) / name
-        config = Path(folder) / "empty.toml"
-        config.write_text("# every key at its default\n")
+        config = bench_runs.empty_config(folder)
         endpoints = ",".join(f"tcp/127.0.0.1:{port}" for port in free_ports(nodes))
         settings = {**settings, "run.folder": str(folder), "run.name": name}
         command = [c for c in bench_runs.command(program, config, settings) if c != "--quiet"]
