@@ -223,7 +223,7 @@ leader, or of the replica mean if nobody leads. States:
   diverged     no worker has a finite value
   broken off   it ended with an error
   killed       no process has it open, and it has no end
-  not ended    as killed, but the file system cannot tell whether a process has it open")]
+  not ended    it has no end, and the file system cannot tell whether a process has it open")]
     Runs(Runs),
 
     /// Follow a run from another terminal, or another machine that sees its folder

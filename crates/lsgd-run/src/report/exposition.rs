@@ -11,7 +11,6 @@ use super::charts::vector;
 use super::metrics::{Scored, Training};
 use super::run::Run;
 use super::thinning::Thinned;
-use crate::storage::State;
 
 /// The content type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -112,19 +111,6 @@ fn scope(scope: Scope) -> &'static str {
     }
 }
 
-fn state(state: State) -> &'static str {
-    match state {
-        State::Running => "running",
-        State::Starting => "starting",
-        State::Ended => "done",
-        State::Stopped => "stopped",
-        State::Diverged => "diverged",
-        State::BrokenOff => "failed",
-        State::Killed => "killed",
-        State::NotEnded => "open",
-    }
-}
-
 fn info(runs: &[Run]) -> Family {
     let mut info = Family::gauge("lsgd_run_info", "What a run is, and its state; always 1.");
     for run in runs {
@@ -133,7 +119,7 @@ fn info(runs: &[Run]) -> Family {
             ("run", run.name.as_str()),
             ("method", setting("method.name")),
             ("mode", setting("run.mode")),
-            ("state", state(run.state)),
+            ("state", run.state.name()),
         ];
         info.add(&labels, 1.0);
     }

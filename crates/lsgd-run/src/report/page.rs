@@ -9,11 +9,11 @@ use super::data;
 use super::html::{bytes, duration, escape, figure};
 use super::metrics::Scored;
 use super::palette;
-use super::run::{Run, state_name};
+use super::run::Run;
 use super::svg;
 use super::tables::{self, Section, last};
 use crate::error::RunError;
-use crate::storage::REPORT_MARK;
+use crate::storage::{REPORT_MARK, State};
 
 const CHARTS_STYLE: &str = include_str!("assets/uPlot.min.css");
 const STYLE: &str = include_str!("assets/report.css");
@@ -157,7 +157,7 @@ fn head(run: &Run) -> String {
     let summary = run.summary.as_ref();
     let mut facts: Vec<(String, String)> = Vec::new();
     let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));
-    fact("state", state_name(run.state).to_owned());
+    fact("state", run.state.name().to_owned());
     if let Some(method) = run.setting("method.name") {
         let mode = run.setting("run.mode").map(|mode| format!(", {mode}"));
         fact("method", format!("{method}{}", mode.unwrap_or_default()));
@@ -219,7 +219,23 @@ fn head(run: &Run) -> String {
             escape(&value)
         )
     });
-    format!("<dl class=\"facts\">\n{}</dl>\n", items.collect::<String>())
+    format!(
+        "<dl class=\"facts\">\n{}</dl>\n{}",
+        items.collect::<String>(),
+        meaning(run.state)
+    )
+}
+
+/// What a state means that does not speak for itself.
+fn meaning(state: State) -> String {
+    match state {
+        State::Running | State::Ended => String::new(),
+        state => format!(
+            "<p class=\"note\">{}: {}.</p>\n",
+            escape(state.name()),
+            escape(state.meaning())
+        ),
+    }
 }
 
 /// Sections, some of which can be opened.

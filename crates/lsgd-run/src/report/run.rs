@@ -20,20 +20,6 @@ const MAX_RECORD: u64 = 32 << 20;
 /// Most values of a summary's list that are shown.
 const MAX_LIST: usize = 8;
 
-/// How a run stands, as a page says it.
-pub fn state_name(state: State) -> &'static str {
-    match state {
-        State::Running => "still running",
-        State::Starting => "still running: starting",
-        State::Ended => "done",
-        State::Stopped => "stopped",
-        State::Diverged => "failed: diverged",
-        State::BrokenOff => "failed: ended with an error",
-        State::Killed => "not ended, and not running: killed, or failed",
-        State::NotEnded => "not ended: still running, or killed",
-    }
-}
-
 /// A run.
 #[derive(Debug, Clone)]
 pub struct Run {

@@ -8,7 +8,7 @@ use super::charts::{metric, scope, vector, worker};
 use super::html::{bytes, duration, figure, table};
 use super::metrics::Scored;
 use super::origin;
-use super::run::{Run, state_name};
+use super::run::Run;
 use super::settings::{Settings, differences};
 use crate::storage::{HeldOut, Score, Summary};
 
@@ -136,7 +136,7 @@ fn spent(run: &Run) -> [String; 6] {
     let of_end = |value: Option<f64>| value.map_or_else(String::new, figure);
     let workers = summary.map_or(run.metrics.workers.len(), |summary| summary.workers);
     [
-        state_name(run.state).to_owned(),
+        run.state.name().to_owned(),
         run.setting("method.name").unwrap_or_default().to_owned(),
         workers.to_string(),
         of_end(steps.or(end.map(|end| end.steps))),

@@ -31,6 +31,18 @@ pub enum State {
 }
 
 impl State {
+    /// All of them, in order.
+    pub const ALL: [Self; 8] = [
+        Self::Running,
+        Self::Starting,
+        Self::Ended,
+        Self::Stopped,
+        Self::Diverged,
+        Self::BrokenOff,
+        Self::Killed,
+        Self::NotEnded,
+    ];
+
     /// That of the run in `folder`, with its summary, if it has one; `held` was looked at before the summary.
     ///
     /// # Errors
@@ -51,7 +63,12 @@ impl State {
         })
     }
 
-    /// In a word or two.
+    /// Whether a process has it open, or may have.
+    pub fn may_go_on(self) -> bool {
+        matches!(self, Self::Running | Self::Starting | Self::NotEnded)
+    }
+
+    /// In a word or two: the same wherever it is said, in lists, on pages and in figures.
     pub fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -62,6 +79,22 @@ impl State {
             Self::BrokenOff => "broken off",
             Self::Killed => "killed",
             Self::NotEnded => "not ended",
+        }
+    }
+
+    /// What its name means, in a few words more.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Running => "a process has it open",
+            Self::Starting => "a process has it open and has recorded nothing yet",
+            Self::Ended => "its budget is used up",
+            Self::Stopped => "by a signal; it can be continued",
+            Self::Diverged => "no worker has a finite value",
+            Self::BrokenOff => "it ended with an error",
+            Self::Killed => "no process has it open, and it has no end",
+            Self::NotEnded => {
+                "it has no end, and the file system cannot tell whether a process has it open"
+            }
         }
     }
 }

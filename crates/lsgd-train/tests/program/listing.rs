@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use lsgd_run::storage::State;
 use serde_json::Value;
 
 use super::live::{ENDLESS, Live};
@@ -187,5 +188,21 @@ fn a_narrow_terminal_cuts_the_table() {
         assert!(lines.iter().all(|line| line.len() <= columns), "{text}");
         assert_eq!(lines[0].ends_with("NODES"), has_nodes, "{text}");
         assert_eq!(lines[1].starts_with(name), has_nodes, "{text}");
+    }
+}
+
+/// The words for a state are the same wherever one is said.
+#[test]
+fn every_state_is_explained_where_runs_are_listed() {
+    let help = run(["runs", "--help"]).well();
+    let docs = fs::read_to_string(workspace().join("docs/runs.md")).unwrap();
+    for state in State::ALL {
+        let name = state.name();
+        let line = help
+            .lines()
+            .find(|line| line.trim_start().starts_with(name));
+        let line = line.unwrap_or_else(|| panic!("{name}: {help}"));
+        assert!(line.contains(state.meaning()), "{name}: {line}");
+        assert!(docs.contains(&format!("\n| `{name}` | ")), "{name}");
     }
 }

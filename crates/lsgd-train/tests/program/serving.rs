@@ -116,7 +116,8 @@ fn a_run_shows_itself_while_it_goes_on() {
     let step = last_step(&before, title).unwrap();
     let after = visitor.state(|state| last_step(state, title) > Some(step));
     assert_eq!(after["title"], "one");
-    assert!(after["head"].as_str().unwrap().contains("still running"));
+    let head = after["head"].as_str().unwrap();
+    assert!(head.contains("<dt>state</dt><dd>running</dd>"), "{head}");
     let page = visitor.get("");
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").starts_with("text/html"));
