@@ -98,6 +98,8 @@ impl Cluster {
                 ClusterEvent::Concluded(_) => send(&sender, FromCluster::Concluded),
                 ClusterEvent::Event(event) => record(event),
                 ClusterEvent::Notice(line) => log::info!("{line}"),
+                // It keeps no record of them.
+                ClusterEvent::Traffic(_) => {}
             };
             ClusterHandle::open(link_config(config, &shared), training, tell).map_err(refused)?
         };

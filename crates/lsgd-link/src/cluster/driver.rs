@@ -13,6 +13,13 @@ use crate::incoming::Incoming;
 use crate::link::Link;
 use crate::traffic::Traffic;
 
+/// How often the bytes so far are told, of up to [`PEERS`] other nodes. Of so many times as many it is so many
+/// times as rarely: what they are told for grows no faster.
+const TRAFFIC: Duration = Duration::from_secs(5);
+
+/// Other nodes whose bytes are told in [`TRAFFIC`].
+const PEERS: u32 = 4;
+
 /// Which node it is, and what its vectors hold.
 pub(super) struct Own {
     pub node: u32,
@@ -34,6 +41,8 @@ pub(super) struct ClusterDriver {
     clock: Option<Clock>,
     /// How many times the node's workers have been told to start.
     begins: u64,
+    /// When the bytes so far are told next.
+    traffic: Duration,
     /// The last obstacle to connecting: an untrusted certificate, or another run.
     obstacle: Option<String>,
 }
@@ -56,6 +65,7 @@ impl ClusterDriver {
             group: None,
             clock: None,
             begins: 0,
+            traffic: TRAFFIC,
             obstacle: None,
         }
     }
@@ -76,6 +86,7 @@ impl ClusterDriver {
             let input = inputs.recv_timeout(until.saturating_sub(now));
             if let Some(clock) = &self.clock {
                 self.leader.trained(clock());
+                self.tell_traffic();
             }
             match input {
                 Ok(Input::Close(Some(timeout))) => {
@@ -236,6 +247,16 @@ impl ClusterDriver {
         }
     }
 
+    /// Tells the bytes so far, if it is time.
+    fn tell_traffic(&mut self) {
+        let now = self.began.elapsed();
+        if now >= self.traffic {
+            let traffic = self.link.traffic();
+            self.traffic = now + interval(traffic.peers.len());
+            (self.tell)(ClusterEvent::Traffic(traffic));
+        }
+    }
+
     /// Something prevents a connection. Other nodes may still connect.
     fn on_obstacle(&mut self, line: String) {
         self.obstacle = Some(line.clone());
@@ -249,6 +270,12 @@ impl ClusterDriver {
     fn fail(&mut self, error: ClusterError) {
         (self.tell)(ClusterEvent::Failed(error));
     }
+}
+
+/// Time between two tellings of the bytes exchanged with so many other nodes.
+fn interval(peers: usize) -> Duration {
+    let times = u32::try_from(peers).unwrap_or(u32::MAX).div_ceil(PEERS);
+    TRAFFIC.saturating_mul(times.max(1))
 }
 
 /// The line that a user sees for an event.
@@ -282,5 +309,17 @@ fn names(nodes: &BTreeSet<u32>) -> String {
             format!("nodes {} and {last}", rest.join(", "))
         }
         _ => format!("node {}", numbers.concat()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_many_nodes_are_told_more_rarely() {
+        for (peers, times) in [(0, 1), (1, 1), (4, 1), (5, 2), (8, 2), (255, 64)] {
+            assert_eq!(interval(peers), TRAFFIC * times, "{peers}");
+        }
     }
 }

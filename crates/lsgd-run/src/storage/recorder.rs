@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::event_file::EventFile;
 use super::folder::RunFolder;
 use super::lines::{Lines, check_length, read_lines};
-use super::records::MetricRecord;
+use super::records::{MetricRecord, Traffic};
 use super::resume_record::RecordLengths;
 use crate::config::RecordConfig;
 use crate::error::RunError;
@@ -22,6 +22,15 @@ struct TimedEvent<'a, E: Serialize> {
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     recorded_by: Option<u32>,
+}
+
+/// The bytes so far, as a line of `events.jsonl`.
+#[derive(Serialize)]
+struct TrafficEvent<'a> {
+    event: &'a str,
+    step: u64,
+    #[serde(flatten)]
+    traffic: &'a Traffic,
 }
 
 /// Where the records of a run continue.
@@ -230,6 +239,25 @@ impl Recorder {
     pub fn diverged(&mut self, worker: WorkerId, step: u64, seconds: f64) -> Result<(), RunError> {
         let event = serde_json::json!({ "event": "diverged", "step": step, "worker": worker });
         self.own_event(&event, seconds)
+    }
+
+    /// Adds the event that says how many bytes this node has exchanged with others since it was last
+    /// started, by node and kind.
+    ///
+    /// # Errors
+    ///
+    /// As [`metric`](Self::metric).
+    pub fn traffic(&mut self, traffic: &Traffic, step: u64, seconds: f64) -> Result<(), RunError> {
+        self.look()?;
+        self.events.add(&TimedEvent {
+            event: &TrafficEvent {
+                event: "traffic",
+                step,
+                traffic,
+            },
+            seconds,
+            recorded_by: None,
+        })
     }
 
     /// Adds an event that does not come from an exchange.

@@ -32,6 +32,9 @@ impl Answers<'_> {
                     self.journal.event(&event, self.seconds)?;
                 }
                 ToMain::Cluster(FromCluster::Notice(line)) => self.journal.observer.notice(&line),
+                ToMain::Cluster(FromCluster::Traffic(traffic)) => {
+                    self.journal.traffic(&traffic, self.seconds)?;
+                }
                 ToMain::Saved => self.writer.record(self.journal)?,
                 ToMain::Worker(answer) => return Ok(answer),
                 ToMain::Cluster(wanted) => self.inbox.defer([wanted]),

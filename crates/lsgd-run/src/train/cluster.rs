@@ -99,6 +99,7 @@ fn tell(to_main: &Sender<ToMain>, event: ClusterEvent) {
         }),
         ClusterEvent::Event(event) => FromCluster::Event(event),
         ClusterEvent::Notice(line) => FromCluster::Notice(line),
+        ClusterEvent::Traffic(traffic) => FromCluster::Traffic(traffic),
         ClusterEvent::Concluded(mean) => FromCluster::Concluded(mean),
         ClusterEvent::Failed(why) => FromCluster::Failed(why.into()),
     };

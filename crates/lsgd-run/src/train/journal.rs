@@ -9,7 +9,7 @@ use super::messages::FromWorker;
 use super::totals::Totals;
 use crate::error::RunError;
 use crate::observer::{Observer, Stepped};
-use crate::storage::{MetricRecord, Recorder};
+use crate::storage::{MetricRecord, Recorder, Traffic};
 
 /// The records and the observer of a run, and the counters behind both.
 pub(super) struct Journal {
@@ -20,6 +20,8 @@ pub(super) struct Journal {
     pub intervals: Intervals,
     pub divergence: Divergence,
     pub disk: FullDisk,
+    /// The furthest step of a worker in this incarnation.
+    pub step: u64,
     /// The step of the newest checkpoint, if there is one.
     pub newest: Option<u64>,
 }
@@ -69,6 +71,7 @@ impl Journal {
             seconds,
         } = stepped;
         self.totals.steps += 1;
+        self.step = self.step.max(step);
         self.observer.stepped(stepped);
         if let Some(since) = self.divergence.observe(worker, step, loss) {
             self.observer.warn(&divergence::line(worker, since));
@@ -94,6 +97,16 @@ impl Journal {
             self.observer.elected(election.leader);
         }
         self.recorder.event(event, seconds)
+    }
+
+    /// Records the bytes exchanged with other nodes since the node was last started.
+    ///
+    /// # Errors
+    ///
+    /// As [`on_message`](Self::on_message).
+    pub fn traffic(&mut self, traffic: &Traffic, seconds: f64) -> Result<(), RunError> {
+        let seconds = self.totals.record(seconds);
+        self.recorder.traffic(traffic, self.step, seconds)
     }
 
     /// Records that a checkpoint is on the disk, `seconds` into the run's training.

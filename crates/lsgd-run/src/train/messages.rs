@@ -9,7 +9,7 @@ use lsgd_core::{AverageState, Event, Report, Snapshot, WindowLoss, WorkerState};
 
 use super::pause_schedule::Pause;
 use crate::error::RunError;
-use crate::storage::{SavedRun, SavedTimes, SavedWorker};
+use crate::storage::{SavedRun, SavedTimes, SavedWorker, Traffic};
 use crate::task::Sums;
 
 /// From a worker's thread, or the exchange between workers, to the main thread.
@@ -97,6 +97,8 @@ pub enum FromCluster {
     Event(Event),
     /// A line for the user.
     Notice(String),
+    /// The bytes exchanged with other nodes so far.
+    Traffic(Traffic),
     /// The run is over on all nodes: the mean over all workers, for this node to evaluate, or
     /// `None` if another node has done so.
     Concluded(Option<Arc<Snapshot>>),

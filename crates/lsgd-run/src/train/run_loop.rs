@@ -235,6 +235,9 @@ impl<T: Task> RunLoop<T> {
             ToMain::Cluster(FromCluster::Event(event)) => {
                 self.journal.event(&event, pool.seconds())
             }
+            ToMain::Cluster(FromCluster::Traffic(traffic)) => {
+                self.journal.traffic(&traffic, pool.seconds())
+            }
             // These are handled where they are waited for: before the start, and after the end.
             ToMain::Cluster(
                 FromCluster::Begin(_) | FromCluster::Resume { .. } | FromCluster::Concluded(_),

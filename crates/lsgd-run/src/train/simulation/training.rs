@@ -80,6 +80,7 @@ impl TrainingSimulation {
                 ),
                 divergence: setup.divergence(),
                 disk: FullDisk::default(),
+                step: 0,
                 newest: None,
             },
             checkpoints: Checkpoints::new(folder, config.checkpoint.keep)?,
