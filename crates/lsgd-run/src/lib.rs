@@ -114,6 +114,8 @@ pub mod serve;
 pub mod storage;
 pub mod task;
 pub mod train;
+#[cfg(feature = "report")]
+mod wording;
 pub mod words;
 
 #[cfg(feature = "cli")]

@@ -1,127 +1,21 @@
 //! What `events.jsonl` says, thinned while it is read.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 use lsgd_core::{Scope, VectorKind, WorkerId};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::Value;
 
+use super::event_line::{Kind, Line};
 use super::leadership::Leadership;
-use super::marks::{Happened, Marks};
+use super::links::Links;
+use super::marks::Marks;
 use super::thinning::{Point, Spent, Thinned};
 use crate::error::RunError;
-use crate::storage::{Written, read_whole_lines};
+use crate::storage::read_whole_lines;
+use crate::wording::Told;
 
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Election,
-    Exchange,
-    Adoption,
-    Refused,
-    NodeConnected,
-    NodeLost,
-    Joined,
-    NotFetched,
-    Restarted,
-    Left,
-    Checkpoint,
-    Resumed,
-    Diverged,
-    #[default]
-    #[serde(other)]
-    Other,
-}
-
-/// The fields used of a line.
-#[derive(Debug, Default, PartialEq, Deserialize)]
-struct Line {
-    event: Kind,
-    #[serde(default)]
-    step: u64,
-    seconds: f64,
-    scope: Option<Scope>,
-    vector: Option<VectorKind>,
-    /// That there is one.
-    source: Option<IgnoredAny>,
-    bytes: Option<u64>,
-    leader: Option<WorkerId>,
-    worker: Option<WorkerId>,
-    node: Option<u32>,
-    strength: Option<f64>,
-    staleness: Option<u64>,
-    why: Option<Value>,
-    changes: Option<Vec<String>>,
-    recorded_by: Option<u32>,
-}
-
-impl Line {
-    fn parse(line: &[u8]) -> serde_json::Result<Self> {
-        // There are far more of them than of all others.
-        let written = Self::adoption(line).or_else(|| Self::exchange(line));
-        written.map_or_else(|| serde_json::from_slice(line), Ok)
-    }
-
-    /// A pull toward a worker's parameters, in a line as this version writes it.
-    fn adoption(line: &[u8]) -> Option<Self> {
-        let mut line = Written::new(line);
-        let step = line.whole("{\"event\":\"adoption\",\"step\":")?;
-        line.text(",\"worker\":")?;
-        let worker = line.worker()?;
-        let scope = line.field(",\"scope\":")?;
-        line.text(",\"source\":")?;
-        line.source()?;
-        let strength = line.field(",\"strength\":")?;
-        let staleness = Some(line.whole(",\"staleness\":")?);
-        line.digest()?;
-        Some(Self {
-            event: Kind::Adoption,
-            step,
-            worker: Some(worker),
-            scope,
-            source: Some(IgnoredAny),
-            strength,
-            staleness,
-            seconds: Self::seconds(line)?,
-            ..Self::default()
-        })
-    }
-
-    /// An exchange of a worker's parameters, in a line as this version writes it.
-    fn exchange(line: &[u8]) -> Option<Self> {
-        let mut line = Written::new(line);
-        let step = line.whole("{\"event\":\"exchange\",\"step\":")?;
-        line.whole::<u64>(",\"exchange\":")?;
-        let scope = line.field(",\"scope\":")?;
-        let vector = line.field(",\"vector\":")?;
-        line.text(",\"source\":")?;
-        line.source()?;
-        line.whole::<u64>(",\"workers\":")?;
-        let bytes = Some(line.whole(",\"bytes\":")?);
-        let staleness = Some(line.whole(",\"staleness\":")?);
-        line.digest()?;
-        Some(Self {
-            event: Kind::Exchange,
-            step,
-            scope,
-            vector,
-            source: Some(IgnoredAny),
-            bytes,
-            staleness,
-            seconds: Self::seconds(line)?,
-            ..Self::default()
-        })
-    }
-
-    /// The time, which ends a line.
-    fn seconds(mut line: Written) -> Option<f64> {
-        let seconds = line.field(",\"seconds\":")?;
-        line.text("}")?;
-        line.end()?;
-        Some(seconds)
-    }
-}
+/// Most lines of the log that are kept: the newest.
+pub const LOG: usize = 50;
 
 /// Exchanges of one kind.
 #[derive(Debug, Clone)]
@@ -164,6 +58,14 @@ pub struct Events {
     pub pulls: Vec<Pulls>,
     /// What does not happen in every exchange.
     pub marks: Marks,
+    /// The newest of it in words, in order.
+    pub log: VecDeque<Told>,
+    /// Workers that have left, with their last step, since the node was last started.
+    pub left: BTreeMap<WorkerId, u64>,
+    /// Other nodes, from 0, that this one goes on without.
+    pub lost: BTreeSet<u32>,
+    /// What was exchanged with other nodes.
+    pub links: Links,
     /// Bytes of all exchanges so far, at each.
     pub bytes: Thinned,
     /// The last moment on record.
@@ -175,18 +77,25 @@ pub struct Events {
 
 impl Events {
     /// Reads the file on up to `threads` threads; of one that is not there yet, nothing. `evaluated` are the
-    /// seconds of the evaluations, in order.
+    /// seconds of the evaluations, in order; `own` is the node whose record it is, from 0.
     ///
     /// # Errors
     ///
     /// [`RunError::Read`] or [`RunError::Damaged`].
-    pub fn read(path: &Path, evaluated: &[f64], threads: usize) -> Result<Self, RunError> {
+    pub fn read(
+        path: &Path,
+        own: u32,
+        evaluated: &[f64],
+        threads: usize,
+    ) -> Result<Self, RunError> {
         let mut events = Self {
             between: vec![0; evaluated.len()],
+            leadership: Leadership::of(own),
             ..Self::default()
         };
         if path.exists() {
-            read_whole_lines(path, threads, Line::parse, |line| {
+            let parse = |line: &[u8]| Line::parse(line, own);
+            read_whole_lines(path, threads, parse, |line| {
                 events.add(line, evaluated);
                 Ok(())
             })?;
@@ -208,12 +117,41 @@ impl Events {
             }
             (Kind::Exchange, Some(scope)) => self.exchange(&line, scope, evaluated),
             (Kind::Adoption, Some(scope)) => self.pull(&line, scope),
-            _ => {
-                if let Some(happened) = happened(&line) {
-                    self.marks.add(happened, at, || told(&line));
+            (Kind::Traffic, _) => {
+                if let Some(peers) = line.peers {
+                    self.links.add(line.seconds, peers);
                 }
             }
+            _ => self.rare(line),
         }
+    }
+
+    /// What does not happen in every exchange.
+    fn rare(&mut self, line: Line) {
+        match (line.event, line.worker, line.node) {
+            // Its workers begin, all of them.
+            (Kind::Resumed | Kind::Joined, ..) => {
+                self.left.clear();
+                self.lost.clear();
+            }
+            (Kind::Left, Some(worker), _) => drop(self.left.insert(worker, line.step)),
+            (Kind::Restarted, Some(worker), _) => drop(self.left.remove(&worker)),
+            (Kind::NodeLost, _, Some(node)) => drop(self.lost.insert(node)),
+            (Kind::NodeConnected, _, Some(node)) => drop(self.lost.remove(&node)),
+            _ => {}
+        }
+        let (Some(happened), Some(told)) = (line.happened(), line.told) else {
+            return;
+        };
+        let at = Spent::new(line.seconds, line.step);
+        self.marks.add(happened, at, || told.clone());
+        if self.log.len() == LOG {
+            self.log.pop_front();
+        }
+        self.log.push_back(Told {
+            seconds: line.seconds,
+            line: told,
+        });
     }
 
     fn exchange(&mut self, line: &Line, scope: Scope, evaluated: &[f64]) {
@@ -282,52 +220,16 @@ impl Events {
     }
 }
 
-/// What a line says that does not happen in every exchange.
-fn happened(line: &Line) -> Option<Happened> {
-    Some(match line.event {
-        Kind::Checkpoint => Happened::Checkpoint,
-        Kind::Resumed => Happened::Resumed,
-        // Every run begins so.
-        Kind::Joined if line.source.is_none() && line.step == 0 => return None,
-        Kind::Joined => Happened::Joined,
-        Kind::NodeConnected => Happened::NodeConnected,
-        Kind::NodeLost => Happened::NodeLost,
-        Kind::Restarted => Happened::Restarted,
-        Kind::Left => Happened::Left,
-        Kind::Diverged => Happened::Diverged,
-        Kind::Refused => Happened::Refused,
-        Kind::NotFetched => Happened::NotFetched,
-        Kind::Election | Kind::Exchange | Kind::Adoption | Kind::Other => return None,
-    })
-}
-
-/// Who it happened to, and why.
-fn told(line: &Line) -> String {
-    let worker = line
-        .worker
-        .map(|id| format!("worker {} of node {}", id.worker, u64::from(id.node) + 1));
-    let node = line
-        .node
-        .map(|node| format!("node {}", u64::from(node) + 1));
-    let why = line.why.as_ref().map(|why| match why {
-        Value::String(why) => why.clone(),
-        other => other.to_string(),
-    });
-    let changes = line.changes.as_ref().filter(|changes| !changes.is_empty());
-    let changes = changes.map(|changes| changes.join("; "));
-    let parts: Vec<String> = [worker, node, why, changes].into_iter().flatten().collect();
-    parts.join(": ")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::marks::Happened;
     use super::*;
 
     fn read(text: &str, evaluated: &[f64]) -> Events {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
         std::fs::write(&path, text).unwrap();
-        Events::read(&path, evaluated, 1).unwrap()
+        Events::read(&path, 0, evaluated, 1).unwrap()
     }
 
     fn exchange(seconds: f64, scope: &str, bytes: u64) -> String {
@@ -365,45 +267,37 @@ mod tests {
         assert_eq!(counts, [(2, 10), (1, 7)]);
         let (happened, of) = events.marks.kinds().next().unwrap();
         assert_eq!((*happened, of.count), (Happened::NodeLost, 1));
-        assert_eq!(of.marks[0].text, "node 2: disconnected");
+        let told = "node 2 disconnected at step 4; continuing without it";
+        assert_eq!(of.marks[0].text, told);
+        assert_eq!((events.log.len(), &*events.log[0].line), (1, told));
     }
-    /// A line is the same whether it is read as this version writes it or as a general parser does.
+
     #[test]
-    fn a_line_is_what_a_general_parser_makes_of_it() {
-        let source = r#"{"worker":{"id":{"node":1,"worker":7},"step":12}}"#;
-        let adoption = |source: &str, more: &str| {
-            format!(
-                r#"{{"event":"adoption","step":16,"worker":{{"node":0,"worker":3}},"scope":"global","source":{source},"strength":0.1,"staleness":2{more},"seconds":0.8}}"#
-            )
+    fn who_is_gone_is_known_until_it_comes_back() {
+        let of = |event: &str, fields: &str| {
+            format!("{{\"event\":\"{event}\",\"step\":4,{fields},\"seconds\":1.0}}\n")
         };
-        let exchange = |source: &str, more: &str| {
-            format!(
-                r#"{{"event":"exchange","step":16,"exchange":1,"scope":"local","vector":"mean","source":{source},"workers":4,"bytes":18446744073709551615,"staleness":0{more},"seconds":0.8}}"#
-            )
+        let worker = |worker: u32| format!("\"worker\":{{\"node\":0,\"worker\":{worker}}}");
+        let lost = "\"node\":1,\"why\":\"disconnected\"";
+        let gone = of("left", &worker(2)) + &of("left", &worker(3)) + &of("node_lost", lost);
+        let events = read(&gone, &[]);
+        let left: Vec<u32> = events.left.keys().map(|id| id.worker).collect();
+        assert_eq!((left, events.lost), (vec![2, 3], BTreeSet::from([1])));
+        let back = of("restarted", &worker(2)) + &of("node_connected", "\"node\":1");
+        let events = read(&(gone.clone() + &back), &[]);
+        let left: Vec<u32> = events.left.keys().map(|id| id.worker).collect();
+        assert_eq!((left, events.lost), (vec![3], BTreeSet::new()));
+        let events = read(&(gone + &of("resumed", "\"changes\":[]")), &[]);
+        assert!(events.left.is_empty() && events.lost.is_empty());
+    }
+
+    #[test]
+    fn the_newest_lines_of_the_log_stay() {
+        let line = |step: u64| {
+            format!("{{\"event\":\"checkpoint\",\"step\":{step},\"seconds\":{step}.0}}\n")
         };
-        let digest = r#","digest":"0123456789abcdef""#;
-        for (line, is_short) in [
-            (adoption(source, ""), true),
-            (adoption(source, digest), true),
-            (adoption("\"mean\"", ""), false),
-            (exchange(source, ""), true),
-            (exchange(source, digest), true),
-            (exchange(source, r#","averaged":[[0,1]]"#), false),
-            (exchange("null", ""), false),
-        ] {
-            let line = line.as_bytes();
-            let written = Line::adoption(line).or_else(|| Line::exchange(line));
-            let general: Line = serde_json::from_slice(line).unwrap();
-            assert_eq!(written.is_some(), is_short, "{general:?}");
-            assert_eq!(
-                written.unwrap_or_else(|| Line::parse(line).unwrap()),
-                general
-            );
-            for end in 0..line.len() {
-                let cut = &line[..end];
-                assert_eq!(Line::adoption(cut).or_else(|| Line::exchange(cut)), None);
-                assert!(Line::parse(cut).is_err());
-            }
-        }
+        let events = read(&(0..200).map(line).collect::<String>(), &[]);
+        assert_eq!(events.log.len(), LOG);
+        assert_eq!(events.log[LOG - 1].line, "step 199: checkpoint");
     }
 }

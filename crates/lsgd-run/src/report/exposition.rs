@@ -267,7 +267,30 @@ fn of_exchanges(runs: &[Run]) -> Vec<Family> {
             bytes.add(&labels, of.bytes as f64);
         }
     }
-    vec![count, bytes]
+    vec![count, bytes, links(runs)]
+}
+
+fn links(runs: &[Run]) -> Family {
+    let mut links = Family::counter(
+        "lsgd_link_bytes_total",
+        "Payload between a node and another since the node was last started, as last put on record.",
+    );
+    for run in runs {
+        for exchanged in run.events.links.exchanged() {
+            let peer = (u64::from(exchanged.peer) + 1).to_string();
+            let flow = exchanged.bytes;
+            for (way, bytes) in [("sent", flow.sent), ("received", flow.received)] {
+                let labels = [
+                    ("run", run.name.as_str()),
+                    ("peer", &peer),
+                    ("kind", exchanged.kind),
+                    ("way", way),
+                ];
+                links.add(&labels, bytes as f64);
+            }
+        }
+    }
+    links
 }
 
 fn pulls(runs: &[Run]) -> Family {

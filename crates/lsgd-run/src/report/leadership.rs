@@ -33,6 +33,8 @@ pub struct Bands {
     terms: u64,
     /// Who leads since the last band began; nobody after an election without a winner.
     leader: Option<WorkerId>,
+    /// Since when.
+    since: Option<Spent>,
     /// Who led last.
     last: Option<WorkerId>,
     /// Elections that each worker has won.
@@ -51,6 +53,9 @@ impl Bands {
         }
         let goes_on = self.leader == winner;
         self.leader = winner;
+        if !goes_on {
+            self.since = Some(at);
+        }
         let Some(leader) = winner else { return };
         *self.won.entry(leader).or_default() += 1;
         if goes_on {
@@ -86,6 +91,11 @@ impl Bands {
         bands
     }
 
+    /// Who leads after the last election, and since when.
+    pub fn now(&self) -> Option<(WorkerId, Spent)> {
+        self.leader.zip(self.since)
+    }
+
     /// Number of elections that had a winner.
     pub fn elections(&self) -> u64 {
         self.won.values().sum()
@@ -117,9 +127,19 @@ pub struct Leadership {
     pub local: BTreeMap<u32, Bands>,
     /// Over all nodes, as recorded by one of them.
     pub global: Bands,
+    /// The node whose record it is, from 0.
+    own: u32,
 }
 
 impl Leadership {
+    /// Of the record of node `own`, from 0.
+    pub fn of(own: u32) -> Self {
+        Self {
+            own,
+            ..Self::default()
+        }
+    }
+
     /// An election, as node `recorded_by` recorded it. In the file of one node, that is nothing.
     pub fn add(
         &mut self,
@@ -130,7 +150,8 @@ impl Leadership {
     ) {
         match (scope, recorded_by) {
             (Scope::Local, node) => {
-                let node = node.or(winner.map(|winner| winner.node)).unwrap_or(0);
+                let node = node.or(winner.map(|winner| winner.node));
+                let node = node.unwrap_or(self.own);
                 self.local.entry(node).or_default().add(at, winner);
             }
             (Scope::Global, None | Some(0)) => self.global.add(at, winner),
@@ -164,6 +185,8 @@ mod tests {
         }
         let expected = [(0, 1.0, 3.0), (1, 3.0, 4.0), (0, 4.0, 9.0)];
         assert_eq!(shown(&bands.until(at(9))), expected);
+        let now = bands.now().map(|(id, since)| (id.worker, since.seconds));
+        assert_eq!(now, Some((0, 4.0)));
         assert_eq!((bands.elections(), bands.changes), (4, 2));
         assert_eq!(bands.won[&worker(0)], 3);
     }
@@ -177,6 +200,7 @@ mod tests {
         let expected = [(0, 1.0, 2.0), (0, 4.0, 5.0)];
         assert_eq!(shown(&bands.until(at(9))), expected);
         assert_eq!((bands.elections(), bands.changes), (2, 0));
+        assert!(bands.now().is_none());
     }
 
     /// However often the leader changes, the counts are exact, and the bands bounded, in order and those of
@@ -232,5 +256,12 @@ mod tests {
         // In a node's own file.
         leadership.add(Scope::Local, None, at(2), Some(WorkerId::new(1, 1)));
         assert_eq!(leadership.local[&1].elections(), 2);
+        // Nobody was elected in node 2, whose record it is.
+        let mut leadership = Leadership::of(1);
+        for winner in [Some(WorkerId::new(1, 1)), None] {
+            leadership.add(Scope::Local, None, at(3), winner);
+        }
+        assert_eq!(leadership.local.len(), 1);
+        assert!(leadership.local[&1].now().is_none());
     }
 }

@@ -1,14 +1,16 @@
 //! What `metrics.jsonl` says, thinned while it is read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 use lsgd_core::WorkerId;
 use serde::Deserialize;
 
+use super::events::LOG;
 use super::thinning::{Point, Spent, Thinned};
 use crate::error::RunError;
-use crate::storage::{Interval, Score, WorkerScore, read_whole_lines};
+use crate::storage::{Interval, MetricInfo, Score, WorkerScore, read_whole_lines};
+use crate::wording::{self, Told};
 
 /// Most workers that have a series of their own; of more, those with the lowest ids.
 pub const WORKERS: usize = 16;
@@ -43,7 +45,7 @@ pub struct Training {
     /// Its learning rate at the end of each.
     pub rate: Thinned,
     /// When its last interval ended.
-    last: Option<Spent>,
+    pub last: Option<Spent>,
 }
 
 /// What `metrics.jsonl` says.
@@ -63,6 +65,8 @@ pub struct Metrics {
     pub last_workers: Vec<WorkerScore>,
     /// The last moment on record.
     pub end: Option<Spent>,
+    /// The newest evaluations, as they stand in the file.
+    newest: VecDeque<Vec<u8>>,
     last_evaluation: Option<Spent>,
 }
 
@@ -80,7 +84,8 @@ enum Kind {
 #[derive(Debug)]
 enum Line {
     Interval(Interval),
-    Evaluation(Box<Fields>),
+    /// With the line itself.
+    Evaluation(Box<Fields>, Vec<u8>),
     Other,
 }
 
@@ -124,7 +129,7 @@ impl Line {
                 }),
                 None => Self::Other,
             },
-            Kind::Evaluation => Self::Evaluation(Box::new(fields)),
+            Kind::Evaluation => Self::Evaluation(Box::new(fields), line.to_vec()),
             Kind::Other => Self::Other,
         })
     }
@@ -142,7 +147,13 @@ impl Metrics {
             read_whole_lines(path, threads, Line::parse, |line| {
                 match line {
                     Line::Interval(interval) => metrics.interval(&interval),
-                    Line::Evaluation(fields) => metrics.evaluation(*fields),
+                    Line::Evaluation(fields, line) => {
+                        metrics.evaluation(*fields);
+                        if metrics.newest.len() == LOG {
+                            metrics.newest.pop_front();
+                        }
+                        metrics.newest.push_back(line);
+                    }
                     Line::Other => {}
                 }
                 Ok(())
@@ -222,6 +233,13 @@ impl Metrics {
                 of.entry(scored).or_default().add(Point { at, y });
             }
         }
+    }
+
+    /// The newest evaluations in words, in order, of a run whose task has these metrics. One of a version that
+    /// lacks what the words are made of is left out.
+    pub fn log(&self, metrics: &[MetricInfo]) -> Vec<Told> {
+        let told = |line: &Vec<u8>| wording::metric(line, metrics).ok().flatten();
+        self.newest.iter().filter_map(told).collect()
     }
 
     /// How many workers have no series of their own.

@@ -9,11 +9,13 @@ mod charts;
 mod comparison;
 mod csv;
 mod data;
+mod event_line;
 mod events;
 #[cfg(feature = "serve")]
 mod exposition;
 mod html;
 mod leadership;
+mod links;
 #[cfg(feature = "serve")]
 mod live;
 mod marks;
@@ -24,7 +26,9 @@ mod origin;
 mod page;
 pub(crate) mod palette;
 mod run;
+mod section;
 mod settings;
+mod status;
 mod svg;
 mod tables;
 mod thinning;

@@ -10,8 +10,10 @@ use super::html::{bytes, duration, escape, figure};
 use super::metrics::Scored;
 use super::palette;
 use super::run::Run;
+use super::section::Section;
+use super::status;
 use super::svg;
-use super::tables::{self, Section, last};
+use super::tables::{self, last};
 use crate::error::RunError;
 use crate::storage::{REPORT_MARK, State};
 
@@ -176,6 +178,9 @@ fn head(run: &Run) -> String {
                 );
             }
         }
+    }
+    if let Some(leader) = status::leader(run).filter(|_| run.state.may_go_on()) {
+        fact("leader now", leader);
     }
     let workers = summary.map_or(run.metrics.workers.len(), |summary| summary.workers);
     fact("workers", workers.to_string());

@@ -1,11 +1,12 @@
 //! A run, as far as a page shows it: everything is read from its folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::events::Events;
+use super::events::{Events, LOG};
+use super::links::Counters;
 use super::metrics::{Metrics, Scored};
 use super::settings::{self, Settings};
 use super::thinning::{Point, Spent};
@@ -13,6 +14,7 @@ use crate::error::RunError;
 use crate::storage::{
     Held, RunFolder, RunRecord, State, Summary, held, node_folders, read_bounded,
 };
+use crate::wording::Told;
 
 /// Largest `summary.json` that is read, in bytes.
 const MAX_RECORD: u64 = 32 << 20;
@@ -39,6 +41,12 @@ pub struct Run {
     pub metrics: Metrics,
     /// Its `events.jsonl`.
     pub events: Events,
+    /// Its number among the nodes of one run, from 1.
+    pub node: Option<u32>,
+    /// The folder of the run, in which those of its nodes are.
+    pub folder: PathBuf,
+    /// The newest of what a run tells while it trains, in order.
+    pub log: Vec<Told>,
     /// Bytes of all exchanges until each evaluation.
     bytes: Vec<(f64, f64)>,
 }
@@ -61,10 +69,21 @@ impl Run {
         let state = State::of(path, held, summary.as_ref())?;
         let metrics = Metrics::read(&folder.join("metrics.jsonl"), threads)?;
         let evaluated = metrics.evaluated();
-        let events = Events::read(&folder.join("events.jsonl"), &evaluated, threads)?;
+        let node = number(path);
+        let own = node.map_or(0, |node| node.saturating_sub(1));
+        let mut events = Events::read(&folder.join("events.jsonl"), own, &evaluated, threads)?;
+        if let Some(peers) = summary.as_ref().and_then(exchanged) {
+            events.links.end(peers);
+        }
         let bytes = events.bytes_until().unwrap_or_default();
         Ok(Self {
             name: name(path, &settings),
+            log: newest(metrics.log(&record.metrics), &events.log),
+            folder: match path.parent() {
+                Some(run) if node.is_some() => run.to_owned(),
+                _ => path.to_owned(),
+            },
+            node,
             bytes: evaluated.into_iter().zip(bytes).collect(),
             record,
             settings,
@@ -132,8 +151,29 @@ impl Run {
     }
 }
 
+/// The number of the node in this folder, from 1; of a run of one node, none.
+fn number(path: &Path) -> Option<u32> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix("node-")?.parse().ok()
+}
+
+/// What a node has exchanged with others, as its summary says.
+fn exchanged(summary: &Summary) -> Option<Counters> {
+    // Another build writes it in another type.
+    let mut traffic = serde_json::to_value(&summary.nodes.as_ref()?.traffic).ok()?;
+    serde_json::from_value(traffic.get_mut("peers")?.take()).ok()
+}
+
+/// The newest of both, in order.
+fn newest(evaluations: Vec<Told>, events: &VecDeque<Told>) -> Vec<Told> {
+    let mut log = evaluations;
+    log.extend(events.iter().cloned());
+    log.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
+    log.split_off(log.len().saturating_sub(LOG))
+}
+
 /// What a run is called: by its config; of a node, also which one it is.
-fn name(path: &Path, settings: &Settings) -> String {
+pub fn name(path: &Path, settings: &Settings) -> String {
     let name = settings.get("run.name").map(|name| name.trim_matches('"'));
     let last = path.file_name().map(|name| name.to_string_lossy());
     let node = last.as_deref().filter(|last| last.starts_with("node-"));

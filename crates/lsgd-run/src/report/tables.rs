@@ -1,55 +1,33 @@
 //! The tables of a page.
 
 use std::collections::BTreeMap;
-
-use serde_json::Value;
+use std::slice;
 
 use super::charts::{metric, scope, vector, worker};
 use super::html::{bytes, duration, figure, table};
 use super::metrics::Scored;
 use super::origin;
 use super::run::Run;
+use super::section::Section;
 use super::settings::{Settings, differences};
+use super::status;
 use crate::storage::{HeldOut, Score, Summary};
 
 /// Most rows of what happened.
 const HAPPENED: usize = 100;
 
-/// A heading and what stands under it.
-pub struct Section {
-    /// The heading.
-    pub title: String,
-    /// HTML.
-    pub body: String,
-    /// Whether it is closed at first.
-    pub closed: bool,
-}
-
-impl Section {
-    fn new(title: &str, body: String) -> Self {
-        Self {
-            title: title.to_owned(),
-            body,
-            closed: false,
-        }
-    }
-
-    fn closed(title: &str, body: String) -> Self {
-        Self {
-            closed: true,
-            ..Self::new(title, body)
-        }
-    }
-}
-
 /// The tables of one run that come before its charts, and those that come after them.
 pub fn of_run(run: &Run) -> (Vec<Section>, Vec<Section>) {
-    let before = [final_scores(run)];
-    let after = [
-        workers(run),
+    let mut before: Vec<Section> = final_scores(run).into_iter().collect();
+    let status = status::sections(slice::from_ref(run));
+    let mut after = Vec::new();
+    match run.state.may_go_on() {
+        true => before.extend(status),
+        false => after.extend(status),
+    }
+    let more = [
         time(run),
         exchanges(run),
-        traffic(run),
         led(run),
         happened(run),
         Some(Section::closed("Origin", origin::origin(run))),
@@ -62,8 +40,8 @@ pub fn of_run(run: &Run) -> (Vec<Section>, Vec<Section>) {
             Section::closed("summary.json", table(&[], &rows.collect::<Vec<_>>()))
         }),
     ];
-    let given = |sections: Vec<Option<Section>>| sections.into_iter().flatten().collect();
-    (given(before.into()), given(after.into()))
+    after.extend(more.into_iter().flatten());
+    (before, after)
 }
 
 /// Those of several runs.
@@ -76,6 +54,7 @@ pub fn of_runs(runs: &[Run]) -> (Vec<Section>, Vec<Section>) {
         "steps",
         "training time",
         "bytes",
+        "leader",
     ];
     let main = runs
         .iter()
@@ -107,7 +86,8 @@ pub fn of_runs(runs: &[Run]) -> (Vec<Section>, Vec<Section>) {
         ended if ended == runs.len() => "At the end",
         _ => "At the end, or so far",
     };
-    let before = vec![Section::new(title, table(&head, &rows))];
+    let mut before = vec![Section::new(title, table(&head, &rows))];
+    let status = status::sections(runs);
     let settings: Vec<&Settings> = runs.iter().map(|run| &run.settings).collect();
     let mut head = vec!["key"];
     head.extend(runs.iter().map(|run| run.name.as_str()));
@@ -124,11 +104,16 @@ pub fn of_runs(runs: &[Run]) -> (Vec<Section>, Vec<Section>) {
         true => String::from("<p>The configs are the same, but for names and folders.</p>"),
         false => table(&head, &rows),
     };
-    let after = vec![Section::new("Keys of the config that differ", body)];
+    let mut after = Vec::new();
+    match status::is_under_way(runs) {
+        true => before.extend(status),
+        false => after.extend(status),
+    }
+    after.push(Section::new("Keys of the config that differ", body));
     (before, after)
 }
 
-fn spent(run: &Run) -> [String; 6] {
+fn spent(run: &Run) -> [String; 7] {
     let summary = run.summary.as_ref();
     let end = run.end();
     let steps = summary.map(|summary| summary.steps as f64);
@@ -144,6 +129,7 @@ fn spent(run: &Run) -> [String; 6] {
             .or(end.map(|end| end.seconds))
             .map_or_else(String::new, duration),
         bytes(run.events.total_bytes()),
+        status::leader(run).unwrap_or_default(),
     ]
 }
 
@@ -212,28 +198,6 @@ fn final_scores(run: &Run) -> Option<Section> {
     (!rows.is_empty()).then(|| Section::new(title, table(&head, &rows)))
 }
 
-fn workers(run: &Run) -> Option<Section> {
-    let names: Vec<&str> = run.scored().into_iter().map(|(name, _)| name).collect();
-    let shown = run.metrics.last_workers.iter();
-    let shown = shown.filter(|of| run.metrics.training.contains_key(&of.worker));
-    let rows = shown.map(|of| {
-        let mut row = vec![worker(run, of.worker)];
-        row.push(of.step.map_or_else(String::new, |step| step.to_string()));
-        row.push(of.training_loss.map_or_else(String::new, figure));
-        for name in &names {
-            let value = of.test.as_ref().and_then(|score| score.get(name));
-            row.push(value.map_or_else(String::new, figure));
-        }
-        row
-    });
-    let rows: Vec<Vec<String>> = rows.collect();
-    let names: Vec<String> = names.iter().map(|name| metric(run, name)).collect();
-    let mut head = vec!["worker", "step", "training loss"];
-    head.extend(names.iter().map(String::as_str));
-    let title = "Workers at the last evaluation";
-    (!rows.is_empty()).then(|| Section::new(title, table(&head, &rows)))
-}
-
 /// Where a worker's time went.
 fn time(run: &Run) -> Option<Section> {
     let summary: &Summary = run.summary.as_ref()?;
@@ -298,37 +262,6 @@ fn exchanges(run: &Run) -> Option<Section> {
     (!rows.is_empty()).then(|| Section::new("Exchanges and pulls", table(&head, &rows)))
 }
 
-/// Most other nodes whose traffic is shown.
-const MAX_PEERS: usize = 256;
-
-/// Bytes between this node and each other, by kind.
-fn traffic(run: &Run) -> Option<Section> {
-    let nodes = run.summary.as_ref()?.nodes.as_ref()?;
-    // Another build writes it in another type.
-    let traffic: Value = serde_json::to_value(&nodes.traffic).ok()?;
-    let mut rows = Vec::new();
-    for (peer, kinds) in traffic.get("peers")?.as_object()?.iter().take(MAX_PEERS) {
-        for (kind, flow) in kinds.as_object()? {
-            let of = |way| {
-                flow.get(way)
-                    .and_then(Value::as_u64)
-                    .map_or_else(String::new, bytes)
-            };
-            let peer = peer
-                .parse::<u64>()
-                .map_or_else(|_| peer.clone(), |p| (p + 1).to_string());
-            rows.push(vec![
-                format!("node {peer}: {kind}"),
-                of("sent"),
-                of("received"),
-            ]);
-        }
-    }
-    let head = ["with", "sent", "received"];
-    let title = "Traffic with other nodes, since the node was last started";
-    (!rows.is_empty()).then(|| Section::new(title, table(&head, &rows)))
-}
-
 /// How often each worker led.
 fn led(run: &Run) -> Option<Section> {
     let leadership = &run.events.leadership;
@@ -373,12 +306,11 @@ fn happened(run: &Run) -> Option<Section> {
     let all = marks.len();
     let rows = marks.into_iter().take(HAPPENED).map(|(kind, mark)| {
         let time = duration(mark.at.seconds);
-        let step = figure(mark.at.steps);
-        vec![time, step, kind.name().to_owned(), mark.text.clone()]
+        vec![time, kind.name().to_owned(), mark.text.clone()]
     });
     let rows: Vec<Vec<String>> = rows.collect();
     let mut body = table(&["event", "number"], &counts);
-    body += &table(&["time", "step", "event", ""], &rows);
+    body += &table(&["time", "event", ""], &rows);
     if all > HAPPENED {
         body += &format!("<p>The first {HAPPENED} of {all} are listed.</p>\n");
     }

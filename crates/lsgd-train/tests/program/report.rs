@@ -326,7 +326,8 @@ fn no_text_of_a_file_becomes_markup() {
         .unwrap();
     writeln!(
         events,
-        "{{\"event\":\"not_fetched\",\"step\":1,\"why\":\"{nasty}\",\"seconds\":0.1}}"
+        "{{\"event\":\"not_fetched\",\"step\":1,\"source\":{{\"sum\":{{\"workers\":1}}}},\
+         \"why\":\"{nasty}\",\"seconds\":0.1}}"
     )
     .unwrap();
     report(&[path(&trained)]).well();

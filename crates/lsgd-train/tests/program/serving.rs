@@ -93,6 +93,12 @@ fn last_step(state: &Value, title: &str) -> Option<u64> {
     chart["series"][0]["x"][steps].as_array()?.last()?.as_u64()
 }
 
+fn interrupt(live: &Live) {
+    let id = live.id().to_string();
+    let kill = Command::new("kill").args(["-INT", &id]).status();
+    assert!(kill.unwrap().success());
+}
+
 fn serve(folder: &str) -> (Live, Visitor) {
     let arguments = ["serve", folder, "--at", "localhost:0"];
     let mut live = Live::start(&arguments.map(String::from));
@@ -118,12 +124,60 @@ fn a_run_shows_itself_while_it_goes_on() {
     assert_eq!(after["title"], "one");
     let head = after["head"].as_str().unwrap();
     assert!(head.contains("<dt>state</dt><dd>running</dd>"), "{head}");
+    // Nobody leads before a loss window is full.
+    visitor.state(|state| {
+        let workers = state["before"].as_str().unwrap();
+        let parts = ["<h2>Workers</h2>", "<td>training</td>", "its node ("];
+        parts.iter().all(|part| workers.contains(part))
+    });
     let page = visitor.get("");
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").starts_with("text/html"));
     assert!(page.body.contains(title) && page.body.contains("connect-src 'self'"));
     drop((silent, slow));
     live.kill();
+}
+
+/// Of all nodes in one page: who leads, what each worker does, what crosses the links and how fast, and what
+/// each node has told last.
+#[test]
+fn a_launch_shows_how_all_of_its_nodes_stand() {
+    let runs = Runs::new();
+    let mut arguments = ["launch", "--nodes", "2"].map(String::from).to_vec();
+    let set = [
+        "evaluate.every_steps=8",
+        "method.global_period=4",
+        "budget.minutes=30",
+    ];
+    arguments.extend(runs.arguments(SMOKE, "nodes", &set));
+    arguments.extend(["--serve", "127.0.0.1:0"].map(String::from));
+    let mut live = Live::start(&arguments);
+    let visitor = Visitor::of(&mut live);
+    let parts = [
+        "node 1: worker 0</th><td>training</td>",
+        "node 2: worker 1</th><td>training</td>",
+        "its node (",
+        "all nodes (",
+        "<h2>Bytes between nodes</h2>",
+        "node 1: with node 2</th><td>parameters</td>",
+        "node 2: with all nodes</th><td>all</td>",
+        // Since two of its counts are on record.
+        "/s</td>",
+        "<h2>Last lines, newest first</h2>",
+        "node 2 | step ",
+        "replica mean error",
+    ];
+    visitor.state(|state| {
+        let before = state["before"].as_str().unwrap();
+        parts.iter().all(|part| before.contains(part))
+    });
+    let figures = visitor.get("metrics").body;
+    let sent =
+        "lsgd_link_bytes_total{run=\"nodes node-1\",peer=\"2\",kind=\"parameters\",way=\"sent\"}";
+    assert!(figures.contains(sent), "{figures}");
+    assert!(figures.contains("state=\"running\""), "{figures}");
+    interrupt(&live);
+    assert_eq!(live.end().code, Some(130));
 }
 
 #[test]
@@ -144,14 +198,7 @@ fn a_visitor_who_comes_late_sees_the_whole_run_and_asks_again_for_nothing() {
     let again = visitor.ask("GET", "/charts.json", &visitor.address, &again);
     assert_eq!((again.status, again.body.as_str()), (304, ""));
 
-    let id = live.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    interrupt(&live);
     assert_eq!(live.end().code, Some(0));
 }
 

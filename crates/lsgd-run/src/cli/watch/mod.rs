@@ -2,7 +2,6 @@
 
 mod node;
 mod tail;
-mod wording;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};

@@ -5,9 +5,9 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::tail::{Kept, Tail};
-use super::wording::{self, Told};
 use crate::error::RunError;
 use crate::storage::{MetricInfo, RunFolder};
+use crate::wording::{self, Told};
 
 /// The records that are followed.
 const RECORDS: [&str; 2] = ["metrics.jsonl", "events.jsonl"];

@@ -38,13 +38,29 @@
     });
   };
 
-  /** Puts text of the server, which has escaped it, in its place. What was open stays open. */
+  /** What can be scrolled or focused in a part of the page, in order. */
+  const reached = (place) => [...place.querySelectorAll("[tabindex], summary, .wide")];
+
+  /**
+   * Puts text of the server, which has escaped it, in its place. What was open stays open, what was scrolled
+   * stays where it was, and who was there by keyboard stays there.
+   */
+  const filled = new Map();
   const fill = (id, html) => {
+    if (filled.get(id) === html) return;
+    filled.set(id, html);
     const place = document.getElementById(id);
     const name = (details) => details.querySelector("summary").textContent;
     const open = new Set([...place.querySelectorAll("details[open]")].map(name));
+    const before = reached(place);
+    const scrolled = before.map(({ scrollTop, scrollLeft }) => [scrollTop, scrollLeft]);
+    const focused = before.indexOf(document.activeElement);
     place.innerHTML = html;
     place.querySelectorAll("details").forEach((details) => { details.open = open.has(name(details)); });
+    const after = reached(place);
+    if (after.length !== before.length) return;
+    after.forEach((one, index) => { [one.scrollTop, one.scrollLeft] = scrolled[index]; });
+    if (focused >= 0) after[focused].focus({ preventScroll: true });
   };
 
   /** The time, so many milliseconds from now. */

@@ -8,7 +8,7 @@ use crate::words::{count, printable};
 
 /// A line for the user, and the second of training that it is of.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Told {
+pub struct Told {
     pub seconds: f64,
     pub line: String,
 }
@@ -32,10 +32,7 @@ struct Metric {
 /// # Errors
 ///
 /// If it is no such line.
-pub(super) fn metric(
-    line: &[u8],
-    metrics: &[MetricInfo],
-) -> Result<Option<Told>, serde_json::Error> {
+pub fn metric(line: &[u8], metrics: &[MetricInfo]) -> Result<Option<Told>, serde_json::Error> {
     if serde_json::from_slice::<Metric>(line)?.kind == Kind::Other {
         return Ok(None);
     }
@@ -77,7 +74,7 @@ struct Head {
 /// # Errors
 ///
 /// If it is no such line.
-pub(super) fn event(line: &[u8], own: u32) -> Result<Option<Told>, serde_json::Error> {
+pub fn event(line: &[u8], own: u32) -> Result<Option<Told>, serde_json::Error> {
     let head: Head = serde_json::from_slice(line)?;
     let step = head.step;
     let told = match (head.event.as_str(), head.worker) {
