@@ -18,7 +18,7 @@ use crate::storage::{
 };
 
 /// The columns that every table has: `node` and `worker` are those of an interval.
-const FIXED: [&str; 14] = [
+const FIXED: [&str; 15] = [
     "kind",
     "step",
     "seconds",
@@ -30,6 +30,7 @@ const FIXED: [&str; 14] = [
     "epoch",
     "samples",
     "examples",
+    "was_due",
     "leader.node",
     "leader.worker",
     "leader.training_loss (nats)",
@@ -137,7 +138,7 @@ impl Columns {
     /// How many columns there are for scores and losses.
     fn count(&self) -> usize {
         let of_all = OF_ALL_WORKERS.map(|(scored, _)| self.of(scored).count());
-        let of_worker = |id: &WorkerId| 1 + self.of(Scored::Worker(*id)).count();
+        let of_worker = |id: &WorkerId| 2 + self.of(Scored::Worker(*id)).count();
         of_all
             .into_iter()
             .chain(self.workers.iter().map(of_worker))
@@ -211,6 +212,7 @@ impl Table<'_> {
         }
         for id in &columns.workers {
             let of = name(*id);
+            self.text(&format!("{of}.step"));
             self.text(&format!("{of}.training_loss (nats)"));
             for metric in columns.of(Scored::Worker(*id)) {
                 self.text(&columns.heading(&of, metric));
@@ -240,6 +242,7 @@ impl Table<'_> {
         self.number(evaluation.epoch);
         self.whole(evaluation.samples);
         self.whole(evaluation.examples);
+        self.text(if evaluation.was_due { "true" } else { "false" });
         match &evaluation.leader {
             Some(leader) => {
                 self.whole(leader.worker.node.into());
@@ -254,11 +257,15 @@ impl Table<'_> {
             self.scores(scored, &scores);
         }
         let workers = evaluation.workers.iter();
-        let losses: BTreeMap<WorkerId, Option<f64>> = workers
-            .map(|worker| (worker.worker, worker.training_loss))
-            .collect();
+        let workers: BTreeMap<WorkerId, &WorkerScore> =
+            workers.map(|worker| (worker.worker, worker)).collect();
         for id in &columns.workers {
-            self.number_if_any(losses.get(id).copied().flatten());
+            let worker = workers.get(id);
+            match worker.and_then(|worker| worker.step) {
+                Some(step) => self.whole(step),
+                None => self.empty(1),
+            }
+            self.number_if_any(worker.and_then(|worker| worker.training_loss));
             self.scores(Scored::Worker(*id), &scores);
         }
         self.end()

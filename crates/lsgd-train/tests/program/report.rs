@@ -352,6 +352,14 @@ fn a_page_that_cannot_be_written_is_a_warning() {
     assert!(Path::new(&trained.join("report.html")).is_dir());
 }
 
+/// Whether the evaluation of a line was due; of any other line, nothing.
+fn was_due(line: &Value) -> Value {
+    match (line["kind"].as_str(), line.get("was_due")) {
+        (Some("evaluation"), None) => Value::Bool(true),
+        (_, was_due) => was_due.cloned().unwrap_or_default(),
+    }
+}
+
 /// The cells of each row of a table, in which none is quoted.
 fn rows(table: &str) -> Vec<Vec<&str>> {
     table
@@ -393,6 +401,9 @@ fn a_table_has_a_row_for_each_line_and_a_column_for_each_figure() {
             ("loss (nats)", &line["loss"]),
             ("learning_rate", &line["learning_rate"]),
             ("samples", &line["samples"]),
+            // Only one that was not due has it in the records.
+            ("was_due", &was_due(line)),
+            ("worker-1.step", &second["step"]),
             ("leader.worker", &leader["worker"]["worker"]),
             ("leader.error (%)", &leader["test"]["error"]),
             ("replica_mean.loss", &line["replica_mean"]["loss"]),
