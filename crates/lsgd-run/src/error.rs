@@ -487,6 +487,16 @@ pub enum RunError {
         /// How many, counting each node as one.
         runs: usize,
     },
+    /// A folder that runs are to be exported to holds something else.
+    #[cfg(feature = "report")]
+    #[error(
+        "{} is neither empty nor a store of MLflow; give a folder that is new, empty or such a store",
+        path.display()
+    )]
+    NoMlflowStore {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A folder whose runs are to be shown while they go on has none.
     #[cfg(feature = "serve")]
     #[error("{}: no run has begun here yet", path.display())]
@@ -539,7 +549,10 @@ impl RunError {
             | Self::NoSizes { .. }
             | Self::OtherSettings { .. } => EXIT_USAGE,
             #[cfg(feature = "report")]
-            Self::NotReported { .. } | Self::NotOneTable { .. } | Self::Landscape(_) => EXIT_USAGE,
+            Self::NotReported { .. }
+            | Self::NotOneTable { .. }
+            | Self::NoMlflowStore { .. }
+            | Self::Landscape(_) => EXIT_USAGE,
             #[cfg(feature = "serve")]
             Self::Serve(_) => EXIT_USAGE,
             #[cfg(feature = "bench")]

@@ -62,9 +62,7 @@ impl Output {
         if kind.is_some_and(|kind| kind.is_dir()) {
             return Err(RunError::write(path)(ErrorKind::IsADirectory.into()));
         }
-        let mut folders = target.ancestors().skip(1);
-        let inside = |folder: &Path| target.strip_prefix(folder).is_ok_and(belongs_to_run);
-        if folders.any(|folder| inside(folder) && is_run(folder)) {
+        if is_of_a_run(&target) {
             return Err(RunError::OfARun {
                 path: path.to_owned(),
             });
@@ -154,6 +152,13 @@ impl Output {
             }
         }
     }
+}
+
+/// Whether what is at this absolute path, or would be, belongs to a run.
+pub fn is_of_a_run(path: &Path) -> bool {
+    let mut folders = path.ancestors().skip(1);
+    let inside = |folder: &Path| path.strip_prefix(folder).is_ok_and(belongs_to_run);
+    folders.any(|folder| inside(folder) && is_run(folder))
 }
 
 /// The file that a path refers to, after resolving all symbolic links, whether it exists or not;

@@ -154,9 +154,8 @@ pub fn command<C: MakeTask + TaskTables>(
         RunCommand::Replay(arguments) => replay::<C>(&arguments),
         #[cfg(feature = "report")]
         RunCommand::Report(arguments) => {
-            let output = report::make(&arguments)?;
-            if !output.is_stream() {
-                say(format_args!("wrote {}", output.path().display()))?;
+            if let Some(path) = report::make(&arguments)? {
+                say(format_args!("wrote {}", path.display()))?;
             }
             Ok(EXIT_SUCCESS)
         }

@@ -30,6 +30,18 @@ pub struct Report {
     #[arg(long, value_name = "FILE", value_parser = path(), conflicts_with = "output")]
     pub csv: Option<PathBuf>,
 
+    /// Instead of a page, write params, metrics and tags of the runs to a store of MLflow in this folder
+    ///
+    /// It may be new, empty, or such a store, in which an entry of the same run is replaced. MLflow shows it with
+    /// `mlflow ui --backend-store-uri FOLDER`.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        value_parser = path(),
+        conflicts_with_all = ["output", "csv", "force"]
+    )]
+    pub mlflow: Option<PathBuf>,
+
     /// Replace the file if it exists and is no earlier report
     #[arg(long)]
     pub force: bool,
@@ -45,12 +57,22 @@ impl Report {
     }
 }
 
-/// Makes the page or the table that is asked for.
+/// Makes the page, the table or the entries that are asked for. Returns where they are, unless they were passed
+/// on at once.
 ///
 /// # Errors
 ///
 /// [`RunError`] if a run cannot be read, or the file not be written.
-pub(super) fn make(arguments: &Report) -> Result<Output, RunError> {
+pub(super) fn make(arguments: &Report) -> Result<Option<PathBuf>, RunError> {
+    if let Some(store) = &arguments.mlflow {
+        report::export_to_mlflow(&arguments.runs, store)?;
+        return Ok(Some(store.clone()));
+    }
+    let output = write(arguments)?;
+    Ok((!output.is_stream()).then(|| output.path().to_owned()))
+}
+
+fn write(arguments: &Report) -> Result<Output, RunError> {
     if let Some(csv) = &arguments.csv {
         let output = Output::new(csv, arguments.force)?;
         report::table(&arguments.runs, &output)?;

@@ -88,7 +88,12 @@ pub fn write(folder: &Path, threads: usize, output: &Output) -> Result<(), RunEr
     })
 }
 
-fn parse(line: &[u8]) -> serde_json::Result<MetricRecord> {
+/// A line of `metrics.jsonl`.
+///
+/// # Errors
+///
+/// If it is none.
+pub fn parse(line: &[u8]) -> serde_json::Result<MetricRecord> {
     match Interval::written(line) {
         Some(interval) => Ok(MetricRecord::Interval(interval)),
         None => serde_json::from_slice(line),
@@ -163,15 +168,26 @@ const OF_ALL_WORKERS: [(Scored, &str); 4] = [
 ];
 
 /// What a worker is called in a heading, as in TensorBoard.
-fn name(id: WorkerId) -> String {
+pub fn name(id: WorkerId) -> String {
     match id.node {
         0 => format!("worker-{}", id.worker),
         node => format!("node-{}-worker-{}", u64::from(node) + 1, id.worker),
     }
 }
 
+/// What someone whose scores are on record is called in a heading.
+pub fn scored_name(scored: Scored) -> String {
+    let of_all = OF_ALL_WORKERS.iter().find(|(of, _)| *of == scored);
+    match (of_all, scored) {
+        (Some((_, name)), _) => (*name).to_owned(),
+        (None, Scored::Worker(id)) => name(id),
+        // No line has it.
+        (None, _) => String::from("worker_mean"),
+    }
+}
+
 /// All scores of an evaluation.
-fn scores(evaluation: &Evaluation) -> impl Iterator<Item = (Scored, &Score)> {
+pub fn scores(evaluation: &Evaluation) -> impl Iterator<Item = (Scored, &Score)> {
     let leader = evaluation.leader.as_ref();
     let of_all = [
         (

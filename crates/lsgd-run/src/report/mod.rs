@@ -20,6 +20,7 @@ mod links;
 mod live;
 mod marks;
 mod metrics;
+mod mlflow;
 #[cfg(feature = "serve")]
 mod newest;
 mod origin;
@@ -99,6 +100,21 @@ pub fn table<P: AsRef<Path>>(folders: &[P], output: &Output) -> Result<(), RunEr
         [path] => csv::write(path, threads(), output),
         paths => Err(RunError::NotOneTable { runs: paths.len() }),
     }
+}
+
+/// Writes the runs in these folders as entries of MLflow's store in `store`. A folder of several nodes stands
+/// for all of them.
+///
+/// # Errors
+///
+/// [`RunError`] if a run cannot be read; [`RunError::NoMlflowStore`] if `store` holds something else;
+/// [`RunError::OfARun`] or [`RunError::Write`] if nothing can be written there.
+pub fn export_to_mlflow<P: AsRef<Path>>(folders: &[P], store: &Path) -> Result<(), RunError> {
+    let mut paths = Vec::new();
+    for folder in folders {
+        paths.extend(run::folders(folder.as_ref())?);
+    }
+    mlflow::write(&paths, store, threads())
 }
 
 /// Runs as they are in their folders now, for those who look at them while they go on.

@@ -117,6 +117,7 @@ fn subcommands() {
                 runs: vec!["runs/a".into(), "runs/b".into()],
                 output: Some("c.html".into()),
                 csv: None,
+                mlflow: None,
                 force: false,
             }))
         );

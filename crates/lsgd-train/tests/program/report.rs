@@ -360,6 +360,61 @@ fn was_due(line: &Value) -> Value {
     }
 }
 
+/// What MLflow makes of it is the business of the tests `readers`.
+#[test]
+fn an_export_to_mlflow_replaces_what_the_store_has_of_the_run_and_nothing_else() {
+    let runs = Runs::new();
+    let store = runs.path().join("store");
+    let export = |run: &Run| report(&[path(run), "--mlflow", store.to_str().unwrap()]);
+    let one = runs.train(SMOKE, "one", &["evaluate.every_steps=4"]);
+    assert_eq!(export(&one).well(), format!("wrote {}\n", store.display()));
+    let experiment = store.join("190510395");
+    let entries = || {
+        let entries = fs::read_dir(&experiment).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let mut folders: Vec<_> = paths.filter(|path| path.is_dir()).collect();
+        folders.sort();
+        folders
+    };
+    let [first] = entries().try_into().unwrap();
+    let read = |name: &str| fs::read_to_string(first.join(name)).unwrap();
+    assert_eq!(read("params/method.name"), "lsgd");
+    assert_eq!(read("tags/state"), "ended");
+    assert!(read("meta.yaml").contains("status: 3\n"));
+    let evaluations = one.metrics("evaluation");
+    let errors = read("metrics/error/worker-1");
+    assert_eq!(errors.lines().count(), evaluations.len());
+    for (line, evaluation) in errors.lines().zip(&evaluations) {
+        let [_, value, step] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!(value, evaluation["workers"][1]["test"]["error"].to_string());
+        assert_eq!(step, evaluation["step"].to_string());
+    }
+
+    let two = runs.train(SMOKE, "two", &[]);
+    export(&two).well();
+    assert_eq!(entries().len(), 2);
+    let mine = first.join("mine");
+    fs::write(&mine, "").unwrap();
+    let other = entries().into_iter().find(|entry| *entry != first).unwrap();
+    fs::write(other.join("mine"), "").unwrap();
+    // Continued, it is the same run.
+    run(["resume", path(&one), "--set", "budget.steps=20", "--quiet"]).well();
+    export(&one).well();
+    assert_eq!(entries().len(), 2);
+    assert!(!mine.exists() && other.join("mine").exists());
+    assert!(read("metrics/error/worker-1").lines().count() > evaluations.len());
+
+    let text = format!(
+        "{} is neither empty nor a store of MLflow; give a folder that is new, empty or such a store",
+        one.path.display()
+    );
+    report(&[path(&two), "--mlflow", path(&one)]).failed(2, &text);
+    let inside = one.join("checkpoints/step-99/store");
+    let ran = report(&[path(&two), "--mlflow", inside.to_str().unwrap()]);
+    assert!(ran.stderr.contains("belongs to a run"), "{}", ran.stderr);
+    assert!(!inside.exists());
+}
+
 /// The cells of each row of a table, in which none is quoted.
 fn rows(table: &str) -> Vec<Vec<&str>> {
     table
