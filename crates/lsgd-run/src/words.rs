@@ -1,5 +1,6 @@
 //! Phrases for messages: counts, lists, suggestions.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 /// `1 step`, `2 steps`: a number with its noun, whose plural ends in s.
@@ -56,6 +57,21 @@ pub fn printable(text: &str) -> String {
         }
     }
     line
+}
+
+/// A field of CSV (RFC 4180): `text`, in quotes if it needs them.
+///
+/// ```
+/// use lsgd_run::words::csv_field;
+///
+/// assert_eq!(csv_field("top5_error"), "top5_error");
+/// assert_eq!(csv_field("a \"b\", c"), "\"a \"\"b\"\", c\"");
+/// ```
+pub fn csv_field(text: &str) -> Cow<'_, str> {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => Cow::Owned(format!("\"{}\"", text.replace('"', "\"\""))),
+        false => Cow::Borrowed(text),
+    }
 }
 
 /// `"a", "b" or "c"`: a list of alternatives.

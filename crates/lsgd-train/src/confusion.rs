@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use lsgd_run::words::csv_field;
+
 use crate::scoring::Guess;
 
 /// Most classes of a matrix that is written: it has a number for each two of them.
@@ -36,11 +38,11 @@ impl Confusion {
         let mut text = String::from("class");
         for name in &self.names {
             text.push(',');
-            text.push_str(&field(name));
+            text.push_str(&csv_field(name));
         }
         text.push('\n');
         for (class, name) in self.names.iter().enumerate() {
-            text.push_str(&field(name));
+            text.push_str(&csv_field(name));
             let mut row = self.row(class).peekable();
             for guess in 0..self.names.len() {
                 let counted = row.next_if(|(at, _)| *at == guess);
@@ -95,14 +97,6 @@ fn shorten(name: &str) -> String {
         short.push_str("...");
     }
     short
-}
-
-/// A field of CSV (RFC 4180), in quotes where it needs them.
-fn field(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -10,17 +10,17 @@ use super::point::Point;
 use super::survey::{Landscape, Placed};
 use crate::error::RunError;
 use crate::storage::{MetricInfo, Score};
+use crate::words::csv_field;
 
 /// The grid as CSV: `x`, `y` and each metric, row by row from the lowest `y`. What could not be scored is
 /// `NaN`.
 pub fn csv(landscape: &Landscape) -> String {
     let metrics = &landscape.metrics;
-    let names = metrics.iter().map(|metric| metric.name.as_str());
-    let mut text = ["x", "y"]
-        .into_iter()
-        .chain(names)
-        .collect::<Vec<_>>()
-        .join(",");
+    let mut text = String::from("x,y");
+    for metric in metrics {
+        text.push(',');
+        text.push_str(&csv_field(&metric.name));
+    }
     text.push('\n');
     for (score, (x, y)) in landscape.scores.iter().zip(landscape.grid.places()) {
         // Writing to a string cannot fail.

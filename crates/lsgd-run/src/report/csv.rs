@@ -16,6 +16,7 @@ use crate::output::Output;
 use crate::storage::{
     Evaluation, Interval, MetricInfo, MetricRecord, RunFolder, Score, WorkerScore, read_whole_lines,
 };
+use crate::words::csv_field;
 
 /// The columns that every table has: `node` and `worker` are those of an interval.
 const FIXED: [&str; 15] = [
@@ -297,13 +298,7 @@ impl Table<'_> {
     /// A cell with a text, in quotes where it needs them.
     fn text(&mut self, text: &str) {
         self.row.push(b',');
-        match text.contains([',', '"', '\n', '\r']) {
-            true => {
-                let quoted = format!("\"{}\"", text.replace('"', "\"\""));
-                self.row.extend_from_slice(quoted.as_bytes());
-            }
-            false => self.row.extend_from_slice(text.as_bytes()),
-        }
+        self.row.extend_from_slice(csv_field(text).as_bytes());
     }
 
     fn whole(&mut self, number: u64) {

@@ -123,14 +123,7 @@ impl SavedRun {
     ) -> Result<Self, RunError> {
         let path = checkpoint.join(STATE);
         let bytes = state.read_file(&path, most_bytes(&record, layout))?;
-        let file =
-            SafeTensors::deserialize(&bytes).map_err(|error| RunError::damaged(&path, error))?;
-        let tensors = SavedTensors {
-            path: &path,
-            file,
-            layout,
-            vectors: BTreeMap::new(),
-        };
+        let tensors = SavedTensors::of(&path, &bytes, layout)?;
         Self::of(checkpoint, state, record, tensors)
     }
 
@@ -242,15 +235,9 @@ impl CheckpointState {
         let Some((record, point)) = record.zip(point) else {
             return Ok(None);
         };
-        let path = &checkpoint.join(STATE);
-        let bytes = self.read_file(path, most_bytes(record, layout))?;
-        let file = SafeTensors::deserialize(&bytes);
-        let mut tensors = SavedTensors {
-            path,
-            file: file.map_err(|error| RunError::damaged(path, error))?,
-            layout,
-            vectors: BTreeMap::new(),
-        };
+        let path = checkpoint.join(STATE);
+        let bytes = self.read_file(&path, most_bytes(record, layout))?;
+        let mut tensors = SavedTensors::of(&path, &bytes, layout)?;
         tensors.vector(&point.delivered).map(Some)
     }
 }
@@ -262,6 +249,19 @@ struct SavedTensors<'a> {
     layout: &'a Arc<Layout>,
     /// The vectors read so far, by digest.
     vectors: BTreeMap<String, Arc<Snapshot>>,
+}
+
+impl<'a> SavedTensors<'a> {
+    /// Those of a file that was read.
+    fn of(path: &'a Path, bytes: &'a [u8], layout: &'a Arc<Layout>) -> Result<Self, RunError> {
+        let file = SafeTensors::deserialize(bytes);
+        Ok(Self {
+            path,
+            file: file.map_err(|error| RunError::damaged(path, error))?,
+            layout,
+            vectors: BTreeMap::new(),
+        })
+    }
 }
 
 impl SavedTensors<'_> {
