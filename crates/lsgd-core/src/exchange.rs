@@ -44,6 +44,14 @@ pub enum VectorKind {
     Gradient,
 }
 
+impl VectorKind {
+    /// Whether nodes that fetch such a vector of one node's hand it on to each other: a leader's is for
+    /// all of them, while for a mean each node has a vector of its own for all others.
+    pub fn is_handed_on(self) -> bool {
+        self == Self::Parameters
+    }
+}
+
 /// Within a node or over all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

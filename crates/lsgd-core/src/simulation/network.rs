@@ -1,9 +1,10 @@
 //! Transfer times between workers and nodes.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::SimulationConfig;
-use crate::{Command, Message};
+use super::{KEPT, SimulationConfig};
+use crate::{Command, Message, SnapshotDigest};
 
 /// A simulated link.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,6 +58,20 @@ pub(super) struct Network {
     /// When each node is done sending vectors, and receiving them.
     sends_until: Vec<Duration>,
     receives_until: Vec<Duration>,
+    /// When the holder of each vector that nodes hand on has sent all of it, newest first.
+    sent_once: VecDeque<((SnapshotDigest, u32), Duration)>,
+}
+
+/// A vector that a node fetches from another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transfer {
+    pub digest: SnapshotDigest,
+    pub from: u32,
+    pub to: u32,
+    pub bytes: u64,
+    /// Whether the nodes that fetch it hand it on to each other, part by part, as `lsgd-link` does
+    /// with a leader's parameters.
+    pub is_handed_on: bool,
 }
 
 impl Network {
@@ -69,6 +84,7 @@ impl Network {
             scale: config.scale,
             sends_until: idle.clone(),
             receives_until: idle,
+            sent_once: VecDeque::new(),
         }
     }
 
@@ -80,20 +96,43 @@ impl Network {
         }
     }
 
-    /// When node `to`, which requests it at `now`, has received a vector from node `from`. A node
-    /// sends and receives one vector after another; small messages pass in parallel.
-    pub fn fetch(&mut self, now: Duration, from: u32, to: u32, bytes: u64) -> Duration {
+    /// When a vector that is requested at `now` has been received. A node sends and receives one
+    /// vector after another; small messages pass in parallel. One that is handed on its holder sends
+    /// once, to all who fetch it: each has it when the holder has sent it and its own link has carried
+    /// it. That its parts cross one node more, and that those who fetch send parts too, is left out.
+    pub fn fetch(&mut self, now: Duration, transfer: Transfer) -> Duration {
         self.traffic.vectors += 1;
-        self.traffic.vector_bytes += bytes;
-        let (sends, receives) = (from as usize, to as usize);
+        self.traffic.vector_bytes += transfer.bytes;
+        let receives = transfer.to as usize;
+        let busy = self.global.busy(transfer.bytes);
         let asked = now.saturating_add(self.global.latency);
-        let begins = asked
-            .max(self.sends_until[sends])
-            .max(self.receives_until[receives]);
-        let ends = begins.saturating_add(self.global.busy(bytes));
-        self.sends_until[sends] = ends;
+        let ready = asked.max(self.receives_until[receives]);
+        let ends = match transfer.is_handed_on {
+            true => self
+                .sent_at(asked, &transfer)
+                .max(ready.saturating_add(busy)),
+            false => {
+                let sends_until = &mut self.sends_until[transfer.from as usize];
+                *sends_until = ready.max(*sends_until).saturating_add(busy);
+                *sends_until
+            }
+        };
         self.receives_until[receives] = ends;
         ends.saturating_add(self.global.latency)
+    }
+
+    /// When the holder of a vector that is handed on, `asked` for it by then, has sent all of it.
+    fn sent_at(&mut self, asked: Duration, transfer: &Transfer) -> Duration {
+        let vector = (transfer.digest, transfer.from);
+        if let Some((_, sent_at)) = self.sent_once.iter().find(|(sent, _)| *sent == vector) {
+            return *sent_at;
+        }
+        let busy = self.global.busy(transfer.bytes);
+        let sends_until = &mut self.sends_until[transfer.from as usize];
+        *sends_until = asked.max(*sends_until).saturating_add(busy);
+        self.sent_once.push_front((vector, *sends_until));
+        self.sent_once.truncate(KEPT * self.receives_until.len());
+        *sends_until
     }
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::network::{self, Network};
+use super::network::{self, Network, Transfer};
 use super::{KEPT, Scheduled, SimDriver, Simulation};
-use crate::{Action, Event, GlobalLeader, Snapshot, SnapshotDigest, Status, WorkerId};
+use crate::{Action, Event, GlobalLeader, Snapshot, SnapshotDigest, Status, VectorRef, WorkerId};
 
 impl<F: SimDriver> Simulation<F> {
     /// Carries out what a local leader asks for.
@@ -44,7 +44,7 @@ impl<F: SimDriver> Simulation<F> {
             match action {
                 Action::Broadcast(status) => self.broadcast(node, status),
                 Action::Publish(snapshot) => self.keep(node, snapshot.digest(), &snapshot),
-                Action::Fetch { vector, holders } => self.fetch(node, vector.digest, &holders),
+                Action::Fetch { vector, holders } => self.fetch(node, &vector, &holders),
                 Action::Deliver(delivered) => {
                     self.nodes[node as usize].local.adopt_global(delivered);
                     self.drive(node)?;
@@ -87,8 +87,8 @@ impl<F: SimDriver> Simulation<F> {
     }
 
     /// Fetches a vector from the first of `holders` that has it.
-    pub(super) fn fetch(&mut self, node: u32, digest: SnapshotDigest, holders: &[u32]) {
-        let now = self.now;
+    pub(super) fn fetch(&mut self, node: u32, vector: &VectorRef, holders: &[u32]) {
+        let (now, digest) = (self.now, vector.digest);
         let published = |holder: &u32| {
             let host = self
                 .nodes
@@ -105,7 +105,14 @@ impl<F: SimDriver> Simulation<F> {
             return;
         };
         let bytes = self.network.stand_for(self.wire.bytes_of(&snapshot));
-        let at = self.network.fetch(self.now, holder, node, bytes);
+        let transfer = Transfer {
+            digest,
+            from: holder,
+            to: node,
+            bytes,
+            is_handed_on: vector.kind.is_handed_on(),
+        };
+        let at = self.network.fetch(self.now, transfer);
         self.at(at, Scheduled::Fetched(node, digest, snapshot));
     }
 

@@ -170,22 +170,32 @@ fn a_round_takes_as_long_as_what_passes_between_nodes() {
     }
 }
 
-/// A node sends one vector after another: of two that ask at once, one gets it a second later.
+/// A second for a vector. A leader's crosses its node's link once, however many fetch it, since they hand
+/// it on; of the sums for a mean a node sends its own to one node after another.
 #[test]
-fn a_node_that_sends_to_two_takes_twice_as_long() {
-    let config = SimulationConfig {
-        global: SimulatedLink {
-            bandwidth: 8000.0,
-            ..LATENCY
-        },
-        scale: 1000.0,
-        ..simulation(3, 1, every_step(), Mode::Sync)
+fn a_leaders_vector_takes_as_long_to_many_as_to_one() {
+    let last = |nodes: u32, method: &Method| {
+        let config = SimulationConfig {
+            global: SimulatedLink {
+                bandwidth: 8000.0,
+                ..LATENCY
+            },
+            scale: 1000.0,
+            ..simulation(nodes, 1, method.clone(), Mode::Sync)
+        };
+        let run = run(&config, still(&config, 1));
+        let last = (0..nodes).map(|node| run.exchanges(node)[0]).max();
+        (last.expect("at least one").0, run.traffic.vector_bytes)
     };
-    let run = run(&config, still(&config, 1));
-    let [first, second] = [1, 2].map(|node| run.exchanges(node)[0].0);
-    assert_eq!(second - first, SECOND);
-    assert_eq!(run.exchanges(2)[0].1, 8000);
-    assert_eq!(run.traffic.vector_bytes, 16_000);
+    let leader = every_step();
+    let (to_one, bytes) = last(2, &leader);
+    assert_eq!(bytes, 8000);
+    assert_eq!(last(3, &leader), (to_one, 16_000));
+    assert_eq!(last(6, &leader), (to_one, 40_000));
+    let mean = Method::local_sgd(exchanges(1)).expect("valid");
+    let ((of_two, _), (of_three, bytes)) = (last(2, &mean), last(3, &mean));
+    assert!(of_three >= of_two + SECOND, "{of_three:?} {of_two:?}");
+    assert_eq!(bytes, 6 * 8000);
 }
 
 /// A heartbeat a second, however long a step takes.

@@ -266,7 +266,9 @@ fn methods_with_a_centre() {
     }
 }
 
-/// Without training, time and bytes are those of a run that trains.
+/// Without training, time and bytes are those of a run that trains. Who leads is drawn, though, and the
+/// node of the leader begins the next round earlier than the others by the time that they fetch for, so waits
+/// may differ by that in each of the three global rounds.
 #[test]
 fn what_a_run_costs_is_known_without_training() {
     let runs = Runs::new();
@@ -303,10 +305,14 @@ fn what_a_run_costs_is_known_without_training() {
             ["simulated", "traffic", "vector_bytes"],
             ["simulated", "traffic", "vectors"],
         ] {
+            let fetch = trained.events("exchange")[0]["bytes"].as_f64().unwrap() / 1e6;
             let (trained, counted) = (of(&trained, keys), of(&counted, keys));
-            let off = (trained - counted).abs() / trained;
+            let most = match keys[1] {
+                "wait_seconds" => (3.0 * fetch).max(0.01 * trained),
+                _ => 0.01 * trained,
+            };
             assert!(
-                off < 0.01,
+                (trained - counted).abs() < most,
                 "{method} {keys:?}: {counted}, trained {trained}"
             );
         }
