@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Measures how much of their time four nodes train when the links between them are slow, beside what the
+"""Measures how much of their time several nodes train when the links between them are slow, beside what the
 simulator and the volume of an exchange predict. Needs Linux, root and iproute2.
 
     sudo python scripts/bench_links.py                     # every method at every rate
     sudo python scripts/bench_links.py --rates 10 --methods lsgd local_sgd
 
 Each node is a process with one worker in a network namespace of its own, whose link carries RATE Mbit/s each
-way, without added latency. A worker's step takes at least PACE, most of which it sleeps, so that four nodes
+way, without added latency. A worker's step takes at least PACE, most of which it sleeps, so that the nodes
 share a small machine without slowing each other down. Utilisation is the time that the steps alone would
 take, as a share of the training time; the same run within one namespace, at no limit, says how much of the
 loss is the network's.
 
 Predicted, for exchanges every H steps of a vector of P bytes among n nodes (data parallel: H = 1):
-volume      the busiest link carries (n - 1) P in one direction before the exchange ends: the leader's own link
-            sends its parameters to each other node, and for a mean each node sends its own to each other
+volume      the busiest link carries, in one direction before the exchange ends, P of a leader's parameters, since
+            the nodes hand them on; and (n - 1) P for a mean, since each node sends its own to each other
 simulator   lsgd-train simulate, with the same steps, rates and vectors
 """
 
@@ -27,7 +27,6 @@ from pathlib import Path
 
 import bench_runs
 
-NODES = 4
 PERIOD = 16
 MODEL = {
     "data.name": "generated",
@@ -59,11 +58,12 @@ def ip(*words):
 class Network:
     """A namespace for each node, and one with the bridge between them."""
 
-    def __init__(self, rate):
+    def __init__(self, nodes, rate):
+        self.nodes = nodes
         self.rate = rate
         self.name = f"links-{os.getpid()}"
         self.hub = f"{self.name}-hub"
-        self.spaces = [f"{self.name}-{node}" for node in range(1, NODES + 1)]
+        self.spaces = [f"{self.name}-{node}" for node in range(1, nodes + 1)]
 
     def __enter__(self):
         ip("netns", "add", self.hub)
@@ -102,6 +102,9 @@ class Network:
 class Loopback:
     """All nodes in this process's own namespace, at no limit."""
 
+    def __init__(self, nodes):
+        self.nodes = nodes
+
     def __enter__(self):
         return self
 
@@ -130,13 +133,14 @@ def measured(program, folder, network, method, pace):
     config = bench_runs.empty_config(folder)
     run = {**settings(method, folder), "cluster.insecure": True}
     command = bench_runs.command(program, config, run)
-    endpoints = ",".join(network.endpoint(node) for node in range(1, NODES + 1))
+    numbers = range(1, network.nodes + 1)
+    endpoints = ",".join(network.endpoint(node) for node in numbers)
     # As `lsgd-train chaos` starts its nodes: with a shortest time of a step, and a pipe whose end would stop them.
     environment = {**os.environ, "LSGD_TRAIN_LAUNCHED": f"chaos {pace} 0"}
     nodes = []
     try:
-        for node in range(1, NODES + 1):
-            words = [*network.command(node), *command, "--node", f"{node}/{NODES}", "--connect", endpoints]
+        for node in numbers:
+            words = [*network.command(node), *command, "--node", f"{node}/{network.nodes}", "--connect", endpoints]
             process = subprocess.Popen(
                 words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
             )
@@ -150,16 +154,16 @@ def measured(program, folder, network, method, pace):
                 process.kill()
             process.stdin.close()
             process.wait()
-    paths = [Path(folder) / method / f"node-{node}" / "summary.json" for node in range(1, NODES + 1)]
+    paths = [Path(folder) / method / f"node-{node}" / "summary.json" for node in numbers]
     return [json.loads(path.read_text()) for path in paths]
 
 
-def simulated(program, folder, method, rate, pace):
+def simulated(program, folder, method, nodes, rate, pace):
     """The summary of the same run in virtual time, in which nothing is trained."""
     run = {
         **settings(method, folder),
         "run.name": f"simulated-{method}",
-        "simulate.nodes": NODES,
+        "simulate.nodes": nodes,
         "simulate.training": False,
         "simulate.step_seconds": pace / 1000,
         "simulate.bytes_per_second": rate * 1e6 / 8,
@@ -177,20 +181,21 @@ def utilisation(steps, pace, seconds):
     return steps * pace / 1000 / seconds
 
 
-def case(program, method, rate, pace):
+def case(program, method, nodes, rate, pace):
     """One run of `method` at `rate` Mbit/s (`None`: no limit), and what was predicted of it."""
     steps = STEPS.get(method, USUAL_STEPS)
     with tempfile.TemporaryDirectory() as folder:
-        with Loopback() if rate is None else Network(rate) as network:
+        with Loopback(nodes) if rate is None else Network(nodes, rate) as network:
             summaries = measured(program, folder, network, method, pace)
         seconds = max(summary["training_seconds"] for summary in summaries)
         result = {"measured": utilisation(steps, pace, seconds)}
         if rate is not None:
-            predicted = simulated(program, folder, method, rate, pace)
+            predicted = simulated(program, folder, method, nodes, rate, pace)
             result["simulator"] = utilisation(steps, pace, predicted["training_seconds"])
             period = 1 if method == "data_parallel" else PERIOD
             vector = predicted["exchange"]["bytes"] / predicted["exchange"]["count"]
-            exchange = (NODES - 1) * vector * 8 / (rate * 1e6)
+            vectors = 1 if method == "lsgd" else nodes - 1
+            exchange = vectors * vector * 8 / (rate * 1e6)
             training = period * pace / 1000
             result["volume"] = training / (training + exchange)
     return result
@@ -203,6 +208,7 @@ def main():
     bench_runs.options(parser)
     parser.add_argument("--rates", type=int, nargs="+", default=[10, 50, 200, 1000], help="in Mbit/s")
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--pace", type=int, default=50, help="milliseconds of a step [default: %(default)s]")
     arguments = parser.parse_args()
     program = bench_runs.binary(arguments)
@@ -210,7 +216,7 @@ def main():
     for _ in range(arguments.rounds):
         for rate in [None, *arguments.rates]:
             for method in arguments.methods:
-                result = case(program, method, rate, arguments.pace)
+                result = case(program, method, arguments.nodes, rate, arguments.pace)
                 cases.setdefault((method, rate), []).append(result)
                 shares = ", ".join(f"{key} {value:.3f}" for key, value in result.items())
                 bench_runs.progress(f"{method} at {rate or 'no limit'}: {shares}")
@@ -223,7 +229,7 @@ def main():
         shares = [f"{predicted[key]:.0%}" if predicted else "" for key in ("simulator", "volume")]
         rows.append([method, str(rate or "no limit"), bench_runs.text(measured, ".0%"), *shares])
     bench_runs.table(["method", "Mbit/s", "utilisation", "simulator", "volume"], rows)
-    bench_runs.write("links", arguments, {"nodes": NODES, "pace_ms": arguments.pace, "cases": results})
+    bench_runs.write("links", arguments, {"nodes": arguments.nodes, "pace_ms": arguments.pace, "cases": results})
 
 
 if __name__ == "__main__":

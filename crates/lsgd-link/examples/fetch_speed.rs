@@ -115,6 +115,7 @@ fn fetch(nodes: &[Node; 2], layout: &Arc<Layout>, step: u64) -> zenoh::Result<f6
         source,
         weights: 0,
         holders: vec![0],
+        together: false,
     });
     loop {
         if let Incoming::Fetched { outcome, .. } = nodes[1].1.recv()? {

@@ -16,19 +16,16 @@ pub(crate) fn encode(
     snapshot: &Snapshot,
     range: Range<usize>,
 ) -> Option<Vec<u8>> {
-    if range.start > range.end || range.end > snapshot.values() {
+    encode_vectors(wire, vectors_of(snapshot), &range)
+}
+
+fn encode_vectors(wire: WireFormat, vectors: [&[f32]; 3], range: &Range<usize>) -> Option<Vec<u8>> {
+    let lengths = vectors.map(<[f32]>::len);
+    if range.start > range.end || range.end > lengths.iter().sum() {
         return None;
     }
     let mut bytes = Vec::with_capacity(range.len() * wire.width());
-    let vectors = [
-        snapshot.parameters(),
-        snapshot.buffers(),
-        snapshot.weights(),
-    ];
-    for (part, values) in parts(vectors.map(<[f32]>::len), &range)
-        .into_iter()
-        .zip(vectors)
-    {
+    for (part, values) in parts(lengths, range).into_iter().zip(vectors) {
         let part = &values[part];
         match wire {
             WireFormat::F32 if cfg!(target_endian = "little") => {
@@ -104,6 +101,11 @@ impl PartialVector {
         Ok(())
     }
 
+    /// The values of `range` as bytes. `None` if the vector does not have that range.
+    pub(crate) fn encode(&self, range: Range<usize>) -> Option<Vec<u8>> {
+        encode_vectors(self.wire, self.vectors(), &range)
+    }
+
     /// The vector, once all of it has arrived, if it is the one that `digest` names.
     ///
     /// # Errors
@@ -116,32 +118,70 @@ impl PartialVector {
         source: Source,
         digest: SnapshotDigest,
     ) -> Result<Snapshot, HolderFault> {
-        if let Some(index) = self.first_not_finite() {
-            return Err(HolderFault::NotFinite { index });
-        }
-        let snapshot = Snapshot::new(layout.clone(), source, self.parameters, self.buffers);
-        let snapshot = snapshot.and_then(|snapshot| {
-            let snapshot = snapshot.with_weights(self.weights)?;
-            snapshot.check(layout).map(|()| snapshot)
-        });
-        let snapshot = snapshot.map_err(|why| HolderFault::Refused {
-            why: why.to_string(),
-        })?;
-        let found = snapshot.digest();
-        match found == digest {
-            true => Ok(snapshot),
-            false => Err(HolderFault::Digest { found }),
-        }
+        let snapshot = self.into_unverified(layout, source)?;
+        verify(&snapshot, layout, digest)?;
+        Ok(snapshot)
     }
 
-    /// Position of the first value that is NaN or infinite.
-    fn first_not_finite(&self) -> Option<usize> {
-        let values = self.parameters.iter().chain(&self.buffers);
-        let values = values.chain(&self.weights);
-        values
-            .enumerate()
-            .find_map(|(index, value)| (!value.is_finite()).then_some(index))
+    /// The values as they arrived.
+    ///
+    /// # Errors
+    ///
+    /// [`HolderFault::Refused`] if it does not have the parts of `layout`.
+    pub(crate) fn into_unverified(
+        self,
+        layout: &Arc<Layout>,
+        source: Source,
+    ) -> Result<Snapshot, HolderFault> {
+        Snapshot::new(layout.clone(), source, self.parameters, self.buffers)
+            .and_then(|snapshot| snapshot.with_weights(self.weights))
+            .map_err(refused)
     }
+
+    fn vectors(&self) -> [&[f32]; 3] {
+        [&self.parameters, &self.buffers, &self.weights].map(Vec::as_slice)
+    }
+}
+
+/// Whether `snapshot` is sound, and the one that `digest` names.
+///
+/// # Errors
+///
+/// As [`PartialVector::finish`].
+pub(crate) fn verify(
+    snapshot: &Snapshot,
+    layout: &Layout,
+    digest: SnapshotDigest,
+) -> Result<(), HolderFault> {
+    if let Some(index) = first_not_finite(vectors_of(snapshot)) {
+        return Err(HolderFault::NotFinite { index });
+    }
+    snapshot.check(layout).map_err(refused)?;
+    let found = snapshot.digest();
+    match found == digest {
+        true => Ok(()),
+        false => Err(HolderFault::Digest { found }),
+    }
+}
+
+fn refused(why: impl ToString) -> HolderFault {
+    HolderFault::Refused {
+        why: why.to_string(),
+    }
+}
+
+fn vectors_of(snapshot: &Snapshot) -> [&[f32]; 3] {
+    [
+        snapshot.parameters(),
+        snapshot.buffers(),
+        snapshot.weights(),
+    ]
+}
+
+/// Position of the first value that is NaN or infinite, parameters first, then buffers, then weights.
+fn first_not_finite(vectors: [&[f32]; 3]) -> Option<usize> {
+    let mut values = vectors.into_iter().flatten();
+    values.position(|value| !value.is_finite())
 }
 
 fn read_f32(values: &mut [f32], bytes: &mut impl Read) -> io::Result<()> {
@@ -251,12 +291,12 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_is_found_in_every_part() {
-        assert_eq!(partial(WireFormat::F32).first_not_finite(), None);
+        assert_eq!(first_not_finite(partial(WireFormat::F32).vectors()), None);
         for index in 0..4 {
             let mut spoilt = partial(WireFormat::F32);
             let nan = f32::NAN.to_le_bytes();
             spoilt.take(&(index..index + 1), &nan[..]).unwrap();
-            assert_eq!(spoilt.first_not_finite(), Some(index));
+            assert_eq!(first_not_finite(spoilt.vectors()), Some(index));
         }
     }
 

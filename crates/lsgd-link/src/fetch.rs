@@ -1,6 +1,6 @@
 //! Fetching vectors from nodes that hold them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
@@ -12,13 +12,15 @@ use zenoh::Wait;
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::query::{ConsolidationMode, Reply};
 
-use crate::chunks::{Chunks, Pace, Request, patience};
-use crate::codec::PartialVector;
+use crate::arriving::ArrivingVector;
+use crate::download::Download;
 use crate::error::{FetchError, HolderFault};
 use crate::incoming::Incoming;
 use crate::messages::ChunkRequest;
+use crate::pace::patience;
+use crate::plan::{HOLDER, Plan, Request, most_sharers};
 use crate::rejected::sanitize;
-use crate::shared::{Shared, lock};
+use crate::shared::{Peer, Shared, lock};
 use crate::traffic::TrafficKind;
 
 /// A vector to fetch.
@@ -30,8 +32,12 @@ pub struct FetchRequest {
     pub source: Source,
     /// Number of its [weights](Snapshot::weights).
     pub weights: usize,
-    /// The nodes that hold it, from 0, in the order in which to ask them.
+    /// The nodes to ask for it, from 0, in this order. The first holds it; the others may.
     pub holders: Vec<u32>,
+    /// Whether the other nodes fetch it at the same time, if they do not hold it: each then gets a
+    /// share of it from the holder and the rest from the others, so that the holder sends it about
+    /// once.
+    pub together: bool,
 }
 
 /// The fetches under way.
@@ -39,18 +45,25 @@ pub(crate) struct Fetches {
     shared: Arc<Shared>,
     /// The holders left to ask, for each vector.
     under_way: Mutex<HashMap<SnapshotDigest, VecDeque<u32>>>,
+    /// In how many fetches a node that was given up as a partner is not asked: it may be slow for long,
+    /// and each time to find so takes half a second.
+    resting: Mutex<BTreeMap<u32, u32>>,
 }
+
+/// In how many fetches it is not.
+const REST: u32 = 16;
 
 impl Fetches {
     pub fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
             under_way: Mutex::default(),
+            resting: Mutex::default(),
         }
     }
 
     /// Starts a fetch, or joins the one under way.
-    pub fn begin(this: &Arc<Self>, mut request: FetchRequest) {
+    pub fn begin(this: &Arc<Self>, request: FetchRequest) {
         let digest = request.digest;
         let shared = &this.shared;
         let own = shared.own.node;
@@ -58,9 +71,8 @@ impl Fetches {
             let outcome = Ok((snapshot, own));
             return shared.emit(Incoming::Fetched { digest, outcome });
         }
-        let holders = std::mem::take(&mut request.holders)
-            .into_iter()
-            .filter(|&holder| holder != own);
+        let holders = request.holders.clone();
+        let holders = holders.into_iter().filter(|&holder| holder != own);
         let mut under_way = lock(&this.under_way);
         if let Some(queue) = under_way.get_mut(&digest) {
             for holder in holders {
@@ -84,23 +96,40 @@ impl Fetches {
 
     fn run(&self, request: &FetchRequest) {
         let digest = request.digest;
+        let shared = &self.shared;
+        let vector = Arc::new(ArrivingVector::new(
+            shared.wire,
+            &shared.layout,
+            request.source,
+            digest,
+            request.weights,
+        ));
+        lock(&shared.arriving).insert(digest, vector.clone());
         let mut faults = Vec::new();
         let outcome = loop {
             let Some(holder) = self.next_holder(&digest) else {
                 break Err(FetchError { digest, faults });
             };
-            match self.fetch_from(holder, request) {
-                Ok(snapshot) => break Ok((Arc::new(snapshot), holder)),
+            match self.fetch_from(holder, request, &vector) {
+                Ok(snapshot) => break Ok((snapshot, holder)),
                 Err(fault) => faults.push((holder, fault)),
             }
         };
         if let Ok((snapshot, _)) = &outcome {
-            self.shared
-                .snapshots
-                .insert_fetched(digest, snapshot.clone());
+            shared.snapshots.insert_fetched(digest, snapshot.clone());
+            lock(&self.under_way).remove(&digest);
         }
-        lock(&self.under_way).remove(&digest);
-        self.shared.emit(Incoming::Fetched { digest, outcome });
+        // After a failure another fetch of it may have begun.
+        let mut arriving = lock(&shared.arriving);
+        if arriving
+            .get(&digest)
+            .is_some_and(|other| Arc::ptr_eq(other, &vector))
+        {
+            arriving.remove(&digest);
+        }
+        drop(arriving);
+        vector.end();
+        shared.emit(Incoming::Fetched { digest, outcome });
     }
 
     /// The next holder to ask. If there is none the fetch ends, under the same lock, so that no
@@ -114,75 +143,156 @@ impl Fetches {
         holder
     }
 
-    fn fetch_from(&self, holder: u32, request: &FetchRequest) -> Result<Snapshot, HolderFault> {
-        let &FetchRequest {
-            digest,
-            source,
-            weights,
-            ..
-        } = request;
+    fn fetch_from(
+        &self,
+        holder: u32,
+        request: &FetchRequest,
+        vector: &ArrivingVector,
+    ) -> Result<Arc<Snapshot>, HolderFault> {
+        let peer = self.shared.peer(holder).ok_or(HolderFault::Absent)?;
+        let (mut partners, mut place) = match request.together {
+            true => self.partners(holder, &request.holders, vector.values()),
+            false => (Vec::new(), 0),
+        };
+        loop {
+            let peers: Vec<&Peer> = std::iter::once(&peer).chain(&partners).collect();
+            let plan = Plan::new(vector.values(), vector.arrived(), partners.len(), place);
+            self.collect(request.digest, &peers, plan, vector)?;
+            match vector.finish() {
+                Ok(snapshot) => return Ok(snapshot),
+                Err((fault, from)) if from.iter().all(|&node| node == holder) => return Err(fault),
+                Err((fault, from)) => {
+                    let from: Vec<u64> = from.iter().map(|&node| u64::from(node) + 1).collect();
+                    let why = format!(
+                        "parts from nodes {from:?} do not make up the vector that was requested ({fault}); \
+                         requesting all of it again from node {}",
+                        u64::from(holder) + 1
+                    );
+                    self.shared.rejected.note(&peer.key, &why);
+                    (partners, place) = (Vec::new(), 0);
+                }
+            }
+        }
+    }
+
+    /// The nodes with which a vector of `values` values is shared: those of the connected ones besides
+    /// `holder` that are in this node's group. And this node's place in the group, in ascending order.
+    fn partners(&self, holder: u32, holders: &[u32], values: usize) -> (Vec<Peer>, usize) {
+        let own = self.shared.own.node;
+        let others = holders.iter().copied();
+        let others = others.filter(|&node| node != holder && self.shared.peer(node).is_some());
+        let fetching: BTreeSet<u32> = others.chain([own]).collect();
+        let fetching: Vec<u32> = fetching.into_iter().collect();
+        let mut groups = fetching.chunks(most_sharers(values));
+        let group = groups.find(|group| group.contains(&own)).unwrap_or(&[]);
+        let partners = group.iter().filter(|&&node| node != own);
+        let partners: Vec<Peer> = partners
+            .filter_map(|&node| self.shared.peer(node))
+            .collect();
+        let place = partners.iter().filter(|peer| peer.node < own).count();
+        (partners, place)
+    }
+
+    /// Whether a partner is not asked this time.
+    fn rests(&self, node: u32) -> bool {
+        let mut resting = lock(&self.resting);
+        let Some(fetches) = resting.get_mut(&node) else {
+            return false;
+        };
+        *fetches -= 1;
+        if *fetches == 0 {
+            resting.remove(&node);
+        }
+        true
+    }
+
+    /// Requests all chunks that are not here, from `peers` as the `plan` says.
+    fn collect(
+        &self,
+        digest: SnapshotDigest,
+        peers: &[&Peer],
+        plan: Plan,
+        vector: &ArrivingVector,
+    ) -> Result<(), HolderFault> {
         let shared = &self.shared;
-        let incarnation = shared.incarnation_of(holder).ok_or(HolderFault::Absent)?;
-        let key = shared.keys.vector(holder, incarnation);
-        let mut vector = PartialVector::new(shared.wire, &shared.layout, weights);
         let (answers, inbox) = mpsc::channel();
-        let ask = |request| self.ask(&key, holder, digest, Answer::to(request, &answers));
-        let mut chunks = Chunks::of(vector.values());
-        let mut pace = Pace::new(shared.lease, Instant::now());
-        while !chunks.are_complete() {
-            chunks.next().into_iter().for_each(ask);
-            let answer = inbox.recv_timeout(pace.wait(Instant::now()));
+        let ask = |request: Request| {
+            let peer = peers[request.from];
+            self.ask(peer, digest, Answer::to(request, &answers));
+        };
+        let silent = |download: &Download| HolderFault::Silent {
+            first: download.first_missing() as u64,
+        };
+        let mut download = Download::new(plan, peers.len() - 1, shared.lease, Instant::now());
+        for (from, partner) in peers.iter().enumerate().skip(1) {
+            if self.rests(partner.node) {
+                download.without(from);
+            }
+        }
+        while !download.is_complete() {
+            download.next(Instant::now()).into_iter().for_each(ask);
+            // Partners could have all of it. But if the holder is gone, all who fetch are to find so,
+            // and not one of them to have the vector later than the others.
+            if !shared.is_connected(peers[HOLDER]) {
+                return Err(silent(&download));
+            }
+            let answer = inbox.recv_timeout(download.wait(Instant::now()));
             let now = Instant::now();
-            match answer {
-                Ok((request, None)) if chunks.need(&request) => pace.lost(now),
-                Ok((_, None)) => {}
-                Ok((request, Some(reply))) => {
-                    match take(&mut vector, &request, reply, shared.wire.width()) {
-                        Ok(bytes) => {
-                            shared
-                                .meter
-                                .received(holder, TrafficKind::of(source), bytes);
-                            shared.emit(Incoming::Arrived);
-                            pace.arrived(now);
-                            chunks.arrived(&request).into_iter().for_each(ask);
-                        }
-                        Err(fault) if chunks.need(&request) => return Err(fault),
-                        // The chunk has been requested again, or has arrived.
-                        Err(_) => {}
+            let (request, reply) = match answer {
+                Ok((request, Some(reply))) => (request, reply),
+                Ok((request, None)) => {
+                    download.failed(&request, now);
+                    continue;
+                }
+                Err(_) => {
+                    let again = download.waited(now).ok_or_else(|| silent(&download))?;
+                    again.into_iter().for_each(ask);
+                    for from in download.given_up() {
+                        lock(&self.resting).entry(peers[from].node).or_insert(REST);
                     }
+                    continue;
                 }
-                Err(_)
-                    if pace.is_over(now) || shared.incarnation_of(holder) != Some(incarnation) =>
-                {
-                    let first = chunks.first_missing() as u64;
-                    return Err(HolderFault::Silent { first });
+            };
+            let peer = peers[request.from];
+            match take(vector, peer.node, &request, reply, shared.wire.width()) {
+                Ok(bytes) => {
+                    shared.meter.received(peer.node, vector.kind, bytes);
+                    shared.emit(Incoming::Arrived);
+                    download.arrived(&request, now).into_iter().for_each(ask);
                 }
-                Err(_) if pace.request_again(now) => {
-                    chunks.oldest_again().into_iter().for_each(ask);
+                Err(fault) if request.from != HOLDER => {
+                    if !matches!(fault, HolderFault::Refused { .. }) {
+                        shared.rejected.note(&peer.key, &fault.to_string());
+                    }
+                    download.failed(&request, now);
                 }
+                Err(fault) if download.needs(&request) => return Err(fault),
+                // The chunk has been requested again, or has arrived.
                 Err(_) => {}
             }
         }
-        vector.finish(&shared.layout, source, digest)
+        Ok(())
     }
 
     /// Requests one chunk. `answer` is always called.
-    fn ask(&self, key: &str, holder: u32, digest: SnapshotDigest, answer: Answer) {
-        let range = &answer.request.range;
+    fn ask(&self, peer: &Peer, digest: SnapshotDigest, answer: Answer) {
+        let Request { from, range, .. } = &answer.request;
         let request = ChunkRequest {
             asker: self.shared.own.node,
             digest,
             first: range.start as u64,
             count: range.len() as u32,
+            waits: *from != HOLDER,
         };
         let request = request.encode();
         let length = request.len();
         // The reply has the query's priority and congestion control: after everything else, and
-        // complete. Only this thread blocks, and the holder's thread for this node.
+        // complete. Only this thread blocks, while the link to that node is full and until it counts as
+        // dead at most, and that node's thread for this one.
         let sent = self
             .shared
             .session()
-            .get(key)
+            .get(&peer.key)
             .payload(request)
             .priority(Priority::Background)
             .congestion_control(CongestionControl::Block)
@@ -191,7 +301,9 @@ impl Fetches {
             .callback(move |reply| answer.give(answered(reply)))
             .wait();
         if sent.is_ok() {
-            self.shared.meter.sent(holder, TrafficKind::Other, length);
+            self.shared
+                .meter
+                .sent(peer.node, TrafficKind::Other, length);
         }
     }
 }
@@ -206,7 +318,8 @@ fn answered(reply: Reply) -> Option<Reply> {
 
 /// Takes a chunk out of its reply; returns its size in bytes.
 fn take(
-    vector: &mut PartialVector,
+    vector: &ArrivingVector,
+    from: u32,
     Request { range, .. }: &Request,
     reply: Reply,
     value_bytes: usize,
@@ -224,7 +337,7 @@ fn take(
     if expected != found {
         return Err(length);
     }
-    match vector.take(range, sample.payload().reader()) {
+    match vector.take(from, range, sample.payload().reader()) {
         Ok(()) => Ok(found),
         Err(_) => Err(length),
     }

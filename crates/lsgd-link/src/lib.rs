@@ -46,6 +46,7 @@
 //!                         source: vector.source,
 //!                         weights: 0,
 //!                         holders: vec![status.node],
+//!                         together: false,
 //!                     });
 //!                 }
 //!             }
@@ -66,7 +67,7 @@
 //!
 //! # Keys
 //!
-//! Everything lies below `lsgd/3/<run>/`, where `<run>` is a hash of the run's name:
+//! Everything lies below `lsgd/4/<run>/`, where `<run>` is a hash of the run's name:
 //!
 //! | key | what | priority |
 //! |---|---|---|
@@ -77,12 +78,18 @@
 //!
 //! A status replaces all earlier ones, so the sender never waits: on a congested link it is
 //! dropped, and the next one carries more. Vectors wait for their turn, at the lowest priority.
+//!
+//! Nodes that fetch the same vector [together](FetchRequest::together) hand on what they have: each
+//! requests its own share of the chunks from the holder, and the other shares from the nodes whose
+//! they are, which answer as the chunks reach them. So the holder sends the vector about once, however
+//! many nodes fetch it.
 
-mod chunks;
+mod arriving;
 mod cluster;
 mod codec;
 mod config;
 mod connection_limits;
+mod download;
 mod error;
 mod fetch;
 mod hello;
@@ -92,6 +99,8 @@ mod link;
 mod link_thread;
 mod members;
 mod messages;
+mod pace;
+mod plan;
 mod presence;
 mod rejected;
 mod serve;

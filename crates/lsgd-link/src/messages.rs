@@ -16,13 +16,15 @@ pub struct ChunkRequest {
     pub first: u64,
     /// Number of values.
     pub count: u32,
+    /// Whether to wait for them if the node that is asked fetches that vector itself.
+    pub waits: bool,
 }
 
 impl ChunkRequest {
     /// Maximum number of values in one answer: 64 KiB of f32.
     pub const MAX_VALUES: usize = 1 << 14;
     /// Length in bytes. Nothing longer or shorter is decoded.
-    pub const LENGTH: usize = 4 + 32 + 8 + 4;
+    pub const LENGTH: usize = 4 + 32 + 8 + 4 + 1;
 
     /// Encodes the request.
     pub fn encode(&self) -> Vec<u8> {

@@ -20,7 +20,7 @@ const MAX_WAITING: usize = 64;
 /// node is congested, so a node that is slow, or dead before its lease has run out, does not delay
 /// the others.
 ///
-/// The threads end when this is dropped.
+/// The threads end when this is dropped and no request waits for a vector that is arriving.
 pub(crate) struct Servers {
     shared: Arc<Shared>,
     askers: Mutex<BTreeMap<u32, SyncSender<(ChunkRequest, Query)>>>,
@@ -57,14 +57,22 @@ impl Servers {
                 Err(error) => return refused(&format!("no thread to answer it: {error}")),
             },
         };
-        match queue.try_send((request, query)) {
+        let (shared, queue) = (self.shared.clone(), queue.clone());
+        drop(askers);
+        let answer = move || match queue.try_send((request, query)) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full((_, query))) => {
                 let key = query.key_expr().as_str();
-                self.shared
+                shared
                     .rejected
                     .note(key, "more requests than can be answered");
             }
+        };
+        let arriving = self.shared.arriving(&request.digest);
+        let arriving = arriving.filter(|_| request.waits);
+        match arriving.map(|vector| (request.range(vector.values()), vector)) {
+            Some((Ok(range), vector)) => vector.when_here(request.asker, range, answer),
+            _ => answer(),
         }
     }
 
@@ -83,26 +91,45 @@ impl Servers {
 }
 
 fn answer(shared: &Shared, request: &ChunkRequest, query: &Query) {
-    let Some(snapshot) = shared.snapshots.get(&request.digest) else {
-        return refuse(query, "it does not have that vector");
-    };
-    let values = snapshot.values();
-    let bytes = match request.range(values) {
-        Ok(range) => encode(shared.wire, &snapshot, range),
-        Err(why) => {
+    let (kind, bytes) = match find(shared, request) {
+        Ok(found) => found,
+        Err(Missing::Vector) => return refuse(query, "it does not have that vector"),
+        Err(Missing::Range(why)) => {
             shared.rejected.note(query.key_expr().as_str(), &why);
             return refuse(query, &why);
         }
     };
-    let Some(bytes) = bytes else {
-        return refuse(query, "it has not that many values");
-    };
     let length = bytes.len();
     // A node that has gone in the meantime needs no answer.
     if query.reply(query.key_expr().clone(), bytes).wait().is_ok() {
-        let kind = TrafficKind::of(snapshot.source());
         shared.meter.sent(request.asker, kind, length);
     }
+}
+
+/// Why there is nothing to answer with.
+enum Missing {
+    /// The vector is not here, or not this part of it.
+    Vector,
+    /// No vector of that kind has such values.
+    Range(String),
+}
+
+/// The requested bytes, and what they count as. Those of a vector that is arriving are for nodes that
+/// fetch it too: a holder has all of it.
+fn find(shared: &Shared, request: &ChunkRequest) -> Result<(TrafficKind, Vec<u8>), Missing> {
+    // In this order: a vector is among the snapshots before it no longer counts as arriving.
+    let arriving = shared.arriving(&request.digest);
+    if let Some(vector) = arriving.filter(|_| request.waits) {
+        let range = request.range(vector.values()).map_err(Missing::Range)?;
+        if let Some(bytes) = vector.bytes(&range) {
+            return Ok((vector.kind, bytes));
+        }
+    }
+    let snapshot = shared.snapshots.get(&request.digest);
+    let snapshot = snapshot.ok_or(Missing::Vector)?;
+    let range = request.range(snapshot.values()).map_err(Missing::Range)?;
+    let bytes = encode(shared.wire, &snapshot, range).ok_or(Missing::Vector)?;
+    Ok((TrafficKind::of(snapshot.source()), bytes))
 }
 
 fn refuse(query: &Query, why: &str) {

@@ -1,18 +1,19 @@
 //! State shared by the threads of a link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lsgd_core::{Layout, Status, WireFormat};
+use lsgd_core::{Layout, SnapshotDigest, Status, WireFormat};
 use zenoh::liveliness::LivelinessToken;
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::query::Reply;
 use zenoh::sample::{Sample, SampleKind};
 use zenoh::{Session, Wait};
 
+use crate::arriving::ArrivingVector;
 use crate::config::LinkConfig;
 use crate::hello::Hello;
 use crate::incoming::Incoming;
@@ -39,6 +40,14 @@ pub(crate) enum LinkEvent {
 /// Receives the events of the link.
 pub(crate) type Sink = Box<dyn FnMut(Incoming) + Send>;
 
+/// A node that is asked for vectors.
+pub(crate) struct Peer {
+    pub node: u32,
+    incarnation: u64,
+    /// Where it serves them.
+    pub key: String,
+}
+
 /// State shared by the threads of a link.
 pub(crate) struct Shared {
     pub keys: Keys,
@@ -48,6 +57,8 @@ pub(crate) struct Shared {
     pub wire: WireFormat,
     pub layout: Arc<Layout>,
     pub snapshots: SnapshotCache,
+    /// The vectors that are arriving.
+    pub arriving: Mutex<HashMap<SnapshotDigest, Arc<ArrivingVector>>>,
     pub meter: Meter,
     /// Bytes on the links of sessions that are closed.
     pub earlier: Mutex<Flow>,
@@ -80,6 +91,7 @@ impl Shared {
             wire: config.wire,
             layout: config.layout.clone(),
             snapshots: SnapshotCache::new(config.lease),
+            arriving: Mutex::default(),
             meter: Meter::default(),
             earlier: Mutex::default(),
             rejected: RejectedMessages::default(),
@@ -115,9 +127,29 @@ impl Shared {
         lock(&self.session).clone()
     }
 
+    /// The vector with this digest, if it is arriving.
+    pub fn arriving(&self, digest: &SnapshotDigest) -> Option<Arc<ArrivingVector>> {
+        lock(&self.arriving).get(digest).cloned()
+    }
+
     /// The incarnation of `node`, if it is connected.
     pub fn incarnation_of(&self, node: u32) -> Option<u64> {
         lock(&self.present).get(&node).copied()
+    }
+
+    /// `node` as it can be asked for vectors, if it is connected.
+    pub fn peer(&self, node: u32) -> Option<Peer> {
+        let incarnation = self.incarnation_of(node)?;
+        Some(Peer {
+            node,
+            incarnation,
+            key: self.keys.vector(node, incarnation),
+        })
+    }
+
+    /// Whether `peer` is still connected.
+    pub fn is_connected(&self, peer: &Peer) -> bool {
+        self.incarnation_of(peer.node) == Some(peer.incarnation)
     }
 
     /// Sends this node's status to all others.

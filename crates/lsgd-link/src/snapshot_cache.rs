@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lsgd_core::{Snapshot, SnapshotDigest};
 
-use crate::chunks::patience;
+use crate::pace::patience;
 
 /// Number of published vectors kept, and of fetched ones: an exchange needs the newest, and a node
 /// that is one exchange behind needs the one before.

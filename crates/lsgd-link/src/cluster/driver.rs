@@ -193,6 +193,7 @@ impl ClusterDriver {
                         .method
                         .weights_of(vector.source, &self.own.layout),
                     holders,
+                    together: vector.kind.is_handed_on(),
                 }),
                 Action::Deliver(delivered) => {
                     if let Some((_, group)) = &self.group {

@@ -74,12 +74,14 @@ fn hello() -> impl Strategy<Value = Hello> {
 }
 
 fn request() -> impl Strategy<Value = ChunkRequest> {
-    (any::<u32>(), any::<[u8; 32]>(), any::<u64>(), any::<u32>()).prop_map(
-        |(asker, digest, first, count)| ChunkRequest {
+    let range = (any::<u64>(), any::<u32>());
+    (any::<u32>(), any::<[u8; 32]>(), range, any::<bool>()).prop_map(
+        |(asker, digest, (first, count), waits)| ChunkRequest {
             asker,
             digest: SnapshotDigest(digest),
             first,
             count,
+            waits,
         },
     )
 }
@@ -152,6 +154,7 @@ fn a_request_is_for_one_answer_within_the_vector() {
             digest: SnapshotDigest([0; 32]),
             first,
             count,
+            waits: false,
         };
         request.range(40_000)
     };
@@ -173,7 +176,7 @@ fn refusals_of_bytes_say_why() {
     let status = Status::decode(&vec![0; Status::MAX_LEN + 1]).unwrap_err();
     assert_eq!(status, "513 bytes where a status has at most 512");
     for length in [ChunkRequest::LENGTH - 1, ChunkRequest::LENGTH + 1] {
-        let why = format!("{length} bytes where a request has 48");
+        let why = format!("{length} bytes where a request has 49");
         assert_eq!(ChunkRequest::decode(&vec![0; length]), Err(why));
     }
 }

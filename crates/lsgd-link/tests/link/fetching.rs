@@ -11,8 +11,11 @@ use zenoh::Wait;
 use zenoh::query::Query;
 
 use crate::nodes::{
-    Node, bytes_of, config, configs, foreign_session, meet, prefix, snapshot, source,
+    Node, TIMEOUT, bytes_of, config, configs, foreign_session, meet, prefix, snapshot, source,
 };
+
+/// Values of a chunk.
+const CHUNK: usize = ChunkRequest::MAX_VALUES;
 
 fn rounded(snapshot: &Snapshot) -> Arc<Snapshot> {
     let round = |values: &[f32]| {
@@ -162,10 +165,10 @@ fn what_somebody_fetches_stays_on_the_board() {
 /// Node 0 of two, played by `answer`: whatever it says to a request for a chunk.
 fn impostor(
     run: &str,
-    victim: &str,
+    victims: &[String],
     answer: impl Fn(ChunkRequest, Query) + Send + Sync + 'static,
 ) -> zenoh::Session {
-    let session = foreign_session(victim);
+    let session = foreign_session(victims);
     let prefix = prefix(run);
     let hello = Hello {
         node: 0,
@@ -200,6 +203,9 @@ fn impostor(
     session
 }
 
+/// What an impostor does with a request.
+type Answer = Box<dyn Fn(ChunkRequest, Query) + Send + Sync>;
+
 /// What the honest holder would say.
 fn honest(vector: &Snapshot, request: &ChunkRequest) -> Vec<u8> {
     let all: Vec<f32> = [vector.parameters(), vector.buffers()].concat();
@@ -218,13 +224,13 @@ fn with_impostor(
 ) -> (Node, Node, SnapshotDigest, zenoh::Session) {
     let mut configs = configs(run, 3);
     configs.remove(0);
-    let victim = configs[1].listen[0].clone();
+    let victims = [configs[1].listen[0].clone()];
     let mut nodes = configs
         .into_iter()
         .map(|config| Node::open(config).unwrap());
     let (holder, fetcher) = (nodes.next().unwrap(), nodes.next().unwrap());
     let digest = holder.link.publish(snapshot(1));
-    let session = impostor(run, &victim, answer);
+    let session = impostor(run, &victims, answer);
     fetcher.wait_appeared_all(&[0, 1]);
     (fetcher, holder, digest, session)
 }
@@ -288,6 +294,91 @@ fn when_the_holder_vanishes_midway_the_next_is_asked() {
     session.close().wait().unwrap();
     let (fetched, holder) = fetcher.wait_fetched(digest).unwrap();
     assert_eq!((fetched.digest(), holder), (digest, 1));
+}
+
+/// Node 1 waits for its first chunk. Node 2, to which the holder never gives what node 1 hands on, gets it
+/// from node 1: what is there at once, the first chunk when it arrives.
+#[test]
+fn those_who_fetch_together_hand_on_what_has_arrived() {
+    let vector = snapshot(1);
+    assert_eq!(vector.values().div_ceil(CHUNK), 10);
+    let (digest, copy) = (vector.digest(), vector.clone());
+    let (asked, wait_asked) = mpsc::channel();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = kept.clone();
+    let answer = move |request: ChunkRequest, query: Query| {
+        let chunk = request.first as usize / CHUNK;
+        assert!(!request.waits, "the holder has all of it");
+        match (request.asker, chunk) {
+            // Again and again: later answers overtake it.
+            (1, 0) => keep.lock().unwrap().push((request, query)),
+            (2, 0 | 2) => std::mem::forget(query),
+            _ => reply(&query, honest(&copy, &request)),
+        }
+        let _ = asked.send((request.asker, chunk));
+    };
+    let mut configs = configs("together", 3);
+    configs.remove(0);
+    let victims = [0, 1].map(|index: usize| configs[index].listen[0].clone());
+    let nodes: Vec<Node> = configs
+        .into_iter()
+        .map(|config| Node::open(config).unwrap())
+        .collect();
+    let _session = impostor("together", &victims, answer);
+    nodes[0].wait_appeared_all(&[0, 2]);
+    nodes[1].wait_appeared_all(&[0, 1]);
+    let until = |wanted: (u32, usize)| while wait_asked.recv_timeout(TIMEOUT).unwrap() != wanted {};
+
+    nodes[0].fetch_together(digest, &[0, 2]);
+    until((1, 0));
+    nodes[1].fetch_together(digest, &[0, 1]);
+    until((2, 1));
+    let release = || {
+        let kept = std::mem::take(&mut *kept.lock().unwrap());
+        for (request, query) in kept {
+            reply(&query, honest(&vector, &request));
+        }
+    };
+    release();
+    let fetched = nodes[0].wait_fetched(digest).unwrap();
+    assert_eq!((fetched.0.digest(), fetched.1), (digest, 0));
+    let fetched = nodes[1].wait_fetched(digest).unwrap();
+    assert_eq!((fetched.0.digest(), fetched.1), (digest, 0));
+    let traffic = nodes[1].link.traffic();
+    let handed_on = traffic.peers[&1][&TrafficKind::Parameters].received;
+    assert!(handed_on >= 2 * 4 * CHUNK as u64, "{handed_on}");
+    let sent = nodes[0].link.traffic().peers[&2][&TrafficKind::Parameters].sent;
+    assert!(sent >= handed_on, "{sent} {handed_on}");
+}
+
+/// What a partner does not deliver as it should comes from the holder.
+#[test]
+fn no_partner_can_spoil_a_fetch() {
+    let other = snapshot(2);
+    let despite = |run: &str, answer: Answer| {
+        let (fetcher, _holder, digest, _session) = with_impostor(run, answer);
+        fetcher.fetch_together(digest, &[1, 0]);
+        let (fetched, holder) = fetcher.wait_fetched(digest).unwrap();
+        assert_eq!((fetched.digest(), holder), (digest, 1), "{run}");
+    };
+    despite(
+        "handed on wrong",
+        Box::new(move |request, query| reply(&query, honest(&other, &request))),
+    );
+    despite(
+        "handed on not finite",
+        Box::new(|request, query| reply(&query, vec![0xff; 4 * request.count as usize])),
+    );
+    despite(
+        "handed on too short",
+        Box::new(|request, query| reply(&query, vec![0; 4 * request.count as usize - 1])),
+    );
+    despite(
+        "not handed on",
+        Box::new(|_, query| query.reply_err("not I").wait().unwrap()),
+    );
+    despite("dropped", Box::new(|_, query| drop(query)));
+    despite("hangs", Box::new(|_, query| std::mem::forget(query)));
 }
 
 #[test]

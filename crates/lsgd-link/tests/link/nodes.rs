@@ -139,6 +139,15 @@ impl Node {
     }
 
     pub fn fetch(&self, digest: SnapshotDigest, holders: &[u32]) {
+        self.start_fetch(digest, holders, false);
+    }
+
+    /// With all other holders, who fetch it too.
+    pub fn fetch_together(&self, digest: SnapshotDigest, holders: &[u32]) {
+        self.start_fetch(digest, holders, true);
+    }
+
+    fn start_fetch(&self, digest: SnapshotDigest, holders: &[u32], together: bool) {
         let source = source(0);
         let holders = holders.to_vec();
         self.link.fetch(FetchRequest {
@@ -146,6 +155,7 @@ impl Node {
             source,
             weights: 0,
             holders,
+            together,
         });
     }
 }
@@ -202,11 +212,11 @@ struct Network {
     norm: BatchNorm,
 }
 
-/// Parameters and running statistics, more than one chunk of them.
+/// Parameters and running statistics, ten chunks of them: enough for two nodes to share.
 pub fn layout() -> Arc<Layout> {
     let device = Device::flex().autodiff();
     Layout::of(&Network {
-        linear: LinearConfig::new(300, 256).init(&device),
+        linear: LinearConfig::new(600, 256).init(&device),
         norm: BatchNormConfig::new(256).init(&device),
     })
 }
@@ -255,10 +265,10 @@ pub fn status(node: u32, sequence: u64) -> Status {
     }
 }
 
-/// A Zenoh session that knows the protocol and not the rules, connected to `endpoint`.
-pub fn foreign_session(endpoint: &str) -> zenoh::Session {
+/// A Zenoh session that knows the protocol and not the rules, connected to `endpoints`.
+pub fn foreign_session(endpoints: &[String]) -> zenoh::Session {
     let settings = format!(
-        r#"{{ mode: "peer", listen: {{ endpoints: [] }}, connect: {{ endpoints: ["{endpoint}"] }},
+        r#"{{ mode: "peer", listen: {{ endpoints: [] }}, connect: {{ endpoints: {endpoints:?} }},
              scouting: {{ multicast: {{ enabled: false }} }} }}"#
     );
     let config = zenoh::Config::from_json5(&settings).unwrap();
@@ -267,5 +277,5 @@ pub fn foreign_session(endpoint: &str) -> zenoh::Session {
 
 /// Where the keys of a run begin.
 pub fn prefix(run: &str) -> String {
-    format!("lsgd/3/{}", &blake3::hash(run.as_bytes()).to_hex()[..16])
+    format!("lsgd/4/{}", &blake3::hash(run.as_bytes()).to_hex()[..16])
 }

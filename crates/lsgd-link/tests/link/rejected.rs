@@ -45,7 +45,7 @@ fn a_foreign_session_can_put_what_it_likes() {
     let configs = configs(run, 2);
     let endpoint = configs[0].listen[0].clone();
     let nodes = meet(configs);
-    let stranger = foreign_session(&endpoint);
+    let stranger = foreign_session(std::slice::from_ref(&endpoint));
     let prefix = prefix(run);
     let valid = [&[1][..], &status(1, 99).encode()].concat();
     let of_another = [&[1][..], &status(0, 99).encode()].concat();
@@ -88,7 +88,7 @@ fn hostile_requests_get_no_vector_and_do_no_harm() {
     let vector = snapshot(1);
     let digest = nodes[0].link.publish(vector.clone());
     let values = vector.bytes() / 4;
-    let stranger = foreign_session(&endpoint);
+    let stranger = foreign_session(std::slice::from_ref(&endpoint));
     let key = format!("{}/vector/0/100", prefix(run));
     let request = |digest, first, count| {
         let request = ChunkRequest {
@@ -96,6 +96,7 @@ fn hostile_requests_get_no_vector_and_do_no_harm() {
             digest,
             first,
             count,
+            waits: false,
         };
         request.encode()
     };
@@ -111,9 +112,9 @@ fn hostile_requests_get_no_vector_and_do_no_harm() {
         request(digest, 0, ChunkRequest::MAX_VALUES as u32 + 1),
         request(unknown, 0, 1),
         vec![],
-        vec![0; 47],
-        vec![0; 49],
-        vec![0xff; 48],
+        vec![0; ChunkRequest::LENGTH - 1],
+        vec![0; ChunkRequest::LENGTH + 1],
+        vec![0xff; ChunkRequest::LENGTH],
         vec![0; 100_000],
     ] {
         let replies = stranger.get(&key).payload(payload.clone()).wait().unwrap();
@@ -134,7 +135,7 @@ fn what_the_session_counts_is_not_told_to_others() {
     let configs = configs("counters", 2);
     let endpoint = configs[0].listen[0].clone();
     let nodes = meet(configs);
-    let stranger = foreign_session(&endpoint);
+    let stranger = foreign_session(std::slice::from_ref(&endpoint));
     let replies = stranger.get("@/**").wait().unwrap();
     let own = format!("@/{}/", stranger.zid());
     let told: Vec<_> = replies
@@ -158,7 +159,7 @@ fn a_flood_of_lives_is_no_more_than_a_line() {
     let configs = configs(run, 2);
     let endpoint = configs[0].listen[0].clone();
     let nodes = meet(configs);
-    let stranger = foreign_session(&endpoint);
+    let stranger = foreign_session(std::slice::from_ref(&endpoint));
     let prefix = prefix(run);
     let tokens: Vec<_> = (0..500)
         .map(|incarnation| {

@@ -173,6 +173,7 @@ fn requests() -> Vec<Vec<u8>> {
         digest: SnapshotDigest([7; 32]),
         first,
         count,
+        waits: true,
     };
     vec![request(0, 1).encode(), request(16_384, 16_384).encode()]
 }
