@@ -112,7 +112,9 @@ def main():
     check_params(found.data.params, config)
 
     start = milliseconds(record["start"])
-    end = record["end"] and milliseconds(record["end"])
+    # Only of a run that is over: otherwise it is that of an earlier stop.
+    is_over = found.data.tags["state"] in ["ended", "stopped", "diverged"]
+    end = milliseconds(record["end"]) if is_over else None
     if (found.info.start_time, found.info.end_time) != (start, end):
         sys.exit(f"times: {found.info.start_time} to {found.info.end_time} instead of {start} to {end}")
     state = found.data.tags["state"]

@@ -497,6 +497,20 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
+    /// Two runs that are to be exported would be one entry in MLflow.
+    #[cfg(feature = "report")]
+    #[error(
+        "{} and {} have the same name, start and seed, so MLflow would take them for one run; export them to \
+         stores of their own",
+        first.display(),
+        second.display()
+    )]
+    OneMlflowEntry {
+        /// The folder of one.
+        first: PathBuf,
+        /// That of the other.
+        second: PathBuf,
+    },
     /// A folder whose runs are to be shown while they go on has none.
     #[cfg(feature = "serve")]
     #[error("{}: no run has begun here yet", path.display())]
@@ -552,6 +566,7 @@ impl RunError {
             Self::NotReported { .. }
             | Self::NotOneTable { .. }
             | Self::NoMlflowStore { .. }
+            | Self::OneMlflowEntry { .. }
             | Self::Landscape(_) => EXIT_USAGE,
             #[cfg(feature = "serve")]
             Self::Serve(_) => EXIT_USAGE,

@@ -13,8 +13,8 @@ use crate::incoming::Incoming;
 use crate::link::Link;
 use crate::traffic::Traffic;
 
-/// How often the bytes so far are told, of up to [`PEERS`] other nodes. Of so many times as many it is so many
-/// times as rarely: what they are told for grows no faster.
+/// How often the bytes so far are told, of up to [`PEERS`] other nodes. With k times as many, the interval is k
+/// times as long, so that the record grows no faster.
 const TRAFFIC: Duration = Duration::from_secs(5);
 
 /// Other nodes whose bytes are told in [`TRAFFIC`].
@@ -43,6 +43,8 @@ pub(super) struct ClusterDriver {
     begins: u64,
     /// When the bytes so far are told next.
     traffic: Duration,
+    /// Whether anything has moved on since they were told.
+    progressed: bool,
     /// The last obstacle to connecting: an untrusted certificate, or another run.
     obstacle: Option<String>,
 }
@@ -66,6 +68,7 @@ impl ClusterDriver {
             clock: None,
             begins: 0,
             traffic: TRAFFIC,
+            progressed: false,
             obstacle: None,
         }
     }
@@ -86,6 +89,12 @@ impl ClusterDriver {
             let input = inputs.recv_timeout(until.saturating_sub(now));
             if let Some(clock) = &self.clock {
                 self.leader.trained(clock());
+            }
+            self.progressed |= matches!(
+                input,
+                Ok(Input::Progress | Input::Update(..) | Input::Link(Incoming::Arrived))
+            );
+            if self.clock.is_some() {
                 self.tell_traffic();
             }
             match input {
@@ -248,10 +257,11 @@ impl ClusterDriver {
         }
     }
 
-    /// Tells the bytes so far, if it is time.
+    /// Tells the bytes so far, if it is time. Of a node that makes no progress it tells nothing: its
+    /// record is to show that.
     fn tell_traffic(&mut self) {
         let now = self.began.elapsed();
-        if now >= self.traffic {
+        if now >= self.traffic && std::mem::take(&mut self.progressed) {
             let traffic = self.link.traffic();
             self.traffic = now + interval(traffic.peers.len());
             (self.tell)(ClusterEvent::Traffic(traffic));
@@ -318,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bytes_of_many_nodes_are_told_more_rarely() {
+    fn the_bytes_of_many_nodes_are_told_less_often() {
         for (peers, times) in [(0, 1), (1, 1), (4, 1), (5, 2), (8, 2), (255, 64)] {
             assert_eq!(interval(peers), TRAFFIC * times, "{peers}");
         }

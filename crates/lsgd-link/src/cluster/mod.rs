@@ -59,7 +59,7 @@ pub enum ClusterEvent {
     Event(Event),
     /// A line for the user.
     Notice(String),
-    /// The bytes so far, told every few seconds while workers train.
+    /// The bytes so far, told every few seconds while workers make progress.
     Traffic(Traffic),
     /// All nodes have finished: the mean of all their workers, for this node to evaluate, or `None`
     /// if another node evaluates it or there is none.

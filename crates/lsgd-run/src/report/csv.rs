@@ -93,7 +93,7 @@ pub fn write(folder: &Path, threads: usize, output: &Output) -> Result<(), RunEr
 ///
 /// # Errors
 ///
-/// If it is none.
+/// If the line is not a metrics record.
 pub fn parse(line: &[u8]) -> serde_json::Result<MetricRecord> {
     match Interval::written(line) {
         Some(interval) => Ok(MetricRecord::Interval(interval)),

@@ -105,7 +105,10 @@ impl Events {
 
     fn add(&mut self, line: Line, evaluated: &[f64]) {
         let at = Spent::new(line.seconds, line.step);
-        self.end = Some(at);
+        // Bytes are counted whether or not anything goes on.
+        if !matches!(line.event, Kind::Traffic) {
+            self.end = Some(at);
+        }
         match (line.event, line.scope) {
             (Kind::Election, Some(scope)) => {
                 let Line {
@@ -129,10 +132,16 @@ impl Events {
     /// What does not happen in every exchange.
     fn rare(&mut self, line: Line) {
         match (line.event, line.worker, line.node) {
-            // Its workers begin, all of them.
-            (Kind::Resumed | Kind::Joined, ..) => {
+            // Its workers begin, all of them; perhaps in a new process, which counts bytes from zero.
+            (Kind::Resumed, ..) => {
                 self.left.clear();
                 self.lost.clear();
+                self.links = Links::default();
+            }
+            // Nodes that were lost before may still be.
+            (Kind::Joined, ..) => {
+                self.left.clear();
+                self.links = Links::default();
             }
             (Kind::Left, Some(worker), _) => drop(self.left.insert(worker, line.step)),
             (Kind::Restarted, Some(worker), _) => drop(self.left.remove(&worker)),

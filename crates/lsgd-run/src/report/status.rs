@@ -77,8 +77,11 @@ fn state(run: &Run, id: WorkerId, loss: Option<f64>) -> String {
     }
 }
 
-/// Whom a worker leads, and since which step.
+/// Whom a worker leads, and since which step. One whose process is gone leads nobody.
 fn leads(run: &Run, id: WorkerId) -> String {
+    if matches!(run.state, State::Killed | State::BrokenOff) || run.events.left.contains_key(&id) {
+        return String::new();
+    }
     let leadership = &run.events.leadership;
     let local = leadership.local.get(&id.node).into_iter();
     let scopes = local
@@ -360,7 +363,7 @@ mod tests {
         let body = body(&sections(&[run]), "Workers");
         for row in [
             "<th scope=\"row\">worker 0</th><td>killed</td><td>20</td><td>1.25</td>\
-             <td>its node (8)</td><td>41.5</td>",
+             <td></td><td>41.5</td>",
             "<th scope=\"row\">worker 1</th><td>diverged</td><td>20</td><td>not finite</td>",
             "<th scope=\"row\">worker 2</th><td>left after step 17</td><td>20</td><td>2</td>",
             "<th scope=\"col\">error (%)</th>",

@@ -170,7 +170,7 @@ pub fn train<T: Task>(
             intervals: Intervals::of_node(setup.node, setup.workers()),
             divergence: setup.divergence(),
             disk: FullDisk::default(),
-            step: 0,
+            step: start.step,
             newest,
         },
         inbox,

@@ -413,6 +413,21 @@ fn an_export_to_mlflow_replaces_what_the_store_has_of_the_run_and_nothing_else()
     let ran = report(&[path(&two), "--mlflow", inside.to_str().unwrap()]);
     assert!(ran.stderr.contains("belongs to a run"), "{}", ran.stderr);
     assert!(!inside.exists());
+    // Nor through a link.
+    let link = runs.path().join("link");
+    std::os::unix::fs::symlink(one.join("checkpoints"), &link).unwrap();
+    let linked = link.join("step-99");
+    let ran = report(&[path(&two), "--mlflow", linked.to_str().unwrap()]);
+    assert!(ran.stderr.contains("belongs to a run"), "{}", ran.stderr);
+    assert!(!linked.exists());
+
+    let again = format!("{}/.", path(&two));
+    let text = format!(
+        "{} and {again} have the same name, start and seed, so MLflow would take them for one run; export them \
+         to stores of their own",
+        path(&two)
+    );
+    report(&[path(&two), &again, "--mlflow", store.to_str().unwrap()]).failed(2, &text);
 }
 
 /// The cells of each row of a table, in which none is quoted.

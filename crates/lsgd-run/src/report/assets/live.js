@@ -43,7 +43,7 @@
 
   /**
    * Puts text of the server, which has escaped it, in its place. What was open stays open, what was scrolled
-   * stays where it was, and who was there by keyboard stays there.
+   * stays where it was, and the keyboard focus stays where it was.
    */
   const filled = new Map();
   const fill = (id, html) => {

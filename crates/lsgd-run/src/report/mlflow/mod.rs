@@ -12,6 +12,7 @@ mod metrics;
 mod names;
 mod store;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,12 +31,19 @@ const VALUE: usize = 6000;
 ///
 /// # Errors
 ///
-/// [`RunError`] if a run cannot be read; [`RunError::NoMlflowStore`] if `folder` holds something else;
+/// [`RunError`] if a run cannot be read; [`RunError::OneMlflowEntry`]; [`RunError::NoMlflowStore`] if `folder` holds something else;
 /// [`RunError::OfARun`]; [`RunError::Write`]. The entries of runs before it are then there, and none is
 /// half-written.
 pub fn write(runs: &[PathBuf], folder: &Path, threads: usize) -> Result<(), RunError> {
     let sources = runs.iter().map(|path| Source::read(path));
     let sources = sources.collect::<Result<Vec<Source>, RunError>>()?;
+    let mut entries: BTreeMap<String, &Path> = BTreeMap::new();
+    for (source, run) in sources.iter().zip(runs) {
+        if let Some(first) = entries.insert(source.id(), run) {
+            let [first, second] = [first, run].map(Path::to_owned);
+            return Err(RunError::OneMlflowEntry { first, second });
+        }
+    }
     let store = Store::open(folder)?;
     for source in &sources {
         store.put(&source.id(), |place, artifacts| {
@@ -56,6 +64,8 @@ struct Source {
 
 impl Source {
     fn read(path: &Path) -> Result<Self, RunError> {
+        // The name of a node is that of its folder, however it is reached.
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         // Before all else: a process that ends writes what it has left before it lets go.
         let held = held(path);
         let folder = RunFolder::read_only(path)?;
@@ -123,7 +133,9 @@ impl Source {
 
     fn meta(&self, start: u64, artifacts: &Path) -> String {
         let end = self.record.end.as_deref().and_then(milliseconds);
-        let end = end.filter(|_| !self.state.may_go_on());
+        // The end of a run that has continued since is that of an earlier stop.
+        let end =
+            end.filter(|_| matches!(self.state, State::Ended | State::Stopped | State::Diverged));
         let end = end.map_or_else(|| String::from("null"), |end| end.to_string());
         let id = self.id();
         format!(

@@ -31,8 +31,7 @@ impl Store {
     /// [`RunError::NoMlflowStore`] if the folder holds something else; [`RunError::OfARun`];
     /// [`RunError::Read`] or [`RunError::Write`].
     pub fn open(folder: &Path) -> Result<Self, RunError> {
-        let absolute = std::path::absolute(folder).map_err(RunError::write(folder))?;
-        if is_of_a_run(&absolute) {
+        if is_of_a_run(&resolved(folder)?) {
             let path = folder.to_owned();
             return Err(RunError::OfARun { path });
         }
@@ -83,12 +82,22 @@ impl Store {
             Err(error) => return Err(RunError::write(&place)(error)),
         };
         let put = fs::rename(&entry, &place);
-        if put.is_err() && replaces {
-            // If that fails too, the run is exported again.
-            let _ = fs::rename(&old, &place);
+        if put.is_err() && replaces && fs::rename(&old, &place).is_err() {
+            // The earlier entry then stays beside its place.
+            let _ = beside.keep();
         }
         put.map_err(RunError::write(&place))
     }
+}
+
+/// Where a folder is or would be, without links.
+fn resolved(folder: &Path) -> Result<PathBuf, RunError> {
+    let absolute = std::path::absolute(folder).map_err(RunError::write(folder))?;
+    let existing = absolute.ancestors().find_map(|ancestor| {
+        let canonical = ancestor.canonicalize().ok()?;
+        Some(canonical.join(absolute.strip_prefix(ancestor).ok()?))
+    });
+    Ok(existing.unwrap_or(absolute))
 }
 
 /// Whether a folder is empty, or has an experiment of MLflow.
@@ -98,6 +107,10 @@ fn is_fit(folder: &Path) -> Result<bool, RunError> {
         let path = entry.map_err(RunError::read(folder))?.path();
         is_empty = false;
         let meta = path.join("meta.yaml");
+        if path.file_name() == Some(EXPERIMENT.as_ref()) && path.is_dir() && !meta.exists() {
+            // An export that was killed had only begun.
+            return Ok(true);
+        }
         let described = |text: Vec<u8>| {
             let text = String::from_utf8_lossy(&text).into_owned();
             text.lines().any(|line| line.starts_with("experiment_id:"))
@@ -139,6 +152,10 @@ mod tests {
         let error = Store::open(&mine).unwrap_err().to_string();
         assert!(error.contains("neither empty nor"), "{error}");
         assert_eq!(fs::read_dir(&mine).unwrap().count(), 1);
+        // What an export that was killed had begun.
+        let begun = folder.path().join("begun");
+        fs::create_dir_all(begun.join(EXPERIMENT)).unwrap();
+        Store::open(&begun).unwrap();
     }
 
     #[test]
