@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use lsgd_link::Incoming;
 
 use crate::nodes::{Node, TIMEOUT, configs, snapshot, status};
+use crate::ports::free_port;
 
 /// In which a link that has frozen is noticed on the busiest machine: four times as long as a silent
 /// one is kept. At what Zenoh is set to by itself it would take ten seconds.
@@ -70,8 +71,12 @@ fn a_link_that_freezes_is_noticed_in_time_and_heals() {
         .to_owned();
     let cable = Cable::to(address);
     configs[0].connect.clear();
-    configs[1].connect = vec![format!("tcp/127.0.0.1:{}", cable.port)];
-    configs[1].listen.clear();
+    // A list of all nodes, so that it does not connect to node 0 at the address that it hears of: the two
+    // would share two links, and the other would go on. Nobody is at the last endpoint.
+    configs[1].known_as = configs[1].listen.pop();
+    configs[1].connect = [cable.port, free_port()]
+        .map(|port| format!("tcp/127.0.0.1:{port}"))
+        .into();
     configs[2].connect.truncate(1);
     configs[2].listen.clear();
     let nodes: Vec<_> = configs
