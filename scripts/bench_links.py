@@ -34,7 +34,7 @@ MODEL = {
     "data.examples": 4096,
     "data.batch_size": 8,
     "model.name": "resnet8",
-    "model.width": 16,
+    "model.width": 32,
     "workers.count": 1,
     "workers.devices": ["cpu"],
     "workers.threads": 1,
