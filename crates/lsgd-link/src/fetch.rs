@@ -45,12 +45,12 @@ pub(crate) struct Fetches {
     shared: Arc<Shared>,
     /// The holders left to ask, for each vector.
     under_way: Mutex<HashMap<SnapshotDigest, VecDeque<u32>>>,
-    /// In how many fetches a node that was given up as a partner is not asked: it may be slow for long,
-    /// and each time to find so takes half a second.
+    /// For how many more fetches each node that was given up as a partner is not asked.
     resting: Mutex<BTreeMap<u32, u32>>,
 }
 
-/// In how many fetches it is not.
+/// For how many fetches a partner that was given up is not asked: it may stay slow, and to find that out
+/// takes half a second each time.
 const REST: u32 = 16;
 
 impl Fetches {
@@ -224,10 +224,13 @@ impl Fetches {
             first: download.first_missing() as u64,
         };
         let mut download = Download::new(plan, peers.len() - 1, shared.lease, Instant::now());
-        for (from, partner) in peers.iter().enumerate().skip(1) {
-            if self.rests(partner.node) {
-                download.without(from);
-            }
+        let partners = peers.iter().enumerate().skip(1);
+        let resting: Vec<usize> = partners
+            .filter(|(_, partner)| self.rests(partner.node))
+            .map(|(from, _)| from)
+            .collect();
+        for &from in &resting {
+            download.without(from);
         }
         while !download.is_complete() {
             download.next(Instant::now()).into_iter().for_each(ask);
@@ -247,7 +250,8 @@ impl Fetches {
                 Err(_) => {
                     let again = download.waited(now).ok_or_else(|| silent(&download))?;
                     again.into_iter().for_each(ask);
-                    for from in download.given_up() {
+                    // One that was not asked has not been found slow again.
+                    for from in download.given_up().filter(|from| !resting.contains(from)) {
                         lock(&self.resting).entry(peers[from].node).or_insert(REST);
                     }
                     continue;

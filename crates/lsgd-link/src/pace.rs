@@ -61,6 +61,7 @@ impl Pace {
 
     /// It is asked again, after it had delivered all that it had been asked for.
     pub fn resumed(&mut self, now: Instant) {
+        // On a link so slow that this is its pace, requests must not make it slower.
         self.quiet = quiet(self.lease).max(4 * self.longest);
         self.arrived_at = now;
         self.again_at = now + self.quiet;
@@ -73,12 +74,7 @@ impl Pace {
         if !self.is_repeating {
             self.longest = self.longest.max(now.duration_since(self.arrived_at));
         }
-        // On a link so slow that this is its pace, requests must not make it slower.
-        self.quiet = quiet(self.lease).max(4 * self.longest);
-        self.arrived_at = now;
-        self.again_at = now + self.quiet;
-        self.is_repeating = false;
-        self.look_at = None;
+        self.resumed(now);
     }
 
     /// An answer is lost: soon a chunk is requested again, unless one has been already.
