@@ -31,7 +31,7 @@ VGG_CONVOLUTIONS = {
 }
 VGG_CHANNELS = (64, 128, 256, 512, 512)
 IMAGENET = ("resnet18", "resnet34", "resnet50")
-KINDS = ("cnn7", *CIFAR_BLOCKS, *IMAGENET, *VGG_CONVOLUTIONS)
+KINDS = ("cnn7", *CIFAR_BLOCKS, *IMAGENET, *VGG_CONVOLUTIONS, "cifarnet")
 
 
 class Cnn7(nn.Module):
@@ -125,6 +125,41 @@ class Vgg(nn.Module):
         return self.classifier(self.features(x).flatten(1))
 
 
+class CifarNetBlock(nn.Module):
+    """Two 3x3 convolutions; the first is followed by a pool."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+
+    def forward(self, x):
+        x = F.relu(self.bn1(F.max_pool2d(self.conv1(x), 2)))
+        return F.relu(self.bn2(self.conv2(x)))
+
+
+class CifarNet(nn.Module):
+    """The network of arXiv 2404.00498 with ReLU in place of GELU, and BatchNorm's scales trained.
+
+    The first layer has a filter for each principal component of its 2x2 patches, and its negative.
+    """
+
+    def __init__(self, classes, channels):
+        super().__init__()
+        first = 2 * channels * 4
+        self.conv1 = nn.Conv2d(channels, first, 2)
+        self.block1 = CifarNetBlock(first, 64)
+        self.block2 = CifarNetBlock(64, 256)
+        self.block3 = CifarNetBlock(256, 256)
+        self.fc = nn.Linear(256, classes, bias=False)
+
+    def forward(self, x):
+        x = self.block3(self.block2(self.block1(F.relu(self.conv1(x)))))
+        return self.fc(x.amax((2, 3))) / 9
+
+
 def build(kind, classes=10, channels=3, height=32, width=32, base_width=16, dropout=0.5):
     """The model of that name, with PyTorch's default initial weights."""
     if kind == "cnn7":
@@ -133,6 +168,8 @@ def build(kind, classes=10, channels=3, height=32, width=32, base_width=16, drop
         return CifarResNet(CIFAR_BLOCKS[kind], classes, channels, base_width)
     if kind in VGG_CONVOLUTIONS:
         return Vgg(VGG_CONVOLUTIONS[kind], classes, channels, height, width, dropout)
+    if kind == "cifarnet":
+        return CifarNet(classes, channels)
     if kind in IMAGENET:
         import torchvision
 

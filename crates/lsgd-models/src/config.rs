@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cifar_net;
 use crate::error::ModelError;
 use crate::kind::{Family, ModelKind};
 use crate::layers::Kernels;
@@ -17,6 +18,8 @@ pub const MAX_CHANNELS: usize = 256;
 pub const MAX_CLASSES: usize = 65_536;
 /// Largest first-stage width of a CIFAR ResNet.
 pub const MAX_BASE_WIDTH: usize = 256;
+/// Largest number of channels of CifarNet's images: its first layer has eight filters for each.
+pub const MAX_WHITENED_CHANNELS: usize = 16;
 
 /// A model and its sizes. [`init`](Self::init) checks them and draws the initial weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,10 +29,10 @@ pub struct ModelConfig {
     pub kind: ModelKind,
     /// Number of classes, 1 to [`MAX_CLASSES`].
     pub classes: usize,
-    /// Image channels, 1 to [`MAX_CHANNELS`].
+    /// Image channels, 1 to [`MAX_CHANNELS`]; for CifarNet to [`MAX_WHITENED_CHANNELS`].
     pub channels: usize,
-    /// Image height in pixels, up to [`MAX_IMAGE_SIDE`]. At least 24 for CNN7, 4 for CIFAR ResNets
-    /// and 32 for ImageNet ResNets; VGGs take multiples of 32.
+    /// Image height in pixels, up to [`MAX_IMAGE_SIDE`]. At least 24 for CNN7, 4 for CIFAR
+    /// ResNets, 32 for ImageNet ResNets and 9 for CifarNet; VGGs take multiples of 32.
     pub height: usize,
     /// Image width in pixels, with the limits of `height`.
     pub width: usize,
@@ -97,9 +100,13 @@ impl ModelConfig {
     /// [`ModelError::ImageNotHalvable`], the first that applies in field order.
     pub fn check(&self) -> Result<(), ModelError> {
         let kind = self.kind;
+        let most_channels = match kind.family() {
+            Family::CifarNet => MAX_WHITENED_CHANNELS,
+            _ => MAX_CHANNELS,
+        };
         for (field, value, most) in [
             ("classes", self.classes, MAX_CLASSES),
-            ("channels", self.channels, MAX_CHANNELS),
+            ("channels", self.channels, most_channels),
             ("height", self.height, MAX_IMAGE_SIDE),
             ("width", self.width, MAX_IMAGE_SIDE),
             ("base_width", self.base_width, MAX_BASE_WIDTH),
@@ -147,18 +154,20 @@ impl ModelConfig {
     /// let values = |kind, side| ModelConfig::new(kind, 10, [3, side, side]).least_normalised();
     /// assert_eq!(values(ModelKind::ResNet20, 32), Some(8 * 8));
     /// assert_eq!(values(ModelKind::ResNet20, 4), Some(1));
+    /// assert_eq!(values(ModelKind::CifarNet, 32), Some(3 * 3));
     /// assert_eq!(values(ModelKind::Cnn7, 32), None);
     /// ```
     pub fn least_normalised(&self) -> Option<usize> {
         // How often a side is halved, rounding up, before the last map.
-        let halvings = match self.kind.family() {
-            Family::Cnn7 => return None,
-            Family::CifarResNet { .. } => 2,
-            Family::ResNet { .. } => 5,
-            Family::Vgg { .. } => 4,
+        let halved = |side: usize, times: u32| side.div_ceil(1 << times);
+        let side = |side: usize| match self.kind.family() {
+            Family::Cnn7 => None,
+            Family::CifarResNet { .. } => Some(halved(side, 2)),
+            Family::ResNet { .. } => Some(halved(side, 5)),
+            Family::Vgg { .. } => Some(halved(side, 4)),
+            Family::CifarNet => Some(cifar_net::last_side(side)),
         };
-        let side = |side: usize| side.div_ceil(1 << halvings);
-        Some(side(self.height) * side(self.width))
+        Some(side(self.height)? * side(self.width)?)
     }
 
     fn check_image(&self) -> Result<(), ModelError> {
@@ -175,6 +184,8 @@ impl ModelConfig {
             Family::CifarResNet { .. } => 4,
             // Five times.
             Family::ResNet { .. } => 32,
+            // One pixel must be left of a side that is one less and halved three times.
+            Family::CifarNet => 9,
             Family::Vgg { .. } => {
                 let halvable = height % 32 == 0 && width % 32 == 0;
                 return match halvable {

@@ -47,6 +47,8 @@ pub enum ModelKind {
     Vgg16,
     /// VGG, 16 convolutions.
     Vgg19,
+    /// The network of the CIFAR-10 speed runs.
+    CifarNet,
 }
 
 /// The layers of a [`ModelKind`]: the only place that defines them.
@@ -63,11 +65,13 @@ pub(crate) enum Family {
     },
     /// Convolutions in each of five stages.
     Vgg { convolutions: [usize; 5] },
+    /// One shape only.
+    CifarNet,
 }
 
 impl ModelKind {
     /// Every kind, in the order in which error messages list them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Cnn7,
         Self::ResNet8,
         Self::ResNet14,
@@ -83,6 +87,7 @@ impl ModelKind {
         Self::Vgg13,
         Self::Vgg16,
         Self::Vgg19,
+        Self::CifarNet,
     ];
 
     /// The name in configurations, such as `resnet20`.
@@ -103,12 +108,13 @@ impl ModelKind {
             Self::Vgg13 => "vgg13",
             Self::Vgg16 => "vgg16",
             Self::Vgg19 => "vgg19",
+            Self::CifarNet => "cifarnet",
         }
     }
 
     /// The names of [`ALL`](Self::ALL), in its order.
-    pub const NAMES: [&str; 15] = {
-        let mut names = [""; 15];
+    pub const NAMES: [&str; 16] = {
+        let mut names = [""; 16];
         let mut index = 0;
         while index < names.len() {
             names[index] = Self::ALL[index].name();
@@ -130,7 +136,14 @@ impl ModelKind {
             Family::CifarResNet { .. } => "CifarResNet.fc",
             Family::ResNet { .. } => "ResNet.fc",
             Family::Vgg { .. } => "Vgg.fc3",
+            Family::CifarNet => "CifarNet.fc",
         }
+    }
+
+    /// Whether the model's first layer is to begin with filters that whiten the images
+    /// ([`Model::whitened`](crate::Model::whitened)).
+    pub const fn whitens(self) -> bool {
+        matches!(self, Self::CifarNet)
     }
 
     /// Depth of a CIFAR ResNet is 6n + 2 with n blocks per stage (arXiv 1512.03385, section
@@ -169,6 +182,7 @@ impl ModelKind {
             Self::Vgg19 => Family::Vgg {
                 convolutions: [2, 2, 4, 4, 4],
             },
+            Self::CifarNet => Family::CifarNet,
         }
     }
 }

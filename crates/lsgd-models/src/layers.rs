@@ -3,12 +3,13 @@
 //! The parameters are Burn's own layers; only the arithmetic goes through here, so that a faster
 //! kernel for an operation is called from a single place.
 
+use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Initializer, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation;
 use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
 use burn::tensor::ops::{MaxPoolOptions, PadMode};
-use burn::tensor::{Device, Tensor, s};
+use burn::tensor::{Device, Tensor, TensorData, s};
 use lsgd_cpu::Then;
 
 /// Added to the variance by every BatchNorm, as in PyTorch.
@@ -50,10 +51,45 @@ pub(crate) fn plain_conv(channels: [usize; 2], kernel: usize, device: &Device) -
     Conv2dConfig::new(channels, [kernel, kernel]).init(device)
 }
 
+/// A 3 x 3 convolution without bias that keeps the image's size and whose first outputs repeat its inputs;
+/// the weights of the other outputs are PyTorch's default.
+pub(crate) fn identity_conv([inputs, outputs]: [usize; 2], device: &Device) -> Conv2d {
+    let mut conv = Conv2dConfig::new([inputs, outputs], [3, 3])
+        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+        .with_bias(false)
+        .init(device);
+    let mut values: Vec<f32> = conv.weight.to_data().iter().collect();
+    for (output, filter) in values.chunks_exact_mut(9 * inputs).enumerate().take(inputs) {
+        filter.fill(0.0);
+        filter[9 * output + 4] = 1.0;
+    }
+    conv.weight = with_values(conv.weight, values);
+    conv
+}
+
+/// The parameter with other values, which is trained if it was.
+pub(crate) fn with_values<const D: usize>(
+    param: Param<Tensor<D>>,
+    values: Vec<f32>,
+) -> Param<Tensor<D>> {
+    param.map(|tensor| {
+        let data = TensorData::new(values, tensor.shape());
+        let new = Tensor::from_data(data, (&tensor.device(), tensor.dtype()));
+        new.set_require_grad(tensor.is_require_grad())
+    })
+}
+
 /// A biased fully connected layer with PyTorch's default weights: weights and bias uniform in plus
 /// or minus 1 / sqrt(inputs).
 pub(crate) fn plain_linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
     LinearConfig::new(inputs, outputs).init(device)
+}
+
+/// The same without bias.
+pub(crate) fn plain_linear_unbiased(inputs: usize, outputs: usize, device: &Device) -> Linear {
+    LinearConfig::new(inputs, outputs)
+        .with_bias(false)
+        .init(device)
 }
 
 /// Batch normalisation starting as the identity: scale one, shift zero.
@@ -108,17 +144,29 @@ impl Kernels {
 
     /// Maximum over 2 x 2 squares: halves height and width, rounding down.
     pub fn halve(self, x: Tensor<4>) -> Tensor<4> {
-        self.max_pool(x, 2, 0)
+        self.max_pool(x, [2, 2], [2, 2], 0)
     }
 
     /// Maximum over 3 x 3 squares at stride 2 with a border of one: halves height and width,
     /// rounding up.
     pub fn stem_pool(self, x: Tensor<4>) -> Tensor<4> {
-        self.max_pool(x, 3, 1)
+        self.max_pool(x, [3, 3], [2, 2], 1)
     }
 
-    fn max_pool(self, x: Tensor<4>, side: usize, padding: usize) -> Tensor<4> {
-        let (kernel, stride, padding) = ([side, side], [2, 2], [padding, padding]);
+    /// Maximum over height and width: `[batch, channels, h, w]` to `[batch, channels]`.
+    pub fn largest(self, x: Tensor<4>) -> Tensor<2> {
+        let [_, _, height, width] = x.dims();
+        self.max_pool(x, [height, width], [1, 1], 0).flatten(1, 3)
+    }
+
+    fn max_pool(
+        self,
+        x: Tensor<4>,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        border: usize,
+    ) -> Tensor<4> {
+        let padding = [border, border];
         if self.cpu {
             return lsgd_cpu::max_pool2d(x, kernel, stride, padding);
         }

@@ -1,5 +1,5 @@
 //! The convolutional networks of the Leader SGD paper (arXiv 1905.10395) and their relatives
-//! as Burn modules: CNN7, CIFAR ResNets, ResNet-18/34/50 and VGG.
+//! as Burn modules: CNN7, CIFAR ResNets, ResNet-18/34/50, VGG and CifarNet.
 //!
 //! A [`ModelConfig`] names the model and its sizes; [`ModelConfig::init`] checks them and gives a
 //! [`Model`]. Every family is compared with PyTorch: names, shapes, parameter counts, logits, loss,
@@ -36,6 +36,7 @@
 //! # Ok::<(), lsgd_models::ModelError>(())
 //! ```
 
+mod cifar_net;
 mod cnn7;
 mod config;
 mod dropout;
@@ -48,9 +49,13 @@ mod resnet;
 mod resnet_cifar;
 mod torch;
 mod vgg;
+mod whitening;
 
+pub use cifar_net::{CifarNet, CifarNetBlock};
 pub use cnn7::Cnn7;
-pub use config::{MAX_BASE_WIDTH, MAX_CHANNELS, MAX_CLASSES, MAX_IMAGE_SIDE, ModelConfig};
+pub use config::{
+    MAX_BASE_WIDTH, MAX_CHANNELS, MAX_CLASSES, MAX_IMAGE_SIDE, MAX_WHITENED_CHANNELS, ModelConfig,
+};
 pub use error::ModelError;
 pub use forward_mode::ForwardMode;
 pub use kind::ModelKind;
@@ -59,3 +64,4 @@ pub use resnet::{BasicBlock, Block, Bottleneck, Downsample, ResNet};
 pub use resnet_cifar::{CifarBlock, CifarResNet};
 pub use torch::TorchName;
 pub use vgg::{ConvNorm, Vgg};
+pub use whitening::Whitening;

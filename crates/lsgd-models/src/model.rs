@@ -3,6 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 
+use crate::cifar_net::CifarNet;
 use crate::cnn7::Cnn7;
 use crate::config::ModelConfig;
 use crate::error::ModelError;
@@ -11,6 +12,7 @@ use crate::kind::Family;
 use crate::resnet::ResNet;
 use crate::resnet_cifar::CifarResNet;
 use crate::vgg::Vgg;
+use crate::whitening::Whitening;
 
 /// Any model of this crate; made by [`ModelConfig::init`](crate::ModelConfig::init).
 #[derive(Module, Debug)]
@@ -27,6 +29,8 @@ pub enum Model {
     ResNet(ResNet),
     /// VGG-11, 13, 16 or 19.
     Vgg(Vgg),
+    /// The network of the CIFAR-10 speed runs.
+    CifarNet(CifarNet),
 }
 
 impl Model {
@@ -45,6 +49,21 @@ impl Model {
             Self::CifarResNet(model) => model.forward(images),
             Self::ResNet(model) => model.forward(images),
             Self::Vgg(model) => model.forward(images, phase),
+            Self::CifarNet(model) => model.forward(images),
+        }
+    }
+
+    /// The same with a first layer that begins with these filters, if it is one that whitens
+    /// ([`ModelKind::whitens`](crate::ModelKind::whitens)); otherwise as it is.
+    ///
+    /// # Panics
+    ///
+    /// If they are for images of another number of channels.
+    #[must_use]
+    pub fn whitened(self, whitening: &Whitening) -> Self {
+        match self {
+            Self::CifarNet(model) => Self::CifarNet(model.whitened(whitening)),
+            _ => self,
         }
     }
 
@@ -78,6 +97,7 @@ impl ModelConfig {
                 Model::ResNet(ResNet::new(self, blocks, bottleneck, device))
             }
             Family::Vgg { convolutions } => Model::Vgg(Vgg::new(self, convolutions, device)),
+            Family::CifarNet => Model::CifarNet(CifarNet::new(self, device)),
         };
         // Burn draws a weight when it is first used; in another order, or on another thread, the
         // same seed would give other weights.

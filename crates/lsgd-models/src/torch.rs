@@ -18,7 +18,7 @@ pub struct TorchName {
 enum Layer {
     Conv { biased: bool },
     Norm,
-    Linear,
+    Linear { biased: bool },
 }
 
 impl Layer {
@@ -27,8 +27,8 @@ impl Layer {
         match (self, field) {
             (Self::Conv { .. }, "weight") => Some(("weight", false)),
             (Self::Conv { biased: true }, "bias") => Some(("bias", false)),
-            (Self::Linear, "weight") => Some(("weight", true)),
-            (Self::Linear, "bias") => Some(("bias", false)),
+            (Self::Linear { .. }, "weight") => Some(("weight", true)),
+            (Self::Linear { biased: true }, "bias") => Some(("bias", false)),
             (Self::Norm, "gamma") => Some(("weight", false)),
             (Self::Norm, "beta") => Some(("bias", false)),
             (Self::Norm, "running_mean") => Some(("running_mean", false)),
@@ -76,6 +76,7 @@ impl ModelKind {
             (Family::CifarResNet { blocks }, "CifarResNet") => cifar(layers, blocks),
             (Family::ResNet { blocks, bottleneck }, "ResNet") => resnet(layers, blocks, bottleneck),
             (Family::Vgg { convolutions }, "Vgg") => vgg(layers, convolutions),
+            (Family::CifarNet, "CifarNet") => cifar_net(layers),
             _ => None,
         }?;
         let (field, transpose) = layer.field(field)?;
@@ -91,7 +92,7 @@ fn cnn7(layers: &[&str]) -> Option<(String, Layer)> {
         [name @ ("conv1" | "conv2" | "conv3")] => {
             Some((name.to_string(), Layer::Conv { biased: true }))
         }
-        [name @ ("fc1" | "fc2")] => Some((name.to_string(), Layer::Linear)),
+        [name @ ("fc1" | "fc2")] => Some((name.to_string(), Layer::Linear { biased: true })),
         _ => None,
     }
 }
@@ -101,7 +102,7 @@ fn stem_or_head(layers: &[&str]) -> Option<(String, Layer)> {
     let layer = match layers {
         ["conv1"] => Layer::Conv { biased: false },
         ["bn1"] => Layer::Norm,
-        ["fc"] => Layer::Linear,
+        ["fc"] => Layer::Linear { biased: true },
         _ => return None,
     };
     Some((layers.concat(), layer))
@@ -172,9 +173,9 @@ fn resnet(layers: &[&str], blocks: [usize; 4], bottleneck: bool) -> Option<(Stri
 /// fc3 6.
 fn vgg(layers: &[&str], convolutions: [usize; 5]) -> Option<(String, Layer)> {
     match layers {
-        ["fc1"] => Some(("classifier.1".to_owned(), Layer::Linear)),
-        ["fc2"] => Some(("classifier.4".to_owned(), Layer::Linear)),
-        ["fc3"] => Some(("classifier.6".to_owned(), Layer::Linear)),
+        ["fc1"] => Some(("classifier.1".to_owned(), Layer::Linear { biased: true })),
+        ["fc2"] => Some(("classifier.4".to_owned(), Layer::Linear { biased: true })),
+        ["fc3"] => Some(("classifier.6".to_owned(), Layer::Linear { biased: true })),
         ["features", number, name] => {
             let number = index(number)?;
             let mut end = 0;
@@ -188,6 +189,17 @@ fn vgg(layers: &[&str], convolutions: [usize; 5]) -> Option<(String, Layer)> {
                 "bn" => Some((format!("features.{}", first + 1), Layer::Norm)),
                 _ => None,
             }
+        }
+        _ => None,
+    }
+}
+
+fn cifar_net(layers: &[&str]) -> Option<(String, Layer)> {
+    match layers {
+        ["conv1"] => Some(("conv1".to_owned(), Layer::Conv { biased: true })),
+        ["fc"] => Some(("fc".to_owned(), Layer::Linear { biased: false })),
+        [block @ ("block1" | "block2" | "block3"), name] => {
+            Some((format!("{block}.{name}"), block_layer(name, 2)?))
         }
         _ => None,
     }

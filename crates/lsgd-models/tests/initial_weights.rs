@@ -92,4 +92,19 @@ fn weights_follow_the_seed_and_the_stated_distributions() {
     let cnn7 = drawn(ModelKind::Cnn7, 7, 1);
     assert_uniform(&cnn7["Cnn7.conv2.weight"], 1.0 / (64.0 * 25.0_f64).sqrt());
     assert_uniform(&cnn7["Cnn7.fc1.weight"], 1.0 / (64.0 * 9.0_f64).sqrt());
+
+    // The first outputs repeat the inputs.
+    let cifarnet = drawn(ModelKind::CifarNet, 7, 1);
+    for (layer, inputs) in [("block2.conv1", 64), ("block2.conv2", 256)] {
+        let weight = &cifarnet[&format!("CifarNet.{layer}.weight")];
+        let (repeating, others) = weight.split_at(inputs * inputs * 9);
+        for (index, &value) in repeating.iter().enumerate() {
+            let (output, place) = (index / (9 * inputs), index % (9 * inputs));
+            let expected = f32::from(u8::from(place == 9 * output + 4));
+            assert_eq!(value, expected, "{layer}, output {output}");
+        }
+        if !others.is_empty() {
+            assert_uniform(others, 1.0 / (inputs as f64 * 9.0).sqrt());
+        }
+    }
 }

@@ -33,6 +33,7 @@ fn own_kernels_compute_what_burns_do() {
         (ModelKind::ResNet18, 32),
         (ModelKind::ResNet50, 32),
         (ModelKind::Vgg11, 32),
+        (ModelKind::CifarNet, 32),
     ] {
         let device = Device::flex().autodiff();
         let model = |cpu_kernels| {

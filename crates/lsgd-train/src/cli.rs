@@ -177,7 +177,7 @@ Examples:
   lsgd-train export runs/slow --which mean --output mean.safetensors
 
 resnet18, resnet34 and resnet50 (of three channels) load strictly into torchvision's classes of these
-names. The VGGs here are torchvision's vgg*_bn with a smaller head; they, cnn7 and the CIFAR ResNets load
+names. The VGGs here are torchvision's vgg*_bn with a smaller head; they and the other models load
 into those of scripts/torch_models.py: docs/data.md. The metadata has `format` and `class_names`.")]
     Export(Export),
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor};
 use lsgd_core::{GradientClip, Loss};
-use lsgd_models::{ForwardMode, Model, ModelConfig};
+use lsgd_models::{ForwardMode, Model, ModelConfig, Whitening};
 use lsgd_run::config::{RankBy, Settings};
 use lsgd_run::epoch::Epoch;
 use lsgd_run::train::Context;
@@ -49,6 +49,8 @@ pub struct ImageTask {
     model: ModelConfig,
     /// The weights that the model begins with, if they are not drawn.
     initial: Option<InitialWeights>,
+    /// What the first layer of a drawn model begins with, for models that whiten images.
+    whitening: Option<Whitening>,
     /// The examples that models are scored on,
     scored_on: ScoredOn,
     /// those of each part.
@@ -58,6 +60,10 @@ pub struct ImageTask {
     /// Makes the training images on the workers' devices; `None` if the host makes them.
     device_images: Option<Arc<DeviceImages>>,
 }
+
+/// Training images over which the first layer of a model that whitens them does so, as in arXiv
+/// 2404.00498.
+const WHITENED: usize = 5_000;
 
 /// The name of the data set's digest among what nodes must agree on.
 pub(crate) const DATA: &str = "the data";
@@ -113,6 +119,15 @@ impl ImageTask {
             }
             weights
         });
+        let drawn = run.trains && initial.is_none();
+        let whitening = match drawn && model.kind.whitens() {
+            true => {
+                model.check()?;
+                let images = dataset.unaltered(&stream, WHITENED)?.images;
+                Some(Whitening::of(&images, dataset.shape()))
+            }
+            false => None,
+        };
         let scored_on = match config.data.holdout {
             Some(_) => ScoredOn::Holdout,
             None => ScoredOn::Test,
@@ -123,6 +138,7 @@ impl ImageTask {
         let mut task = Self {
             spoiling: Spoiling::new(varied, run.workers, dataset.classes(), seed),
             initial,
+            whitening,
             scored_on,
             parts: Vec::new(),
             device_images: None,
@@ -176,6 +192,7 @@ impl ImageTask {
             // A mean's statistics are estimated on the batches that the run trained on.
             spoiling: Spoiling::new(varied, workers, dataset.classes(), seed),
             initial: None,
+            whitening: None,
             scored_on,
             parts: Vec::new(),
             device_images: None,
@@ -349,9 +366,10 @@ impl Task for ImageTask {
 
     fn module(&self, device: &Device) -> Result<Model, TrainError> {
         let model = self.model.init(device)?;
-        match &self.initial {
-            Some(initial) => initial.write(model),
-            None => Ok(model),
+        match (&self.initial, &self.whitening) {
+            (Some(initial), _) => initial.write(model),
+            (None, Some(whitening)) => Ok(model.whitened(whitening)),
+            (None, None) => Ok(model),
         }
     }
 

@@ -221,7 +221,7 @@ macro_rules! exact {
 }
 
 exact!(
-    cnn7, resnet8, resnet20, resnet18, resnet34, resnet50, vgg11, vgg13, vgg16, vgg19
+    cnn7, resnet8, resnet20, resnet18, resnet34, resnet50, vgg11, vgg13, vgg16, vgg19, cifarnet
 );
 
 /// In float32, what training uses. ResNet-18, ResNet-50 and VGG-16 have few elements a
@@ -236,16 +236,17 @@ macro_rules! single {
     )*};
 }
 
-single!(cnn7_float32 "cnn7", resnet8_float32 "resnet8", resnet20_float32 "resnet20", vgg11_float32 "vgg11");
+single!(cnn7_float32 "cnn7", resnet8_float32 "resnet8", resnet20_float32 "resnet20", vgg11_float32 "vgg11", cifarnet_float32 "cifarnet");
 
 /// The parameter counts that the literature and this crate's documentation state.
-const STATED: [(ModelKind, usize); 6] = [
+const STATED: [(ModelKind, usize); 7] = [
     (ModelKind::Cnn7, 351_946),
     (ModelKind::ResNet20, 269_722),
     (ModelKind::Vgg16, 15_253_578),
     (ModelKind::ResNet18, 11_689_512),
     (ModelKind::ResNet34, 21_797_672),
     (ModelKind::ResNet50, 25_557_032),
+    (ModelKind::CifarNet, 1_972_792),
 ];
 
 /// Every tensor of every model has a PyTorch name of its own; names, shapes and parameter

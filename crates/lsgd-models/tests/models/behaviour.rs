@@ -34,7 +34,8 @@ fn an_unknown_name_lists_the_known_ones() {
     assert_eq!(
         error.to_string(),
         "unknown model \"resnet21\": use one of cnn7, resnet8, resnet14, resnet20, resnet32, \
-         resnet44, resnet56, resnet110, resnet18, resnet34, resnet50, vgg11, vgg13, vgg16, vgg19"
+         resnet44, resnet56, resnet110, resnet18, resnet34, resnet50, vgg11, vgg13, vgg16, vgg19, \
+         cifarnet"
     );
 }
 
@@ -121,6 +122,14 @@ fn every_refusal_says_where_what_and_what_to_do() {
         "resnet18: images of 31 x 32 are too small, use at least 32 x 32"
     );
     assert_eq!(
+        refusal(|c| (c.kind, c.width) = (ModelKind::CifarNet, 8)),
+        "cifarnet: images of 32 x 8 are too small, use at least 9 x 9"
+    );
+    assert_eq!(
+        refusal(|c| (c.kind, c.channels) = (ModelKind::CifarNet, 17)),
+        "cifarnet: channels 17 is not in 1..=16"
+    );
+    assert_eq!(
         refusal(|c| (c.kind, c.height, c.width) = (ModelKind::Vgg16, 28, 28)),
         "vgg16: images of 28 x 28 do not divide by its five 2 x 2 pools, use 32 x 32 or \
          multiples of 32"
@@ -136,7 +145,7 @@ fn every_refusal_says_where_what_and_what_to_do() {
 /// The smallest image of each family, sizes that are not square, and other channel counts.
 #[test]
 fn the_least_images_give_logits() {
-    use ModelKind::{Cnn7, ResNet8, ResNet18, ResNet20, ResNet50, Vgg11};
+    use ModelKind::{CifarNet, Cnn7, ResNet8, ResNet18, ResNet20, ResNet50, Vgg11};
     for (kind, shape) in [
         (Cnn7, [1, 24, 24]),
         (Cnn7, [3, 31, 24]),
@@ -146,6 +155,8 @@ fn the_least_images_give_logits() {
         (ResNet18, [1, 32, 45]),
         (ResNet50, [3, 32, 32]),
         (Vgg11, [1, 32, 64]),
+        (CifarNet, [1, 9, 9]),
+        (CifarNet, [16, 24, 17]),
     ] {
         let device = Device::flex().autodiff();
         let model = ModelConfig::new(kind, 7, shape)
@@ -205,6 +216,8 @@ fn a_path_of_another_model_is_refused() {
         ),
         (ModelKind::Cnn7, "Cnn7.fc3.weight"),
         (ModelKind::Vgg16, "Vgg.fc1.gamma"),
+        (ModelKind::CifarNet, "CifarNet.block4.conv1.weight"),
+        (ModelKind::CifarNet, "CifarNet.fc.bias"),
     ] {
         let unknown = ModelError::UnknownPath {
             kind,

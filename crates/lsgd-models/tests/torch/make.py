@@ -39,6 +39,7 @@ CASES = {
     "vgg13": (3, 32, 32),
     "vgg16": (3, 32, 32),
     "vgg19": (3, 32, 32),
+    "cifarnet": (3, 32, 32),
 }
 # The deepest CIFAR ResNets repeat ResNet-20's names; their counts are stored, their names not.
 WITHOUT_NAMES = ("resnet32", "resnet44", "resnet56", "resnet110")

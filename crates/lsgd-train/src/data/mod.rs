@@ -275,11 +275,7 @@ impl Dataset {
         let indices = indices.ok_or(DataError::TestRange { start, end, len })?;
         self.check_size(indices.len())?;
         self.batch(indices.len(), |place, out| {
-            let index = indices[place] as usize;
-            match &self.source {
-                Source::Memory(memory) => Ok(Some(memory.still(index, out))),
-                Source::Folder(folder) => folder.still(index, out),
-            }
+            self.still(indices[place] as usize, out)
         })
     }
 
@@ -304,6 +300,28 @@ impl Dataset {
             Source::Memory(memory) => Ok(Some(memory.test(start + place, out))),
             Source::Folder(folder) => folder.test(start + place, out),
         })
+    }
+
+    /// The first `count` training examples that are not held out, or as many as there are, without
+    /// augmentation.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] if the stream is for another data set, or an image cannot be read.
+    pub fn unaltered(&self, stream: &Stream, count: usize) -> Result<Batch, DataError> {
+        self.check(stream)?;
+        let trained = (0..self.train_len()).filter(|&index| !stream.holds_out(index));
+        let indices: Vec<usize> = trained.take(count).collect();
+        self.check_size(indices.len())?;
+        self.batch(indices.len(), |place, out| self.still(indices[place], out))
+    }
+
+    /// Writes a training example without augmentation; `None` if it is skipped.
+    fn still(&self, index: usize, out: &mut [f32]) -> Result<Option<i32>, DataError> {
+        match &self.source {
+            Source::Memory(memory) => Ok(Some(memory.still(index, out))),
+            Source::Folder(folder) => folder.still(index, out),
+        }
     }
 
     /// Checks that `stream` orders as many examples as there are.

@@ -146,7 +146,8 @@ end the run when more than this share of the training or the test images is bad;
 
     Key::new("model.name", Kind::Word(&ModelKind::NAMES), "\
 \"cnn7\", CIFAR ResNets of depth 6n+2 (\"resnet8\", \"resnet14\", \"resnet20\", ..),
-\"resnet18\", \"resnet34\", \"resnet50\", \"vgg11\", \"vgg13\", \"vgg16\", \"vgg19\""),
+\"resnet18\", \"resnet34\", \"resnet50\", \"vgg11\", \"vgg13\", \"vgg16\", \"vgg19\",
+\"cifarnet\": few wide layers, the first of which whitens patches (arXiv 2404.00498)"),
     Key::new("model.width", Kind::up_to(MAX_BASE_WIDTH as u64), "channels of the first stage of a CIFAR ResNet"),
     Key::new("model.dropout", UNDER_ONE, "probability of dropping a value in cnn7 and vgg"),
 

@@ -168,7 +168,7 @@ fn models_that_do_not_exist_or_do_not_fit() {
         2,
         "--set: model.name \"resnet21\" is not known; give \"cnn7\", \"resnet8\", \"resnet14\", \
          \"resnet20\", \"resnet32\", \"resnet44\", \"resnet56\", \"resnet110\", \"resnet18\", \
-         \"resnet34\", \"resnet50\", \"vgg11\", \"vgg13\", \"vgg16\" or \"vgg19\"; \
+         \"resnet34\", \"resnet50\", \"vgg11\", \"vgg13\", \"vgg16\", \"vgg19\" or \"cifarnet\"; \
          did you mean \"resnet20\"?",
     );
     refused(
