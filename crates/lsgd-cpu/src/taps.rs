@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use pulp::{Simd, WithSimd};
+use pulp::{Arch, Simd, WithSimd};
 
 /// Rows of gradients that are correlated at a time: with three taps each, twelve sums.
 pub(crate) const TILE: usize = 4;
@@ -33,81 +33,116 @@ pub(crate) struct Cell {
     pub vectors: Vec<Vector>,
 }
 
+/// The heights of the tiles in which so many rows (output channels) are multiplied, with as few
+/// rows to spare as possible.
+///
+/// With 16 registers, tiles of six rows are the fastest: with two vectors each they make twelve
+/// sums, which keep both arithmetic units of a core busy and leave registers for the operands. With
+/// 32 registers there is room for eight rows of three vectors, which load less for each product.
+/// Tiles of four take the remaining rows.
+pub(crate) fn heights(rows: usize) -> Vec<usize> {
+    let tall = if registers() < 32 { 6 } else { 8 };
+    let talls = |fours: usize| rows.saturating_sub(4 * fours).div_ceil(tall);
+    let fours = (0..=2).min_by_key(|&fours| 4 * fours + tall * talls(fours));
+    let fours = fours.unwrap_or(0);
+    let mut heights = vec![tall; talls(fours)];
+    heights.resize(heights.len() + fours, 4);
+    heights
+}
+
+/// Vector registers of this processor.
+fn registers() -> usize {
+    struct Registers;
+    impl WithSimd for Registers {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::REGISTER_COUNT
+        }
+    }
+    Arch::new().dispatch(Registers)
+}
+
 /// Sets `sums`, `[rows][vectors][lanes]`, to the sum over the taps of weight times value, added to
 /// their initial values.
-///
-/// Tiles of six rows (output channels) are the fastest: with two vectors each they make twelve
-/// sums, which keep both arithmetic units of a core busy and leave registers for the operands.
-/// Tiles of four take the remaining rows.
-pub(crate) struct Multiply<'a, const R: usize> {
-    /// The weights of each tap, for each tile of rows.
-    pub weights: &'a [[f32; R]],
+pub(crate) struct Multiply<'a> {
+    /// Of the tiles of rows, from [`heights`].
+    pub heights: &'a [usize],
+    /// The weights of each tap, for each tile: `[tiles][taps][rows of the tile]`.
+    pub weights: &'a [f32],
     pub planes: &'a [f32],
     pub taps: &'a [u32],
     pub cells: &'a [Cell],
-    /// Initial values, for each tile of rows; `None` to add to the current contents.
-    pub begin: Option<&'a [[f32; R]]>,
+    /// Initial values, one a row; `None` to add to the current contents.
+    pub begin: Option<&'a [f32]>,
     pub sums: &'a mut [f32],
 }
 
-impl<const R: usize> WithSimd for Multiply<'_, R> {
+impl WithSimd for Multiply<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let (weights, taps) = (self.weights, self.taps);
-        if taps.is_empty() {
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        if self.taps.is_empty() {
             return;
         }
-        let tiles = weights.len() / taps.len();
-        let length = self.sums.len() / tiles.max(1);
-        if length == 0 {
-            return;
-        }
-        let tiles = weights.chunks_exact(taps.len());
-        for (tile, (weights, sums)) in tiles.zip(self.sums.chunks_exact_mut(length)).enumerate() {
-            let begin = self.begin.map(|begin| &begin[tile]);
-            for cell in self.cells {
-                let (pairs, rest) = cell.vectors.as_chunks::<2>();
-                for vectors in pairs {
-                    tile_of::<S, R, 2>(
-                        simd,
-                        weights,
-                        self.planes,
-                        taps,
-                        &cell.runs,
-                        vectors,
-                        begin,
-                        sums,
-                    );
-                }
-                let (single, _) = rest.as_chunks::<1>();
-                for vectors in single {
-                    tile_of::<S, R, 1>(
-                        simd,
-                        weights,
-                        self.planes,
-                        taps,
-                        &cell.runs,
-                        vectors,
-                        begin,
-                        sums,
-                    );
-                }
+        let mut first = 0;
+        for &height in self.heights {
+            let rows = first..first + height;
+            first = rows.end;
+            match height {
+                8 => self.tile::<S, 8, 3>(simd, rows),
+                6 => self.tile::<S, 6, 2>(simd, rows),
+                _ if S::REGISTER_COUNT < 32 => self.tile::<S, 4, 2>(simd, rows),
+                _ => self.tile::<S, 4, 3>(simd, rows),
             }
         }
     }
 }
 
-/// Triples, and pairs for the rest: a single one would keep the units waiting.
+impl Multiply<'_> {
+    /// Computes a tile of `R` rows, `V` vectors at a time.
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, rows: Range<usize>) {
+        let (taps, planes) = (self.taps, self.planes);
+        let length = self.sums.len() / self.heights.iter().sum::<usize>();
+        let weights = &self.weights[rows.start * taps.len()..rows.end * taps.len()];
+        let weights = weights.as_chunks::<R>().0;
+        let sums = &mut self.sums[rows.start * length..rows.end * length];
+        let begin = self.begin.and_then(|begin| begin[rows].as_array::<R>());
+        for cell in self.cells {
+            let (whole, rest) = split::<_, V>(&cell.vectors);
+            for vectors in whole {
+                tile_of::<S, R, V>(
+                    simd, weights, planes, taps, &cell.runs, vectors, begin, sums,
+                );
+            }
+            let (pairs, single) = rest.as_chunks::<2>();
+            for vectors in pairs {
+                tile_of::<S, R, 2>(
+                    simd, weights, planes, taps, &cell.runs, vectors, begin, sums,
+                );
+            }
+            for vectors in single.as_chunks::<1>().0 {
+                tile_of::<S, R, 1>(
+                    simd, weights, planes, taps, &cell.runs, vectors, begin, sums,
+                );
+            }
+        }
+    }
+}
+
+/// Arrays of `N`, and the rest: two pairs rather than a single one, which would keep the units
+/// waiting.
 #[inline(always)]
-fn split<T>(all: &[T]) -> (&[[T; 3]], &[T]) {
-    let triples = match all.len() % 3 {
-        1 => (all.len() / 3).saturating_sub(1),
-        _ => all.len() / 3,
+fn split<T, const N: usize>(all: &[T]) -> (&[[T; N]], &[T]) {
+    let whole = match all.len() % N {
+        1 if N == 3 => (all.len() / N).saturating_sub(1),
+        _ => all.len() / N,
     };
-    let (triples, rest) = all.split_at(3 * triples);
-    (triples.as_chunks::<3>().0, rest)
+    let (whole, rest) = all.split_at(N * whole);
+    (whole.as_chunks::<N>().0, rest)
 }
 
 #[inline(always)]
@@ -179,7 +214,7 @@ impl WithSimd for Correlate<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let gradients = S::as_simd_f32s(self.gradients).0.as_chunks::<TILE>().0;
-        let (triples, rest) = split(self.taps);
+        let (triples, rest) = split::<_, 3>(self.taps);
         let (of_triples, of_rest) = self.products.split_at_mut(3 * triples.len());
         for (taps, products) in triples.iter().zip(of_triples.as_chunks_mut::<3>().0) {
             correlate_tile(simd, gradients, self.planes, taps, self.vectors, products);

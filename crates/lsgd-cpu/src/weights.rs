@@ -6,7 +6,7 @@ use pulp::Arch;
 
 use crate::layout::{Grid, Layout};
 use crate::scratch::with_scratch;
-use crate::taps::{Cell, Multiply, Vector};
+use crate::taps::{Cell, Multiply, Vector, heights};
 
 /// Taps whose weights are multiplied at a time: with the rows of a tile they stay in a core's
 /// first-level cache.
@@ -16,54 +16,19 @@ const CHANNELS: usize = 8;
 
 /// Weights in the order in which the inner loop reads them.
 pub(crate) struct Weights {
+    /// Of the tiles of rows.
+    heights: Vec<usize>,
     /// Blocks of taps.
     blocks: Vec<Block>,
-    /// The initial values of the sums.
-    begin: Tiles,
+    /// The initial values of the sums, one a row.
+    begin: Vec<f32>,
 }
 
 struct Block {
     taps: Vec<u32>,
-    /// The weights of each tap, for each tile of rows.
-    weights: Tiles,
+    /// The weights of each tap, for each tile of rows; zero for rows that fill the last tile.
+    weights: Vec<f32>,
     cells: Vec<Cell>,
-}
-
-/// A value for every row, by tiles of six rows and then of four.
-struct Tiles {
-    six: Vec<[f32; 6]>,
-    four: Vec<[f32; 4]>,
-}
-
-impl Tiles {
-    /// How many tiles of six and of four hold this many rows with little to spare.
-    fn count(rows: usize) -> [usize; 2] {
-        let even = rows.next_multiple_of(2);
-        match (even / 6, even % 6) {
-            (sixes, 0) => [sixes, 0],
-            (sixes, 4) => [sixes, 1],
-            (0, _) => [0, 1],
-            (sixes, _) => [sixes - 1, 2],
-        }
-    }
-
-    /// `value(row, tap)` for each tile and tap, zero for padding rows.
-    fn new(rows: usize, taps: usize, value: impl Fn(usize, usize) -> f32) -> Self {
-        let [sixes, fours] = Self::count(rows);
-        let at = |row: usize, tap: usize| if row < rows { value(row, tap) } else { 0.0 };
-        let six = (0..sixes * taps).map(|index| {
-            let (first, tap) = (index / taps * 6, index % taps);
-            std::array::from_fn(|row| at(first + row, tap))
-        });
-        let four = (0..fours * taps).map(|index| {
-            let (first, tap) = (6 * sixes + index / taps * 4, index % taps);
-            std::array::from_fn(|row| at(first + row, tap))
-        });
-        Self {
-            six: six.collect(),
-            four: four.collect(),
-        }
-    }
 }
 
 impl Weights {
@@ -82,34 +47,48 @@ impl Weights {
             .flat_map(|some| (0..places.len()).flat_map(move |p| some.iter().map(move |&c| (p, c))))
             .collect();
         let cells = layout.cells(places);
+        let heights = heights(rows);
         let blocks = taps.chunks(TAPS).map(|some| {
             let cell = |(inside, vectors): &(Vec<bool>, Vec<Vector>)| Cell {
                 runs: runs(some.iter().map(|(place, _)| inside[*place])),
                 vectors: vectors.clone(),
             };
             let at = |&(place, channel): &(usize, usize)| layout.tap(channel, places[place]);
+            let mut weights = Vec::new();
+            let mut first = 0;
+            for height in &heights {
+                for &(place, channel) in some {
+                    let rows = (first..first + height).map(|row| match row < rows {
+                        true => weight(row, channel, place),
+                        false => 0.0,
+                    });
+                    weights.extend(rows);
+                }
+                first += height;
+            }
             Block {
                 taps: some.iter().map(at).collect(),
-                weights: Tiles::new(rows, some.len(), |row, tap| {
-                    let (place, channel) = some[tap];
-                    weight(row, channel, place)
-                }),
+                weights,
                 cells: cells.iter().map(cell).collect(),
             }
         });
         let blocks = blocks.collect();
-        if let Some(bias) = bias {
-            assert_eq!(bias.len(), rows);
-        }
+        let mut begin = match bias {
+            Some(bias) => bias.to_vec(),
+            None => vec![0.0; rows],
+        };
+        assert_eq!(begin.len(), rows);
+        begin.resize(heights.iter().sum(), 0.0);
         Self {
+            heights,
             blocks,
-            begin: Tiles::new(rows, 1, |row, _| bias.map_or(0.0, |bias| bias[row])),
+            begin,
         }
     }
 
     /// Rows of sums, including those that fill the last tile.
     fn rows(&self) -> usize {
-        6 * self.begin.six.len() + 4 * self.begin.four.len()
+        self.begin.len()
     }
 
     /// Computes the result for a group of images, and writes it to `result` at the places of the
@@ -137,43 +116,17 @@ impl Weights {
     }
 
     fn multiply(&self, planes: &[f32], sums: &mut [f32]) {
-        let length = sums.len() / self.rows().max(1);
-        let (of_six, of_four) = sums.split_at_mut(6 * self.begin.six.len() * length);
         for (index, block) in self.blocks.iter().enumerate() {
-            let begin = (index == 0).then_some(&self.begin);
-            let weights = &block.weights;
-            block.multiply(
-                &weights.six,
-                begin.map(|begin| &begin.six[..]),
+            Arch::new().dispatch(Multiply {
+                heights: &self.heights,
+                weights: &block.weights,
                 planes,
-                of_six,
-            );
-            block.multiply(
-                &weights.four,
-                begin.map(|begin| &begin.four[..]),
-                planes,
-                of_four,
-            );
+                taps: &block.taps,
+                cells: &block.cells,
+                begin: (index == 0).then_some(&self.begin),
+                sums,
+            });
         }
-    }
-}
-
-impl Block {
-    fn multiply<const R: usize>(
-        &self,
-        weights: &[[f32; R]],
-        begin: Option<&[[f32; R]]>,
-        planes: &[f32],
-        sums: &mut [f32],
-    ) {
-        Arch::new().dispatch(Multiply {
-            weights,
-            planes,
-            taps: &self.taps,
-            cells: &self.cells,
-            begin,
-            sums,
-        });
     }
 }
 
