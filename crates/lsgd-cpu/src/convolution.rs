@@ -13,7 +13,7 @@ use crate::phases::phases;
 use crate::scratch::{lanes, with_scratch};
 use crate::shapes::Convolution;
 use crate::sums::sum;
-use crate::taps::TILE;
+use crate::taps::correlated_rows;
 use crate::weights::Weights;
 
 impl Convolution {
@@ -98,17 +98,18 @@ impl Convolution {
             return result;
         }
         let correlation = Correlation::new(self, &layout);
-        let tile = TILE * layout.outputs();
-        let tiles = self.channels[1].div_ceil(TILE);
+        let tile = correlated_rows();
+        let length = tile * layout.outputs();
+        let tiles = self.channels[1].div_ceil(tile);
         let groups = input.chunks(layout.group * inputs);
         let groups = groups.zip(gradient.chunks(layout.group * outputs));
         for (input, gradient) in groups {
-            with_scratch([layout.length, tiles * tile], |planes, vectors| {
+            with_scratch([layout.length, tiles * length], |planes, vectors| {
                 layout.arrange(input, planes);
-                layout.arrange_outputs(self.channels[1], gradient, vectors);
-                let rows = result.par_chunks_mut(TILE * row);
-                rows.zip(vectors.par_chunks(tile))
-                    .for_each(|(rows, gradients)| correlation.add(planes, gradients, rows));
+                layout.arrange_outputs(self.channels[1], tile, gradient, vectors);
+                let rows = result.par_chunks_mut(tile * row);
+                rows.zip(vectors.par_chunks(length))
+                    .for_each(|(rows, gradients)| correlation.add(tile, planes, gradients, rows));
             });
         }
         result

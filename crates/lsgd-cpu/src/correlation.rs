@@ -6,7 +6,7 @@ use pulp::Arch;
 
 use crate::layout::Layout;
 use crate::shapes::Convolution;
-use crate::taps::{Correlate, TILE, Vector};
+use crate::taps::{Correlate, Vector};
 
 /// Plane values that are correlated at a time: they stay in a core's first-level cache.
 const PLANES: usize = 4096;
@@ -34,27 +34,21 @@ impl Correlation {
         }
     }
 
-    /// Adds a tile's gradients to its rows of weights, `[rows][channels][places]`.
-    pub fn add(&self, planes: &[f32], gradients: &[f32], rows: &mut [f32]) {
-        let most = self.blocks.iter().map(ExactSizeIterator::len).max();
-        let mut products = vec![[0.0; TILE]; most.unwrap_or(0)];
-        let row = self.blocks.last().map_or(0, |last| last.end) * self.places.len();
+    /// Adds the gradients of a tile of `height` rows to its weights, `[rows][channels][places]`.
+    pub fn add(&self, height: usize, planes: &[f32], gradients: &[f32], weights: &mut [f32]) {
+        let places = self.places.len();
+        let channels = self.blocks.last().map_or(0, |last| last.end);
         for block in &self.blocks {
             for (place, (taps, vectors)) in self.places.iter().enumerate() {
-                let products = &mut products[..block.len()];
-                products.fill([0.0; TILE]);
                 Arch::new().dispatch(Correlate {
+                    height,
                     gradients,
                     planes,
                     taps: &taps[block.clone()],
                     vectors,
-                    products,
+                    weights: &mut weights[block.start * places + place..],
+                    steps: [channels * places, places],
                 });
-                for (channel, products) in block.clone().zip(products) {
-                    let at = channel * self.places.len() + place;
-                    let sums = rows[at..].iter_mut().step_by(row);
-                    sums.zip(products).for_each(|(sum, more)| *sum += *more);
-                }
             }
         }
     }

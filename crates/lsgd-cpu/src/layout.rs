@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::taps::{TILE, Vector};
+use crate::taps::Vector;
 use crate::window::Window;
 
 /// Vectors that a group of images should have, so that the overhead of the inner loops per tile is
@@ -279,11 +279,11 @@ impl Layout {
     }
 
     /// Arranges values that belong to outputs, `[images][channels][rows][columns]`, at most a
-    /// group, by tiles of channels: `[tiles][vectors][TILE][lanes]`, zero where there is no output.
-    pub fn arrange_outputs(&self, channels: usize, images: &[f32], tiles: &mut [f32]) {
+    /// group, by tiles of `tile` channels: `[tiles][vectors][tile][lanes]`, zero where there is no output.
+    pub fn arrange_outputs(&self, channels: usize, tile: usize, images: &[f32], tiles: &mut [f32]) {
         let [rows, columns] = self.window.outputs;
         let size = channels * rows * columns;
-        let partial = images.len() < size * self.group || !channels.is_multiple_of(TILE);
+        let partial = images.len() < size * self.group || !channels.is_multiple_of(tile);
         if partial || self.has_idle_lanes() {
             tiles.fill(0.0);
         }
@@ -291,10 +291,10 @@ impl Layout {
             return;
         }
         let lanes = self.lanes;
-        let tile_length = TILE * self.outputs();
+        let length = tile * self.outputs();
         for channel in 0..channels {
-            let tile = &mut tiles[channel / TILE * tile_length..][..tile_length];
-            let tile = &mut tile[channel % TILE * lanes..];
+            let place = &mut tiles[channel / tile * length..][..length];
+            let place = &mut place[channel % tile * lanes..];
             match self.kind {
                 Lanes::Columns => {
                     let values = images.chunks_exact(rows * columns);
@@ -302,8 +302,8 @@ impl Layout {
                         for (row, values) in values.chunks_exact(columns).enumerate() {
                             let first = (image * rows + row) * self.across;
                             for (vector, values) in values.chunks(lanes).enumerate() {
-                                let at = (first + vector) * TILE * lanes;
-                                copy(values, &mut tile[at..at + values.len()]);
+                                let at = (first + vector) * tile * lanes;
+                                copy(values, &mut place[at..at + values.len()]);
                             }
                         }
                     }
@@ -311,10 +311,10 @@ impl Layout {
                 Lanes::Images => {
                     for (block, images) in images.chunks(size * lanes).enumerate() {
                         for pixel in 0..rows * columns {
-                            let at = (pixel * self.across + block) * TILE * lanes;
+                            let at = (pixel * self.across + block) * tile * lanes;
                             let from = channel * rows * columns + pixel;
                             let values = images[from..].iter().step_by(size);
-                            let place = tile[at..at + lanes].iter_mut();
+                            let place = place[at..at + lanes].iter_mut();
                             place.zip(values).for_each(|(to, value)| *to = *value);
                         }
                     }
@@ -363,12 +363,12 @@ impl Layout {
     }
 }
 
-/// Copies a vector or part of one: for so few values the call takes longer than the copy.
+/// Copies a vector or part of one: for so few values a call takes longer than the copy.
 fn copy(from: &[f32], to: &mut [f32]) {
-    match (from.as_array::<8>(), to.as_mut_array::<8>()) {
-        (Some(from), Some(to)) => *to = *from,
-        _ => to.copy_from_slice(from),
-    }
+    let (to, to_rest) = to.as_chunks_mut::<8>();
+    let (from, rest) = from.as_chunks::<8>();
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    to_rest.iter_mut().zip(rest).for_each(|(to, v)| *to = *v);
 }
 
 /// The pixels of an image that are outputs.

@@ -12,9 +12,6 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Rows of gradients that are correlated at a time: with three taps each, twelve sums.
-pub(crate) const TILE: usize = 4;
-
 /// A vector of outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Vector {
@@ -195,17 +192,28 @@ fn tile_of<S: Simd, const R: usize, const V: usize>(
     }
 }
 
-/// Adds to `products`, one row of `TILE` per channel, the sum over the vectors of gradient times
-/// value.
+/// Rows of gradients that are correlated at a time: with three taps each, they make as many sums as
+/// the registers hold beside the operands.
+pub(crate) fn correlated_rows() -> usize {
+    if registers() < 32 { 4 } else { 8 }
+}
+
+/// Adds to the gradients of weights, of a tile of rows and of one place in the kernel, the sum over
+/// the vectors of gradient times value.
 pub(crate) struct Correlate<'a> {
-    /// Of a tile of rows: `[vectors][rows][lanes]`.
+    /// Rows of the tile, from [`correlated_rows`].
+    pub height: usize,
+    /// Of the outputs: `[vectors][rows of the tile][lanes]`.
     pub gradients: &'a [f32],
     pub planes: &'a [f32],
     /// One a channel.
     pub taps: &'a [u32],
     /// Those for which the taps read within the image.
     pub vectors: &'a [Vector],
-    pub products: &'a mut [[f32; TILE]],
+    /// Gradients of weights: the first is that of the first row and tap.
+    pub weights: &'a mut [f32],
+    /// The distances in `weights` from one row to the next, and from one tap to the next.
+    pub steps: [usize; 2],
 }
 
 impl WithSimd for Correlate<'_> {
@@ -213,49 +221,64 @@ impl WithSimd for Correlate<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let gradients = S::as_simd_f32s(self.gradients).0.as_chunks::<TILE>().0;
-        let (triples, rest) = split::<_, 3>(self.taps);
-        let (of_triples, of_rest) = self.products.split_at_mut(3 * triples.len());
-        for (taps, products) in triples.iter().zip(of_triples.as_chunks_mut::<3>().0) {
-            correlate_tile(simd, gradients, self.planes, taps, self.vectors, products);
-        }
-        let (pairs, rest) = rest.as_chunks::<2>();
-        let (of_pairs, of_rest) = of_rest.split_at_mut(2 * pairs.len());
-        for (taps, products) in pairs.iter().zip(of_pairs.as_chunks_mut::<2>().0) {
-            correlate_tile(simd, gradients, self.planes, taps, self.vectors, products);
-        }
-        let (singles, _) = rest.as_chunks::<1>();
-        for (taps, products) in singles.iter().zip(of_rest.as_chunks_mut::<1>().0) {
-            correlate_tile(simd, gradients, self.planes, taps, self.vectors, products);
+        match self.height {
+            8 => self.rows::<S, 8>(simd),
+            _ => self.rows::<S, 4>(simd),
         }
     }
 }
 
-#[inline(always)]
-fn correlate_tile<S: Simd, const K: usize>(
-    simd: S,
-    gradients: &[[S::f32s; TILE]],
-    planes: &[f32],
-    taps: &[u32; K],
-    vectors: &[Vector],
-    products: &mut [[f32; TILE]; K],
-) {
-    let mut acc = [[simd.splat_f32s(0.0); K]; TILE];
-    for vector in vectors {
-        let gradient = &gradients[vector.index as usize];
-        let mut values = [simd.splat_f32s(0.0); K];
-        for k in 0..K {
-            values[k] = load::<S>(planes, taps[k] as usize + vector.base as usize);
+impl Correlate<'_> {
+    #[inline(always)]
+    fn rows<S: Simd, const R: usize>(mut self, simd: S) {
+        let (triples, rest) = split::<_, 3>(self.taps);
+        let (pairs, single) = rest.as_chunks::<2>();
+        let mut first = 0;
+        for taps in triples {
+            self.tile::<S, R, 3>(simd, taps, first);
+            first += 3;
         }
-        for row in 0..TILE {
-            for k in 0..K {
-                acc[row][k] = simd.mul_add_f32s(gradient[row], values[k], acc[row][k]);
-            }
+        for taps in pairs {
+            self.tile::<S, R, 2>(simd, taps, first);
+            first += 2;
+        }
+        for taps in single.as_chunks::<1>().0 {
+            self.tile::<S, R, 1>(simd, taps, first);
         }
     }
-    for k in 0..K {
-        for row in 0..TILE {
-            products[k][row] += simd.reduce_sum_f32s(acc[row][k]);
+
+    /// A tile of `R` rows and of `K` taps from the `first` one on.
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const K: usize>(
+        &mut self,
+        simd: S,
+        taps: &[u32; K],
+        first: usize,
+    ) {
+        let gradients = S::as_simd_f32s(self.gradients).0.as_chunks::<R>().0;
+        let planes = self.planes;
+        let mut acc = [[simd.splat_f32s(0.0); K]; R];
+        for vector in self.vectors {
+            let gradient = &gradients[vector.index as usize];
+            let mut values = [simd.splat_f32s(0.0); K];
+            for k in 0..K {
+                values[k] = load::<S>(planes, taps[k] as usize + vector.base as usize);
+            }
+            for row in 0..R {
+                for k in 0..K {
+                    acc[row][k] = simd.mul_add_f32s(gradient[row], values[k], acc[row][k]);
+                }
+            }
+        }
+        let [of_row, of_tap] = self.steps;
+        for (row, acc) in acc.iter().enumerate() {
+            for (k, acc) in acc.iter().enumerate() {
+                // The last tile may have fewer rows.
+                let at = row * of_row + (first + k) * of_tap;
+                if let Some(weight) = self.weights.get_mut(at) {
+                    *weight += simd.reduce_sum_f32s(*acc);
+                }
+            }
         }
     }
 }
