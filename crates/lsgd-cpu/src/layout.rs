@@ -82,8 +82,7 @@ impl Layout {
             Lanes::Images => {
                 let pixels = (rows * columns).max(1);
                 let most = batch.div_ceil(lanes).max(1);
-                // At least two: single vectors are slow.
-                let across = VECTORS.div_ceil(pixels).max(2).min(most);
+                let across = VECTORS.div_ceil(pixels).min(most);
                 let column = across * lanes;
                 let padded = (columns.max(1) - 1) * stride + extent;
                 let row = padded.max(border + width) * column;
