@@ -3,7 +3,7 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
-use crate::sums::{Each, squared_distances, sum};
+use crate::sums::{Each, passed, squared_distances, sum, sums_of_passed};
 
 /// The shapes of a batch of images, `[batch][channels][pixels]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,48 +146,31 @@ impl Images {
     ) -> Gradients {
         assert_eq!(input.len(), self.len());
         assert_eq!(gradient.len(), self.len());
+        if let Some(output) = output {
+            assert_eq!(output.len(), self.len());
+        }
+        let mut by_input = vec![0.0; input.len()];
+        let mut by_residual = residual.then(|| vec![0.0; input.len()]);
         let (pixels, channels) = (self.pixels, self.channels);
         let image = channels * pixels;
-        let passed = output.map(|output| {
-            assert_eq!(output.len(), self.len());
-            let mut passed = vec![0.0; gradient.len()];
-            let blocks = passed.par_chunks_mut(image.max(1));
-            let blocks = blocks.zip(gradient.par_chunks(image.max(1)));
-            let blocks = blocks.zip(output.par_chunks(image.max(1)));
-            blocks.for_each(|((passed, gradient), output)| {
-                Arch::new().dispatch(Each(
-                    #[inline(always)]
-                    || {
-                        for ((p, g), y) in passed.iter_mut().zip(gradient).zip(output) {
-                            *p = if *y > 0.0 { *g } else { 0.0 };
-                        }
-                    },
-                ));
-            });
-            passed
-        });
-        let through = passed.as_deref().unwrap_or(gradient);
+        // Without a ReLU everything passed.
+        let ones = vec![1.0; pixels];
+        let plane = |at: usize| {
+            let plane = at * pixels..(at + 1) * pixels;
+            let output = output.map_or(&ones[..], |output| &output[plane.clone()]);
+            (&input[plane.clone()], &gradient[plane], output)
+        };
 
         let sums = |channel: usize| {
-            let (mut sum_of, mut products) = (0.0f64, 0.0f64);
             let mean = statistics.mean[channel];
-            if pixels == 0 {
-                return (0.0, 0.0);
-            }
-            let inputs = input.chunks_exact(pixels).skip(channel).step_by(channels);
-            let gradients = through.chunks_exact(pixels).skip(channel).step_by(channels);
-            for (x, g) in inputs.zip(gradients) {
-                let mut both = [0.0; 2];
-                let result = &mut both;
-                Arch::new().dispatch(Each(
-                    #[inline(always)]
-                    || *result = sum_and_product(x, g, mean),
-                ));
-                sum_of += f64::from(both[0]);
-                products += f64::from(both[1]);
+            let mut sums = [0.0f64; 2];
+            for index in 0..self.batch {
+                let (x, g, y) = plane(index * channels + channel);
+                let of_plane = sums_of_passed(x, g, y, mean);
+                sums = [0, 1].map(|index| sums[index] + f64::from(of_plane[index]));
             }
             let inverse = f64::from(affine.inverse(statistics, channel));
-            (sum_of as f32, (products * inverse) as f32)
+            (sums[0] as f32, (sums[1] * inverse) as f32)
         };
         let all: Vec<(f32, f32)> = (0..channels).into_par_iter().map(sums).collect();
         let (shift, scale): (Vec<f32>, Vec<f32>) = all.into_iter().unzip();
@@ -203,32 +186,33 @@ impl Images {
                 [of_gradient, of_input, constant]
             })
             .collect();
-        let mut by_input = vec![0.0; input.len()];
         if image > 0 {
-            let images = by_input.par_chunks_mut(image).zip(input.par_chunks(image));
-            let images = images.zip(through.par_chunks(image));
-            images.for_each(|((by_input, input), gradient)| {
-                let channels = by_input.chunks_exact_mut(pixels);
-                let channels = channels.zip(input.chunks_exact(pixels));
-                let channels = channels.zip(gradient.chunks_exact(pixels));
-                for (((by_input, input), gradient), &[a, b, c]) in channels.zip(&lines) {
-                    Arch::new().dispatch(Each(
-                        #[inline(always)]
-                        || {
-                            for ((d, x), g) in by_input.iter_mut().zip(input).zip(gradient) {
-                                *d = a * g + b * x + c;
-                            }
-                        },
-                    ));
-                }
+            let residuals: Vec<Option<&mut [f32]>> = match &mut by_residual {
+                Some(all) => all.chunks_exact_mut(image).map(Some).collect(),
+                None => (0..self.batch).map(|_| None).collect(),
+            };
+            let images = by_input.par_chunks_mut(image).zip(residuals).enumerate();
+            images.for_each(|(index, (by_input, mut by_residual))| {
+                Arch::new().dispatch(Each(
+                    #[inline(always)]
+                    || {
+                        let planes = by_input.chunks_exact_mut(pixels).zip(&lines);
+                        for (channel, (by_input, line)) in planes.enumerate() {
+                            let by_residual = by_residual.as_deref_mut();
+                            let by_residual =
+                                by_residual.map(|all| &mut all[channel * pixels..][..pixels]);
+                            let operands = plane(index * channels + channel);
+                            gradients_of_plane(*line, operands, by_input, by_residual);
+                        }
+                    },
+                ));
             });
         }
-        let residual = residual.then(|| passed.unwrap_or_else(|| gradient.to_vec()));
         Gradients {
             input: by_input,
             scale,
             shift,
-            residual,
+            residual: by_residual,
         }
     }
 }
@@ -256,31 +240,21 @@ fn at_least(value: f32, floor: f32) -> f32 {
     if value < floor { floor } else { value }
 }
 
-/// The sums of `g` and of `g (x - mean)`, in a fixed number of lanes.
+/// The gradients by an input, `a g + b x + c` for what passed of the gradient `g`, and by a
+/// residual, where there is one.
 #[inline(always)]
-fn sum_and_product(x: &[f32], g: &[f32], mean: f32) -> [f32; 2] {
-    const LANES: usize = 32;
-    let mut sums = [0.0; LANES];
-    let mut products = [0.0; LANES];
-    let (xs, x_rest) = x.as_chunks::<LANES>();
-    let (gs, g_rest) = g.as_chunks::<LANES>();
-    for (x, g) in xs.iter().zip(gs) {
-        for lane in 0..LANES {
-            sums[lane] += g[lane];
-            products[lane] += g[lane] * (x[lane] - mean);
+fn gradients_of_plane(
+    [a, b, c]: [f32; 3],
+    (x, g, y): (&[f32], &[f32], &[f32]),
+    by_input: &mut [f32],
+    by_residual: Option<&mut [f32]>,
+) {
+    for (((d, x), g), y) in by_input.iter_mut().zip(x).zip(g).zip(y) {
+        *d = a * passed(*g, *y) + b * x + c;
+    }
+    if let Some(by_residual) = by_residual {
+        for ((d, g), y) in by_residual.iter_mut().zip(g).zip(y) {
+            *d = passed(*g, *y);
         }
     }
-    for ((x, g), lane) in x_rest.iter().zip(g_rest).zip(0..LANES) {
-        sums[lane] += g;
-        products[lane] += g * (x - mean);
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-            products[lane] += products[lane + width];
-        }
-        width /= 2;
-    }
-    [sums[0], products[0]]
 }
