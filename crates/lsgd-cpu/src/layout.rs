@@ -232,6 +232,11 @@ impl Layout {
         }
         match self.kind {
             Lanes::Columns => {
+                // Of columns that are a stride apart: the first one, and its place among them.
+                let phases: Vec<[usize; 2]> = (0..stride)
+                    .map(|phase| (phase + stride - left % stride) % stride)
+                    .map(|first| [first, (left + first) / stride])
+                    .collect();
                 let all = images.chunks_exact(size);
                 for (image, planes) in all.zip(planes.chunks_exact_mut(self.image)) {
                     let all = image.chunks_exact(height * width);
@@ -244,13 +249,11 @@ impl Layout {
                                 place[left + width..].fill(0.0);
                             } else {
                                 place.fill(0.0);
-                                for (phase, place) in
-                                    place.chunks_exact_mut(self.column).enumerate()
-                                {
-                                    let first = (phase + stride - left % stride) % stride;
-                                    let place = &mut place[(left + first) / stride..];
-                                    let values = row.iter().skip(first).step_by(stride);
-                                    place.iter_mut().zip(values).for_each(|(to, v)| *to = *v);
+                                let all = place.chunks_exact_mut(self.column);
+                                for (place, [first, at]) in all.zip(&phases) {
+                                    let values = row.iter().skip(*first).step_by(stride);
+                                    let place = place[*at..].iter_mut();
+                                    place.zip(values).for_each(|(to, v)| *to = *v);
                                 }
                             }
                         }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use pulp::Arch;
+use rayon::prelude::*;
 
 use crate::layout::{Grid, Layout};
 use crate::scratch::with_scratch;
@@ -38,7 +39,7 @@ impl Weights {
         places: &[[usize; 2]],
         rows: usize,
         bias: Option<&[f32]>,
-        weight: impl Fn(usize, usize, usize) -> f32,
+        weight: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
         // Places of a channel read the same cache lines, so few channels come between them.
         let channels: Vec<usize> = (0..layout.channels()).collect();
@@ -48,21 +49,20 @@ impl Weights {
             .collect();
         let cells = layout.cells(places);
         let heights = heights(rows);
-        let blocks = taps.chunks(TAPS).map(|some| {
+        let blocks = taps.par_chunks(TAPS).map(|some| {
             let cell = |(inside, vectors): &(Vec<bool>, Vec<Vector>)| Cell {
                 runs: runs(some.iter().map(|(place, _)| inside[*place])),
                 vectors: vectors.clone(),
             };
             let at = |&(place, channel): &(usize, usize)| layout.tap(channel, places[place]);
-            let mut weights = Vec::new();
+            let mut weights = vec![0.0; heights.iter().sum::<usize>() * some.len()];
             let mut first = 0;
             for height in &heights {
-                for &(place, channel) in some {
-                    let rows = (first..first + height).map(|row| match row < rows {
-                        true => weight(row, channel, place),
-                        false => 0.0,
-                    });
-                    weights.extend(rows);
+                let tile = &mut weights[first * some.len()..][..height * some.len()];
+                for (values, &(place, channel)) in tile.chunks_exact_mut(*height).zip(some) {
+                    for (value, row) in values.iter_mut().zip(first..rows) {
+                        *value = weight(row, channel, place);
+                    }
                 }
                 first += height;
             }
