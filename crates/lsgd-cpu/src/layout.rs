@@ -5,9 +5,10 @@ use std::ops::Range;
 use crate::taps::Vector;
 use crate::window::Window;
 
-/// Vectors that a group of images should have, so that the overhead of the inner loops per tile is
-/// small beside their work.
-const VECTORS: usize = 64;
+/// Vectors of outputs that a group has at most, unless one image has more: enough to make the
+/// overhead of the inner loops small beside their work, and few enough for the first-level cache to
+/// hold what these loops read.
+const VECTORS: usize = 72;
 
 /// What the lanes of a vector hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl Layout {
                 let row = column * stride;
                 let plane = row * padded_rows;
                 let image = plane * channels;
-                let group = VECTORS.div_ceil((rows * across).max(1)).min(batch).max(1);
+                let group = group(rows * across, batch);
                 Self {
                     window,
                     kind,
@@ -80,9 +81,7 @@ impl Layout {
                 }
             }
             Lanes::Images => {
-                let pixels = (rows * columns).max(1);
-                let most = batch.div_ceil(lanes).max(1);
-                let across = VECTORS.div_ceil(pixels).min(most);
+                let across = group(rows * columns, batch.div_ceil(lanes));
                 let column = across * lanes;
                 let padded = (columns.max(1) - 1) * stride + extent;
                 let row = padded.max(border + width) * column;
@@ -365,6 +364,14 @@ impl Layout {
     }
 }
 
+/// How many of `count` images (or vectors of images) to group, each with so many vectors of outputs:
+/// all groups have about the same size.
+fn group(vectors: usize, count: usize) -> usize {
+    let count = count.max(1);
+    let most = (VECTORS / vectors.max(1)).clamp(1, count);
+    count.div_ceil(count.div_ceil(most))
+}
+
 /// Copies a vector or part of one: for so few values a call takes longer than the copy.
 fn copy(from: &[f32], to: &mut [f32]) {
     let (to, to_rest) = to.as_chunks_mut::<8>();
@@ -382,4 +389,19 @@ pub(crate) struct Grid {
     pub first: [usize; 2],
     /// The distance to the next one, in pixels.
     pub step: [usize; 2],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_of_about_the_same_size() {
+        assert_eq!(group(16, 32), 4);
+        // Three groups of three images rather than two of four and a single one.
+        assert_eq!(group(16, 9), 3);
+        // More vectors than a group should have.
+        assert_eq!(group(225, 5), 1);
+        assert_eq!(group(0, 0), 1);
+    }
 }

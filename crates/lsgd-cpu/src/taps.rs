@@ -288,3 +288,16 @@ impl Correlate<'_> {
 fn load<S: Simd>(values: &[f32], at: usize) -> S::f32s {
     S::as_simd_f32s(&values[at..at + S::F32_LANES]).0[0]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_hold_all_rows_and_few_more() {
+        for rows in 0..100 {
+            let held: usize = heights(rows).iter().sum();
+            assert!((rows..rows + 4).contains(&held), "{rows}: {held}");
+        }
+    }
+}
