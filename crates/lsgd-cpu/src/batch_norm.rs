@@ -1,8 +1,8 @@
 //! Batch normalisation in training, with the residual sum and the ReLU that follow it.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
+use crate::arch::dispatch;
 use crate::sums::{Each, passed, squared_distances, sum, sums_of_passed};
 
 /// The shapes of a batch of images, `[batch][channels][pixels]`.
@@ -113,7 +113,7 @@ impl Images {
             for (channel, (output, input)) in channels.enumerate() {
                 let [slope, offset] = lines[channel];
                 let residual = residual.map(|image| &image[channel * pixels..][..pixels]);
-                Arch::new().dispatch(Each(
+                dispatch(Each(
                     #[inline(always)]
                     || match residual {
                         None => {
@@ -193,7 +193,7 @@ impl Images {
             };
             let images = by_input.par_chunks_mut(image).zip(residuals).enumerate();
             images.for_each(|(index, (by_input, mut by_residual))| {
-                Arch::new().dispatch(Each(
+                dispatch(Each(
                     #[inline(always)]
                     || {
                         let planes = by_input.chunks_exact_mut(pixels).zip(&lines);

@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
-
+use crate::arch::dispatch;
 use crate::layout::Layout;
 use crate::shapes::Convolution;
 use crate::taps::{Correlate, Vector};
@@ -40,7 +39,7 @@ impl Correlation {
         let channels = self.blocks.last().map_or(0, |last| last.end);
         for block in &self.blocks {
             for (place, (taps, vectors)) in self.places.iter().enumerate() {
-                Arch::new().dispatch(Correlate {
+                dispatch(Correlate {
                     height,
                     gradients,
                     planes,

@@ -23,6 +23,7 @@
 //! y.into_data().assert_approx_eq::<f32>(&burn.into_data(), Tolerance::default());
 //! ```
 
+mod arch;
 mod batch_norm;
 mod convolution;
 mod correlation;

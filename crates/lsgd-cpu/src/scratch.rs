@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
+
+use crate::arch::dispatch;
 
 thread_local! {
     /// Planes, vectors and packed weights, kept from call to call: clearing new memory for each
@@ -50,5 +52,5 @@ pub(crate) fn lanes() -> usize {
             S::F32_LANES
         }
     }
-    Arch::new().dispatch(Lanes)
+    dispatch(Lanes)
 }

@@ -1,13 +1,15 @@
 //! Passes over a channel of an image, vectorised for the processor in use.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
+
+use crate::arch::dispatch;
 
 /// Vectors that are summed in parallel, so that no addition waits for the previous one.
 const ABREAST: usize = 4;
 
 /// The sum of all values.
 pub(crate) fn sum(values: &[f32]) -> f32 {
-    Arch::new().dispatch(Sum {
+    dispatch(Sum {
         values,
         shift: 0.0,
         squares: false,
@@ -16,7 +18,7 @@ pub(crate) fn sum(values: &[f32]) -> f32 {
 
 /// The sum of squared distances from `mean`.
 pub(crate) fn squared_distances(values: &[f32], mean: f32) -> f32 {
-    Arch::new().dispatch(Sum {
+    dispatch(Sum {
         values,
         shift: mean,
         squares: true,
@@ -31,7 +33,7 @@ pub(crate) fn sums_of_passed(
     output: &[f32],
     mean: f32,
 ) -> [f32; 2] {
-    Arch::new().dispatch(Passed {
+    dispatch(Passed {
         input,
         gradient,
         output,

@@ -10,7 +10,9 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
+
+use crate::arch::dispatch;
 
 /// A vector of outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,7 @@ fn registers() -> usize {
             S::REGISTER_COUNT
         }
     }
-    Arch::new().dispatch(Registers)
+    dispatch(Registers)
 }
 
 /// Sets `sums`, `[rows][vectors][lanes]`, to the sum over the taps of weight times value, added to
@@ -91,8 +93,9 @@ impl WithSimd for Multiply<'_> {
             match height {
                 8 => self.tile::<S, 8, 3>(simd, rows),
                 6 => self.tile::<S, 6, 2>(simd, rows),
-                _ if S::REGISTER_COUNT < 32 => self.tile::<S, 4, 2>(simd, rows),
-                _ => self.tile::<S, 4, 3>(simd, rows),
+                4 if S::REGISTER_COUNT < 32 => self.tile::<S, 4, 2>(simd, rows),
+                4 => self.tile::<S, 4, 3>(simd, rows),
+                _ => unreachable!("tiles have 4, 6 or 8 rows, not {height}"),
             }
         }
     }
@@ -107,7 +110,9 @@ impl Multiply<'_> {
         let weights = &self.weights[rows.start * taps.len()..rows.end * taps.len()];
         let weights = weights.as_chunks::<R>().0;
         let sums = &mut self.sums[rows.start * length..rows.end * length];
-        let begin = self.begin.and_then(|begin| begin[rows].as_array::<R>());
+        let begin = self
+            .begin
+            .map(|begin| begin[rows].as_array::<R>().expect("a value each row"));
         for cell in self.cells {
             let (whole, rest) = split::<_, V>(&cell.vectors);
             for vectors in whole {
@@ -130,8 +135,8 @@ impl Multiply<'_> {
     }
 }
 
-/// Arrays of `N`, and the rest: two pairs rather than a single one, which would keep the units
-/// waiting.
+/// Arrays of `N`, and the rest: after triples two pairs rather than a single one, which would keep the
+/// units waiting.
 #[inline(always)]
 fn split<T, const N: usize>(all: &[T]) -> (&[[T; N]], &[T]) {
     let whole = match all.len() % N {
@@ -222,8 +227,9 @@ impl WithSimd for Correlate<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         match self.height {
+            4 => self.rows::<S, 4>(simd),
             8 => self.rows::<S, 8>(simd),
-            _ => self.rows::<S, 4>(simd),
+            height => unreachable!("tiles have 4 or 8 rows, not {height}"),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
 use rayon::prelude::*;
 
+use crate::arch::dispatch;
 use crate::layout::{Grid, Layout};
 use crate::scratch::with_scratch;
 use crate::taps::{Cell, Multiply, Vector, heights};
@@ -117,7 +117,7 @@ impl Weights {
 
     fn multiply(&self, planes: &[f32], sums: &mut [f32]) {
         for (index, block) in self.blocks.iter().enumerate() {
-            Arch::new().dispatch(Multiply {
+            dispatch(Multiply {
                 heights: &self.heights,
                 weights: &block.weights,
                 planes,
