@@ -6,22 +6,25 @@ crates/lsgd-cpu, Burn's own operations and PyTorch, one after another in every r
     python scripts/bench_cpu.py                   (needs torch)
 
 One worker with one thread is compared with PyTorch on one thread; two workers, as threads of one process,
-with two PyTorch processes of one thread each. Ratios are taken within a round. The roofline (called floor
+with two PyTorch processes of one thread each. PyTorch computes eagerly, with images stored channels last,
+compiled (which needs a C++ compiler), and both; its fastest is the mode of the highest median. Ratios are
+taken within a round. The roofline (called floor
 in the record) is the speed if every convolution and fully connected layer ran at the rate of a 1024 x 1024
 matrix product (on one thread, measured in every round) and everything else were free.
 """
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 
 import bench_runs
 import torch_steps
-from torch_steps import BATCH_SIZE
+from torch_steps import BATCH_SIZE, MODES
 
 # Model -> (side of its images, timed steps).
-MODELS = {"resnet20": (32, 6), "cnn7": (28, 12), "vgg16": (32, 1)}
+MODELS = {"resnet20": (32, 6), "cnn7": (28, 12), "vgg16": (32, 1), "cifarnet": (32, 2)}
 
 
 def model_of(name):
@@ -31,8 +34,8 @@ def model_of(name):
     return torch_models.build(name, 10, 3, side, side)
 
 
-def pytorch(name, processes, steps):
-    return torch_steps.speed(["--pytorch", name, "--steps", steps], processes, steps)
+def pytorch(name, mode, processes, steps):
+    return torch_steps.speed(["--pytorch", name, "--mode", mode, "--steps", steps], processes, steps)
 
 
 def example(*words):
@@ -62,6 +65,11 @@ def flops_an_image(name):
     return 3 * sum(products) - products[0]
 
 
+def of_pytorch(mode, workers):
+    """The name of a figure of PyTorch."""
+    return f"PyTorch {mode}, " + ("1 thread" if workers == 1 else f"{workers} processes")
+
+
 def measure(name, arguments):
     _, steps = MODELS[name]
     steps = arguments.steps or steps
@@ -78,21 +86,28 @@ def measure(name, arguments):
                 key = f"{kernels}, {workers} worker{'s' * (workers > 1)}"
                 speeds.setdefault(key, []).append(ran["images_per_second"])
                 memory.setdefault(key, []).append(ran["peak_memory_bytes"])
-            key = "PyTorch, 1 thread" if workers == 1 else "PyTorch, 2 processes"
-            speeds.setdefault(key, []).append(pytorch(name, workers, steps))
+            for mode in MODES:
+                speeds.setdefault(of_pytorch(mode, workers), []).append(pytorch(name, mode, workers, steps))
         figures = ", ".join(f"{key} {values[-1]:.1f}" for key, values in speeds.items())
         bench_runs.progress(f"{name}, round {number}: {figures}")
     ratio = lambda above, below: bench_runs.spread(
         [a / b for a, b in zip(speeds[above], speeds[below])]
     )
+    fastest = {
+        workers: max(MODES, key=lambda mode: statistics.median(speeds[of_pytorch(mode, workers)]))
+        for workers in (1, 2)
+    }
     return {
         "steps": steps,
+        "fastest_of_pytorch": {f"{workers} workers": mode for workers, mode in fastest.items()},
         "flops_an_image": flops,
         "images_per_second": {key: bench_runs.spread(values) for key, values in speeds.items()},
         "floor_images_per_second": bench_runs.spread(floors),
         "ratios": {
-            "own / PyTorch, 1 thread": ratio("own, 1 worker", "PyTorch, 1 thread"),
-            "own / PyTorch, 2 workers": ratio("own, 2 workers", "PyTorch, 2 processes"),
+            "own / PyTorch eager, 1 thread": ratio("own, 1 worker", of_pytorch("eager", 1)),
+            "own / PyTorch eager, 2 workers": ratio("own, 2 workers", of_pytorch("eager", 2)),
+            "own / PyTorch's fastest, 1 thread": ratio("own, 1 worker", of_pytorch(fastest[1], 1)),
+            "own / PyTorch's fastest, 2 workers": ratio("own, 2 workers", of_pytorch(fastest[2], 2)),
             "own / burn, 1 worker": ratio("own, 1 worker", "burn, 1 worker"),
             "own / burn, 2 workers": ratio("own, 2 workers", "burn, 2 workers"),
             "own / floor, 1 worker": bench_runs.spread(
@@ -108,11 +123,12 @@ def main():
     parser.add_argument("models", nargs="*", default=list(MODELS), help="one or more of " + ", ".join(MODELS))
     parser.add_argument("--steps", type=bench_runs.positive, help="timed steps of each run")
     parser.add_argument("--pytorch", help=argparse.SUPPRESS)
+    parser.add_argument("--mode", help=argparse.SUPPRESS)
     bench_runs.options(parser)
     arguments = parser.parse_args()
     if arguments.pytorch:
         side, _ = MODELS[arguments.pytorch]
-        return torch_steps.process(arguments.pytorch, side, arguments.steps, 1)
+        return torch_steps.process(arguments.pytorch, side, arguments.steps, 1, arguments.mode)
     unknown = set(arguments.models) - set(MODELS)
     if unknown:
         parser.error(f"unknown model {unknown.pop()}: use one of {', '.join(MODELS)}")

@@ -6,11 +6,14 @@ import sys
 import time
 
 BATCH_SIZE = 128
+# How PyTorch can be asked to compute the same: memory layout of images, and whether it compiles the network.
+MODES = ("eager", "channels-last", "compiled", "compiled channels-last")
 
 
-def process(model, side, steps, threads):
+def process(model, side, steps, threads, mode="eager"):
     """Trains in this process: prints "ready", waits for a line, trains, and prints the seconds taken. A step
-    is forward, backward and SGD with momentum; the first is not timed."""
+    is forward, backward and SGD with momentum; the first two are not timed (a network is compiled in the
+    first one)."""
     import torch
     import torch_models
 
@@ -19,6 +22,11 @@ def process(model, side, steps, threads):
     network = torch_models.build(model, 10, 3, side, side)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     images = torch.randn(BATCH_SIZE, 3, side, side)
+    if "channels-last" in mode:
+        network = network.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=torch.channels_last)
+    if "compiled" in mode:
+        network = torch.compile(network)
     labels = torch.arange(BATCH_SIZE) % 10
 
     def step():
@@ -28,7 +36,8 @@ def process(model, side, steps, threads):
         optimizer.step()
         return loss.item()
 
-    step()
+    for _ in range(2):
+        step()
     print("ready", flush=True)
     sys.stdin.readline()
     began = time.perf_counter()
