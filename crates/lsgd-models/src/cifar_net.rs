@@ -6,16 +6,12 @@ use burn::nn::{BatchNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use crate::config::ModelConfig;
+use crate::initial;
 use crate::layers::{self, Kernels};
 use crate::whitening::{self, SIDE, Whitening};
 
 /// Channels of the three blocks.
 const CHANNELS: [usize; 3] = [64, 256, 256];
-
-/// Height or width of the last block's maps.
-pub(crate) const fn last_side(image: usize) -> usize {
-    (image + 1).saturating_sub(SIDE) >> CHANNELS.len()
-}
 
 /// Factor of the logits, which keeps them small in the first steps.
 const LOGIT_SCALE: f64 = 1.0 / 9.0;
@@ -33,9 +29,9 @@ pub struct CifarNetBlock {
 impl CifarNetBlock {
     fn new([inputs, outputs]: [usize; 2], momentum: f64, device: &Device) -> Self {
         Self {
-            conv1: layers::identity_conv([inputs, outputs], device),
+            conv1: initial::identity_conv([inputs, outputs], device),
             bn1: layers::batch_norm(outputs, momentum, device),
-            conv2: layers::identity_conv([outputs, outputs], device),
+            conv2: initial::identity_conv([outputs, outputs], device),
             bn2: layers::batch_norm(outputs, momentum, device),
         }
     }
@@ -50,7 +46,8 @@ impl CifarNetBlock {
 /// A 2 x 2 convolution, three blocks of 64, 256 and 256 channels, the maximum over what is left of the
 /// image, fully connected without bias, a ninth of that.
 ///
-/// Source: K. Jordan, arXiv 2404.00498, section 3; ReLU in place of its GELU, and scales that are trained.
+/// Source: K. Jordan, arXiv 2404.00498, section 3; with ReLU in place of its GELU, and with the first layer
+/// and the scales of the normalisations, which are frozen there, trained like all others.
 /// For three channels and ten classes it has 1,972,792 parameters. The first outputs of every 3 x 3
 /// convolution repeat its inputs, the other weights start from PyTorch's default; so do those of the
 /// first layer, until [`whitened`](Self::whitened) sets them.
@@ -91,7 +88,7 @@ impl CifarNet {
         let x = [&self.block1, &self.block2, &self.block3]
             .into_iter()
             .fold(x, |x, block| block.forward(x, self.kernels));
-        let x = self.kernels.largest(x);
+        let x = self.kernels.global_max(x);
         layers::linear(&self.fc, x).mul_scalar(LOGIT_SCALE)
     }
 
@@ -103,11 +100,55 @@ impl CifarNet {
     #[must_use]
     pub fn whitened(mut self, whitening: &Whitening) -> Self {
         let filters = whitening.filters().to_vec();
-        self.conv1.weight = layers::with_values(self.conv1.weight, filters);
+        self.conv1.weight = initial::with_values(self.conv1.weight, filters);
         self.conv1.bias = self.conv1.bias.map(|bias| {
             let zeros = vec![0.0; bias.lazy_shape().num_elements()];
-            layers::with_values(bias, zeros)
+            initial::with_values(bias, zeros)
         });
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+    use crate::kind::ModelKind;
+
+    /// The first layer's outputs for the images that it was made from have mean squares of one and mean
+    /// products of zero, and those of the second half are the negatives of the first.
+    #[test]
+    fn the_first_layer_whitens() {
+        let shape = [2, 9, 10];
+        let count = 30;
+        let mut state = 1u32;
+        let mut value = 0.0;
+        let images = (0..count * shape.iter().product::<usize>()).map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            value = 0.8 * value + (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
+            value
+        });
+        let images: Vec<f32> = images.collect();
+        let device = Device::flex();
+        let net = CifarNet::new(&ModelConfig::new(ModelKind::CifarNet, 3, shape), &device);
+        let net = net.whitened(&Whitening::of(&images, shape));
+        let [channels, height, width] = shape;
+        let data = TensorData::new(images, [count, channels, height, width]);
+        let outputs = net.conv1.forward(Tensor::from_data(data, &device));
+        assert_eq!(outputs.dims(), [count, 16, 8, 9]);
+        let outputs = outputs.swap_dims(0, 1).reshape([16, count * 72]);
+        let products = outputs.clone().matmul(outputs.transpose()) / (count * 72) as f64;
+        let products: Vec<f32> = products.into_data().iter().collect();
+        for (index, found) in products.into_iter().enumerate() {
+            let (row, column) = (index / 16, index % 16);
+            let expected = match (row == column, row % 8 == column % 8) {
+                (true, _) => 1.0,
+                (false, true) => -1.0,
+                (false, false) => 0.0,
+            };
+            // The smallest components are a little below, for what is added to their variances.
+            assert!((found - expected).abs() < 0.05, "{row} {column}: {found}");
+        }
     }
 }

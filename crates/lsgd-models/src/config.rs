@@ -4,7 +4,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cifar_net;
 use crate::error::ModelError;
 use crate::kind::{Family, ModelKind};
 use crate::layers::Kernels;
@@ -165,7 +164,8 @@ impl ModelConfig {
             Family::CifarResNet { .. } => Some(halved(side, 2)),
             Family::ResNet { .. } => Some(halved(side, 5)),
             Family::Vgg { .. } => Some(halved(side, 4)),
-            Family::CifarNet => Some(cifar_net::last_side(side)),
+            // The first layer takes one, and pools round down.
+            Family::CifarNet => Some(side.saturating_sub(1) >> 3),
         };
         Some(side(self.height)? * side(self.width)?)
     }

@@ -3,13 +3,12 @@
 //! The parameters are Burn's own layers; only the arithmetic goes through here, so that a faster
 //! kernel for an operation is called from a single place.
 
-use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Initializer, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation;
 use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
 use burn::tensor::ops::{MaxPoolOptions, PadMode};
-use burn::tensor::{Device, Tensor, TensorData, s};
+use burn::tensor::{Device, Tensor, s};
 use lsgd_cpu::Then;
 
 /// Added to the variance by every BatchNorm, as in PyTorch.
@@ -49,34 +48,6 @@ pub(crate) fn he_conv_biased(channels: [usize; 2], kernel: usize, device: &Devic
 /// in plus or minus 1 / sqrt(fan-in).
 pub(crate) fn plain_conv(channels: [usize; 2], kernel: usize, device: &Device) -> Conv2d {
     Conv2dConfig::new(channels, [kernel, kernel]).init(device)
-}
-
-/// A 3 x 3 convolution without bias that keeps the image's size and whose first outputs repeat its inputs;
-/// the weights of the other outputs are PyTorch's default.
-pub(crate) fn identity_conv([inputs, outputs]: [usize; 2], device: &Device) -> Conv2d {
-    let mut conv = Conv2dConfig::new([inputs, outputs], [3, 3])
-        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-        .with_bias(false)
-        .init(device);
-    let mut values: Vec<f32> = conv.weight.to_data().iter().collect();
-    for (output, filter) in values.chunks_exact_mut(9 * inputs).enumerate().take(inputs) {
-        filter.fill(0.0);
-        filter[9 * output + 4] = 1.0;
-    }
-    conv.weight = with_values(conv.weight, values);
-    conv
-}
-
-/// The parameter with other values, which is trained if it was.
-pub(crate) fn with_values<const D: usize>(
-    param: Param<Tensor<D>>,
-    values: Vec<f32>,
-) -> Param<Tensor<D>> {
-    param.map(|tensor| {
-        let data = TensorData::new(values, tensor.shape());
-        let new = Tensor::from_data(data, (&tensor.device(), tensor.dtype()));
-        new.set_require_grad(tensor.is_require_grad())
-    })
 }
 
 /// A biased fully connected layer with PyTorch's default weights: weights and bias uniform in plus
@@ -154,7 +125,7 @@ impl Kernels {
     }
 
     /// Maximum over height and width: `[batch, channels, h, w]` to `[batch, channels]`.
-    pub fn largest(self, x: Tensor<4>) -> Tensor<2> {
+    pub fn global_max(self, x: Tensor<4>) -> Tensor<2> {
         let [_, _, height, width] = x.dims();
         self.max_pool(x, [height, width], [1, 1], 0).flatten(1, 3)
     }

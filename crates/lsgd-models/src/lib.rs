@@ -42,6 +42,7 @@ mod config;
 mod dropout;
 mod error;
 mod forward_mode;
+mod initial;
 mod kind;
 mod layers;
 mod model;

@@ -100,7 +100,7 @@ impl ModelConfig {
             Family::CifarNet => Model::CifarNet(CifarNet::new(self, device)),
         };
         // Burn draws a weight when it is first used; in another order, or on another thread, the
-        // same seed would give other weights.
+        // same seed would give other weights. (CifarNet has drawn some while it was built.)
         model.visit(&mut Draw);
         Ok(model)
     }

@@ -1,7 +1,7 @@
-//! Filters that whiten small patches of images (arXiv 2404.00498, section 3.1).
+//! Filters that whiten small patches of images (arXiv 2404.00498, section 3.2).
 //!
 //! Neighbouring pixels are alike, so that a first layer with random weights sees mostly brightness. These
-//! filters are the principal components of the patches, each divided by its standard deviation.
+//! filters are the eigenvectors of the patches' mean products, each divided by the root of its mean square.
 //!
 //! Plain arithmetic in a fixed order, so that every node of a run has the same filters to the bit; the
 //! matrices have a dozen rows.
@@ -9,7 +9,7 @@
 /// Height and width of a patch.
 pub(crate) const SIDE: usize = 2;
 
-/// Added to the variances, so that components that are hardly ever seen are not amplified without limit.
+/// Added to the mean squares, so that components that are hardly ever seen are not amplified without limit.
 const EPSILON: f64 = 5e-4;
 
 /// Sweeps over all pairs of rows at most; after about six, nothing is left to rotate.
@@ -20,14 +20,14 @@ pub(crate) const fn filters_of(channels: usize) -> usize {
     2 * channels * SIDE * SIDE
 }
 
-/// Filters for the first layer of [`CifarNet`](crate::CifarNet) that whiten the patches of images: the
-/// layer's outputs, before the ReLU, are uncorrelated over these, and of variance one.
+/// Filters for the first layer of [`CifarNet`](crate::CifarNet) that whiten the patches of images: over
+/// these, the layer's outputs before the ReLU have mean squares of one and mean products of zero.
 ///
 /// Each filter comes with its negative, so that the ReLU loses nothing. Without them the network needs about
-/// twice the epochs (arXiv 2404.00498, section 3.1).
+/// twice the epochs (arXiv 2404.00498, section 3.2).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Whitening {
-    /// `[filters][channels][SIDE][SIDE]`: the components of most variance first, then their negatives.
+    /// `[filters][channels][SIDE][SIDE]`: the components of the largest mean square first, then their negatives.
     filters: Vec<f32>,
 }
 
@@ -39,11 +39,11 @@ impl Whitening {
     ///
     /// If `images` are not whole images of that shape.
     pub fn of(images: &[f32], shape: [usize; 3]) -> Self {
-        let (components, variances) = principal_components(second_moments(images, shape));
-        let mut order: Vec<usize> = (0..variances.len()).collect();
-        order.sort_by(|&a, &b| variances[b].total_cmp(&variances[a]));
+        let (components, squares) = eigenvectors(second_moments(images, shape));
+        let mut order: Vec<usize> = (0..squares.len()).collect();
+        order.sort_by(|&a, &b| squares[b].total_cmp(&squares[a]));
         let scaled = order.into_iter().flat_map(|index| {
-            let scale = 1.0 / (variances[index].max(0.0) + EPSILON).sqrt();
+            let scale = 1.0 / (squares[index].max(0.0) + EPSILON).sqrt();
             components[index].iter().map(move |value| value * scale)
         });
         let scaled: Vec<f32> = scaled.map(|value| value as f32).collect();
@@ -96,7 +96,7 @@ fn second_moments(images: &[f32], [channels, height, width]: [usize; 3]) -> Matr
 
 /// The eigenvectors of a symmetric matrix and their eigenvalues, by Jacobi's rotations (Golub and Van Loan,
 /// Matrix Computations, section 8.5).
-fn principal_components(mut matrix: Matrix) -> (Matrix, Vec<f64>) {
+fn eigenvectors(mut matrix: Matrix) -> (Matrix, Vec<f64>) {
     let size = matrix.len();
     let mut vectors: Matrix = (0..size)
         .map(|row| {
@@ -126,14 +126,15 @@ fn principal_components(mut matrix: Matrix) -> (Matrix, Vec<f64>) {
                 (row[p], row[q]) = turn(row[p], row[q]);
             }
             for rows in [&mut matrix, &mut vectors] {
-                for column in 0..size {
-                    (rows[p][column], rows[q][column]) = turn(rows[p][column], rows[q][column]);
+                let (before, after) = rows.split_at_mut(q);
+                for (a, b) in before[p].iter_mut().zip(&mut after[0]) {
+                    (*a, *b) = turn(*a, *b);
                 }
             }
         }
     }
-    let variances = (0..size).map(|index| matrix[index][index]).collect();
-    (vectors, variances)
+    let squares = (0..size).map(|index| matrix[index][index]).collect();
+    (vectors, squares)
 }
 
 #[cfg(test)]
@@ -205,13 +206,13 @@ mod tests {
             let matrix: Matrix = (0..size)
                 .map(|i| (0..size).map(|j| values[i.min(j) * 9 + i.max(j)]).collect())
                 .collect();
-            let (vectors, variances) = principal_components(matrix.clone());
+            let (vectors, squares) = eigenvectors(matrix.clone());
             for i in 0..size {
                 for j in 0..size {
                     let dot: f64 = vectors[i].iter().zip(&vectors[j]).map(|(a, b)| a * b).sum();
                     prop_assert!((dot - f64::from(u8::from(i == j))).abs() < 1e-12);
                     let sum: f64 = (0..size)
-                        .map(|k| variances[k] * vectors[k][i] * vectors[k][j])
+                        .map(|k| squares[k] * vectors[k][i] * vectors[k][j])
                         .sum();
                     prop_assert!((sum - matrix[i][j]).abs() < 1e-12);
                 }

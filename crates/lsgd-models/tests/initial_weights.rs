@@ -95,6 +95,7 @@ fn weights_follow_the_seed_and_the_stated_distributions() {
 
     // The first outputs repeat the inputs.
     let cifarnet = drawn(ModelKind::CifarNet, 7, 1);
+    assert_eq!(cifarnet, drawn(ModelKind::CifarNet, 7, 1000));
     for (layer, inputs) in [("block2.conv1", 64), ("block2.conv2", 256)] {
         let weight = &cifarnet[&format!("CifarNet.{layer}.weight")];
         let (repeating, others) = weight.split_at(inputs * inputs * 9);

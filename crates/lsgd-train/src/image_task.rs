@@ -61,12 +61,12 @@ pub struct ImageTask {
     device_images: Option<Arc<DeviceImages>>,
 }
 
-/// Training images over which the first layer of a model that whitens them does so, as in arXiv
-/// 2404.00498.
-const WHITENED: usize = 5_000;
-
 /// The name of the data set's digest among what nodes must agree on.
 pub(crate) const DATA: &str = "the data";
+
+/// Pixels of the training images that the filters of a whitening layer are made from: 5,000 images of 32 x 32,
+/// as in arXiv 2404.00498, or fewer larger ones.
+const WHITENED_PIXELS: usize = 5_000 * 32 * 32;
 
 impl ImageTask {
     /// Opens the data, and checks that the model can learn from it.
@@ -123,7 +123,8 @@ impl ImageTask {
         let whitening = match drawn && model.kind.whitens() {
             true => {
                 model.check()?;
-                let images = dataset.unaltered(&stream, WHITENED)?.images;
+                let count = (WHITENED_PIXELS / (model.height * model.width)).max(1);
+                let images = dataset.still_sample(&stream, count)?.images;
                 Some(Whitening::of(&images, dataset.shape()))
             }
             false => None,

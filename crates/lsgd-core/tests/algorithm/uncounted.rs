@@ -19,11 +19,15 @@ const READS_AND_UPLOADS: [&str; 12] = [
 ];
 
 /// What they are used for outside [`lsgd_core::Reading`] and [`upload`], and so not counted.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 5] = [
     ("lsgd-core/src/transfer.rs", "the place itself"),
     (
         "lsgd-models/src/dropout.rs",
         "a mask for each layer and step, drawn on the host",
+    ),
+    (
+        "lsgd-models/src/initial.rs",
+        "weights that a model begins with, before anything is trained",
     ),
     (
         "lsgd-run/src/device/check.rs",

@@ -302,16 +302,19 @@ impl Dataset {
         })
     }
 
-    /// The first `count` training examples that are not held out, or as many as there are, without
-    /// augmentation.
+    /// So many of the training examples that are not held out, or all if there are fewer, evenly spread over
+    /// their order (a folder's are class by class), without augmentation. Those that are skipped are left out.
     ///
     /// # Errors
     ///
     /// [`DataError`] if the stream is for another data set, or an image cannot be read.
-    pub fn unaltered(&self, stream: &Stream, count: usize) -> Result<Batch, DataError> {
+    pub fn still_sample(&self, stream: &Stream, count: usize) -> Result<Batch, DataError> {
         self.check(stream)?;
         let trained = (0..self.train_len()).filter(|&index| !stream.holds_out(index));
-        let indices: Vec<usize> = trained.take(count).collect();
+        let trained: Vec<usize> = trained.collect();
+        let count = count.min(trained.len());
+        let indices = (0..count).map(|place| trained[place * trained.len() / count]);
+        let indices: Vec<usize> = indices.collect();
         self.check_size(indices.len())?;
         self.batch(indices.len(), |place, out| self.still(indices[place], out))
     }

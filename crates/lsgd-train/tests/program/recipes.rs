@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use safetensors::SafeTensors;
+
 use super::live::Live;
 use super::program::{Runs, SMOKE, run};
 use super::repeats::assert_same;
@@ -231,4 +233,50 @@ fn a_run_ends_when_its_patience_is_used_up() {
     run(["resume", path, "--set", "budget.patience=1000"]).well();
     assert_eq!(stopped.summary()["steps"], 24);
     assert_eq!(evaluated(), [4, 8, 12, 16, 20, 24]);
+}
+
+/// CifarNet's first layer begins with components of the images' patches, each with its negative: one is
+/// orthogonal to the others.
+#[test]
+fn a_model_that_whitens_begins_with_components_of_its_data() {
+    let runs = Runs::new();
+    let set = [
+        "model.name=cifarnet",
+        "data.shape=[3, 12, 12]",
+        "budget.steps=1",
+        "method.local_period=1",
+        "method.global_period=1",
+        "method.loss_window=1",
+        "schedule.learning_rate=1e-30",
+    ];
+    let first_layer = |name: &str, more: &[&str]| -> [Vec<f32>; 2] {
+        let trained = runs.train(SMOKE, name, &[&set[..], more].concat());
+        run(["export", trained.path.to_str().unwrap()]).well();
+        let bytes = fs::read(trained.path.join("model.safetensors")).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        ["weight", "bias"].map(|of| {
+            let tensor = file.tensor(&format!("conv1.{of}")).unwrap();
+            let values = tensor.data().chunks_exact(4);
+            values
+                .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+                .collect()
+        })
+    };
+    let [filters, bias] = first_layer("run", &[]);
+    assert_eq!((filters.len(), bias.len()), (24 * 3 * 2 * 2, 24));
+    // The step was of 1e-30.
+    assert!(bias.iter().all(|value| value.abs() < 1e-25));
+    let (components, negatives) = filters.split_at(144);
+    assert!(components.iter().zip(negatives).all(|(a, b)| *a == -*b));
+    let norm = |a: &[f32]| a.iter().map(|value| value * value).sum::<f32>().sqrt();
+    for (i, a) in components.chunks(12).enumerate() {
+        for b in components.chunks(12).skip(i + 1) {
+            let dot: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+            assert!(dot.abs() < 1e-4 * norm(a) * norm(b), "{dot}");
+        }
+    }
+    // The images of another seed have others, unless weights are given.
+    let given = format!("model.init_from={}", runs.path().join("run").display());
+    assert_ne!(first_layer("other", &["run.seed=2"])[0], filters);
+    assert_eq!(first_layer("given", &["run.seed=2", &given])[0], filters);
 }

@@ -161,6 +161,32 @@ fn a_held_out_batch_is_not_augmented() {
     }
 }
 
+/// Nor is a sample, which is of those that are trained on, from the first to the last.
+#[test]
+fn a_sample_is_trained_on_and_not_augmented() {
+    let of = |augment| Dataset::open(&generated(40, 4, [1, 6, 6], augment), 5).unwrap();
+    let (plain, augmented) = (of(Augment::None), of(Augment::PadCrop));
+    let all = Stream::new(40, 40, 0).unwrap();
+    let whole = plain.train_batch(&all, 0).unwrap();
+    let stream = all.clone().holding_out(Reserve::Probe, 8, 0).unwrap();
+    let trained = (0..40u32).filter(|example| !stream.held_out(Reserve::Probe).contains(example));
+    let trained: Vec<u32> = trained.collect();
+    for count in [0, 4, 16, 32, 100] {
+        let batch = augmented.still_sample(&stream, count).unwrap();
+        assert_eq!(batch.labels.len(), count.min(32));
+        let apart = (32 / count.max(1)).max(1);
+        for (at, example) in trained.iter().step_by(apart).take(count).enumerate() {
+            let place = all.indices(0).iter().position(|e| e == example).unwrap();
+            assert_eq!(
+                batch.images[at * 36..][..36],
+                whole.images[place * 36..][..36]
+            );
+        }
+    }
+    let other = Stream::new(39, 3, 0).unwrap();
+    assert!(augmented.still_sample(&other, 5).is_err());
+}
+
 #[test]
 fn augmentation_changes_with_the_batch_and_the_seed() {
     // One example, so that two batches differ only by augmentation.
