@@ -117,3 +117,17 @@ fn read_line(line: &str, split: &mut Split) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Examples and readers find the data set where data sets are; it has once been a link that a clone does
+    /// not follow.
+    #[test]
+    fn the_file_among_the_data_sets_is_the_bundled_one() {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/digits/digits.csv.gz");
+        assert!(std::fs::read(path).unwrap() == BUNDLED);
+    }
+}
