@@ -3,7 +3,7 @@
 workers (their mean), by step, epoch, samples and seconds of training. `lsgd-train report RUN --csv FILE` writes
 every line of a run; this is what fits into a repository.
 
-    python scripts/evaluations.py runs/cifar10-2-cores > scripts/results/cifar10-2-cores/leader_mean.csv
+    python scripts/evaluations.py runs/cifar10-2-cores > scripts/results/cifar10-2-cores/cifarnet.csv
 """
 
 import json

@@ -19,7 +19,7 @@ def page(report):
     style = "".join(re.findall(r"<style.*?</style>", report, re.DOTALL))
     figures = re.findall(r"<figure .*?</figure>", report, re.DOTALL)
     chosen = [next(figure for figure in figures if f'aria-label="{chart}"' in figure) for chart in CHARTS]
-    return f"<!doctype html><meta charset=utf-8>{style}<body style="margin: 12px">{''.join(chosen)}</body>"
+    return f"<!doctype html><meta charset=utf-8>{style}<body style='margin: 12px'>{''.join(chosen)}</body>"
 
 
 def main():
