@@ -1,6 +1,6 @@
 //! Which of a processor's vector instructions the loops use.
 
-use pulp::{Arch, WithSimd};
+use pulp::{Arch, Simd, WithSimd};
 
 /// Runs a loop that is compiled for the widest vectors that this processor has.
 #[inline]
@@ -10,6 +10,35 @@ pub(crate) fn dispatch<L: WithSimd>(vectorised: L) -> L::Output {
         return narrower.dispatch(vectorised);
     }
     Arch::new().dispatch(vectorised)
+}
+
+/// Vectors of this processor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Vectors {
+    /// Values in each.
+    pub lanes: usize,
+    /// Registers that hold one.
+    pub registers: usize,
+}
+
+impl Vectors {
+    pub fn of_this_processor() -> Self {
+        dispatch(Size)
+    }
+}
+
+struct Size;
+
+impl WithSimd for Size {
+    type Output = Vectors;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vectors {
+        Vectors {
+            lanes: S::F32_LANES,
+            registers: S::REGISTER_COUNT,
+        }
+    }
 }
 
 /// Narrower vectors than the processor's, so that its tests also run what older ones do.

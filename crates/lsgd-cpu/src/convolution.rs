@@ -7,10 +7,11 @@
 
 use rayon::prelude::*;
 
+use crate::arch::Vectors;
 use crate::correlation::Correlation;
 use crate::layout::{Grid, Layout};
 use crate::phases::phases;
-use crate::scratch::{lanes, with_scratch};
+use crate::scratch::with_scratch;
 use crate::shapes::Convolution;
 use crate::sums::sum;
 use crate::taps::correlated_rows;
@@ -27,7 +28,11 @@ impl Convolution {
     pub fn forward(&self, input: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
         let output = self.output().expect("the kernel fits the padded input");
         let [inputs, outputs] = self.sizes(output);
-        let layout = Layout::new(self.window(output), self.batch, lanes());
+        let layout = Layout::new(
+            self.window(output),
+            self.batch,
+            Vectors::of_this_processor().lanes,
+        );
         let places: Vec<[usize; 2]> = self.places().collect();
         let [channels, rows] = self.channels;
         assert_eq!(input.len(), self.batch * inputs);
@@ -90,7 +95,11 @@ impl Convolution {
         let [inputs, outputs] = self.sizes(output);
         assert_eq!(input.len(), self.batch * inputs);
         assert_eq!(gradient.len(), self.batch * outputs);
-        let layout = Layout::new(self.window(output), self.batch, lanes());
+        let layout = Layout::new(
+            self.window(output),
+            self.batch,
+            Vectors::of_this_processor().lanes,
+        );
         let kernel = self.kernel[0] * self.kernel[1];
         let row = self.channels[0] * kernel;
         let mut result = vec![0.0; self.channels[1] * row];

@@ -1,7 +1,7 @@
 //! The gradient of a convolution's input, as convolutions of the gradient of its output.
 
+use crate::arch::Vectors;
 use crate::layout::{Grid, Layout};
-use crate::scratch::lanes;
 use crate::shapes::Convolution;
 use crate::weights::Weights;
 use crate::window::Window;
@@ -74,7 +74,11 @@ impl Phases {
             extent: [height, width],
             outputs: [rows, columns],
         };
-        let layout = Layout::new(window, convolution.batch, lanes());
+        let layout = Layout::new(
+            window,
+            convolution.batch,
+            Vectors::of_this_processor().lanes,
+        );
         let places = from_rows.iter().flat_map(|&(row, k)| {
             let columns = from_columns.iter();
             columns.map(move |&(column, l)| ([row, column], [k, l]))

@@ -1,10 +1,6 @@
-//! Memory that is kept from call to call, and how many lanes a vector has.
+//! Memory that is kept from call to call.
 
 use std::cell::RefCell;
-
-use pulp::{Simd, WithSimd};
-
-use crate::arch::dispatch;
 
 thread_local! {
     /// Planes, vectors and packed weights, kept from call to call: clearing new memory for each
@@ -39,18 +35,4 @@ fn aligned(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
     // At most `more` on any real machine, but the function promises nothing.
     let first = buffer.as_ptr().align_offset(LINE).min(more);
     &mut buffer[first..first + length]
-}
-
-/// Lanes of a vector on this processor.
-pub(crate) fn lanes() -> usize {
-    struct Lanes;
-    impl WithSimd for Lanes {
-        type Output = usize;
-
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> usize {
-            S::F32_LANES
-        }
-    }
-    dispatch(Lanes)
 }

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::arch::dispatch;
+use crate::arch::Vectors;
 
 /// A vector of outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,27 +40,17 @@ pub(crate) struct Cell {
 /// 32 registers there is room for eight rows of three vectors, which load less for each product.
 /// Tiles of four take the remaining rows.
 pub(crate) fn heights(rows: usize) -> Vec<usize> {
-    let tall = if registers() < 32 { 6 } else { 8 };
+    let tall = if Vectors::of_this_processor().registers < 32 {
+        6
+    } else {
+        8
+    };
     let talls = |fours: usize| rows.saturating_sub(4 * fours).div_ceil(tall);
     let fours = (0..=2).min_by_key(|&fours| 4 * fours + tall * talls(fours));
     let fours = fours.unwrap_or(0);
     let mut heights = vec![tall; talls(fours)];
     heights.resize(heights.len() + fours, 4);
     heights
-}
-
-/// Vector registers of this processor.
-fn registers() -> usize {
-    struct Registers;
-    impl WithSimd for Registers {
-        type Output = usize;
-
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> usize {
-            S::REGISTER_COUNT
-        }
-    }
-    dispatch(Registers)
 }
 
 /// Sets `sums`, `[rows][vectors][lanes]`, to the sum over the taps of weight times value, added to
@@ -200,7 +190,11 @@ fn tile_of<S: Simd, const R: usize, const V: usize>(
 /// Rows of gradients that are correlated at a time: with three taps each, they make as many sums as
 /// the registers hold beside the operands.
 pub(crate) fn correlated_rows() -> usize {
-    if registers() < 32 { 4 } else { 8 }
+    if Vectors::of_this_processor().registers < 32 {
+        4
+    } else {
+        8
+    }
 }
 
 /// Adds to the gradients of weights, of a tile of rows and of one place in the kernel, the sum over
