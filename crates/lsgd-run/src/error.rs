@@ -563,6 +563,8 @@ impl RunError {
             | Self::NoSizes { .. }
             | Self::OtherSettings { .. } => EXIT_USAGE,
             #[cfg(feature = "report")]
+            Self::Landscape(LandscapeError::OtherData { .. }) => EXIT_FAILED,
+            #[cfg(feature = "report")]
             Self::NotReported { .. }
             | Self::NotOneTable { .. }
             | Self::NoMlflowStore { .. }
@@ -573,7 +575,9 @@ impl RunError {
             #[cfg(feature = "bench")]
             Self::Bench(_) => EXIT_USAGE,
             #[cfg(all(feature = "cli", unix))]
-            Self::Chaos(ChaosError::RunFailed { .. } | ChaosError::Proxy { .. }) => EXIT_FAILED,
+            Self::Chaos(
+                ChaosError::NoRun { .. } | ChaosError::RunFailed { .. } | ChaosError::Proxy { .. },
+            ) => EXIT_FAILED,
             #[cfg(all(feature = "cli", unix))]
             Self::Chaos(_) => EXIT_USAGE,
             #[cfg(feature = "nodes")]

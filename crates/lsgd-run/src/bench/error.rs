@@ -55,7 +55,7 @@ pub struct MetricDifference {
 /// What is wrong with a bench file, or with an argument that changes it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PlanProblem {
-    /// It is not connected.
+    /// It is not there.
     #[error("there is no such file; {advice}")]
     Missing {
         /// What to do.

@@ -59,6 +59,9 @@ pub enum ChaosError {
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PlanProblem {
+    /// It is not there.
+    #[error("there is no such file; check the path")]
+    Absent,
     /// It is not TOML, or has a key or a value that it cannot have.
     #[error("{reason}")]
     Unread {

@@ -1,5 +1,6 @@
 //! A chaos file: what is trained, and which faults come when.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -90,14 +91,19 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`RunError::Read`], or [`ChaosError::Plan`] for an invalid file.
+    /// [`ChaosError::Plan`] for an invalid file and where there is none, or [`RunError::Read`].
     pub fn load(path: &Path) -> Result<Self, RunError> {
-        let text = read_bounded(path, MAX_FILE)?;
-        let plan = Self::parse(&text).map_err(|problem| ChaosError::Plan {
-            path: path.to_owned(),
-            problem,
-        });
-        Ok(plan?)
+        let wrong = |problem| {
+            let path = path.to_owned();
+            RunError::from(ChaosError::Plan { path, problem })
+        };
+        let text = read_bounded(path, MAX_FILE).map_err(|error| match error {
+            RunError::Read { source, .. } if source.kind() == ErrorKind::NotFound => {
+                wrong(PlanProblem::Absent)
+            }
+            error => error,
+        })?;
+        Self::parse(&text).map_err(wrong)
     }
 
     /// Parses and checks the text of a file.

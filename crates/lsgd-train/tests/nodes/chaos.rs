@@ -151,3 +151,14 @@ fn a_fault_that_there_is_not_is_refused_by_name() {
     );
     assert!(!runs.path().join("storm").exists());
 }
+
+#[test]
+fn a_chaos_file_that_is_not_there_is_wrong_usage_and_a_folder_without_runs_a_failure() {
+    let runs = Runs::new();
+    let absent = runs.path().join("absent");
+    let absent = absent.to_str().unwrap();
+    let file = format!("{absent}: there is no such file; check the path");
+    run(["chaos", absent]).failed(2, &file);
+    let folder = format!("{absent}: there is no schedule.json; give the folder of a chaos run");
+    run(["chaos", "--report", absent]).failed(1, &folder);
+}

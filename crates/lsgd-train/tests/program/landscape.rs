@@ -254,7 +254,7 @@ fn what_cannot_be_drawn_is_one_line() {
     );
     refused(
         &["--set", "data.examples=1024"],
-        2,
+        1,
         &format!(
             "{path}: the data are not those that the run was trained on; give the run's own, as with --set \
              data.folder=DIR"
