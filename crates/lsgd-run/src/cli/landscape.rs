@@ -1,5 +1,6 @@
 //! `landscape`: the loss around the workers of a run, as a table and a picture.
 
+use std::fs;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -45,7 +46,7 @@ pub struct Landscape {
     #[arg(long, value_name = "METRIC")]
     pub metric: Option<String>,
 
-    /// Folder for landscape.csv, landscape.json and landscape.svg [default: RUN]
+    /// Folder for landscape.csv, landscape.json and landscape.svg, made if there is none [default: RUN]
     #[arg(long, short, value_name = "DIR", value_parser = path())]
     pub output: Option<PathBuf>,
 
@@ -70,6 +71,9 @@ pub(super) fn make<C: MakeTask + TaskTables>(
 ) -> Result<[Output; 3], RunError> {
     let run = RunFolder::open(&arguments.run)?;
     // Before minutes of scoring.
+    if let Some(folder) = &arguments.output {
+        fs::create_dir_all(folder).map_err(RunError::write(folder))?;
+    }
     let folder = arguments.output.as_ref().unwrap_or(&arguments.run);
     let output = |name: &str| Output::new(&folder.join(name), arguments.force);
     let [table, rest, picture] = FILES;

@@ -184,17 +184,22 @@ fn any_checkpoint_and_any_of_its_vectors_can_span_the_plane() {
 }
 
 #[test]
-fn files_that_exist_are_replaced_only_when_asked() {
+fn a_folder_is_made_and_files_that_exist_are_replaced_only_when_asked() {
     let runs = Runs::new();
     let trained = runs.train(SMOKE, "run", &THREE);
     let figures = runs.path().join("figures");
     let folder = figures.to_str().unwrap();
     let output = ["--output", folder];
+    fs::write(&figures, "a file").unwrap();
     landscape(&trained.path, &output).failed(
         1,
-        &format!("cannot write {folder}/landscape.csv: No such file or directory (os error 2)"),
+        &format!("cannot write {folder}: File exists (os error 17)"),
     );
-    fs::create_dir(&figures).unwrap();
+    fs::remove_file(&figures).unwrap();
+    landscape(&trained.path, &output).well();
+    for name in FILES {
+        fs::remove_file(figures.join(name)).unwrap();
+    }
     for name in FILES {
         let path = figures.join(name);
         fs::write(&path, "the one before").unwrap();
