@@ -90,7 +90,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Worker::new(Net::new(&device), optimizer, objective)
     });
 
-    let mut step = 0;
+    let (mut step, mut told) = (0, 0);
     while best_loss(&node) > TARGET && step < LIMIT {
         step += 16;
         if step == 320 {
@@ -100,11 +100,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if !node.run(step)? {
             return Err("the workers wait for each other".into());
         }
+        told = tell(node.events(), told);
     }
     node.close();
     node.run(u64::MAX)?;
+    tell(node.events(), told);
 
-    for event in node.events() {
+    for worker in node.workers() {
+        let report = worker.optimizer().report();
+        let (id, step) = (report.id, report.step);
+        let said = node.next(id.worker as usize);
+        println!("worker {id}  step {step}  {:?}  {said:?}", report.loss);
+    }
+    Ok(())
+}
+
+/// Prints the leaders in the events after the first `told`, and returns how many there are now.
+fn tell(events: &[Event], told: usize) -> usize {
+    for event in &events[told..] {
         if let Event::Election { step, election, .. } = event
             && let Some(leader) = election.leader
             && step % 64 == 0
@@ -115,13 +128,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             );
         }
     }
-    for worker in node.workers() {
-        let report = worker.optimizer().report();
-        let (id, step) = (report.id, report.step);
-        let said = node.next(id.worker as usize);
-        println!("worker {id}  step {step}  {:?}  {said:?}", report.loss);
-    }
-    Ok(())
+    events.len()
 }
 
 /// The lowest mean loss over a window, of all workers.
