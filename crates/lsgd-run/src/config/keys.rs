@@ -180,8 +180,8 @@ true: replace a run of the same name, once this one has a checkpoint; files
 the last three need a budget of epochs or steps"),
     Key::new("schedule.drops", Kind::Entries(&DROP), "\
 a list in one unit, in order, such as
-[{ epochs = 80, factor = 0.1 }, { epochs = 120, factor = 0.1 }]
-or, in steps of a worker, [{ steps = 1000, factor = 0.1 }]; epochs are rounded up to whole steps")
+  [{ epochs = 80, factor = 0.1 }, { epochs = 120, factor = 0.1 }]
+  or, in steps of a worker, [{ steps = 1000, factor = 0.1 }]; epochs are rounded up to whole steps")
         .used_if("schedule.kind", &["steps"]),
     Key::new("schedule.warmup", Kind::Entry(&SPAN), "linear rise from zero; or { steps = 500 }; default: none")
         .example("{ epochs = 5 }").used_unless("schedule.kind", &["one_cycle"]),
