@@ -3,8 +3,8 @@
 //!
 //! Two nodes are in one part in a round if each counted the other's proposal. They must then have
 //! counted the same proposals, but for nodes that one of the two is not connected to or has not yet
-//! heard to have come as far, and those that one of them lost or found since it ended the round
-//! before. The same proposals must have had the same outcome, unless one of the two could not fetch a
+//! heard to have come as far, and those that one of them lost or found, or that began again, since it
+//! ended the round before. The same proposals must have had the same outcome, unless one of the two could not fetch a
 //! vector. Rounds only go up.
 
 use std::collections::BTreeMap;
@@ -151,8 +151,8 @@ fn counts_each_other(one: &Ended, other: &Ended) -> bool {
         && other.counted.contains(&(one.node, one.incarnation))
 }
 
-/// The nodes that only one of the two counted, though the other had to wait for it and neither saw it
-/// come or go meanwhile.
+/// The nodes that only one of the two counted, though the other had to wait for it, neither saw it come or
+/// go meanwhile, and it did not begin again, of which a message may have been lost.
 fn unexplained(one: &Ended, other: &Ended, views: &Views) -> Vec<u32> {
     let (since, until) = (one.since.min(other.since), one.at.max(other.at));
     let changed = |at: u32, node: u32| {
@@ -167,7 +167,7 @@ fn unexplained(one: &Ended, other: &Ended, views: &Views) -> Vec<u32> {
         let missing = missing.map(|(node, _)| *node);
         let missing = missing.filter(|node| b.waited_for.contains(node));
         missing
-            .filter(|&node| !changed(a.node, node) && !changed(b.node, node))
+            .filter(|&node| ![a.node, b.node, node].iter().any(|&at| changed(at, node)))
             .collect()
     };
     let mut differing = only(one, other);

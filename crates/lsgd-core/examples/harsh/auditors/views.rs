@@ -74,7 +74,7 @@ pub struct NodeView {
     /// Connected nodes that it does not wait for in the exchange under way: it has not heard that
     /// they have come as far.
     pub behind: Vec<u32>,
-    /// When it lost another or found it, or another began.
+    /// When it lost another or found it, or another began, as far as it has heard; and when it began itself.
     pub changes: Vec<(Duration, u32)>,
 }
 
@@ -187,6 +187,9 @@ impl Views {
             view.counted = None;
             view.failed.clear();
             view.since = sight.at;
+        }
+        if let Seen::Began { .. } = &sight.what {
+            view.changes.push((sight.at, sight.node));
         }
     }
 }
