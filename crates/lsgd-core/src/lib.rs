@@ -102,6 +102,7 @@ mod state;
 mod status;
 mod transfer;
 mod values;
+mod wire;
 mod worker;
 
 pub use clipping::GradientClip;
@@ -115,7 +116,7 @@ pub use exchange::{
 };
 pub use factors::Factors;
 pub use frozen::{Frozen, FrozenDigest, FrozenTensor};
-pub use global_leader::{Action, Fetched, GlobalLeader, NodeConfig, WireFormat};
+pub use global_leader::{Action, Fetched, GlobalLeader, NodeConfig};
 pub use group::{Group, Member};
 pub use layout::{Entry, Layout, LayoutDigest, is_buffer};
 pub use leader_sgd::{InnerOptimizer, LeaderSgd, Next, TakeOver};
@@ -141,4 +142,5 @@ pub use state::{
 pub use status::{CheckpointRef, JoinPoint, NodePhase, Proposal, Status, VectorRef};
 pub use transfer::{Reading, TRANSFERS, download, upload};
 pub use values::SnapshotDigest;
+pub use wire::{WireFormat, int8};
 pub use worker::{GradientStep, Objective, Worker};

@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use half::bf16;
 use serde::{Deserialize, Serialize};
 
 use crate::values::{SnapshotDigest, Values};
@@ -70,7 +69,7 @@ pub struct Snapshot {
     factors: Option<Factors>,
     /// Parameters, buffers, and the weights that the parameters have been multiplied by: none, one
     /// for all, or one per layer.
-    values: Arc<Values>,
+    pub(crate) values: Arc<Values>,
 }
 
 impl Snapshot {
@@ -362,44 +361,10 @@ impl Snapshot {
             Source::Worker { .. } | Source::Mean { .. } | Source::Centre { .. } => 1,
         }
     }
-
-    /// The values rounded to the nearest bf16 (ties to even), and the relative error: the norm of
-    /// the difference over the norm of the values, parameters and buffers together. If there are
-    /// weights, the parameters are first scaled by the rounding of their weight, so that their
-    /// quotient keeps its scale.
-    ///
-    /// # Errors
-    ///
-    /// [`SnapshotError::NotFinite`] for a value too large for a finite bf16.
-    pub fn rounded_to_bf16(&self) -> Result<(Self, f64), SnapshotError> {
-        let mut rounded = self.clone();
-        let values = Values::edit(&mut rounded.values);
-        for weight in &mut values.weights {
-            *weight = bf16::from_f32(*weight).to_f32();
-        }
-        let before = self.layout.weighted(self.weights()).zip(&values.weights);
-        let moves = before.map(|((layer, from), to)| (layer, to / from));
-        change(&mut values.parameters, moves, |value, by| value * by);
-        let (mut moved, mut length) = (0.0, 0.0);
-        let values = values.parameters.iter_mut().chain(&mut values.buffers);
-        for value in values {
-            let nearest = bf16::from_f32(*value).to_f32();
-            moved += f64::from(nearest - *value).powi(2);
-            length += f64::from(*value).powi(2);
-            *value = nearest;
-        }
-        rounded.check(&self.layout)?;
-        let error = if length > 0.0 {
-            (moved / length).sqrt()
-        } else {
-            0.0
-        };
-        Ok((rounded, error))
-    }
 }
 
 /// Applies `by` to the values of each layer, with the number given for it.
-fn change(
+pub(crate) fn change(
     values: &mut [f32],
     layers: impl Iterator<Item = (Range<usize>, f32)>,
     by: impl Fn(f32, f32) -> f32,

@@ -94,6 +94,14 @@ impl ArrivingVector {
         self.values
     }
 
+    /// Bytes of the values of `range`.
+    pub fn bytes_of(&self, range: &Range<usize>) -> usize {
+        let parameters = self.layout.parameter_len();
+        let within = |at: usize| at.min(parameters);
+        let parameters = within(range.end) - within(range.start);
+        self.wire.bytes(parameters, range.len() - parameters)
+    }
+
     /// Whether each chunk is here.
     pub fn arrived(&self) -> Vec<bool> {
         self.lock().arrived.clone()

@@ -1,16 +1,16 @@
 //! A vector's values as bytes on the wire: little endian, parameters first, then buffers, then
-//! weights if it has any.
+//! weights if it has any. As int8, parameters are [blocks](lsgd_core::int8), and the others f32.
 
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
 use half::bf16;
-use lsgd_core::{Layout, Snapshot, SnapshotDigest, Source, WireFormat};
+use lsgd_core::{Layout, Snapshot, SnapshotDigest, Source, WireFormat, int8};
 
 use crate::error::HolderFault;
 
-/// The values of `range` as bytes. `None` if the snapshot does not have them.
+/// The values of `range` as bytes. `None` if the snapshot does not have them, or the range divides a block.
 pub(crate) fn encode(
     wire: WireFormat,
     snapshot: &Snapshot,
@@ -20,14 +20,12 @@ pub(crate) fn encode(
 }
 
 fn encode_vectors(wire: WireFormat, vectors: [&[f32]; 3], range: &Range<usize>) -> Option<Vec<u8>> {
-    let lengths = vectors.map(<[f32]>::len);
-    if range.start > range.end || range.end > lengths.iter().sum() {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(range.len() * wire.width());
-    for (part, values) in parts(lengths, range).into_iter().zip(vectors) {
+    let parts = parts(wire, vectors.map(<[f32]>::len), range)?;
+    let mut bytes = Vec::with_capacity(bytes_of(wire, &parts));
+    let parts = formats(wire).into_iter().zip(parts);
+    for ((format, part), values) in parts.zip(vectors) {
         let part = &values[part];
-        match wire {
+        match format {
             WireFormat::F32 if cfg!(target_endian = "little") => {
                 bytes.extend_from_slice(bytemuck::cast_slice(part));
             }
@@ -36,20 +34,41 @@ fn encode_vectors(wire: WireFormat, vectors: [&[f32]; 3], range: &Range<usize>) 
                 part.iter()
                     .flat_map(|&value| bf16::from_f32(value).to_le_bytes()),
             ),
+            WireFormat::Int8 => int8::encode(part, &mut bytes),
         }
     }
     Some(bytes)
 }
 
-/// The parts of `range` within consecutive vectors of these lengths.
-fn parts(lengths: [usize; 3], range: &Range<usize>) -> [Range<usize>; 3] {
+/// The formats of parameters, buffers and weights.
+fn formats(wire: WireFormat) -> [WireFormat; 3] {
+    match wire {
+        WireFormat::F32 | WireFormat::Bf16 => [wire; 3],
+        WireFormat::Int8 => [wire, WireFormat::F32, WireFormat::F32],
+    }
+}
+
+/// The parts of `range` within consecutive vectors of these lengths. `None` if it is not within all of
+/// them, or divides a block of parameters.
+fn parts(wire: WireFormat, lengths: [usize; 3], range: &Range<usize>) -> Option<[Range<usize>; 3]> {
+    let [parameters, ..] = lengths;
+    let divides = |at: usize| at < parameters && !at.is_multiple_of(int8::BLOCK);
+    let divides = wire == WireFormat::Int8 && (divides(range.start) || divides(range.end));
+    if divides || range.start > range.end || range.end > lengths.iter().sum() {
+        return None;
+    }
     let mut begin = 0;
-    lengths.map(|length| {
+    Some(lengths.map(|length| {
         let within = |at: usize| at.clamp(begin, begin + length) - begin;
         let part = within(range.start)..within(range.end);
         begin += length;
         part
-    })
+    }))
+}
+
+/// Bytes of these parts.
+fn bytes_of(wire: WireFormat, [parameters, buffers, weights]: &[Range<usize>; 3]) -> usize {
+    wire.bytes(parameters.len(), buffers.len() + weights.len())
 }
 
 /// A vector that arrives in parts, from a node that is not trusted. Its memory depends on the layout
@@ -82,20 +101,21 @@ impl PartialVector {
     ///
     /// # Errors
     ///
-    /// If the vector does not have that range, or `bytes` end before it does.
+    /// If the vector does not have that range, it divides a block, or `bytes` end before it does.
     pub fn take(&mut self, range: &Range<usize>, mut bytes: impl Read) -> io::Result<()> {
-        let wire = self.wire;
+        let lengths = self.vectors().map(<[f32]>::len);
+        let parts = parts(self.wire, lengths, range).ok_or_else(|| {
+            let beyond = "values that the vector does not have";
+            io::Error::new(io::ErrorKind::InvalidInput, beyond)
+        })?;
         let vectors = [&mut self.parameters, &mut self.buffers, &mut self.weights];
-        let lengths = [0, 1, 2].map(|vector: usize| vectors[vector].len());
-        if range.start > range.end || range.end > lengths.iter().sum() {
-            let beyond = "values beyond the vector";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, beyond));
-        }
-        for (part, vector) in parts(lengths, range).into_iter().zip(vectors) {
+        let parts = formats(self.wire).into_iter().zip(parts);
+        for ((format, part), vector) in parts.zip(vectors) {
             let values = &mut vector[part];
-            match wire {
+            match format {
                 WireFormat::F32 => read_f32(values, &mut bytes)?,
                 WireFormat::Bf16 => read_bf16(values, &mut bytes)?,
+                WireFormat::Int8 => int8::decode(values, &mut bytes)?,
             }
         }
         Ok(())
@@ -258,13 +278,36 @@ mod tests {
                 assert_eq!(vector_of.values(), 4);
                 for part in parts {
                     let bytes = encode(wire, &vector(), part.clone()).unwrap();
-                    assert_eq!(bytes.len(), part.len() * wire.width());
+                    assert_eq!(bytes.len(), wire.bytes(part.len(), 0));
                     vector_of.take(part, &bytes[..]).unwrap();
                 }
                 assert_eq!(vector_of.parameters, [1.0, -2.0], "{wire:?} {parts:?}");
                 assert_eq!(vector_of.buffers, [0.5], "{wire:?} {parts:?}");
                 assert_eq!(vector_of.weights, [3.0], "{wire:?} {parts:?}");
             }
+        }
+    }
+
+    /// A byte for the power of two, one for each of the parameters, then f32.
+    #[test]
+    fn parameters_cross_as_blocks_and_the_rest_as_it_is() {
+        let wire = WireFormat::Int8;
+        let block = vec![128, 32, (-64_i8) as u8];
+        let rest = [0.5_f32, 3.0].map(f32::to_le_bytes).concat();
+        assert_eq!(encode(wire, &vector(), 0..2), Some(block.clone()));
+        assert_eq!(encode(wire, &vector(), 2..4), Some(rest.clone()));
+        assert_eq!(encode(wire, &vector(), 0..4), Some([block, rest].concat()));
+        let mut arrived = partial(wire);
+        for part in [2..3, 0..2, 3..4] {
+            let bytes = encode(wire, &vector(), part.clone()).unwrap();
+            arrived.take(&part, &bytes[..]).unwrap();
+        }
+        let expected: [&[f32]; 3] = [&[1.0, -2.0], &[0.5], &[3.0]];
+        assert_eq!(arrived.vectors(), expected);
+        // Half a block cannot be asked for.
+        for part in [0..1, 1..2, 1..4] {
+            assert_eq!(encode(wire, &vector(), part.clone()), None);
+            assert!(partial(wire).take(&part, &[0; 64][..]).is_err(), "{part:?}");
         }
     }
 
@@ -282,7 +325,7 @@ mod tests {
 
     #[test]
     fn too_few_bytes_are_no_values() {
-        for wire in [WireFormat::F32, WireFormat::Bf16] {
+        for wire in [WireFormat::F32, WireFormat::Bf16, WireFormat::Int8] {
             let bytes = encode(wire, &vector(), 0..4).unwrap();
             let short = &bytes[..bytes.len() - 1];
             assert!(partial(wire).take(&(0..4), short).is_err(), "{wire:?}");

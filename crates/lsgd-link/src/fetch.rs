@@ -258,7 +258,7 @@ impl Fetches {
                 }
             };
             let peer = peers[request.from];
-            match take(vector, peer.node, &request, reply, shared.wire.width()) {
+            match take(vector, peer.node, &request, reply) {
                 Ok(bytes) => {
                     shared.meter.received(peer.node, vector.kind, bytes);
                     shared.emit(Incoming::Arrived);
@@ -326,13 +326,12 @@ fn take(
     from: u32,
     Request { range, .. }: &Request,
     reply: Reply,
-    value_bytes: usize,
 ) -> Result<usize, HolderFault> {
     let first = range.start as u64;
     let sample = reply.into_result().map_err(|error| HolderFault::Refused {
         why: sanitize(&error.payload().to_bytes()),
     })?;
-    let (expected, found) = (range.len() * value_bytes, sample.payload().len());
+    let (expected, found) = (vector.bytes_of(range), sample.payload().len());
     let length = HolderFault::Length {
         first,
         expected,

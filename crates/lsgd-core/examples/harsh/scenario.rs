@@ -122,9 +122,10 @@ impl Scenario {
         let round = Duration::from_millis(draws.random_range(200..800));
         let step = round / u32::try_from(method.periods().global).unwrap_or(1);
         let most = round.mul_f64(draws.random_range(0.02..0.25));
-        let wire = match draws.random_bool(0.5) {
-            true => WireFormat::Bf16,
-            false => WireFormat::F32,
+        let wire = match draws.random_range(0..4) {
+            0 => WireFormat::Int8,
+            1 => WireFormat::Bf16,
+            _ => WireFormat::F32,
         };
         let setting = Setting {
             nodes,

@@ -34,7 +34,7 @@ pub use action::Action;
 pub use fetching::Fetched;
 use fetching::{Fetching, PendingVector};
 use joining::CatchUp;
-pub use node_config::{NodeConfig, WireFormat};
+pub use node_config::NodeConfig;
 use peers::Peers;
 
 /// Delay before a newly connected node is sent this node's status. Where many connect at once, one

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Action, GlobalLeader, Stage, WireFormat};
+use super::{Action, GlobalLeader, Stage};
 use crate::{
     Candidate, Election, Event, JoinPoint, Mode, NodePhase, NodeUpdate, Proposal, Report, Snapshot,
     SnapshotDigest, SnapshotError, Source, VectorKind, VectorRef, WindowLoss, WorkerId,
@@ -124,16 +124,8 @@ impl GlobalLeader {
         &self,
         snapshot: Arc<Snapshot>,
     ) -> Result<(Arc<Snapshot>, Option<f64>), SnapshotError> {
-        match self.config.wire {
-            WireFormat::F32 => {
-                snapshot.check(snapshot.layout())?;
-                Ok((snapshot, None))
-            }
-            WireFormat::Bf16 => {
-                let (rounded, error) = snapshot.rounded_to_bf16()?;
-                Ok((Arc::new(rounded), Some(error)))
-            }
-        }
+        let (rounded, error) = snapshot.rounded(self.config.wire)?;
+        Ok((error.map_or(snapshot, |_| Arc::new(rounded)), error))
     }
 
     /// The leader of the last exchange, if there was one and this node has what it delivered.

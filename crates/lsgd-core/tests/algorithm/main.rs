@@ -21,6 +21,7 @@ mod methods;
 mod probe;
 mod reference;
 mod resuming;
+mod rounding;
 mod rules;
 mod setting;
 mod sim_workers;

@@ -138,6 +138,7 @@ fn a_round_takes_as_long_as_what_passes_between_nodes() {
     for (wire, scale, bytes) in [
         (WireFormat::F32, 1.0, 8),
         (WireFormat::Bf16, 1.0, 4),
+        (WireFormat::Int8, 1.0, 3),
         (WireFormat::F32, 3.0, 24),
     ] {
         let config = SimulationConfig {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::Tensor;
-use lsgd_core::{Layout, Snapshot, SnapshotError, Source, WorkerId, is_buffer, read, write};
+use lsgd_core::{
+    Layout, Snapshot, SnapshotError, Source, WireFormat, WorkerId, is_buffer, read, write,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -253,7 +255,7 @@ struct Pair {
 }
 
 /// A worker's four parameters, two in each of two layers, and its weights.
-fn weighted(x: [f32; 4], weights: &[f32]) -> Snapshot {
+pub fn weighted(x: [f32; 4], weights: &[f32]) -> Snapshot {
     let linear = || LinearConfig::new(1, 1).init(&device());
     let pair = Pair {
         first: linear(),
@@ -310,72 +312,6 @@ fn weights_that_make_no_sense_are_refused() {
     }
 }
 
-/// A module with a running statistic.
-#[derive(Module, Debug)]
-struct Normed {
-    x: Param<Tensor<1>>,
-    running_mean: Param<Tensor<1>>,
-}
-
-/// Three parameters and one running statistic.
-fn normed(x: [f32; 3], running_mean: f32) -> Snapshot {
-    let module = Normed {
-        x: Param::from_data(x, &device()),
-        running_mean: Param::from_data([running_mean], &device()),
-    };
-    let source = snapshot(0, 1, &[0.0]).source();
-    read(&module, &Layout::of(&module), source).expect("of its own layout")
-}
-
-/// From 1 to 2 numbers of bf16 are 1/128 apart: what lies half way goes to the even one.
-#[test]
-fn values_are_rounded_to_the_nearest_bf16() {
-    let steps = |steps: f32| 1.0 + steps / 128.0;
-    let given = normed([steps(0.5), steps(1.5), -steps(0.75)], steps(0.25));
-    let (rounded, _) = given.rounded_to_bf16().expect("small");
-    assert_eq!(rounded.parameters(), [steps(0.0), steps(2.0), -steps(1.0)]);
-    assert_eq!(rounded.buffers(), [steps(0.0)]);
-    assert_eq!(rounded.source(), given.source());
-    let (again, moved) = rounded.rounded_to_bf16().expect("small");
-    assert_eq!((again.digest(), moved), (rounded.digest(), 0.0));
-}
-
-/// The norm of the rounding error, which is (3, 4, 0), divided by the norm of all values.
-#[test]
-fn by_how_much_values_were_rounded_is_relative() {
-    // From 1024 to 2048 they are 8 apart, from 8 to 16 a sixteenth.
-    let given = normed([1027.0, 1028.0, 0.0], 8.0);
-    let (rounded, moved) = given.rounded_to_bf16().expect("small");
-    assert_eq!(rounded.parameters(), [1024.0, 1024.0, 0.0]);
-    let squares = 1027.0 * 1027.0 + 1028.0 * 1028.0 + 64.0;
-    assert_eq!(moved, f64::sqrt(25.0 / squares));
-    // Nothing is as long as nothing.
-    let (_, moved) = normed([0.0; 3], 0.0).rounded_to_bf16().expect("small");
-    assert_eq!(moved, 0.0);
-}
-
-#[test]
-fn what_no_bf16_can_hold_is_refused() {
-    for (given, index) in [
-        (normed([1.0, f32::MAX, 1.0], 1.0), 1),
-        (normed([1.0; 3], f32::MIN), 3),
-    ] {
-        assert_eq!(given.check(given.layout()), Ok(()));
-        let refused = given.rounded_to_bf16().map(|(rounded, _)| rounded.digest());
-        assert_eq!(refused, Err(SnapshotError::NotFinite { index }));
-    }
-}
-
-/// The weight is rounded, and its parameters with it; their quotient is rounded only once more.
-#[test]
-fn a_weighted_sum_is_rounded_with_its_weight() {
-    // A weight of 257 becomes 256: 3 * 257 becomes 3 * 256.
-    let sum = weighted([3.0; 4], &[257.0]);
-    let (rounded, moved) = sum.rounded_to_bf16().expect("small");
-    assert_eq!(rounded.weights(), [256.0]);
-    assert_eq!((rounded.parameters(), moved), (&[768.0; 4][..], 0.0));
-}
-
 /// What is made of a snapshot whose digest and check are known has its own.
 #[test]
 fn what_is_known_of_a_snapshot_is_not_taken_for_what_is_made_of_it() {
@@ -388,7 +324,7 @@ fn what_is_known_of_a_snapshot_is_not_taken_for_what_is_made_of_it() {
         new.expect("as many").digest()
     };
     let before = given.digest();
-    let (rounded, _) = given.rounded_to_bf16().expect("finite");
+    let (rounded, _) = given.rounded(WireFormat::Bf16).expect("finite");
     let mean = Snapshot::mean([given.as_ref(), &snapshot(1, 1, &[0.3, 5.0])]);
     let mean = mean.expect("finite").expect("of two");
     let weighted = Snapshot::clone(&given)
@@ -411,25 +347,4 @@ fn what_is_known_of_a_snapshot_is_not_taken_for_what_is_made_of_it() {
     most.check(&layout(2)).expect("finite");
     let why = Snapshot::sum([most.as_ref(), most.as_ref()]);
     assert!(matches!(why, Err(SnapshotError::NotFinite { index: 0 })));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
-    /// Rounded to bf16, a weighted mean keeps its scale: values off by what rounding them alone
-    /// would do, and by how much the weights' rounding moves it between the workers.
-    #[test]
-    fn a_rounded_weighted_mean_keeps_its_scale(
-        x in (-8.0..8.0_f32, -8.0..8.0_f32),
-        w in (1e-6..1e6_f32, 1e-6..1e6_f32),
-    ) {
-        let parts = [weighted([x.0; 4], &[w.0, w.1]), weighted([x.1; 4], &[w.1, w.0])];
-        let exact = Snapshot::mean(&parts).expect("finite").expect("two");
-        let rounded = parts.map(|part| part.rounded_to_bf16().expect("small").0);
-        let mean = Snapshot::mean(&rounded).expect("finite").expect("two");
-        let largest = x.0.abs().max(x.1.abs());
-        for (a, b) in exact.parameters().iter().zip(mean.parameters()) {
-            prop_assert!((a - b).abs() <= largest / 64.0, "{} and {}", a, b);
-        }
-    }
 }

@@ -78,14 +78,15 @@ fn any_setting(nodes: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Se
         Just((Mode::Sync, staying())),
         Just((Mode::Async, downpour())),
     ];
-    (nodes, kinds, any::<bool>(), any::<u64>(), 0.0..0.3).prop_map(
-        |(nodes, (mode, method), rounds, seed, loss)| Setting {
+    let wires = prop_oneof![
+        Just(WireFormat::F32),
+        Just(WireFormat::Bf16),
+        Just(WireFormat::Int8),
+    ];
+    (nodes, kinds, wires, any::<u64>(), 0.0..0.3).prop_map(
+        |(nodes, (mode, method), wire, seed, loss)| Setting {
             loss,
-            wire: if rounds {
-                WireFormat::Bf16
-            } else {
-                WireFormat::F32
-            },
+            wire,
             ..setting(nodes, mode, method, seed)
         },
     )

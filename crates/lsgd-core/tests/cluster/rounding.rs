@@ -162,7 +162,7 @@ fn what_a_node_offers_is_rounded_for_all_and_for_itself() {
         let squares = (1.0 + moved).powi(2) + 2.0;
         match wire {
             WireFormat::F32 => assert_eq!(rounding, None),
-            WireFormat::Bf16 => assert_eq!(rounding, Some(f64::sqrt(moved.powi(2) / squares))),
+            _ => assert_eq!(rounding, Some(f64::sqrt(moved.powi(2) / squares))),
         }
 
         let theirs = vector(1, None, [2.0; 3]);
@@ -174,10 +174,14 @@ fn what_a_node_offers_is_rounded_for_all_and_for_itself() {
     }
 }
 
-/// What comes from another node was rounded there, and is counted at two bytes a value.
+/// What comes from another node was rounded there, and is counted in the bytes that it took.
 #[test]
 fn what_is_fetched_is_used_as_it_is() {
-    for (wire, bytes) in [(WireFormat::F32, 12), (WireFormat::Bf16, 6)] {
+    for (wire, bytes) in [
+        (WireFormat::F32, 12),
+        (WireFormat::Bf16, 6),
+        (WireFormat::Int8, 4),
+    ] {
         let mut leader = node(wire, lsgd());
         bid_of_leader(&mut leader);
         let theirs = vector(1, None, [2.0, 1.0 + STEP, -1.0]);

@@ -4,7 +4,6 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, mpsc};
 
-use half::bf16;
 use lsgd_core::{Snapshot, SnapshotDigest, WireFormat};
 use lsgd_link::{ChunkRequest, Flow, Hello, HolderFault, Incoming, TrafficKind};
 use zenoh::Wait;
@@ -17,32 +16,19 @@ use crate::nodes::{
 /// Values of a chunk.
 const CHUNK: usize = ChunkRequest::MAX_VALUES;
 
-fn rounded(snapshot: &Snapshot) -> Arc<Snapshot> {
-    let round = |values: &[f32]| {
-        let round = |value: &f32| bf16::from_f32(*value).to_f32();
-        values.iter().map(round).collect()
-    };
-    let parts = (round(snapshot.parameters()), round(snapshot.buffers()));
-    let layout = snapshot.layout().clone();
-    Arc::new(Snapshot::new(layout, snapshot.source(), parts.0, parts.1).unwrap())
-}
-
 fn flow(sent: u64, received: u64) -> Flow {
     Flow { sent, received }
 }
 
 #[test]
 fn a_vector_arrives_bit_for_bit_and_costs_its_bytes() {
-    for wire in [WireFormat::F32, WireFormat::Bf16] {
+    for wire in [WireFormat::F32, WireFormat::Bf16, WireFormat::Int8] {
         let mut configs = configs("exact", 3);
         for config in &mut configs {
             config.wire = wire;
         }
         let nodes = meet(configs);
-        let vector = match wire {
-            WireFormat::F32 => snapshot(1),
-            WireFormat::Bf16 => rounded(&snapshot(1)),
-        };
+        let vector = Arc::new(snapshot(1).rounded(wire).unwrap().0);
         let digest = nodes[0].link.publish(vector.clone());
         for node in &nodes[1..] {
             node.fetch(digest, &[0]);
@@ -54,8 +40,13 @@ fn a_vector_arrives_bit_for_bit_and_costs_its_bytes() {
             assert_eq!(fetched.digest(), vector.digest());
         }
         let bytes = bytes_of(&vector, wire);
-        let per_value = if wire == WireFormat::F32 { 4 } else { 2 };
-        assert_eq!(bytes, vector.bytes() / 4 * per_value);
+        let (parameters, buffers) = (vector.parameters().len(), vector.buffers().len());
+        let expected = match wire {
+            WireFormat::F32 => 4 * (parameters + buffers),
+            WireFormat::Bf16 => 2 * (parameters + buffers),
+            WireFormat::Int8 => parameters + parameters.div_ceil(32) + 4 * buffers,
+        };
+        assert_eq!(bytes, expected as u64);
         let published = nodes[0].link.traffic();
         assert_eq!(published.total(TrafficKind::Parameters), flow(2 * bytes, 0));
         for (node, own) in nodes[1..].iter().zip([1, 2]) {
@@ -82,19 +73,21 @@ fn a_vector_arrives_bit_for_bit_and_costs_its_bytes() {
 }
 
 #[test]
-fn a_vector_that_is_not_rounded_is_refused_as_bf16() {
-    let mut configs = configs("unrounded", 2);
-    for config in &mut configs {
-        config.wire = WireFormat::Bf16;
+fn a_vector_that_is_not_rounded_is_refused_as_one_that_is() {
+    for wire in [WireFormat::Bf16, WireFormat::Int8] {
+        let mut configs = configs("unrounded", 2);
+        for config in &mut configs {
+            config.wire = wire;
+        }
+        let nodes = meet(configs);
+        let digest = nodes[0].link.publish(snapshot(1));
+        nodes[1].fetch(digest, &[0]);
+        let error = nodes[1].wait_fetched(digest).unwrap_err();
+        assert!(
+            matches!(error.faults[..], [(0, HolderFault::Digest { .. })]),
+            "{wire:?}: {error}"
+        );
     }
-    let nodes = meet(configs);
-    let digest = nodes[0].link.publish(snapshot(1));
-    nodes[1].fetch(digest, &[0]);
-    let error = nodes[1].wait_fetched(digest).unwrap_err();
-    assert!(
-        matches!(error.faults[..], [(0, HolderFault::Digest { .. })]),
-        "{error}"
-    );
 }
 
 #[test]

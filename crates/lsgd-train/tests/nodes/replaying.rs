@@ -41,7 +41,7 @@ fn nodes_are_replayed_in_one_process() {
         (
             "downpour",
             "2",
-            &["method.name=downpour", "cluster.wire=bf16"],
+            &["method.name=downpour", "cluster.wire=int8"],
         ),
     ] {
         let train = runs.arguments(SMOKE, name, &[&set[..], more].concat());
@@ -78,7 +78,7 @@ fn nodes_are_replayed_in_one_process() {
 fn a_node_that_was_killed_and_came_back_is_replayed() {
     let runs = Runs::new();
     for (name, more) in [
-        ("lsgd", &["cluster.wire=bf16"][..]),
+        ("lsgd", &["cluster.wire=int8"][..]),
         ("downpour", &["method.name=downpour"]),
     ] {
         let set = [

@@ -12,7 +12,7 @@ use super::views::Views;
 use crate::network::{Seen, Setting, Sight};
 
 pub struct Bytes {
-    width: u64,
+    wire: WireFormat,
     nodes: Vec<Ledger>,
 }
 
@@ -30,12 +30,8 @@ struct Ledger {
 
 impl Bytes {
     pub fn new(setting: &Setting) -> Self {
-        let width = match setting.wire {
-            WireFormat::F32 => 4,
-            WireFormat::Bf16 => 2,
-        };
         Self {
-            width,
+            wire: setting.wire,
             nodes: vec![Ledger::default(); setting.nodes as usize],
         }
     }
@@ -55,8 +51,13 @@ impl Bytes {
                 ledger.for_exchange.insert(vector.digest, vector.kind);
             }
             Seen::Arrived(vector) => {
-                let values = vector.parameters().len() + vector.weights().len();
-                let bytes = self.width * values as u64;
+                let (values, weights) = (vector.parameters().len(), vector.weights().len());
+                let bytes = match self.wire {
+                    WireFormat::F32 => 4 * (values + weights),
+                    WireFormat::Bf16 => 2 * (values + weights),
+                    WireFormat::Int8 => values + values.div_ceil(32) + 4 * weights,
+                };
+                let bytes = bytes as u64;
                 let digest = vector.digest();
                 if ledger.for_start.contains(&digest) {
                     ledger.carried_for_start += bytes;

@@ -7,22 +7,24 @@
 //!   lowest loss
 //! - a centre: that of the node that was asked
 //!
-//! In `bf16` every offer is rounded once, and so is a mean.
+//! In `bf16` and `int8` every offer is rounded once, and so is a mean.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use lsgd_core::{
-    Event, ExchangeOutcome, Mode, NodePhase, Scope, Snapshot, Source, VectorRef, WireFormat,
-    WorkerId,
+    Event, ExchangeOutcome, Layout, Mode, NodePhase, Scope, Snapshot, Source, VectorRef,
+    WireFormat, WorkerId,
 };
 
-use super::rounding::bf16;
+use super::rounding::on_the_wire;
 use super::views::{Counted, NodeView, Offered, Views};
 use crate::network::{Seen, Setting, Sight};
 
 pub struct Formula {
     mode: Mode,
     wire: WireFormat,
+    layout: Arc<Layout>,
     elects: bool,
     averages: bool,
     centre: bool,
@@ -45,6 +47,7 @@ impl Formula {
         Self {
             mode: setting.mode,
             wire: setting.wire,
+            layout: setting.layout.clone(),
             elects: method.elects(),
             averages: method.averages().is_some(),
             centre: method.has_centre(),
@@ -92,7 +95,7 @@ impl Formula {
             Seen::Offered(update) if self.centre => {
                 let centre = update.leader.iter();
                 for (centre, _) in centre {
-                    let (values, _) = super::rounding::on_the_wire(self.wire, centre);
+                    let (values, _) = on_the_wire(self.wire, centre);
                     self.starts.insert(bits(&values));
                 }
                 Ok(())
@@ -228,12 +231,12 @@ impl Formula {
         }
         let by = weight.unwrap_or(workers as f32);
         let mean = total.into_iter().map(|value| value / by);
-        let mean: Vec<f32> = match self.wire {
-            WireFormat::F32 => mean.collect(),
-            WireFormat::Bf16 => mean.map(bf16).collect(),
-        };
+        let source = Source::Mean { workers };
+        let mean = Snapshot::new(self.layout.clone(), source, mean.collect(), Vec::new());
+        let mean = mean.map_err(|why| why.to_string())?;
+        let (mean, _) = on_the_wire(self.wire, &mean);
         let finite = mean.iter().all(|value| value.is_finite());
-        Ok(finite.then_some((Source::Mean { workers }, mean)))
+        Ok(finite.then_some((source, mean)))
     }
 
     /// What a node of `async` follows: whom it elected, or the centre that it asked for.

@@ -309,7 +309,7 @@ impl Drafts {
             return Err(place.refuse(format!("worker {id} is not of this node")));
         }
         let named = published.get(&(id, step)).ok_or_else(absent)?;
-        let rounded = scope == Scope::Global && self.wire == WireFormat::Bf16;
+        let rounded = scope == Scope::Global && self.wire != WireFormat::F32;
         // Of several times that a worker published at one step, each was proposed.
         let proposed = self.rounded.get(&(id, step)).map_or(&[][..], Vec::as_slice);
         let from = match (rounded, named.as_slice()) {

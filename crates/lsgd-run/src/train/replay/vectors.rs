@@ -201,12 +201,10 @@ impl Vectors {
 
     /// A vector as it crosses the network.
     fn rounded(&self, snapshot: &Arc<Snapshot>) -> Result<Arc<Snapshot>, RunError> {
-        match self.wire {
-            WireFormat::F32 => Ok(snapshot.clone()),
-            WireFormat::Bf16 => match snapshot.rounded_to_bf16() {
-                Ok((rounded, _)) => Ok(Arc::new(rounded)),
-                Err(why) => Err(RunError::Unfit { why }),
-            },
+        match snapshot.rounded(self.wire) {
+            Ok((_, None)) => Ok(snapshot.clone()),
+            Ok((rounded, Some(_))) => Ok(Arc::new(rounded)),
+            Err(why) => Err(RunError::Unfit { why }),
         }
     }
 

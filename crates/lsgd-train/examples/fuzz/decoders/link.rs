@@ -85,7 +85,8 @@ fn vector(bytes: &[u8], layout: &Arc<Layout>) -> bool {
     };
     let wire = match wire {
         0 => WireFormat::F32,
-        _ => WireFormat::Bf16,
+        1 => WireFormat::Bf16,
+        _ => WireFormat::Int8,
     };
     let first = usize::from(first);
     let mut vector = PartialVector::new(wire, layout, 0);
