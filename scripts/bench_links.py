@@ -13,7 +13,7 @@ loss is the network's.
 
 Predicted, for exchanges every H steps of a vector of P bytes among n nodes (data parallel: H = 1):
 volume      the busiest link carries, in one direction before the exchange ends, P of a leader's parameters, since
-            the nodes hand them on; and (n - 1) P for a mean, since each node sends its own to each other
+            the nodes hand them on; and 2 (n - 1) / n P for a mean, of which each node makes a part
 simulator   lsgd-train simulate, with the same steps, rates and vectors
 """
 
@@ -194,7 +194,7 @@ def case(program, method, nodes, rate, pace):
             result["simulator"] = utilisation(steps, pace, predicted["training_seconds"])
             period = 1 if method == "data_parallel" else PERIOD
             vector = predicted["exchange"]["bytes"] / predicted["exchange"]["count"]
-            vectors = 1 if method == "lsgd" else nodes - 1
+            vectors = 1 if method == "lsgd" else 2 * (nodes - 1) / nodes
             exchange = vectors * vector * 8 / (rate * 1e6)
             training = period * pace / 1000
             result["volume"] = training / (training + exchange)

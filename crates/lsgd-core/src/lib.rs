@@ -78,6 +78,7 @@
 //!
 //! This crate opens no socket or file, reads no clock and draws no random number.
 
+mod averaging;
 mod clipping;
 mod election;
 mod event;
@@ -105,6 +106,7 @@ mod values;
 mod wire;
 mod worker;
 
+pub use averaging::{Averaged, CHUNK, MeanRef, NotAveraged};
 pub use clipping::GradientClip;
 pub use election::{
     Candidate, Election, Exclusion, Incumbent, Reason, Report, WindowLoss, WorkerId, elect,

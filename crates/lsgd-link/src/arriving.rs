@@ -116,22 +116,33 @@ impl ArrivingVector {
     pub fn take(&self, node: u32, range: &Range<usize>, bytes: impl Read) -> io::Result<()> {
         let mut state = self.lock();
         let State {
-            values,
-            arrived,
-            from,
-            ..
+            values, arrived, ..
         } = &mut *state;
-        let here = &mut arrived[chunk_at(range.start)];
+        let here = arrived[chunk_at(range.start)];
         match values {
-            Values::Partial(vector) if !*here => vector.take(range, bytes)?,
+            Values::Partial(vector) if !here => vector.take(range, bytes)?,
             _ => return Ok(()),
         }
-        *here = true;
-        from.insert(node);
+        Self::has_come(state, node, range);
+        Ok(())
+    }
+
+    /// Puts a chunk in place that was made here, or has been checked, and answers those who wait for it.
+    pub fn put(&self, node: u32, range: &Range<usize>, values: &[f32]) {
+        let mut state = self.lock();
+        if let Values::Partial(vector) = &mut state.values {
+            vector.put(range, values);
+        }
+        Self::has_come(state, node, range);
+    }
+
+    /// A chunk is in place: answers those who wait for it.
+    fn has_come(mut state: MutexGuard<State>, node: u32, range: &Range<usize>) {
+        state.arrived[chunk_at(range.start)] = true;
+        state.from.insert(node);
         let ready = state.pop_ready();
         drop(state);
         ready.into_iter().for_each(|answer| answer());
-        Ok(())
     }
 
     /// The values of `range` as bytes, as they arrived; `None` if not all of them are here.
@@ -188,7 +199,12 @@ impl ArrivingVector {
             })
     }
 
-    fn complete(&self) -> Result<Arc<Snapshot>, HolderFault> {
+    /// The vector, once all of it is here; not verified.
+    ///
+    /// # Errors
+    ///
+    /// As [`PartialVector::into_unverified`].
+    pub fn complete(&self) -> Result<Arc<Snapshot>, HolderFault> {
         let mut state = self.lock();
         // Memory to which nothing is written is not taken up.
         let nothing = Values::Partial(self.nothing());

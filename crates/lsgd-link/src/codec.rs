@@ -104,21 +104,25 @@ impl PartialVector {
     /// If the vector does not have that range, it divides a block, or `bytes` end before it does.
     pub fn take(&mut self, range: &Range<usize>, mut bytes: impl Read) -> io::Result<()> {
         let lengths = self.vectors().map(<[f32]>::len);
-        let parts = parts(self.wire, lengths, range).ok_or_else(|| {
-            let beyond = "values that the vector does not have";
-            io::Error::new(io::ErrorKind::InvalidInput, beyond)
-        })?;
+        let parts = parts(self.wire, lengths, range).ok_or_else(beyond)?;
         let vectors = [&mut self.parameters, &mut self.buffers, &mut self.weights];
         let parts = formats(self.wire).into_iter().zip(parts);
         for ((format, part), vector) in parts.zip(vectors) {
-            let values = &mut vector[part];
-            match format {
-                WireFormat::F32 => read_f32(values, &mut bytes)?,
-                WireFormat::Bf16 => read_bf16(values, &mut bytes)?,
-                WireFormat::Int8 => int8::decode(values, &mut bytes)?,
-            }
+            read(format, &mut vector[part], &mut bytes)?;
         }
         Ok(())
+    }
+
+    /// Puts values in place that are here already: nothing if the vector does not have that range.
+    pub(crate) fn put(&mut self, range: &Range<usize>, mut values: &[f32]) {
+        let lengths = self.vectors().map(<[f32]>::len);
+        let vectors = [&mut self.parameters, &mut self.buffers, &mut self.weights];
+        let parts = parts(WireFormat::F32, lengths, range).into_iter().flatten();
+        for (part, vector) in parts.zip(vectors) {
+            let (own, rest) = values.split_at(part.len().min(values.len()));
+            vector[part].copy_from_slice(own);
+            values = rest;
+        }
     }
 
     /// The values of `range` as bytes. `None` if the vector does not have that range.
@@ -163,6 +167,45 @@ impl PartialVector {
     }
 }
 
+/// The values of `range`, parameters first. Fewer if the snapshot does not have them.
+pub(crate) fn values_of(snapshot: &Snapshot, range: &Range<usize>) -> Vec<f32> {
+    let vectors = vectors_of(snapshot);
+    let parts = parts(WireFormat::F32, vectors.map(<[f32]>::len), range);
+    let parts = parts.into_iter().flatten().zip(vectors);
+    parts
+        .flat_map(|(part, values)| &values[part])
+        .copied()
+        .collect()
+}
+
+/// Reads the values of `range` of a vector of `layout`, without weights, from `bytes`.
+///
+/// # Errors
+///
+/// As [`PartialVector::take`].
+pub(crate) fn decode(
+    wire: WireFormat,
+    layout: &Layout,
+    range: &Range<usize>,
+    mut bytes: impl Read,
+) -> io::Result<Vec<f32>> {
+    let lengths = [layout.parameter_len(), layout.buffer_len(), 0];
+    let parts = parts(wire, lengths, range).ok_or_else(beyond)?;
+    let mut values = vec![0.0; range.len()];
+    let mut rest = &mut values[..];
+    for (format, part) in formats(wire).into_iter().zip(parts) {
+        let (own, more) = rest.split_at_mut(part.len());
+        read(format, own, &mut bytes)?;
+        rest = more;
+    }
+    Ok(values)
+}
+
+fn beyond() -> io::Error {
+    let beyond = "values that the vector does not have";
+    io::Error::new(io::ErrorKind::InvalidInput, beyond)
+}
+
 /// Whether `snapshot` is sound, and the one that `digest` names.
 ///
 /// # Errors
@@ -202,6 +245,14 @@ fn vectors_of(snapshot: &Snapshot) -> [&[f32]; 3] {
 fn first_not_finite(vectors: [&[f32]; 3]) -> Option<usize> {
     let mut values = vectors.into_iter().flatten();
     values.position(|value| !value.is_finite())
+}
+
+fn read(format: WireFormat, values: &mut [f32], bytes: &mut impl Read) -> io::Result<()> {
+    match format {
+        WireFormat::F32 => read_f32(values, bytes),
+        WireFormat::Bf16 => read_bf16(values, bytes),
+        WireFormat::Int8 => int8::decode(values, bytes),
+    }
 }
 
 fn read_f32(values: &mut [f32], bytes: &mut impl Read) -> io::Result<()> {

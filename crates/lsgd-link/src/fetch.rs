@@ -1,6 +1,7 @@
 //! Fetching vectors from nodes that hold them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use lsgd_core::{Snapshot, SnapshotDigest, Source};
 use zenoh::Wait;
+use zenoh::bytes::ZBytes;
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::query::{ConsolidationMode, Reply};
 
@@ -42,7 +44,7 @@ pub struct FetchRequest {
 
 /// The fetches under way.
 pub(crate) struct Fetches {
-    shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
     /// The holders left to ask, for each vector.
     under_way: Mutex<HashMap<SnapshotDigest, VecDeque<u32>>>,
     /// For how many more fetches each node that was given up as a partner is not asked.
@@ -218,7 +220,14 @@ impl Fetches {
         let (answers, inbox) = mpsc::channel();
         let ask = |request: Request| {
             let peer = peers[request.from];
-            self.ask(peer, digest, Answer::to(request, &answers));
+            let chunk = ChunkRequest {
+                asker: shared.own.node,
+                digest,
+                first: request.range.start as u64,
+                count: request.range.len() as u32,
+                waits: request.from != HOLDER,
+            };
+            self.ask(peer, &chunk, Answer::to(request, &answers));
         };
         let silent = |download: &Download| HolderFault::Silent {
             first: download.first_missing() as u64,
@@ -279,15 +288,12 @@ impl Fetches {
     }
 
     /// Requests one chunk. `answer` is always called.
-    fn ask(&self, peer: &Peer, digest: SnapshotDigest, answer: Answer) {
-        let Request { from, range, .. } = &answer.request;
-        let request = ChunkRequest {
-            asker: self.shared.own.node,
-            digest,
-            first: range.start as u64,
-            count: range.len() as u32,
-            waits: *from != HOLDER,
-        };
+    pub fn ask<T: Clone + Send + Sync + 'static>(
+        &self,
+        peer: &Peer,
+        request: &ChunkRequest,
+        answer: Answer<T>,
+    ) {
         let request = request.encode();
         let length = request.len();
         // The reply has the query's priority and congestion control: after everything else, and
@@ -327,35 +333,49 @@ fn take(
     Request { range, .. }: &Request,
     reply: Reply,
 ) -> Result<usize, HolderFault> {
+    let bytes = chunk_bytes(vector, range, reply)?;
+    let (first, found) = (range.start as u64, bytes.len());
+    match vector.take(from, range, bytes.reader()) {
+        Ok(()) => Ok(found),
+        Err(_) => Err(HolderFault::Length {
+            first,
+            expected: found,
+            found,
+        }),
+    }
+}
+
+/// The bytes of a chunk, as many as it has.
+pub(crate) fn chunk_bytes(
+    vector: &ArrivingVector,
+    range: &Range<usize>,
+    reply: Reply,
+) -> Result<ZBytes, HolderFault> {
     let first = range.start as u64;
     let sample = reply.into_result().map_err(|error| HolderFault::Refused {
         why: sanitize(&error.payload().to_bytes()),
     })?;
     let (expected, found) = (vector.bytes_of(range), sample.payload().len());
-    let length = HolderFault::Length {
-        first,
-        expected,
-        found,
-    };
-    if expected != found {
-        return Err(length);
-    }
-    match vector.take(from, range, sample.payload().reader()) {
-        Ok(()) => Ok(found),
-        Err(_) => Err(length),
+    match expected == found {
+        true => Ok(sample.payload().clone()),
+        false => Err(HolderFault::Length {
+            first,
+            expected,
+            found,
+        }),
     }
 }
 
 /// The receiver of a chunk's answer: the first reply, or `None` if the query ends without one,
 /// since its holder has disconnected or the answer was lost.
-struct Answer {
-    request: Request,
-    to: Sender<(Request, Option<Reply>)>,
+pub(crate) struct Answer<T: Clone> {
+    request: T,
+    to: Sender<(T, Option<Reply>)>,
     given: AtomicBool,
 }
 
-impl Answer {
-    fn to(request: Request, to: &Sender<(Request, Option<Reply>)>) -> Self {
+impl<T: Clone> Answer<T> {
+    pub fn to(request: T, to: &Sender<(T, Option<Reply>)>) -> Self {
         Self {
             request,
             to: to.clone(),
@@ -371,7 +391,7 @@ impl Answer {
     }
 }
 
-impl Drop for Answer {
+impl<T: Clone> Drop for Answer<T> {
     fn drop(&mut self) {
         self.give(None);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsgd_core::{Snapshot, SnapshotDigest, Status};
+use lsgd_core::{Averaged, NotAveraged, Snapshot, SnapshotDigest, Status};
 
 use crate::error::FetchError;
 use crate::hello::Difference;
@@ -42,6 +42,13 @@ pub enum Incoming {
         digest: SnapshotDigest,
         /// The vector, and the node that delivered it (this one, if it was here already).
         outcome: Result<(Arc<Snapshot>, u32), FetchError>,
+    },
+    /// A mean over nodes has been made, or not.
+    Averaged {
+        /// Its [name](lsgd_core::MeanRef::name).
+        name: SnapshotDigest,
+        /// What has come of it.
+        outcome: Result<Averaged, NotAveraged>,
     },
     /// Another process has this node's number. Of the two incarnations, the one that started later
     /// must exit.

@@ -1,7 +1,7 @@
 //! The keys used in Zenoh's key space.
 
 /// Version of the protocol. Nodes of different versions do not connect.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// The keys of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,9 +97,9 @@ mod tests {
     #[test]
     fn keys_are_those_of_the_protocol() {
         let keys = Keys::of_run("a");
-        let run = "lsgd/4/17762fddd969a453";
+        let run = "lsgd/5/17762fddd969a453";
         assert_eq!(keys.token(3, 7), format!("{run}/node/3/7"));
-        assert_eq!(Keys::tokens(), "lsgd/4/*/node/*/*");
+        assert_eq!(Keys::tokens(), "lsgd/5/*/node/*/*");
         assert_eq!(keys.hello(3, 7), format!("{run}/hello/3/7"));
         assert_eq!(keys.status(3), format!("{run}/status/3"));
         assert_eq!(keys.statuses(), format!("{run}/status/*"));

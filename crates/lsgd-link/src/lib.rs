@@ -67,14 +67,14 @@
 //!
 //! # Keys
 //!
-//! Everything lies below `lsgd/4/<run>/`, where `<run>` is a hash of the run's name:
+//! Everything lies below `lsgd/5/<run>/`, where `<run>` is a hash of the run's name:
 //!
 //! | key | what | priority |
 //! |---|---|---|
 //! | `node/<n>/<incarnation>` | liveliness token: that incarnation of node n is alive | control |
 //! | `hello/<n>/<incarnation>` | queryable: the settings of node n | high |
 //! | `status/<n>` | published: the newest status of node n | highest |
-//! | `vector/<n>/<incarnation>` | queryable: a range of a vector, by digest | lowest |
+//! | `vector/<n>/<incarnation>` | queryable: a range of a vector, by digest, or of a mean, by name | lowest |
 //!
 //! A status replaces all earlier ones, so the sender never waits: on a congested link it is
 //! dropped, and the next one carries more. Vectors wait for their turn, at the lowest priority.
@@ -83,8 +83,13 @@
 //! requests its own share of the chunks from the holder, and the other shares from the nodes whose
 //! they are, which answer as the chunks reach them. So the holder sends the vector about once, however
 //! many nodes fetch it.
+//!
+//! A [mean](Link::average) over three nodes or more is made by all of them: each adds up its share of
+//! the chunks of all sums, and has the other chunks of the mean from the nodes whose shares they are. So
+//! each link carries less than two vectors, however many nodes there are.
 
 mod arriving;
+mod average;
 mod cluster;
 mod codec;
 mod config;
@@ -106,6 +111,7 @@ mod rejected;
 mod serve;
 mod session;
 mod shared;
+mod shared_mean;
 mod snapshot_cache;
 mod tls;
 mod traffic;

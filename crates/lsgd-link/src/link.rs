@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
-use lsgd_core::{Snapshot, SnapshotDigest, Status};
+use lsgd_core::{MeanRef, Snapshot, SnapshotDigest, Status};
 
 use crate::config::LinkConfig;
 use crate::error::LinkError;
@@ -123,6 +123,13 @@ impl Link {
         Fetches::begin(&self.fetches, request);
     }
 
+    /// Makes a mean over nodes together with them, in the background: all of them must ask for the same mean.
+    /// [`Incoming::Averaged`] reports the outcome. The node's own sum must have been
+    /// [published](Self::publish).
+    pub fn average(&self, mean: MeanRef) {
+        Fetches::average(&self.fetches, mean);
+    }
+
     /// Bytes so far.
     pub fn traffic(&self) -> Traffic {
         Traffic {
@@ -145,6 +152,8 @@ impl Drop for Link {
             let _ = thread.join();
         }
         self.shared.close_sink();
+        // What is being fetched or made need not wait for anybody any more.
+        lock(&self.shared.present).clear();
         self.shared.leave();
     }
 }

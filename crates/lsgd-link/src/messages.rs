@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use lsgd_core::SnapshotDigest;
+use lsgd_core::{CHUNK, SnapshotDigest};
 
 /// Requests a range of a vector's values from a holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -16,13 +16,13 @@ pub struct ChunkRequest {
     pub first: u64,
     /// Number of values.
     pub count: u32,
-    /// Whether to wait for them if the node that is asked fetches that vector itself.
+    /// Whether to wait for them if the node that is asked fetches or makes that vector itself.
     pub waits: bool,
 }
 
 impl ChunkRequest {
     /// Maximum number of values in one answer: 64 KiB of f32.
-    pub const MAX_VALUES: usize = 1 << 14;
+    pub const MAX_VALUES: usize = CHUNK;
     /// Length in bytes. Nothing longer or shorter is decoded.
     pub const LENGTH: usize = 4 + 32 + 8 + 4 + 1;
 

@@ -43,6 +43,12 @@ pub(crate) fn chunks_of(values: usize) -> usize {
     values.div_ceil(ChunkRequest::MAX_VALUES)
 }
 
+/// The values of a chunk of a vector of `values` values.
+pub(crate) fn chunk_range(chunk: usize, values: usize) -> Range<usize> {
+    let start = chunk * ChunkRequest::MAX_VALUES;
+    start..values.min(start + ChunkRequest::MAX_VALUES)
+}
+
 /// How many nodes share a vector of `values` values, at most.
 pub(crate) fn most_sharers(values: usize) -> usize {
     (chunks_of(values) / SMALLEST_SHARE).max(1)
@@ -270,10 +276,9 @@ impl Plan {
     fn request(&mut self, from: usize, chunk: usize) -> Request {
         let number = self.requests;
         self.requests += 1;
-        let start = chunk * ChunkRequest::MAX_VALUES;
         let request = Request {
             from,
-            range: start..self.values.min(start + ChunkRequest::MAX_VALUES),
+            range: chunk_range(chunk, self.values),
             number,
         };
         self.shares[from].under_way.push_back(request.clone());

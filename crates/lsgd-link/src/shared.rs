@@ -41,6 +41,7 @@ pub(crate) enum LinkEvent {
 pub(crate) type Sink = Box<dyn FnMut(Incoming) + Send>;
 
 /// A node that is asked for vectors.
+#[derive(Clone)]
 pub(crate) struct Peer {
     pub node: u32,
     incarnation: u64,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Event, ExchangeOutcome, Snapshot, Status, VectorRef};
+use crate::{Event, ExchangeOutcome, MeanRef, Snapshot, Status, VectorRef};
 
 /// Something for the driver to do.
 #[derive(Debug, Clone)]
@@ -22,6 +22,9 @@ pub enum Action {
         /// Nodes to ask, in this order.
         holders: Vec<u32>,
     },
+    /// Make a mean over nodes together with them, and report the outcome with
+    /// [`averaged`](crate::GlobalLeader::averaged).
+    Average(MeanRef),
     /// Pass this to [`LocalLeader::adopt_global`](crate::LocalLeader::adopt_global).
     Deliver(ExchangeOutcome),
     /// Start training at this step, from these parameters or else the initial weights. If the

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::proposing::vector_of;
-use crate::{Proposal, Snapshot, SnapshotDigest, Source, VectorKind, VectorRef, WorkerId};
+use crate::{
+    Averaged, MeanRef, NotAveraged, Proposal, Snapshot, SnapshotDigest, Source, VectorKind,
+    VectorRef, WireFormat, WorkerId,
+};
 
 /// Vectors being fetched.
 #[derive(Debug, Default)]
@@ -16,6 +19,8 @@ pub(super) struct Fetching {
     pub pending: BTreeMap<(u32, VectorKind), PendingVector>,
     /// Vectors that could not be fetched.
     pub failed: BTreeSet<(u32, VectorKind)>,
+    /// The mean that the nodes make together, and what has come of it.
+    pub mean: Option<(MeanRef, Option<Result<Averaged, NotAveraged>>)>,
     /// The outcome of the election held while fetching, if there was one.
     pub elected: Option<Option<WorkerId>>,
     /// Steps per worker that this node has taken since the leader's report arrived.
@@ -69,7 +74,63 @@ impl Fetching {
         let waits = |(key, pending): (_, &PendingVector)| {
             pending.got.is_none() && !self.failed.contains(key)
         };
-        self.pending.iter().any(waits)
+        let averages = matches!(self.mean, Some((_, None)));
+        averages || self.pending.iter().any(waits)
+    }
+
+    /// Bytes that have come from other nodes for vectors of this kind.
+    pub fn bytes(&self, kind: VectorKind, wire: WireFormat) -> u64 {
+        let of_kind = |pending: &&PendingVector| pending.vector.kind == kind && pending.crossed;
+        let crossed = self.pending.values().filter(of_kind);
+        let vectors = crossed.filter_map(|pending| pending.got.as_ref());
+        let fetched: u64 = vectors.map(|vector| wire.bytes_of(vector)).sum();
+        let averaged = match &self.mean {
+            Some((mean, Some(Ok(averaged)))) if mean.kind == kind => averaged.bytes,
+            _ => 0,
+        };
+        fetched + averaged
+    }
+
+    /// Whether the nodes have not made a mean together, and each fetches all sums.
+    pub fn fetches_sums(&self) -> bool {
+        let fetches =
+            |why: &NotAveraged| matches!(why, NotAveraged::Declined | NotAveraged::Missing(_));
+        matches!(&self.mean, Some((_, Some(Err(why)))) if fetches(why))
+    }
+
+    /// What has come of this mean, if it has been asked for.
+    pub fn asked_for(&self, mean: &MeanRef) -> Option<&Option<Result<Averaged, NotAveraged>>> {
+        let (asked, outcome) = self.mean.as_ref()?;
+        (asked.name() == mean.name()).then_some(outcome)
+    }
+
+    /// Takes what has come of the mean of this name. Returns the sums that could not be had, and why.
+    pub fn take_mean(
+        &mut self,
+        name: SnapshotDigest,
+        outcome: Result<Averaged, NotAveraged>,
+    ) -> Vec<(Source, String)> {
+        let Some((mean, taken @ None)) = &mut self.mean else {
+            return Vec::new();
+        };
+        if mean.name() != name {
+            return Vec::new();
+        }
+        let mut missing = Vec::new();
+        if let Err(NotAveraged::Missing(nodes)) = &outcome {
+            for (node, why) in nodes {
+                if let Some((_, sum)) = mean.sums.iter().find(|(of, _)| of == node) {
+                    self.failed.insert((*node, mean.kind));
+                    missing.push((sum.source, why.clone()));
+                }
+            }
+        }
+        match missing.is_empty() {
+            true => *taken = Some(outcome),
+            // The next is without them.
+            false => self.mean = None,
+        }
+        missing
     }
 
     /// A vector of node `node`, if it has arrived.

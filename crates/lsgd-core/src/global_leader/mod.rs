@@ -26,13 +26,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    CheckpointRef, Event, ExchangeOutcome, JoinPoint, Method, MethodError, Mode, NodeLoss,
-    NodePhase, Proposal, Scope, Snapshot, SnapshotDigest, Source, Status, Trigger, VectorKind,
-    VectorRef,
+    Averaged, CheckpointRef, Event, ExchangeOutcome, JoinPoint, Method, MethodError, Mode,
+    NodeLoss, NodePhase, NotAveraged, Proposal, Scope, Snapshot, SnapshotDigest, Source, Status,
+    Trigger, VectorKind, VectorRef,
 };
 pub use action::Action;
 pub use fetching::Fetched;
-use fetching::{Fetching, PendingVector};
+use fetching::Fetching;
 use joining::CatchUp;
 pub use node_config::NodeConfig;
 use peers::Peers;
@@ -237,6 +237,21 @@ impl GlobalLeader {
         self.advance(now);
     }
 
+    /// The outcome of an [`Action::Average`].
+    pub fn averaged(
+        &mut self,
+        name: SnapshotDigest,
+        outcome: Result<Averaged, NotAveraged>,
+        now: Duration,
+    ) {
+        if let Stage::Fetching(fetching) = &mut self.stage {
+            for (source, why) in fetching.take_mean(name, outcome) {
+                self.record_unfetched(source, why);
+            }
+            self.advance(now);
+        }
+    }
+
     /// Time has passed. Call it at [`deadline`](Self::deadline) or more often.
     pub fn tick(&mut self, now: Duration) {
         if now >= self.next_broadcast() {
@@ -292,11 +307,7 @@ impl GlobalLeader {
         self.rounds = round;
         self.expect_continuing();
         for (vector, snapshot) in leader.iter().chain(&mean) {
-            let of_kind = |w: &&PendingVector| w.vector.kind == vector.kind && w.crossed;
-            let crossed = fetching.pending.values().filter(of_kind);
-            let vectors = crossed.filter_map(|pending| pending.got.as_ref());
-            let wire = self.config.wire;
-            let bytes = vectors.map(|vector| wire.bytes_of(vector)).sum();
+            let bytes = fetching.bytes(vector.kind, self.config.wire);
             self.record(Event::Exchange {
                 step: self.step,
                 exchange: round,

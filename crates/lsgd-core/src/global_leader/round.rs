@@ -8,7 +8,8 @@ use super::proposing::candidate;
 use super::{Fetching, GlobalLeader, Stage};
 use crate::election::keep_within;
 use crate::{
-    Candidate, Event, NodeLoss, Proposal, Scope, Snapshot, SnapshotDigest, VectorKind, VectorRef,
+    Action, Candidate, Event, MeanRef, NodeLoss, NotAveraged, Proposal, Scope, Snapshot,
+    SnapshotDigest, VectorKind, VectorRef,
 };
 
 impl GlobalLeader {
@@ -82,17 +83,18 @@ impl GlobalLeader {
             true => self.lead(&mut fetching),
             false => None,
         };
-        let sums = match self.method.averages() {
-            Some(kind) => self.gather(kind, &mut fetching),
-            None => Vec::new(),
-        };
+        let kind = self.method.averages();
+        let mean = kind.map(|kind| self.mean_of_round(kind, &fetching));
+        if let Some(mean) = &mean {
+            self.gather(mean, &mut fetching);
+        }
         if fetching.waits() {
             self.stage = Stage::Fetching(fetching);
             return;
         }
-        let leaders = leader.iter().map(|(vector, _)| vector.digest);
-        self.exchanged = fingerprint(leaders.chain(sums.iter().map(|(_, sum)| sum.digest())));
-        let mean = self.average(&sums);
+        let mean = mean.and_then(|mean| self.average(&mean, &mut fetching));
+        let vectors = leader.iter().chain(&mean);
+        self.exchanged = fingerprint(vectors.map(|(vector, _)| vector.digest));
         self.deliver(round, leader, mean, fetching);
     }
 
@@ -131,34 +133,48 @@ impl GlobalLeader {
         Some((vector, snapshot))
     }
 
-    /// The sums in the round's proposals, in node order, without those that cannot be fetched. Empty if a
-    /// node's sum was rejected; a method that filters leaves out that node, and those whose lowest loss is
-    /// not within its margin.
-    fn gather(
-        &mut self,
-        kind: VectorKind,
-        fetching: &mut Fetching,
-    ) -> Vec<(VectorKind, Arc<Snapshot>)> {
+    /// The mean of the sums in the round's proposals, without those that cannot be had. Of none if a node's
+    /// sum was rejected; a method that filters leaves out that node, and those whose lowest loss is not
+    /// within its margin.
+    fn mean_of_round(&self, kind: VectorKind, fetching: &Fetching) -> MeanRef {
         let proposals = fetching.vectors(kind).into_iter();
         let offered = proposals.map(|(node, vector)| Some((node, vector?)));
-        let counted: Vec<(u32, VectorRef)> = match self.method.filter_margin() {
-            None => offered.collect::<Option<_>>().unwrap_or_default(),
+        let had = |node: &u32| !fetching.failed.contains(&(*node, kind));
+        let sums = match self.method.filter_margin() {
+            None => {
+                let all: Vec<(u32, VectorRef)> = offered.collect::<Option<_>>().unwrap_or_default();
+                all.into_iter().filter(|(node, _)| had(node)).collect()
+            }
             Some(margin) => {
                 let sound = offered
                     .flatten()
-                    .filter(|(_, vector)| vector.loss.is_finite());
-                let sound = sound.filter(|(node, _)| !fetching.failed.contains(&(*node, kind)));
+                    .filter(|(node, vector)| vector.loss.is_finite() && had(node));
                 let ranked = sound.map(|(node, vector)| ((node, vector), vector.loss));
                 let best = keep_within(ranked.collect(), margin).into_iter();
                 best.map(|(offer, _)| offer).collect()
             }
         };
-        let mut sums = Vec::new();
-        for (node, vector) in counted {
-            let sum = self.own_or_fetched(node, vector, fetching);
-            sums.extend(sum.map(|sum| (kind, sum)));
+        MeanRef { kind, sums }
+    }
+
+    /// Asks for the mean, or if that is of no use, for the sums.
+    fn gather(&mut self, mean: &MeanRef, fetching: &mut Fetching) {
+        let is_member = mean.sums.iter().any(|(node, _)| *node == self.config.node);
+        let is_weighted = self.method.has_weights();
+        if is_member
+            && mean.sums.len() >= MeanRef::FEWEST
+            && !is_weighted
+            && !fetching.fetches_sums()
+        {
+            if fetching.asked_for(mean).is_none() {
+                fetching.mean = Some((mean.clone(), None));
+                self.actions.push_back(Action::Average(mean.clone()));
+            }
+            return;
         }
-        sums
+        for (node, sum) in &mean.sums {
+            self.own_or_fetched(*node, *sum, fetching);
+        }
     }
 
     /// A proposed vector, if it is here; otherwise requests it, unless that has failed.
@@ -177,18 +193,26 @@ impl GlobalLeader {
         fetching.got(node, vector.kind)
     }
 
-    /// The mean of all nodes' sums; `None` if there are none, or it overflows.
+    /// The mean, once it or all of its sums are here; `None` if it is of none, or overflows.
     fn average(
         &mut self,
-        sums: &[(VectorKind, Arc<Snapshot>)],
+        mean: &MeanRef,
+        fetching: &mut Fetching,
     ) -> Option<(VectorRef, Arc<Snapshot>)> {
-        let kind = sums.first()?.0;
-        let mean = Snapshot::mean(sums.iter().map(|(_, sum)| sum.as_ref()));
-        let rounded = mean.and_then(|mean| match mean {
-            Some(mean) => Ok(Some(self.round_for_wire(Arc::new(mean))?.0)),
-            None => Ok(None),
-        });
-        let mean = match rounded {
+        let kind = mean.kind;
+        let made = match fetching.asked_for(mean) {
+            Some(Some(Ok(averaged))) => Ok(Some(averaged.mean.clone())),
+            Some(Some(Err(NotAveraged::Unfit(why)))) => Err(*why),
+            _ => {
+                let sums = mean.sums.iter();
+                let sums =
+                    sums.filter_map(|(node, sum)| self.own_or_fetched(*node, *sum, fetching));
+                let sums: Vec<Arc<Snapshot>> = sums.collect();
+                let made = mean.of(sums.iter().map(Arc::as_ref), self.config.wire);
+                made.map(|made| made.map(Arc::new))
+            }
+        };
+        let mean = match made {
             Ok(mean) => mean?,
             Err(why) => {
                 self.refuse(why);

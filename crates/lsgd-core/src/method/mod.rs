@@ -420,6 +420,11 @@ impl Method {
         self.vectors.iter().find(mean).copied()
     }
 
+    /// Whether a mean is weighted.
+    pub(crate) fn has_weights(&self) -> bool {
+        self.weights.is_some()
+    }
+
     /// Number of [weights](Snapshot::weights) of a vector of `layout` from `source`.
     pub fn weights_of(&self, source: Source, layout: &Layout) -> usize {
         match (self.weights, source) {

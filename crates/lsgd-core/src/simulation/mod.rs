@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use crate::group::enqueue;
 use crate::{
-    Command, Event, Fetched, GlobalLeader, LocalLeader, Message, Method, MethodError, Mode, Next,
-    NodeConfig, Snapshot, SnapshotDigest, Status, WireFormat, WorkerId,
+    Averaged, Command, Event, Fetched, GlobalLeader, LocalLeader, Message, Method, MethodError,
+    Mode, Next, NodeConfig, Snapshot, SnapshotDigest, Status, WireFormat, WorkerId,
 };
 use network::Network;
 pub use network::{SimulatedLink, SimulatedTraffic};
@@ -132,6 +132,7 @@ enum Scheduled {
     Command(WorkerId, Command),
     Status(u32, Arc<Status>),
     Fetched(u32, SnapshotDigest, Arc<Snapshot>),
+    Averaged(u32, SnapshotDigest, Averaged),
     Wake(u32),
     Dies(WorkerId),
     Disconnected(u32),
@@ -339,6 +340,12 @@ impl<F: SimDriver> Simulation<F> {
                 if let Some(global) = self.live(node) {
                     let crossed = true;
                     global.fetched(digest, Ok(Fetched { snapshot, crossed }), now);
+                }
+                self.act(node)
+            }
+            Scheduled::Averaged(node, name, averaged) => {
+                if let Some(global) = self.live(node) {
+                    global.averaged(name, Ok(averaged), now);
                 }
                 self.act(node)
             }

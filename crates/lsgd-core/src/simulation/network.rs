@@ -121,6 +121,23 @@ impl Network {
         ends.saturating_add(self.global.latency)
     }
 
+    /// When a node has its chunks of a mean's sums from all others and their chunks of the mean, of which it receives `bytes`
+    /// in all, and sends as many. That it depends on the others' links too is left out.
+    pub fn average(&mut self, now: Duration, node: u32, bytes: u64) -> Duration {
+        self.traffic.vectors += 1;
+        self.traffic.vector_bytes += bytes;
+        let busy = self.global.busy(bytes);
+        let asked = now.saturating_add(self.global.latency);
+        let [sends, receives] = [&mut self.sends_until, &mut self.receives_until].map(|until| {
+            let until = &mut until[node as usize];
+            *until = asked.max(*until).saturating_add(busy);
+            *until
+        });
+        // The sums come back, and the mean when it is made: it has been asked for by then.
+        let ways = self.global.latency.saturating_mul(2);
+        sends.max(receives).saturating_add(ways)
+    }
+
     /// When the holder of a vector that is handed on, `asked` for it by then, has sent all of it.
     fn sent_at(&mut self, asked: Duration, transfer: &Transfer) -> Duration {
         let vector = (transfer.digest, transfer.from);

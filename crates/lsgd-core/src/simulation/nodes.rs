@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::network::{self, Network, Transfer};
 use super::{KEPT, Scheduled, SimDriver, Simulation};
-use crate::{Action, Event, GlobalLeader, Snapshot, SnapshotDigest, Status, VectorRef, WorkerId};
+use crate::{
+    Action, Averaged, Event, GlobalLeader, MeanRef, NotAveraged, Snapshot, SnapshotDigest, Status,
+    VectorRef, WorkerId,
+};
 
 impl<F: SimDriver> Simulation<F> {
     /// Carries out what a local leader asks for.
@@ -45,6 +48,7 @@ impl<F: SimDriver> Simulation<F> {
                 Action::Broadcast(status) => self.broadcast(node, status),
                 Action::Publish(snapshot) => self.keep(node, snapshot.digest(), &snapshot),
                 Action::Fetch { vector, holders } => self.fetch(node, &vector, &holders),
+                Action::Average(mean) => self.average(node, &mean),
                 Action::Deliver(delivered) => {
                     self.nodes[node as usize].local.adopt_global(delivered);
                     self.drive(node)?;
@@ -114,6 +118,56 @@ impl<F: SimDriver> Simulation<F> {
         };
         let at = self.network.fetch(self.now, transfer);
         self.at(at, Scheduled::Fetched(node, digest, snapshot));
+    }
+
+    /// Makes a mean together with the other nodes, if its vectors are large enough for that.
+    fn average(&mut self, node: u32, mean: &MeanRef) {
+        let now = self.now;
+        let published = |(of, sum): &(u32, VectorRef)| {
+            let host = self.nodes.get(*of as usize).filter(|host| !host.is_dead);
+            let found = host.and_then(|host| {
+                let mut published = host.published.iter();
+                published.find(|(name, _)| *name == sum.digest)
+            });
+            let missing = (*of, String::from("nobody has it"));
+            found.map(|(_, sum)| sum.clone()).ok_or(missing)
+        };
+        let (sums, missing): (Vec<_>, Vec<_>) =
+            mean.sums.iter().map(published).partition(Result::is_ok);
+        let sums: Vec<Arc<Snapshot>> = sums.into_iter().flatten().collect();
+        let values = sums
+            .first()
+            .map_or(0, |sum| self.network.stand_for(sum.bytes()) / 4);
+        let made = match missing
+            .into_iter()
+            .filter_map(Result::err)
+            .collect::<Vec<_>>()
+        {
+            missing if !missing.is_empty() => Err(NotAveraged::Missing(missing)),
+            _ if !mean.is_shared(values) => Err(NotAveraged::Declined),
+            _ => match mean.of(sums.iter().map(Arc::as_ref), self.wire) {
+                Ok(Some(made)) => Ok(Arc::new(made)),
+                Ok(None) => Err(NotAveraged::Declined),
+                Err(why) => Err(NotAveraged::Unfit(why)),
+            },
+        };
+        let name = mean.name();
+        match made {
+            Ok(made) => {
+                let nodes = mean.sums.len() as u64;
+                let bytes = 2 * (nodes - 1) * self.wire.bytes_of(&made) / nodes;
+                let at = self
+                    .network
+                    .average(now, node, self.network.stand_for(bytes));
+                let averaged = Averaged { mean: made, bytes };
+                self.at(at, Scheduled::Averaged(node, name, averaged));
+            }
+            Err(why) => {
+                if let Some(global) = self.live(node) {
+                    global.averaged(name, Err(why), now);
+                }
+            }
+        }
     }
 
     pub(super) fn keep(&mut self, node: u32, digest: SnapshotDigest, snapshot: &Arc<Snapshot>) {

@@ -25,15 +25,16 @@ pub const fn bytes(values: usize) -> usize {
 }
 
 /// Rounds each value to one of the two numbers beside it, to the nearer with the greater probability, so
-/// that the mean over many `seed`s is the value. Values that are numbers of the format already stay.
+/// that the mean over many `seed`s is the value. Values that are numbers of the format already stay. `first`
+/// is the first value's position in its vector.
 ///
 /// # Errors
 ///
 /// The position of the first value that is not finite or too large for the format; those before its block
 /// have been rounded.
-pub(super) fn round(values: &mut [f32], seed: u64) -> Result<(), usize> {
+pub(super) fn round(values: &mut [f32], seed: u64, first: usize) -> Result<(), usize> {
     for (number, block) in values.chunks_mut(BLOCK).enumerate() {
-        let first = number * BLOCK;
+        let first = first + number * BLOCK;
         let exponent = exponent_of(block).ok_or_else(|| first + first_beyond(block))?;
         let (step, per_step) = (power_of_two(exponent), power_of_two(-exponent));
         for (index, value) in (first..).zip(block) {

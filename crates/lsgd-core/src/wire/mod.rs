@@ -33,6 +33,35 @@ impl WireFormat {
         }
     }
 
+    /// Rounds a part of a vector without weights, whose first value has this position in it, as
+    /// [`Snapshot::rounded_by`] does the whole.
+    ///
+    /// # Errors
+    ///
+    /// The position of the first value that is not finite, or too large for the format.
+    pub(crate) fn round(
+        self,
+        values: &mut [f32],
+        drawn_from: SnapshotDigest,
+        first: usize,
+        parameters: usize,
+    ) -> Result<(), usize> {
+        match self {
+            Self::F32 => {}
+            Self::Bf16 => values
+                .iter_mut()
+                .for_each(|value| *value = bf16::from_f32(*value).to_f32()),
+            Self::Int8 => {
+                let rounded = parameters.saturating_sub(first).min(values.len());
+                int8::round(&mut values[..rounded], seed(drawn_from), first)?;
+            }
+        }
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(index) => Err(first + index),
+            None => Ok(()),
+        }
+    }
+
     /// Bytes of a whole vector.
     pub fn bytes_of(self, vector: &Snapshot) -> u64 {
         let others = vector.buffers().len() + vector.weights().len();
@@ -49,13 +78,26 @@ impl Snapshot {
     ///
     /// [`SnapshotError::NotFinite`] for a value too large for the format, and as [`check`](Self::check).
     pub fn rounded(&self, wire: WireFormat) -> Result<(Self, Option<f64>), SnapshotError> {
+        let drawn_from = match wire {
+            WireFormat::F32 | WireFormat::Bf16 => SnapshotDigest([0; 32]),
+            WireFormat::Int8 => self.digest(),
+        };
+        self.rounded_by(wire, drawn_from)
+    }
+
+    /// The same, with what is drawn at random taken from another digest.
+    pub(crate) fn rounded_by(
+        &self,
+        wire: WireFormat,
+        drawn_from: SnapshotDigest,
+    ) -> Result<(Self, Option<f64>), SnapshotError> {
         let rounded = match wire {
             WireFormat::F32 => {
                 self.check(self.layout())?;
                 return Ok((self.clone(), None));
             }
             WireFormat::Bf16 => self.rounded_to_bf16()?,
-            WireFormat::Int8 => self.rounded_to_int8()?,
+            WireFormat::Int8 => self.rounded_to_int8(drawn_from)?,
         };
         Ok((rounded.0, Some(rounded.1)))
     }
@@ -84,15 +126,13 @@ impl Snapshot {
         Ok((rounded, relative(moved, length)))
     }
 
-    /// The parameters rounded to [`int8`], and the relative error. What is drawn depends on the values
-    /// alone, so that nodes with the same values round them alike.
-    fn rounded_to_int8(&self) -> Result<(Self, f64), SnapshotError> {
+    /// The parameters rounded to [`int8`], and the relative error. What is drawn depends on a digest alone,
+    /// so that nodes round the same vector alike.
+    fn rounded_to_int8(&self, drawn_from: SnapshotDigest) -> Result<(Self, f64), SnapshotError> {
         self.check(self.layout())?;
-        let SnapshotDigest([a, b, c, d, e, f, g, h, ..]) = self.digest();
-        let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         let mut rounded = self.clone();
         let values = Values::edit(&mut rounded.values);
-        int8::round(&mut values.parameters, seed)
+        int8::round(&mut values.parameters, seed(drawn_from), 0)
             .map_err(|index| SnapshotError::NotFinite { index })?;
         let square = |value: &f32| f64::from(*value).powi(2);
         let pairs = values.parameters.iter().zip(self.parameters());
@@ -100,6 +140,11 @@ impl Snapshot {
         let both = self.parameters().iter().chain(self.buffers());
         Ok((rounded, relative(moved, both.map(square).sum())))
     }
+}
+
+/// The first eight bytes, from which random numbers are drawn.
+fn seed(SnapshotDigest([a, b, c, d, e, f, g, h, ..]): SnapshotDigest) -> u64 {
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// The norm of a change of something, given the squares of both norms; nothing is as long as nothing.

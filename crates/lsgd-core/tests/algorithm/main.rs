@@ -5,6 +5,7 @@ mod alone;
 mod average;
 mod batch_norm;
 mod centre;
+mod chunks;
 mod clipping;
 mod decisions;
 mod digests;

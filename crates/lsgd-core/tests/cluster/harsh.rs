@@ -37,9 +37,10 @@ fn planted_faults_are_caught() {
         (Planted::Deaf, "progress"),
     ];
     for (fault, auditor) in planted {
-        let found = (0..20).find_map(|seed| finding(seed, Some(fault)));
-        let by = found.as_ref().map(|finding| finding.auditor);
-        assert_eq!(by, Some(auditor), "{fault:?}: {found:?}");
+        let found = (0..20).filter_map(|seed| finding(seed, Some(fault)));
+        let found: Vec<Finding> = found.take(5).collect();
+        let by_it = found.iter().any(|finding| finding.auditor == auditor);
+        assert!(by_it, "{fault:?}: {found:?}");
     }
 }
 

@@ -4,6 +4,7 @@
 
 #[path = "../../examples/harsh/auditors/mod.rs"]
 mod auditors;
+mod averaging;
 mod broadcasts;
 #[path = "../../examples/harsh/cluster_run.rs"]
 mod cluster_run;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsgd_core::{
-    Action, Event, Fetched, GlobalLeader, JoinPoint, Layout, Method, Mode, NodeConfig, NodePhase,
-    NodeUpdate, Proposal, Snapshot, Source, Status, VectorKind, VectorRef, WireFormat, WorkerId,
+    Action, Event, Fetched, GlobalLeader, JoinPoint, Layout, MeanRef, Method, Mode, NodeConfig,
+    NodePhase, NodeUpdate, Proposal, Snapshot, Source, Status, VectorKind, VectorRef, WireFormat,
+    WorkerId,
 };
 
 use crate::setting::{PERIODS, lsgd, setting};
@@ -182,6 +183,15 @@ pub fn asked(actions: &[Action]) -> Vec<(VectorRef, u32)> {
         _ => None,
     };
     actions.iter().filter_map(fetch).collect()
+}
+
+/// The means that it asks for.
+pub fn means(actions: &[Action]) -> Vec<MeanRef> {
+    let mean = |action: &Action| match action {
+        Action::Average(mean) => Some(mean.clone()),
+        _ => None,
+    };
+    actions.iter().filter_map(mean).collect()
 }
 
 /// Whose leaders' vectors its workers were given, by step; nothing for an exchange without one.

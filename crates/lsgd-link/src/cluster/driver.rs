@@ -163,6 +163,7 @@ impl ClusterDriver {
                 let outcome = outcome.map(fetched).map_err(|why| why.to_string());
                 self.leader.fetched(digest, outcome, now);
             }
+            Incoming::Averaged { name, outcome } => self.leader.averaged(name, outcome, now),
             Incoming::Refused { node, differences } => {
                 let error = ClusterError::NodeDiffers { node, differences };
                 match self.begins {
@@ -204,6 +205,7 @@ impl ClusterDriver {
                     holders,
                     together: vector.kind.is_handed_on(),
                 }),
+                Action::Average(mean) => self.link.average(mean),
                 Action::Deliver(delivered) => {
                     if let Some((_, group)) = &self.group {
                         group.adopt_global(delivered);

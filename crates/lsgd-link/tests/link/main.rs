@@ -1,5 +1,6 @@
 //! The link between nodes, over real Zenoh sessions on loopback.
 
+mod averaging;
 mod decoders;
 mod decoding;
 mod fetching;

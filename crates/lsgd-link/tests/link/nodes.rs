@@ -277,5 +277,5 @@ pub fn foreign_session(endpoints: &[String]) -> zenoh::Session {
 
 /// Where the keys of a run begin.
 pub fn prefix(run: &str) -> String {
-    format!("lsgd/4/{}", &blake3::hash(run.as_bytes()).to_hex()[..16])
+    format!("lsgd/5/{}", &blake3::hash(run.as_bytes()).to_hex()[..16])
 }

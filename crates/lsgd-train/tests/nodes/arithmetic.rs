@@ -122,6 +122,52 @@ fn nodes_have_the_bits_of_one_process_that_simulates_them() {
     }
 }
 
+/// Of vectors with a chunk for each node: two others send that of their sum to the node that makes it, and have
+/// the mean's from there.
+#[test]
+fn nodes_make_means_together_with_the_bits_of_one_process() {
+    let runs = Runs::new();
+    for (name, set, width) in [
+        ("f32", &["method.name=local_sgd"][..], Some(4)),
+        (
+            "bf16",
+            &["method.name=diloco", "cluster.wire=bf16"],
+            Some(2),
+        ),
+        (
+            "int8",
+            &[
+                "method.name=leader_mean",
+                "method.batch_norm=mean",
+                "cluster.wire=int8",
+            ],
+            None,
+        ),
+    ] {
+        let large = [
+            "model.width=32",
+            "workers.count=2",
+            "method.local_period=4",
+            "method.global_period=8",
+        ];
+        let set = [&SHORT[..], &large, set].concat();
+        let mut cluster = Cluster::start(&runs, name, 3, &set);
+        cluster.finish();
+        let simulated = simulate(&runs, &format!("simulated-{name}"), &set, 3);
+        assert_eq!(cluster.digests(), simulated.digests(), "{name}");
+        if let Some(width) = width {
+            let nodes = cluster.all_runs();
+            // Of both workers, within the node.
+            let bytes = nodes[0].events("exchange")[0]["bytes"].as_u64().unwrap();
+            let (values, rounds) = (bytes / 8, 3);
+            let crossed = total(&nodes, "mean", "received");
+            // Of a node that is late the others make the chunks too; if each fetched all sums, it would be 6.
+            let vectors = crossed as f64 / (rounds * width * values) as f64;
+            assert!((4.0..6.0).contains(&vectors), "{name}: {vectors}");
+        }
+    }
+}
+
 fn simulate(runs: &Runs, name: &str, set: &[&str], nodes: u32) -> Run {
     let nodes = format!("simulate.nodes={nodes}");
     let set = [set, &[&nodes]].concat();

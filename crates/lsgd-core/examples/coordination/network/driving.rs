@@ -51,6 +51,7 @@ impl Network {
                 keep(&mut host.published, digest, &snapshot);
             }
             Action::Fetch { vector, holders } => self.want(node, vector, holders),
+            Action::Average(mean) => self.average(node, mean),
             Action::Deliver(delivered) => self.deliver(node, delivered),
             Action::Begin {
                 step,

@@ -20,7 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lsgd_core::{Event, GlobalLeader, Mode, NodeConfig, Snapshot, SnapshotDigest};
+use lsgd_core::{
+    Averaged, Event, GlobalLeader, MeanRef, Mode, NodeConfig, Snapshot, SnapshotDigest,
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -124,6 +126,10 @@ enum Scheduled {
     Fetch(u32, u64, SnapshotDigest),
     /// A node had a vector that it wanted.
     Found(u32, u64, Arc<Snapshot>),
+    /// A node's incarnation asks others for their parts of a mean.
+    Average(u32, u64, MeanRef),
+    /// All parts of the mean of this name have arrived.
+    Averaged(u32, u64, SnapshotDigest, Averaged),
     /// A vector reaches a node's incarnation.
     Arrival(u32, u64, Arc<Snapshot>),
     /// The workers of a node's incarnation reach the end of a period.
@@ -307,6 +313,10 @@ impl Network {
             Scheduled::Fetch(node, incarnation, digest) => self.fetch(node, incarnation, digest),
             Scheduled::Found(node, incarnation, snapshot) => {
                 self.found(node, incarnation, snapshot)
+            }
+            Scheduled::Average(node, incarnation, mean) => self.make_mean(node, incarnation, mean),
+            Scheduled::Averaged(node, incarnation, name, averaged) => {
+                self.averaged(node, incarnation, name, averaged)
             }
             Scheduled::Arrival(node, incarnation, snapshot) => {
                 self.arrival(node, incarnation, snapshot)

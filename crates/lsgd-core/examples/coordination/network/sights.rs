@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsgd_core::{
-    Event, ExchangeOutcome, NodeUpdate, Snapshot, SnapshotDigest, Source, Status, VectorRef,
+    Event, ExchangeOutcome, MeanRef, NodeUpdate, Snapshot, SnapshotDigest, Source, Status,
+    VectorRef,
 };
 use rand::RngExt;
 
@@ -42,6 +43,12 @@ pub enum Seen {
     Said(Status),
     /// It wants a vector.
     Asked(VectorRef),
+    /// It wants a mean.
+    AskedForMean(MeanRef),
+    /// So many bytes have crossed the network for the mean of this name.
+    Averaged(SnapshotDigest, u64),
+    /// It is told that it cannot have the mean of this name, since it cannot have the sums of these nodes.
+    Unaveraged(SnapshotDigest, Vec<u32>),
     /// A vector has crossed the network for it.
     Arrived(Arc<Snapshot>),
     /// It is told that it cannot have a vector.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lsgd_core::{Fetched, Snapshot, SnapshotDigest, VectorRef};
+use lsgd_core::{Averaged, Fetched, MeanRef, NotAveraged, Snapshot, SnapshotDigest, VectorRef};
+use rand::RngExt;
 
 use super::{Host, LEASE, Network, Planted, RECONNECT, Scheduled, Seen};
 
@@ -110,6 +111,92 @@ impl Network {
                     .fetched(digest, Ok(Fetched { snapshot, crossed }), now);
             });
         }
+    }
+
+    /// A node wants a mean: it asks the nodes whose sums that has. Half of the time it is too small for that.
+    pub(super) fn average(&mut self, node: u32, mean: MeanRef) {
+        self.see(node, || Seen::AskedForMean(mean.clone()));
+        let Some(incarnation) = self.host(node).map(|host| host.incarnation) else {
+            return;
+        };
+        if self.random.random_bool(0.5) {
+            return self.not_averaged(node, &mean, NotAveraged::Declined);
+        }
+        let wait = self.delay() * 3;
+        self.after(wait, Scheduled::Average(node, incarnation, mean));
+    }
+
+    /// All that a mean is made of is on its way, if the nodes that have it can be asked.
+    pub(super) fn make_mean(&mut self, node: u32, incarnation: u64, mean: MeanRef) {
+        if self.is_frozen(node) {
+            return self.after(RECONNECT, Scheduled::Average(node, incarnation, mean));
+        }
+        if self.process(node, incarnation).is_none() {
+            return;
+        }
+        let layout = self.setting.layout.clone();
+        let (mut sums, mut missing) = (Vec::new(), Vec::new());
+        for (member, sum) in &mean.sums {
+            let reached = *member == node || self.meets(node, *member);
+            let host = self.host(*member).filter(|_| reached);
+            let found = host.and_then(|host| host.has(sum.digest));
+            match found.filter(|sum| sum.check(&layout).is_ok()) {
+                Some(sum) => sums.push(sum),
+                None => missing.push((*member, String::from("it is gone"))),
+            }
+        }
+        if !missing.is_empty() {
+            return self.not_averaged(node, &mean, NotAveraged::Missing(missing));
+        }
+        match mean.of(sums.iter().map(Arc::as_ref), self.setting.wire) {
+            Ok(Some(made)) => {
+                let nodes = mean.sums.len() as u64;
+                let averaged = Averaged {
+                    bytes: 2 * (nodes - 1) * self.setting.wire.bytes_of(&made) / nodes,
+                    mean: Arc::new(made),
+                };
+                let wait = self.delay() + self.transfers[node as usize];
+                let name = mean.name();
+                self.after(wait, Scheduled::Averaged(node, incarnation, name, averaged));
+            }
+            Ok(None) => self.not_averaged(node, &mean, NotAveraged::Declined),
+            Err(why) => self.not_averaged(node, &mean, NotAveraged::Unfit(why)),
+        }
+    }
+
+    /// All parts of a mean have arrived at a node of that incarnation.
+    pub(super) fn averaged(
+        &mut self,
+        node: u32,
+        incarnation: u64,
+        name: SnapshotDigest,
+        averaged: Averaged,
+    ) {
+        if self.is_frozen(node) {
+            let again = Scheduled::Averaged(node, incarnation, name, averaged);
+            return self.after(RECONNECT, again);
+        }
+        if self.process(node, incarnation).is_some() {
+            self.see(node, || Seen::Averaged(name, averaged.bytes));
+            let bytes = match self.strikes(Planted::Uncounted) {
+                true => 0,
+                false => averaged.bytes,
+            };
+            let averaged = Averaged { bytes, ..averaged };
+            self.drive(node, |host, now| {
+                host.leader.averaged(name, Ok(averaged), now)
+            });
+        }
+    }
+
+    fn not_averaged(&mut self, node: u32, mean: &MeanRef, why: NotAveraged) {
+        let name = mean.name();
+        let missing = match &why {
+            NotAveraged::Missing(missing) => missing.iter().map(|(node, _)| *node).collect(),
+            NotAveraged::Declined | NotAveraged::Unfit(_) => Vec::new(),
+        };
+        self.see(node, || Seen::Unaveraged(name, missing));
+        self.drive(node, |host, now| host.leader.averaged(name, Err(why), now));
     }
 
     /// A node's process, if it is of that incarnation.

@@ -21,6 +21,8 @@ pub struct Bytes {
 struct Ledger {
     /// What it asked for, for an exchange, and of what kind.
     for_exchange: BTreeMap<SnapshotDigest, VectorKind>,
+    /// The mean that it asked for, and of what kind.
+    mean: Option<(SnapshotDigest, VectorKind)>,
     /// What has arrived of that and is in no record yet, by kind.
     carried: BTreeMap<VectorKind, u64>,
     /// What it asked for, to start from.
@@ -43,6 +45,7 @@ impl Bytes {
             Seen::Asked(vector) if views.node(sight.node).starts => {
                 // Whatever the exchange under way still waits for comes too late.
                 ledger.for_exchange.clear();
+                ledger.mean = None;
                 ledger.carried.clear();
                 ledger.for_start.push(vector.digest);
             }
@@ -63,6 +66,15 @@ impl Bytes {
                     ledger.carried_for_start += bytes;
                 } else if let Some(kind) = ledger.for_exchange.get(&digest) {
                     *ledger.carried.entry(*kind).or_default() += bytes;
+                }
+            }
+            Seen::AskedForMean(mean) => ledger.mean = Some((mean.name(), mean.kind)),
+            Seen::Unaveraged(name, _) => {
+                ledger.mean.take_if(|(asked, _)| asked == name);
+            }
+            Seen::Averaged(name, bytes) => {
+                if let Some((_, kind)) = ledger.mean.take_if(|(asked, _)| asked == name) {
+                    *ledger.carried.entry(kind).or_default() += bytes;
                 }
             }
             Seen::Recorded(Event::Exchange {

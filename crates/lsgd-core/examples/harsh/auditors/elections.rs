@@ -24,7 +24,8 @@ struct Ended {
     counted: Vec<(u32, u64)>,
     /// Nodes that it is connected to and had to wait for.
     waited_for: Vec<u32>,
-    failed: Vec<SnapshotDigest>,
+    /// What it could not have: vectors, and sums of nodes.
+    failed: (Vec<SnapshotDigest>, Vec<u32>),
     outcome: Vec<(Source, Vec<u32>)>,
     since: Duration,
     at: Duration,
@@ -136,7 +137,10 @@ fn ended(sight: &Sight, view: &NodeView, delivered: &ExchangeOutcome) -> Ended {
         incarnation: sight.incarnation,
         counted: counted.map(|c| (c.node, c.incarnation)).collect(),
         waited_for: waited_for.map(|(node, _)| *node).collect(),
-        failed: view.failed.iter().copied().collect(),
+        failed: (
+            view.failed.iter().copied().collect(),
+            view.missing.iter().copied().collect(),
+        ),
         outcome: delivered
             .vectors()
             .map(|vector| (vector.source(), bits(vector.parameters())))

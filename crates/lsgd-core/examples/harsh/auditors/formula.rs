@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lsgd_core::{
-    Event, ExchangeOutcome, Layout, Mode, NodePhase, Scope, Snapshot, Source, VectorRef,
-    WireFormat, WorkerId,
+    Event, ExchangeOutcome, Layout, MeanRef, Mode, NodePhase, Scope, Snapshot, Source, VectorKind,
+    VectorRef, WireFormat, WorkerId,
 };
 
 use super::rounding::on_the_wire;
@@ -95,7 +95,7 @@ impl Formula {
             Seen::Offered(update) if self.centre => {
                 let centre = update.leader.iter();
                 for (centre, _) in centre {
-                    let (values, _) = on_the_wire(self.wire, centre);
+                    let (values, _) = on_the_wire(self.wire, centre, centre.digest());
                     self.starts.insert(bits(&values));
                 }
                 Ok(())
@@ -188,7 +188,8 @@ impl Formula {
         };
         let losses = counted.iter().filter_map(|counted| {
             let sum = counted.proposal.sum?;
-            (!view.failed.contains(&sum.digest)).then_some((sum.loss, counted))
+            let had = !view.failed.contains(&sum.digest) && !view.missing.contains(&counted.node);
+            had.then_some((sum.loss, counted))
         });
         let losses: Vec<(f64, &Counted)> = losses.collect();
         let lowest = losses
@@ -210,9 +211,11 @@ impl Formula {
         }
         let mut total: Vec<f32> = Vec::new();
         let (mut workers, mut weight) = (0, None);
+        let (kind, mut sums) = (VectorKind::Mean, Vec::new());
         for counted in counted {
             let digest = counted.proposal.sum.map(|sum| sum.digest);
-            if digest.is_some_and(|digest| view.failed.contains(&digest)) {
+            let failed = digest.is_some_and(|digest| view.failed.contains(&digest));
+            if failed || view.missing.contains(&counted.node) {
                 continue;
             }
             let offer = views.offer(counted).and_then(|offer| offer.sum.as_ref());
@@ -221,6 +224,7 @@ impl Formula {
                 return Err(format!("{} counts in a mean", sum.source));
             };
             workers += of_node;
+            sums.extend(counted.proposal.sum.map(|sum| (counted.node, sum)));
             match total.is_empty() {
                 true => total = sum.values.clone(),
                 false => total.iter_mut().zip(&sum.values).for_each(|(a, b)| *a += b),
@@ -234,7 +238,7 @@ impl Formula {
         let source = Source::Mean { workers };
         let mean = Snapshot::new(self.layout.clone(), source, mean.collect(), Vec::new());
         let mean = mean.map_err(|why| why.to_string())?;
-        let (mean, _) = on_the_wire(self.wire, &mean);
+        let (mean, _) = on_the_wire(self.wire, &mean, MeanRef { kind, sums }.name());
         let finite = mean.iter().all(|value| value.is_finite());
         Ok(finite.then_some((source, mean)))
     }

@@ -4,11 +4,15 @@ use lsgd_core::{Snapshot, SnapshotDigest, WireFormat};
 
 /// Values as nodes see them: unchanged; or rounded to the nearest bf16, ties to even, a weight first, and
 /// the values scaled by as much as that changed it; or in blocks of eight-bit numbers, at random.
-pub fn on_the_wire(wire: WireFormat, vector: &Snapshot) -> (Vec<f32>, Vec<f32>) {
+pub fn on_the_wire(
+    wire: WireFormat,
+    vector: &Snapshot,
+    drawn_from: SnapshotDigest,
+) -> (Vec<f32>, Vec<f32>) {
     let (values, weights) = (vector.parameters().to_vec(), vector.weights().to_vec());
     match wire {
         WireFormat::F32 => return (values, weights),
-        WireFormat::Int8 => return (int8(&values, vector.digest()), weights),
+        WireFormat::Int8 => return (int8(&values, drawn_from), weights),
         WireFormat::Bf16 => {}
     }
     let rounded: Vec<f32> = weights.iter().copied().map(bf16).collect();

@@ -61,12 +61,16 @@ pub struct NodeView {
     pub counted: Option<Vec<Counted>>,
     /// Vectors that it could not have in the exchange under way.
     pub failed: BTreeSet<SnapshotDigest>,
+    /// Nodes whose sums it could not have for a mean in the exchange under way.
+    pub missing: BTreeSet<u32>,
     /// When the exchange before ended, or its workers began.
     pub since: Duration,
     /// The leader that it followed last.
     pub followed: Option<WorkerId>,
     /// Whom it elected last.
     elected: Option<WorkerId>,
+    /// The mean that it has asked for in the exchange under way, until it has it or cannot have it.
+    mean: Option<SnapshotDigest>,
     /// Vectors that it has asked for in the exchange under way.
     asked: BTreeSet<SnapshotDigest>,
     /// Whether it asks to start from what it asked for last.
@@ -144,6 +148,7 @@ impl Views {
                     if mode == Mode::Sync {
                         view.counted = None;
                         view.failed.clear();
+                        view.missing.clear();
                         view.asked.clear();
                     }
                     let key = (sight.node, sight.incarnation, proposal.round);
@@ -160,6 +165,14 @@ impl Views {
             }
             Seen::Recorded(Event::NodeLost { node, .. } | Event::NodeConnected { node, .. }) => {
                 view.changes.push((at, *node));
+            }
+            Seen::AskedForMean(mean) => {
+                view.decide(sight.node, mode);
+                view.mean = Some(mean.name());
+            }
+            Seen::Unaveraged(name, nodes) => {
+                let its = view.mean.take_if(|asked| asked == name);
+                view.missing.extend(its.iter().flat_map(|_| nodes));
             }
             Seen::Asked(vector) => {
                 if matches!(vector.source, Source::Sum { .. }) || centre {
@@ -184,8 +197,10 @@ impl Views {
         }
         if let Seen::Delivered(..) | Seen::Began { .. } = &sight.what {
             view.asked.clear();
+            view.mean = None;
             view.counted = None;
             view.failed.clear();
+            view.missing.clear();
             view.since = sight.at;
         }
         if let Seen::Began { .. } = &sight.what {
@@ -275,13 +290,17 @@ impl NodeView {
             _ => true,
         };
         let again = !self.asked.insert(vector.digest);
-        // A node of `async` that trains does not start again.
-        let late = mode == Mode::Sync && (!counts || !wanted || again);
+        // A node of `async` that trains does not start again, and nobody starts from a sum, of which two nodes
+        // may have the same.
+        let starting = mode == Mode::Sync && !matches!(vector.source, Source::Sum { .. });
+        let late = starting && (!counts || !wanted || again);
         self.starts = joins || late;
         if self.starts {
             // If it cannot have that, it counts anew.
             self.counted = None;
+            self.mean = None;
             self.failed.clear();
+            self.missing.clear();
             self.asked.clear();
         }
     }
@@ -338,7 +357,7 @@ fn worker(source: Source) -> Option<WorkerId> {
 /// What others may see of an update: what is finite, as the wire rounds it.
 fn offer(wire: WireFormat, update: &NodeUpdate) -> Offer {
     let offered = |vector: &Snapshot, loss: f64| {
-        let (values, weights) = on_the_wire(wire, vector);
+        let (values, weights) = on_the_wire(wire, vector, vector.digest());
         let finite = values.iter().all(|value| value.is_finite()) && loss.is_finite();
         finite.then(|| Offered {
             source: vector.source(),
