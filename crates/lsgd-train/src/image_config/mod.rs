@@ -83,9 +83,9 @@ const fn table(name: &'static str) -> TableDoc {
 #[rustfmt::skip]
 const KEYS: &[Key] = &[
     Key::new("data.name", Kind::Word(&["cifar10", "cifar100", "folder", "digits", "generated"]), "\
-\"cifar10\" and \"cifar100\" (`lsgd-train data fetch cifar10`), \"digits\" (ships
-  with the program), \"folder\" (train/CLASS/*.jpg and val/CLASS/*.jpg; .png
-  too; EXIF orientation is not applied), \"generated\" (drawn from the seed)"),
+\"cifar10\" and \"cifar100\" (`lsgd-train data fetch cifar10`), \"digits\" (ships \
+with the program), \"folder\" (train/CLASS/*.jpg and val/CLASS/*.jpg; .png \
+too; EXIF orientation is not applied), \"generated\" (drawn from the seed)"),
     Key::new("data.folder", Kind::Path, "\
 the data set's files themselves are in it; this is the default of cifar10, \
 \"datasets/cifar-100-binary\" that of cifar100; \"folder\" needs one")
@@ -93,12 +93,12 @@ the data set's files themselves are in it; this is the default of cifar10, \
     Key::new("data.batch_size", Kind::up_to(MAX_BATCH), "\
 examples a batch, per worker; at most those there are, and not 1 where BatchNorm would see one pixel"),
     Key::new("data.holdout", OVER_ZERO, "\
-score models on so many training images, drawn from the seed, in place of the test
-  images, and never train on them: a share below 1, or a number; default: none")
+score models on so many training images, drawn from the seed, in place of the test \
+images, and never train on them: a share below 1, or a number; default: none")
         .example("0.1"),
     Key::new("data.split", Kind::Entry(&SPLIT), "\
-every worker has an equal share of the training images for itself, in a mix of classes drawn from a Dirichlet
-  distribution: the smaller the concentration, the fewer classes dominate it; default: all have the same")
+every worker has an equal share of the training images for itself, in a mix of classes drawn from a Dirichlet \
+distribution: the smaller the concentration, the fewer classes dominate it; default: all have the same")
         .example("{ dirichlet = 0.3 }"),
     Key::new("data.vary", Kind::Entries(&VARY), "\
 workers whose training data differ, for experiments, counted over all nodes; or tables [[data.vary]]
@@ -131,8 +131,8 @@ default: none")
 the same with a rectangle of the other, as torchvision's CutMix; with mixup every batch takes one of the two")
         .example("1.0"),
     Key::new("data.bad_images", Kind::Word(&["stop", "skip"]), "\
-what an image that cannot be decoded does: \"stop\" ends the run, \"skip\" trains on
-  the next image in its place, and scores the test without it")
+what an image that cannot be decoded does: \"stop\" ends the run, \"skip\" trains on \
+the next image in its place, and scores the test without it")
         .used_if("data.name", &["folder"]),
     Key::new("data.bad_images_limit", Kind::Number(Range::over(0.0).to(1.0)), "\
 end the run when more than this share of the training or the test images is bad; one always may be")
@@ -145,15 +145,15 @@ end the run when more than this share of the training or the test images is bad;
         .used_if("data.name", GENERATED),
 
     Key::new("model.name", Kind::Word(&ModelKind::NAMES), "\
-\"cnn7\", CIFAR ResNets of depth 6n+2 (\"resnet8\", \"resnet14\", \"resnet20\", ..),
-  \"resnet18\", \"resnet34\", \"resnet50\", \"vgg11\", \"vgg13\", \"vgg16\", \"vgg19\",
-  \"cifarnet\": few wide layers, the first of which whitens patches (arXiv 2404.00498)"),
+\"cnn7\", CIFAR ResNets of depth 6n+2 (\"resnet8\", \"resnet14\", \"resnet20\", ..), \
+\"resnet18\", \"resnet34\", \"resnet50\", \"vgg11\", \"vgg13\", \"vgg16\", \"vgg19\", \
+\"cifarnet\": few wide layers, the first of which whitens patches (arXiv 2404.00498)"),
     Key::new("model.width", Kind::up_to(MAX_BASE_WIDTH as u64), "channels of the first stage of a CIFAR ResNet"),
     Key::new("model.dropout", UNDER_ONE, "probability of dropping a value in cnn7 and vgg"),
 
     Key::new("model.init_from", Kind::Path, "\
-begin with the weights of a run (a folder) or of a PyTorch state dict (.safetensors) in place of
-  random ones; a last layer of another size is drawn")
+begin with the weights of a run (a folder) or of a PyTorch state dict (.safetensors) in place of \
+random ones; a last layer of another size is drawn")
         .example("\"runs/first\""),
 
     Key::new("optimizer.name", Kind::Word(&["sgd", "adam", "adamw", "lars", "lion", "lamb", "muon"]), "\
