@@ -159,7 +159,10 @@ fn a_node_whose_answers_are_all_lost_is_named_as_soon() {
     let began = Instant::now();
     let mut mean = SharedMean::new(2, 1, 0, LEASE, began);
     let asks = mean.next(began);
-    assert!(!mean.arrived(asks[1], began), "the mean, of which nothing is to be made here");
+    assert!(
+        !mean.arrived(asks[1], began),
+        "the mean, of which nothing is to be made here"
+    );
     let mut now = began;
     loop {
         mean.lost(asks[0], now);
