@@ -32,8 +32,8 @@ fn offers(node: u32, sum: &Snapshot) -> Status {
     status
 }
 
-/// All three have proposed sums of 2, 4 and 6.
-fn proposed(method: Method) -> (GlobalLeader, [Arc<Snapshot>; 3], Vec<Action>) {
+/// Node 1 after all three have proposed sums, of 4, 2 and 6: with these, their mean, and what it has done since.
+fn proposed(method: Method) -> (GlobalLeader, [Arc<Snapshot>; 3], MeanRef, Vec<Action>) {
     let sums = [4.0, 2.0, 6.0].map(sum);
     let mut leader = training(Mode::Sync, method);
     let brought = NodeUpdate {
@@ -46,7 +46,9 @@ fn proposed(method: Method) -> (GlobalLeader, [Arc<Snapshot>; 3], Vec<Action>) {
         leader.receive(offers(node, &sums[node as usize]), NOW);
     }
     let done = actions(&mut leader);
-    (leader, sums, done)
+    let [zero, one, two] = &sums;
+    let mean = mean_of(&[(0, zero), (1, one), (2, two)]);
+    (leader, sums, mean, done)
 }
 
 fn mean_of(sums: &[(u32, &Arc<Snapshot>)]) -> MeanRef {
@@ -73,8 +75,7 @@ fn delivered(actions: &[Action]) -> (Option<f32>, Option<u64>) {
 
 #[test]
 fn nodes_make_a_mean_together() {
-    let (mut leader, [zero, one, two], done) = proposed(local_sgd());
-    let mean = mean_of(&[(0, &zero), (1, &one), (2, &two)]);
+    let (mut leader, [zero, one, two], mean, done) = proposed(local_sgd());
     assert_eq!(means(&done), std::slice::from_ref(&mean));
     assert_eq!(asked(&done), []);
     let made = mean.of([&*zero, &one, &two], WireFormat::F32);
@@ -95,9 +96,8 @@ fn nodes_make_a_mean_together() {
 /// As if nobody made it together: with the same bits.
 #[test]
 fn a_mean_that_is_declined_is_made_of_fetched_sums() {
-    let (mut leader, [zero, one, two], _) = proposed(local_sgd());
-    let name = mean_of(&[(0, &zero), (1, &one), (2, &two)]).name();
-    leader.averaged(name, Err(NotAveraged::Declined), NOW);
+    let (mut leader, [zero, _, two], mean, _) = proposed(local_sgd());
+    leader.averaged(mean.name(), Err(NotAveraged::Declined), NOW);
     let done = actions(&mut leader);
     assert_eq!(asked(&done), [(offer(&zero), 0), (offer(&two), 2)]);
     assert_eq!(means(&done), []);
@@ -109,10 +109,9 @@ fn a_mean_that_is_declined_is_made_of_fetched_sums() {
 /// Two are too few to share the work.
 #[test]
 fn a_node_that_is_missing_is_left_out_and_named() {
-    let (mut leader, [zero, one, two], _) = proposed(local_sgd());
-    let name = mean_of(&[(0, &zero), (1, &one), (2, &two)]).name();
+    let (mut leader, [zero, _, two], mean, _) = proposed(local_sgd());
     let missing = vec![(2, String::from("gone"))];
-    leader.averaged(name, Err(NotAveraged::Missing(missing)), NOW);
+    leader.averaged(mean.name(), Err(NotAveraged::Missing(missing)), NOW);
     let done = actions(&mut leader);
     let unfetched = Event::NotFetched {
         step: update(1, 0.5).step,
@@ -129,9 +128,8 @@ fn a_node_that_is_missing_is_left_out_and_named() {
 #[test]
 fn a_mean_that_lacks_nobody_is_made_of_fetched_sums() {
     for nobody in [vec![], vec![(7, String::from("gone"))]] {
-        let (mut leader, [zero, one, two], _) = proposed(local_sgd());
-        let name = mean_of(&[(0, &zero), (1, &one), (2, &two)]).name();
-        leader.averaged(name, Err(NotAveraged::Missing(nobody)), NOW);
+        let (mut leader, [zero, _, two], mean, _) = proposed(local_sgd());
+        leader.averaged(mean.name(), Err(NotAveraged::Missing(nobody)), NOW);
         let done = actions(&mut leader);
         assert_eq!(asked(&done).len(), 2);
         fail(&mut leader, &zero);
@@ -142,10 +140,9 @@ fn a_mean_that_lacks_nobody_is_made_of_fetched_sums() {
 
 #[test]
 fn a_mean_that_overflows_is_refused() {
-    let (mut leader, [zero, one, two], _) = proposed(local_sgd());
-    let name = mean_of(&[(0, &zero), (1, &one), (2, &two)]).name();
+    let (mut leader, _, mean, _) = proposed(local_sgd());
     let why = SnapshotError::NotFinite { index: 1 };
-    leader.averaged(name, Err(NotAveraged::Unfit(why)), NOW);
+    leader.averaged(mean.name(), Err(NotAveraged::Unfit(why)), NOW);
     let done = actions(&mut leader);
     let refused =
         |event: &Event| matches!(event, Event::Refused { why: found, .. } if *found == why);
@@ -163,7 +160,7 @@ fn a_mean_that_overflows_is_refused() {
 #[test]
 fn a_weighted_mean_is_made_of_fetched_sums() {
     let grawa = Method::grawa(MEETINGS, lsgd_core::WeightPer::Model, 0.5, 0.5);
-    let (_, _, done) = proposed(grawa.expect("a method"));
+    let (_, _, _, done) = proposed(grawa.expect("a method"));
     assert_eq!(means(&done), []);
 }
 

@@ -113,12 +113,7 @@ fn nodes_have_the_bits_of_one_process_that_simulates_them() {
             "method.global_period=8",
         ];
         let set = [&SHORT[..], &periods, set].concat();
-        let mut cluster = Cluster::start(&runs, name, 3, &set);
-        cluster.finish();
-        let digests = cluster.digests();
-        assert_eq!(digests.len(), 6);
-        let simulated = simulate(&runs, &format!("simulated-{name}"), &set, 3);
-        assert_eq!(digests, simulated.digests(), "{name}");
+        as_simulated(&runs, name, &set);
     }
 }
 
@@ -151,10 +146,7 @@ fn nodes_make_means_together_with_the_bits_of_one_process() {
             "method.global_period=8",
         ];
         let set = [&SHORT[..], &large, set].concat();
-        let mut cluster = Cluster::start(&runs, name, 3, &set);
-        cluster.finish();
-        let simulated = simulate(&runs, &format!("simulated-{name}"), &set, 3);
-        assert_eq!(cluster.digests(), simulated.digests(), "{name}");
+        let cluster = as_simulated(&runs, name, &set);
         if let Some(width) = width {
             let nodes = cluster.all_runs();
             // Of both workers, within the node.
@@ -166,6 +158,17 @@ fn nodes_make_means_together_with_the_bits_of_one_process() {
             assert!((4.0..6.0).contains(&vectors), "{name}: {vectors}");
         }
     }
+}
+
+/// Three nodes of two workers that have trained, with the digests of one process that simulates them.
+fn as_simulated<'a>(runs: &'a Runs, name: &str, set: &[&str]) -> Cluster<'a> {
+    let mut cluster = Cluster::start(runs, name, 3, set);
+    cluster.finish();
+    let digests = cluster.digests();
+    assert_eq!(digests.len(), 6);
+    let simulated = simulate(runs, &format!("simulated-{name}"), set, 3);
+    assert_eq!(digests, simulated.digests(), "{name}");
+    cluster
 }
 
 fn simulate(runs: &Runs, name: &str, set: &[&str], nodes: u32) -> Run {
