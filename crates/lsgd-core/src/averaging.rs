@@ -63,8 +63,7 @@ impl MeanRef {
         workers.fold(0, usize::saturating_add)
     }
 
-    /// The mean of these sums, which are as many as it has, in its wire format, and
-    /// [by how much](Snapshot::rounded) it was rounded.
+    /// The mean of these sums, which are as many as it has, in its wire format; `None` for no sums.
     ///
     /// # Errors
     ///
@@ -81,13 +80,32 @@ impl MeanRef {
         Ok(Some(rounded))
     }
 
+    /// What a node has of it whose network is simulated: the mean of these sums, which are as many as it has,
+    /// and the bytes that it receives when all nodes make it together.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAveraged::Unfit`], and [`NotAveraged::Declined`] for no sums.
+    pub fn simulated<'a>(
+        &self,
+        sums: impl IntoIterator<Item = &'a Snapshot>,
+        wire: WireFormat,
+    ) -> Result<Averaged, NotAveraged> {
+        let mean = self.of(sums, wire).map_err(NotAveraged::Unfit)?;
+        let mean = Arc::new(mean.ok_or(NotAveraged::Declined)?);
+        let nodes = self.sums.len() as u64;
+        let bytes = 2 * nodes.saturating_sub(1) * wire.bytes_of(&mean) / nodes.max(1);
+        Ok(Averaged { mean, bytes })
+    }
+
     /// The values at `range` of the mean, in its wire format, from those of all its sums, in their order.
     /// Of a vector with this many parameters, and buffers after them, but no weights. They have the bits
     /// that [`of`](Self::of) gives, if the range begins and ends with a [chunk](CHUNK).
     ///
     /// # Errors
     ///
-    /// The position of the first value that is not finite, or too large for the format.
+    /// [`SnapshotError::NotFinite`] with the position in the vector of the first value that is not finite, or
+    /// too large for the format.
     pub fn chunk(
         &self,
         wire: WireFormat,

@@ -10,6 +10,9 @@ use crate::{
     VectorRef, WorkerId,
 };
 
+/// Why a vector cannot be had.
+const NOBODY: &str = "nobody has it";
+
 impl<F: SimDriver> Simulation<F> {
     /// Carries out what a local leader asks for.
     pub(super) fn drive(&mut self, node: u32) -> Result<(), F::Error> {
@@ -93,16 +96,9 @@ impl<F: SimDriver> Simulation<F> {
     /// Fetches a vector from the first of `holders` that has it.
     pub(super) fn fetch(&mut self, node: u32, vector: &VectorRef, holders: &[u32]) {
         let (now, digest) = (self.now, vector.digest);
-        let published = |holder: &u32| {
-            let host = self
-                .nodes
-                .get(*holder as usize)
-                .filter(|host| !host.is_dead)?;
-            let found = host.published.iter().find(|(name, _)| *name == digest)?;
-            Some((*holder, found.1.clone()))
-        };
+        let published = |holder: &u32| Some((*holder, self.published(*holder, digest)?));
         let Some((holder, snapshot)) = holders.iter().find_map(published) else {
-            let why = String::from("nobody has it");
+            let why = String::from(NOBODY);
             if let Some(global) = self.live(node) {
                 global.fetched(digest, Err(why), now);
             }
@@ -122,44 +118,11 @@ impl<F: SimDriver> Simulation<F> {
 
     /// Makes a mean together with the other nodes, if its vectors are large enough for that.
     fn average(&mut self, node: u32, mean: &MeanRef) {
-        let now = self.now;
-        let published = |(of, sum): &(u32, VectorRef)| {
-            let host = self.nodes.get(*of as usize).filter(|host| !host.is_dead);
-            let found = host.and_then(|host| {
-                let mut published = host.published.iter();
-                published.find(|(name, _)| *name == sum.digest)
-            });
-            let missing = (*of, String::from("nobody has it"));
-            found.map(|(_, sum)| sum.clone()).ok_or(missing)
-        };
-        let (sums, missing): (Vec<_>, Vec<_>) =
-            mean.sums.iter().map(published).partition(Result::is_ok);
-        let sums: Vec<Arc<Snapshot>> = sums.into_iter().flatten().collect();
-        let values = sums
-            .first()
-            .map_or(0, |sum| self.network.stand_for(sum.bytes()) / 4);
-        let made = match missing
-            .into_iter()
-            .filter_map(Result::err)
-            .collect::<Vec<_>>()
-        {
-            missing if !missing.is_empty() => Err(NotAveraged::Missing(missing)),
-            _ if !mean.is_shared(values) => Err(NotAveraged::Declined),
-            _ => match mean.of(sums.iter().map(Arc::as_ref), self.wire) {
-                Ok(Some(made)) => Ok(Arc::new(made)),
-                Ok(None) => Err(NotAveraged::Declined),
-                Err(why) => Err(NotAveraged::Unfit(why)),
-            },
-        };
-        let name = mean.name();
-        match made {
-            Ok(made) => {
-                let nodes = mean.sums.len() as u64;
-                let bytes = 2 * (nodes - 1) * self.wire.bytes_of(&made) / nodes;
-                let at = self
-                    .network
-                    .average(now, node, self.network.stand_for(bytes));
-                let averaged = Averaged { mean: made, bytes };
+        let (now, name) = (self.now, mean.name());
+        match self.averaged(mean) {
+            Ok(averaged) => {
+                let bytes = self.network.stand_for(averaged.bytes);
+                let at = self.network.average(now, node, bytes);
                 self.at(at, Scheduled::Averaged(node, name, averaged));
             }
             Err(why) => {
@@ -168,6 +131,33 @@ impl<F: SimDriver> Simulation<F> {
                 }
             }
         }
+    }
+
+    /// The mean, if all of its sums are there and it is worth sharing.
+    fn averaged(&self, mean: &MeanRef) -> Result<Averaged, NotAveraged> {
+        let (mut sums, mut missing) = (Vec::new(), Vec::new());
+        for (member, sum) in &mean.sums {
+            match self.published(*member, sum.digest) {
+                Some(sum) => sums.push(sum),
+                None => missing.push((*member, String::from(NOBODY))),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(NotAveraged::Missing(missing));
+        }
+        let bytes = sums.first().map_or(0, |sum| sum.bytes());
+        match mean.is_shared(self.network.stand_for(bytes) / 4) {
+            true => mean.simulated(sums.iter().map(Arc::as_ref), self.wire),
+            false => Err(NotAveraged::Declined),
+        }
+    }
+
+    /// A vector that a node has, if it lives.
+    fn published(&self, node: u32, digest: SnapshotDigest) -> Option<Arc<Snapshot>> {
+        let host = self.nodes.get(node as usize).filter(|host| !host.is_dead)?;
+        let mut published = host.published.iter();
+        let (_, snapshot) = published.find(|(name, _)| *name == digest)?;
+        Some(snapshot.clone())
     }
 
     pub(super) fn keep(&mut self, node: u32, digest: SnapshotDigest, snapshot: &Arc<Snapshot>) {

@@ -148,19 +148,13 @@ impl Network {
         if !missing.is_empty() {
             return self.not_averaged(node, &mean, NotAveraged::Missing(missing));
         }
-        match mean.of(sums.iter().map(Arc::as_ref), self.setting.wire) {
-            Ok(Some(made)) => {
-                let nodes = mean.sums.len() as u64;
-                let averaged = Averaged {
-                    bytes: 2 * (nodes - 1) * self.setting.wire.bytes_of(&made) / nodes,
-                    mean: Arc::new(made),
-                };
+        match mean.simulated(sums.iter().map(Arc::as_ref), self.setting.wire) {
+            Ok(averaged) => {
                 let wait = self.delay() + self.transfers[node as usize];
                 let name = mean.name();
                 self.after(wait, Scheduled::Averaged(node, incarnation, name, averaged));
             }
-            Ok(None) => self.not_averaged(node, &mean, NotAveraged::Declined),
-            Err(why) => self.not_averaged(node, &mean, NotAveraged::Unfit(why)),
+            Err(why) => self.not_averaged(node, &mean, why),
         }
     }
 
