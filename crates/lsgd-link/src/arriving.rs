@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lsgd_core::{Layout, Snapshot, SnapshotDigest, Source, WireFormat};
 
-use crate::codec::{PartialVector, encode, verify};
+use crate::codec::{PartialVector, bytes_of, encode, verify};
 use crate::error::HolderFault;
 use crate::plan::{chunk_at, chunks_of};
 use crate::traffic::TrafficKind;
@@ -96,10 +96,7 @@ impl ArrivingVector {
 
     /// Bytes of the values of `range`.
     pub fn bytes_of(&self, range: &Range<usize>) -> usize {
-        let parameters = self.layout.parameter_len();
-        let within = |at: usize| at.min(parameters);
-        let parameters = within(range.end) - within(range.start);
-        self.wire.bytes(parameters, range.len() - parameters)
+        bytes_of(self.wire, self.layout.parameter_len(), range)
     }
 
     /// Whether each chunk is here.

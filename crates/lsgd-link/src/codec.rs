@@ -21,7 +21,7 @@ pub(crate) fn encode(
 
 fn encode_vectors(wire: WireFormat, vectors: [&[f32]; 3], range: &Range<usize>) -> Option<Vec<u8>> {
     let parts = parts(wire, vectors.map(<[f32]>::len), range)?;
-    let mut bytes = Vec::with_capacity(bytes_of(wire, &parts));
+    let mut bytes = Vec::with_capacity(bytes_of(wire, vectors[0].len(), range));
     let parts = formats(wire).into_iter().zip(parts);
     for ((format, part), values) in parts.zip(vectors) {
         let part = &values[part];
@@ -66,9 +66,10 @@ fn parts(wire: WireFormat, lengths: [usize; 3], range: &Range<usize>) -> Option<
     }))
 }
 
-/// Bytes of these parts.
-fn bytes_of(wire: WireFormat, [parameters, buffers, weights]: &[Range<usize>; 3]) -> usize {
-    wire.bytes(parameters.len(), buffers.len() + weights.len())
+/// Bytes of the values of `range` of a vector with this many parameters.
+pub(crate) fn bytes_of(wire: WireFormat, parameters: usize, range: &Range<usize>) -> usize {
+    let within = range.end.min(parameters) - range.start.min(parameters);
+    wire.bytes(within, range.len() - within)
 }
 
 /// A vector that arrives in parts, from a node that is not trusted. Its memory depends on the layout
@@ -105,12 +106,13 @@ impl PartialVector {
     pub fn take(&mut self, range: &Range<usize>, mut bytes: impl Read) -> io::Result<()> {
         let lengths = self.vectors().map(<[f32]>::len);
         let parts = parts(self.wire, lengths, range).ok_or_else(beyond)?;
-        let vectors = [&mut self.parameters, &mut self.buffers, &mut self.weights];
-        let parts = formats(self.wire).into_iter().zip(parts);
-        for ((format, part), vector) in parts.zip(vectors) {
-            read(format, &mut vector[part], &mut bytes)?;
-        }
-        Ok(())
+        let [parameters, buffers, weights] = parts;
+        let values = [
+            &mut self.parameters[parameters],
+            &mut self.buffers[buffers],
+            &mut self.weights[weights],
+        ];
+        read(self.wire, values, &mut bytes)
     }
 
     /// Puts values in place that are here already: nothing if the vector does not have that range.
@@ -191,13 +193,11 @@ pub(crate) fn decode(
 ) -> io::Result<Vec<f32>> {
     let lengths = [layout.parameter_len(), layout.buffer_len(), 0];
     let parts = parts(wire, lengths, range).ok_or_else(beyond)?;
+    let [parameters, buffers, _] = parts;
     let mut values = vec![0.0; range.len()];
-    let mut rest = &mut values[..];
-    for (format, part) in formats(wire).into_iter().zip(parts) {
-        let (own, more) = rest.split_at_mut(part.len());
-        read(format, own, &mut bytes)?;
-        rest = more;
-    }
+    let (first, rest) = values.split_at_mut(parameters.len());
+    let (second, third) = rest.split_at_mut(buffers.len());
+    read(wire, [first, second, third], &mut bytes)?;
     Ok(values)
 }
 
@@ -247,12 +247,16 @@ fn first_not_finite(vectors: [&[f32]; 3]) -> Option<usize> {
     values.position(|value| !value.is_finite())
 }
 
-fn read(format: WireFormat, values: &mut [f32], bytes: &mut impl Read) -> io::Result<()> {
-    match format {
-        WireFormat::F32 => read_f32(values, bytes),
-        WireFormat::Bf16 => read_bf16(values, bytes),
-        WireFormat::Int8 => int8::decode(values, bytes),
+/// Reads parameters, buffers and weights.
+fn read(wire: WireFormat, vectors: [&mut [f32]; 3], bytes: &mut impl Read) -> io::Result<()> {
+    for (format, values) in formats(wire).into_iter().zip(vectors) {
+        match format {
+            WireFormat::F32 => read_f32(values, bytes)?,
+            WireFormat::Bf16 => read_bf16(values, bytes)?,
+            WireFormat::Int8 => int8::decode(values, &mut *bytes)?,
+        }
     }
+    Ok(())
 }
 
 fn read_f32(values: &mut [f32], bytes: &mut impl Read) -> io::Result<()> {
