@@ -1,6 +1,13 @@
-//! The limit on open files: raised at the start, and named in errors when it is reached.
+//! The limit on open files: raised at the start, waited for while it is reached, and named in errors.
 
 use std::io;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long to wait for a file to be closed: longer than a stranger may take for a handshake.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before the next attempt.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Raises the limit to the maximum for this process, and returns it; `None` if there is no limit.
 ///
@@ -38,40 +45,109 @@ pub fn limit() -> Option<u64> {
     None
 }
 
+/// Opens a file with `open`; while the limit is reached, again and again for up to ten seconds.
+///
+/// A burst of connections reaches it for moments: each is accepted before it is counted, and closed
+/// if it is one too many. None of that is to end a run.
+///
+/// # Errors
+///
+/// Those of `open`.
+pub fn when_free<T>(open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    within(PATIENCE, open)
+}
+
+fn within<T>(patience: Duration, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let began = Instant::now();
+    loop {
+        match open() {
+            Err(error) if is_reached(&error) && began.elapsed() < patience => sleep(PAUSE),
+            opened => return opened,
+        }
+    }
+}
+
 /// The system's error; if the limit on open files was reached, with the limit and what to do.
 pub fn explain(error: &io::Error) -> String {
     match limit() {
-        Some(limit) if is_reached(error) => {
+        Some(limit) if is_own(error) => {
             format!("too many open files (the limit is {limit}); raise it with ulimit -n")
         }
         _ => error.to_string(),
     }
 }
 
+/// Whether the limit of this process, or that of the system, was reached.
 #[cfg(unix)]
-fn is_reached(error: &io::Error) -> bool {
+pub fn is_reached(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
+}
+
+/// There is no such limit here.
+#[cfg(not(unix))]
+pub fn is_reached(_: &io::Error) -> bool {
+    false
+}
+
+/// Whether it was the limit of this process.
+#[cfg(unix)]
+fn is_own(error: &io::Error) -> bool {
     use rustix::io::Errno;
     Errno::from_io_error(error) == Some(Errno::MFILE)
 }
 
 #[cfg(not(unix))]
-fn is_reached(_: &io::Error) -> bool {
+fn is_own(_: &io::Error) -> bool {
     false
 }
 
 #[cfg(all(test, unix))]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     #[test]
+    fn a_file_is_opened_when_another_was_closed() {
+        for limit in [Errno::MFILE, Errno::NFILE] {
+            let mut attempts = 0;
+            let opened = when_free(|| {
+                attempts += 1;
+                match attempts {
+                    4 => Ok("opened"),
+                    _ => Err(limit.into()),
+                }
+            });
+            assert_eq!((opened.unwrap(), attempts), ("opened", 4));
+        }
+    }
+
+    #[test]
+    fn other_errors_are_returned_at_once_and_patience_ends() {
+        for (error, patience) in [(Errno::NOENT, PATIENCE), (Errno::MFILE, Duration::ZERO)] {
+            let mut attempts = 0;
+            let opened: io::Result<()> = within(patience, || {
+                attempts += 1;
+                Err(error.into())
+            });
+            assert_eq!(Errno::from_io_error(&opened.unwrap_err()), Some(error));
+            assert_eq!(attempts, 1);
+        }
+    }
+
+    #[test]
     fn the_limit_is_named_where_it_is_the_cause() {
-        let error = io::Error::from(rustix::io::Errno::MFILE);
+        let error = io::Error::from(Errno::MFILE);
         let limit = limit().unwrap();
         assert_eq!(
             explain(&error),
             format!("too many open files (the limit is {limit}); raise it with ulimit -n")
         );
-        let other = io::Error::from(rustix::io::Errno::NOENT);
+        let other = io::Error::from(Errno::NOENT);
         assert_eq!(explain(&other), other.to_string());
     }
 }

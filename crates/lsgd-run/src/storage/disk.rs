@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use crate::error::RunError;
+use crate::open_files::when_free;
 
 #[cfg(test)]
 pub(super) mod kill;
@@ -55,7 +56,7 @@ pub(super) fn ensure_folder(path: &Path) -> Result<(), RunError> {
 pub(super) fn write_file(path: &Path, contents: &[u8]) -> Result<(), RunError> {
     let write = || {
         before()?;
-        let mut file = File::create_new(path)?;
+        let mut file = when_free(|| File::create_new(path))?;
         for block in contents.chunks(BLOCK) {
             before()?;
             file.write_all(block)?;
@@ -116,7 +117,7 @@ pub(super) fn remove_file(path: &Path) -> Result<(), RunError> {
 pub(super) fn remove_folder(path: &Path) -> Result<(), RunError> {
     #[cfg(test)]
     kill::before_removing(path).map_err(RunError::write(path))?;
-    match fs::remove_dir_all(path) {
+    match when_free(|| fs::remove_dir_all(path)) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(RunError::write(path)(error)),
         _ => Ok(()),
     }
@@ -131,7 +132,7 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), RunError> {
     let sync = || {
         before()?;
         #[cfg(unix)]
-        File::open(path)?.sync_all()?;
+        when_free(|| File::open(path))?.sync_all()?;
         Ok(())
     };
     sync().map_err(RunError::write(path))

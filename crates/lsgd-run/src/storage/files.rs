@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
 use crate::error::RunError;
+use crate::open_files::when_free;
 
 /// Largest record that is read, in bytes.
 const MAX_RECORD: u64 = 32 << 20;
@@ -77,7 +78,7 @@ fn beside(path: &Path, fill: impl Fill) -> Result<NamedTempFile<File>, RunError>
     };
     // Opened like any other file: those of tempfile are private to their owner, and its errors end
     // with a random name.
-    let open = |beside: &Path| File::create_new(beside);
+    let open = |beside: &Path| when_free(|| File::create_new(beside));
     let file = tempfile::Builder::new().make_in(folder, open);
     let mut file = file.map_err(RunError::write(path))?;
     fill(file.as_file_mut())?;
@@ -126,7 +127,7 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, RunError> {
         let why = format!("{size} bytes are more than the {limit} such a file can have");
         RunError::damaged(path, why)
     };
-    let file = File::open(path).map_err(RunError::read(path))?;
+    let file = when_free(|| File::open(path)).map_err(RunError::read(path))?;
     let size = file.metadata().map_err(RunError::read(path))?.len();
     if size > limit {
         return Err(larger(&size));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::files::is_at;
 use crate::error::RunError;
 use crate::injection::Disk;
+use crate::open_files::when_free;
 
 /// A file with one JSON value per line.
 #[derive(Debug)]
@@ -106,7 +107,7 @@ impl Lines {
     pub fn open(path: PathBuf) -> Result<Self, RunError> {
         let mut options = File::options();
         let options = options.read(true).append(true).create(true);
-        let mut file = options.open(&path).map_err(RunError::write(&path))?;
+        let mut file = when_free(|| options.open(&path)).map_err(RunError::write(&path))?;
         let whole = whole_lines(&mut file).and_then(|length| {
             file.set_len(length)?;
             Ok(length)
@@ -137,7 +138,7 @@ impl Lines {
             .map_err(|error| RunError::write(&self.path)(error.into()))?;
         self.waiting.0.push(b'\n');
         match self.finish() {
-            Err(error) if error.is_full_disk() && self.waiting.0.len() <= MAX_WAITING => {
+            Err(error) if error.is_shortage() && self.waiting.0.len() <= MAX_WAITING => {
                 self.full = Some(error);
                 Ok(())
             }
@@ -221,7 +222,7 @@ impl Lines {
 ///
 /// [`RunError::Read`] or [`RunError::Damaged`].
 pub(super) fn check_length(path: &Path, length: u64) -> Result<(), RunError> {
-    let mut file = File::open(path).map_err(RunError::read(path))?;
+    let mut file = when_free(|| File::open(path)).map_err(RunError::read(path))?;
     let found = file.metadata().map_err(RunError::read(path))?.len();
     if found < length {
         let why = format!("{found} bytes, where the checkpoint was written after {length}");
@@ -259,7 +260,7 @@ fn each_line(
     path: &Path,
     mut take: impl FnMut(&[u8]) -> Result<(), String>,
 ) -> Result<(), RunError> {
-    let file = File::open(path).map_err(RunError::read(path))?;
+    let file = when_free(|| File::open(path)).map_err(RunError::read(path))?;
     let mut file = BufReader::with_capacity(1 << 16, file);
     let mut line = Vec::new();
     for number in 1_u64.. {

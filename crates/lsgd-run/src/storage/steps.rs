@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::aside;
 use super::disk::{remove_file, remove_folder, rename};
 use crate::error::RunError;
+use crate::open_files::when_free;
 
 /// Completes what a process was killed in: a checkpoint that was being replaced comes back, what was
 /// being written or removed goes.
@@ -42,7 +43,7 @@ fn paths_in(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
     {
         return Ok(Vec::new());
     }
-    let entries = fs::read_dir(folder).map_err(RunError::read(folder))?;
+    let entries = when_free(|| fs::read_dir(folder)).map_err(RunError::read(folder))?;
     let mut paths = Vec::new();
     for entry in entries {
         let entry = entry.map_err(RunError::read(folder))?;

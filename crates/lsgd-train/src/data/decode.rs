@@ -11,6 +11,7 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use image::{ImageFormat, ImageReader, RgbImage};
+use lsgd_run::open_files::when_free;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -56,7 +57,7 @@ pub(super) fn pixels(bytes: &[u8]) -> Result<RgbImage, String> {
 
 /// The file's bytes, within the limit.
 fn read(file: &Path) -> Result<Vec<u8>, DataError> {
-    let opened = File::open(file).map_err(io(file))?;
+    let opened = when_free(|| File::open(file)).map_err(io(file))?;
     let size = opened.metadata().map_err(io(file))?.len();
     let too_large = |size| DataError::TooLarge {
         what: file.display().to_string(),

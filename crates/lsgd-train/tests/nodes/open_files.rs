@@ -1,6 +1,9 @@
 //! Few open files, and strangers that hold connections.
 
+use std::io::Read;
 use std::net::TcpStream;
+use std::sync::mpsc::{TryRecvError, channel};
+use std::thread;
 
 use super::cluster::{Cluster, ENDLESS, Place};
 use super::ports::free_port;
@@ -12,11 +15,50 @@ fn few_files(most: u32) -> Vec<Place> {
     places.map(|place| place.with_open_files(most)).collect()
 }
 
-/// More connections than a node may have files. None of them says anything.
+/// More connections than a node may have files. None of them says anything. Some are refused: they
+/// are closed before their turn to connect has come.
 fn idle_connections(endpoint: &str) -> Vec<TcpStream> {
     let address = endpoint.strip_prefix("tcp/").unwrap();
-    let connect = |_| TcpStream::connect(address).unwrap();
-    (0..150).map(connect).collect()
+    let connect = |_| TcpStream::connect(address).ok();
+    (0..150).filter_map(connect).collect()
+}
+
+/// Connections are accepted before they are counted: a hundred at once hold every file that a node
+/// may have, until those that are too many are closed.
+#[test]
+fn bursts_of_connections_end_nothing() {
+    let runs = Runs::new();
+    let set = [
+        &ENDLESS[..],
+        &["workers.count=1", "checkpoint.every_steps=4"],
+    ]
+    .concat();
+    let mut cluster = Cluster::at(&runs, "bursts", few_files(100)).started(&set);
+    for node in &mut cluster.nodes {
+        node.hear("; replica mean");
+    }
+    let endpoints = [1, 2].map(|number| cluster.endpoint(number).to_owned());
+    thread::scope(|scope| {
+        // Dropped at the end, also when this thread panics.
+        let _until = endpoints.each_ref().map(|endpoint| {
+            let (until, over) = channel::<()>();
+            scope.spawn(move || {
+                while over.try_recv() == Err(TryRecvError::Empty) {
+                    let mut burst = idle_connections(endpoint);
+                    // Until the node has closed the last one.
+                    if let Some(last) = burst.last_mut() {
+                        let _ = last.read(&mut [0]);
+                    }
+                }
+            });
+            until
+        });
+        cluster.train_on();
+    });
+    cluster.stop();
+    for run in cluster.all_runs() {
+        assert_eq!(run.summary()["end"], "interrupted");
+    }
 }
 
 /// Checkpoints can be written all the while, and a node that is killed still comes back.

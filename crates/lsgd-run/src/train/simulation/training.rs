@@ -18,7 +18,6 @@ use crate::storage::{
 use crate::task::Task;
 use crate::train::averages::MeanWindow;
 use crate::train::evaluation_pass::EvaluationPass;
-use crate::train::full_disk::FullDisk;
 use crate::train::intervals::Intervals;
 use crate::train::journal::Journal;
 use crate::train::messages::{PausedWorker, Start};
@@ -26,6 +25,7 @@ use crate::train::pause_schedule::Every;
 use crate::train::requests::Requests;
 use crate::train::salvage;
 use crate::train::setup::{Ready, Setup};
+use crate::train::shortage::Shortage;
 use crate::train::totals::Totals;
 
 /// The position of the last evaluation: after all others.
@@ -79,7 +79,7 @@ impl TrainingSimulation {
                     (0..count).map(|global_rank| worker_id(global_rank, per_node)),
                 ),
                 divergence: setup.divergence(),
-                disk: FullDisk::default(),
+                shortage: Shortage::default(),
                 step: 0,
                 newest: None,
             },
