@@ -70,6 +70,12 @@ pub enum PlanProblem {
     /// It is not text.
     #[error("is not UTF-8 text")]
     NotText,
+    /// It is the config of a run.
+    #[error("is the config of a run; {advice}")]
+    Config {
+        /// What to do.
+        advice: &'static str,
+    },
     /// It is not TOML, or has a key or a value that a bench file does not have.
     #[error("{reason}")]
     Unread {

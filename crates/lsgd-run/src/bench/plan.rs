@@ -98,6 +98,17 @@ pub struct Variant {
     pub set: Vec<String>,
 }
 
+/// Whether a file is the config of a run: it has its tables, and not the methods that a bench compares.
+fn is_config(text: &str) -> bool {
+    let Ok(table) = text.parse::<toml::Table>() else {
+        return false;
+    };
+    let has_tables = ["run", "budget", "workers", "method"]
+        .into_iter()
+        .any(|name| table.get(name).is_some_and(toml::Value::is_table));
+    has_tables && !table.contains_key("config")
+}
+
 fn runs() -> PathBuf {
     PathBuf::from("runs")
 }
@@ -164,14 +175,17 @@ impl Plan {
             _ => {}
         }
         let text = read_bounded(path, MAX_FILE)?;
-        let plan = Self::parse(text).and_then(|plan| plan.check().map(|()| plan));
+        let plan = Self::parse(text, advice).and_then(|plan| plan.check().map(|()| plan));
         Ok(plan.map_err(wrong)?)
     }
 
-    fn parse(text: Vec<u8>) -> Result<Self, PlanProblem> {
+    fn parse(text: Vec<u8>, advice: &'static str) -> Result<Self, PlanProblem> {
         let text = String::from_utf8(text).map_err(|_| PlanProblem::NotText)?;
-        let mut plan: Self = toml::from_str(&text).map_err(|error| PlanProblem::Unread {
-            reason: error.message().replace('\n', " "),
+        let mut plan: Self = toml::from_str(&text).map_err(|error| match is_config(&text) {
+            true => PlanProblem::Config { advice },
+            false => PlanProblem::Unread {
+                reason: error.message().replace('\n', " "),
+            },
         })?;
         for (key, path) in [("folder", &mut plan.folder), ("config", &mut plan.config)] {
             let expanded = home::expand(path);

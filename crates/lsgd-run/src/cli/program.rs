@@ -167,7 +167,7 @@ pub fn command<C: MakeTask + TaskTables>(
             Ok(EXIT_SUCCESS)
         }
         RunCommand::Serve(arguments) => {
-            let _page = serve::start(arguments.at, &arguments.folder)?;
+            let _page = serve::serve(&arguments)?;
             // Until it is asked to end; nothing comes if no signal can be heard.
             signals()
                 .into_iter()

@@ -44,6 +44,29 @@ pub struct Serve {
     pub at: SocketAddr,
 }
 
+/// Serves the page that `serve` asks for, and says where, and whether there is anything to show.
+///
+/// # Errors
+///
+/// [`RunError::Absent`] for a file; [`RunError::Serve`].
+pub(super) fn serve(Serve { folder, at }: &Serve) -> Result<Server, RunError> {
+    if folder.is_file() {
+        return Err(RunError::Absent {
+            path: folder.clone(),
+            why: String::from("is a file; give a run, or a folder of runs"),
+        });
+    }
+    let server = start(*at, folder)?;
+    if !folder.exists() {
+        let folder = folder.display();
+        let _ = writeln!(
+            io::stderr(),
+            "{folder}: there is no such folder yet; runs in it are shown once they begin"
+        );
+    }
+    Ok(server)
+}
+
 /// Serves a page about the runs in `root`, and says where.
 pub(super) fn start(address: SocketAddr, root: &Path) -> Result<Server, RunError> {
     // A token that is no text does not fit an address either.

@@ -57,12 +57,17 @@ impl SavedRun {
         if steps.is_empty() {
             return Ok(None);
         }
+        let mut resumable = Vec::new();
         for step in steps.into_iter().rev() {
             let path = checkpoints.join(format!("step-{step}"));
             let mut state = CheckpointState::open(&path)?;
             let is_named = name.names(step, state.is_best);
             let resume = state.resume.take();
-            if let Some(record) = resume.filter(|_| is_named && !state.broken_off) {
+            let resume = resume.filter(|_| !state.broken_off);
+            if resume.is_some() {
+                resumable.push(step.to_string());
+            }
+            if let Some(record) = resume.filter(|_| is_named) {
                 let fits = match state.step == step {
                     true => record.check(step, state.workers),
                     false => Err(format!("its step is {}, not {step}", state.step)),
@@ -71,12 +76,16 @@ impl SavedRun {
                 return Self::read(&path, state, record, layout).map(Some);
             }
         }
+        resumable.reverse();
         let why = match name {
-            CheckpointName::Newest => String::from(
+            _ if resumable.is_empty() => String::from(
                 "its checkpoints have only parameters, as after an error or of an earlier version; \
                  begin anew with --set run.overwrite=true",
             ),
-            name => format!("it has no checkpoint {name} that it can continue from"),
+            name => format!(
+                "it has no checkpoint {name} that it can continue from; give newest, or one of {}",
+                resumable.join(", ")
+            ),
         };
         let path = folder.to_owned();
         Err(RunError::Absent { path, why })

@@ -250,6 +250,7 @@ fn a_bench_file_that_is_none_is_said() {
     for (path, why) in [
         ("configs/bench/nothing.toml", "there is no such file"),
         ("configs/bench", "is a folder"),
+        ("configs/smoke.toml", "is the config of a run"),
     ] {
         let advice = "give a bench file, such as configs/bench/smoke.toml";
         bench(Path::new(path)).failed(2, &format!("{path}: {why}; {advice}"));

@@ -229,6 +229,12 @@ fn an_evaluation_that_was_cut_off_is_done_again() {
     let path = killed.join("checkpoints/step-16/state.json");
     fs::write(path, state.to_string()).unwrap();
     let path = killed.path.to_str().unwrap();
+    run(["resume", path, "--checkpoint", "12"]).failed(
+        1,
+        &format!(
+            "{path}: it has no checkpoint 12 that it can continue from; give newest, or one of 8, 16, 24"
+        ),
+    );
     run(["resume", path, "--checkpoint", "16"]).well();
     assert_continued(&whole, &killed);
 }
@@ -408,10 +414,10 @@ fn a_run_with_nothing_to_continue_from() {
     state.as_object_mut().unwrap().remove("resume");
     fs::write(state_path, state.to_string()).unwrap();
     fs::remove_file(new.join("summary.json")).unwrap();
+    let path = new.path.display();
     let text = format!(
-        "{}: its checkpoints have only parameters, as after an error or of an earlier version; begin \
+        "{path}: its checkpoints have only parameters, as after an error or of an earlier version; begin \
          anew with --set run.overwrite=true",
-        new.path.display()
     );
     run(&arguments).failed(1, &text);
     assert_eq!(timeless(&new).len(), new.lines("events.jsonl").len());

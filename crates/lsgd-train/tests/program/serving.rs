@@ -1,5 +1,6 @@
 //! `--serve` and `serve`: the page of a run while it goes on.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -254,6 +255,24 @@ fn a_folder_of_runs_shows_them_side_by_side_as_they_come() {
     runs.train(SMOKE, "two", &["run.seed=2"]);
     let both = visitor.state(|state| state["title"] != "one");
     assert_eq!(both["title"], "2 runs: one, two");
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_said() {
+    let runs = Runs::new();
+    let later = runs.path().join("later");
+    let (mut live, visitor) = serve(later.to_str().unwrap());
+    live.hear("later: there is no such folder yet; runs in it are shown once they begin");
+    assert_eq!(visitor.get("charts.json").status, 503);
+    let one = runs.train(SMOKE, "one", &[]);
+    fs::create_dir(&later).unwrap();
+    fs::rename(&one.path, later.join("one")).unwrap();
+    visitor.state(|state| state["title"] == "one");
+    let file = run(["serve", "configs/smoke.toml", "--at", "localhost:0"]);
+    file.failed(
+        1,
+        "configs/smoke.toml: is a file; give a run, or a folder of runs",
+    );
 }
 
 /// What a replaced run has left is looked at, and left alone.
