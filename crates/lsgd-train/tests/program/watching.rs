@@ -98,7 +98,11 @@ fn a_run_is_followed_from_its_begin_to_its_end() {
         watch.line(),
         format!("{}: waiting for it to begin", path(&trained))
     );
-    let set = ["evaluate.every_steps=4", "budget.minutes=30"];
+    let set = [
+        "evaluate.every_steps=4",
+        "checkpoint.every_steps=40",
+        "budget.minutes=30",
+    ];
     let live = Live::start(&runs.arguments(SMOKE, "run", &set));
     let first = watch.line();
     assert!(

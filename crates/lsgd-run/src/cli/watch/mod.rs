@@ -209,7 +209,11 @@ impl<W: Write> Watching<'_, W> {
         }
         folders.retain(|folder| self.nodes.iter().all(|node| node.folder() != folder));
         match self.open(&folders, Since::TheBegin) {
-            Ok(more) => self.nodes.extend(more),
+            Ok(more) => {
+                self.nodes.extend(more);
+                // A node that began later may have a lower number.
+                self.nodes.sort_by_key(Node::number);
+            }
             Err(error) if is_passing(&error) => {}
             Err(error) => return Err(error.into()),
         }

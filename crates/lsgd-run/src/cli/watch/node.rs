@@ -80,6 +80,11 @@ impl Node {
         Ok(node)
     }
 
+    /// Its number, if there are several.
+    pub fn number(&self) -> Option<u32> {
+        self.number
+    }
+
     /// Its folder.
     pub fn folder(&self) -> &Path {
         &self.folder
