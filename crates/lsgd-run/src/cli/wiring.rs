@@ -1,8 +1,10 @@
 //! Where the nodes of a launch are, and the command of each.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
+
+use socket2::{Domain, Socket, Type};
 
 use super::arguments::Launch;
 use super::launcher::{Afflicted, LAUNCHED, launched_value};
@@ -41,23 +43,25 @@ pub(super) fn check_place(
     }
 }
 
-/// Loopback endpoints that are free at this moment.
-pub(super) fn free_endpoints(nodes: u32) -> Result<Vec<String>, RunError> {
-    let (_, endpoints) = held_endpoints(nodes)?;
-    Ok(endpoints)
+/// Loopback endpoints for nodes, and sockets that hold their ports: while these live, the system gives
+/// the ports to nobody who takes any that is free, for a listener or a connection, whether the node
+/// listens or is down. Nodes ask for them by number.
+pub(super) fn held_endpoints(nodes: u32) -> Result<(Vec<Socket>, Vec<String>), RunError> {
+    let held: io::Result<Vec<_>> = (0..nodes).map(|_| held_port()).collect();
+    let held = held.map_err(|source| RunError::NoPorts { nodes, source })?;
+    let (sockets, addresses): (_, Vec<SocketAddr>) = held.into_iter().unzip();
+    let endpoint = |address| format!("tcp/{address}");
+    Ok((sockets, addresses.into_iter().map(endpoint).collect()))
 }
 
-/// Loopback endpoints, which nobody else can take before the listeners are dropped.
-pub(super) fn held_endpoints(nodes: u32) -> Result<(Vec<TcpListener>, Vec<String>), RunError> {
-    let held: io::Result<Vec<TcpListener>> = (0..nodes)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect();
-    let held = held.and_then(|held| {
-        let addresses = held.iter().map(TcpListener::local_addr);
-        let addresses = addresses.collect::<io::Result<Vec<_>>>()?;
-        Ok((held, addresses.iter().map(|a| format!("tcp/{a}")).collect()))
-    });
-    held.map_err(|source| RunError::NoPorts { nodes, source })
+/// A socket that never listens, beside which one that does can be bound.
+fn held_port() -> io::Result<(Socket, SocketAddr)> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    let address = socket.local_addr()?.as_socket();
+    let address = address.ok_or_else(|| io::Error::other("the port has no address"))?;
+    Ok((socket, address))
 }
 
 /// The overrides that node 1 gets.

@@ -153,10 +153,8 @@ fn make_runs<C: TaskTables>(
 /// Launches one run, and injects its faults. Returns the exit code of the launch.
 fn make_run<C: TaskTables>(plan: &Plan, run: &Run, current: &Current) -> Result<u8, RunError> {
     let links = Arc::new(Links::new(plan.nodes as usize));
-    let (held, endpoints) = held_endpoints(plan.nodes)?;
+    let (_held, endpoints) = held_endpoints(plan.nodes)?;
     let (proxies, connect) = proxies(&links, &endpoints, run.seed)?;
-    // Now that no proxy can take them.
-    drop(held);
     let afflicted = Afflicted {
         pace: Duration::from_millis(plan.pace_millis),
         clock_ahead: 0,
