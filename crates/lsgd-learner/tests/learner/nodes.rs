@@ -1,7 +1,7 @@
 //! Two nodes of two workers, each a training of its own, over loopback.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
@@ -67,6 +67,8 @@ impl Node {
         Self {
             config: ClusterConfig {
                 wait: Duration::from_secs(60),
+                // A machine that stands still for a second or two loses no node.
+                lease: Duration::from_secs(10),
                 ..ClusterConfig::new(number, endpoints.to_vec())
             },
             method: both_pull(),
@@ -370,14 +372,17 @@ fn a_node_that_is_left_behind_begins_again_where_the_other_is() {
             train: held(steps, &door),
             ..Node::new(number, &endpoints)
         };
-        node.config.round_limit = Duration::from_millis(500);
+        // Longer than a machine stands still.
+        node.config.round_limit = Duration::from_secs(3);
         node
     });
     let first = first.start();
-    let begun = AtomicUsize::new(0);
     let second = second.start_watched(move |event| {
-        let is_beginning = matches!(event, Event::Joined { .. });
-        if is_beginning && begun.fetch_add(1, Ordering::Relaxed) == 1 {
+        let source = match event {
+            Event::Joined { source, .. } => source,
+            _ => return,
+        };
+        if source.is_some() {
             door.open();
         }
     });

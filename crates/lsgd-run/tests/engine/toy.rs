@@ -220,6 +220,8 @@ pub fn node(folder: &Path, node: u64, endpoints: &[String]) -> Settings {
         settings.cluster.node = Some(node);
         settings.cluster.nodes = endpoints.len() as u64;
         settings.cluster.connect = endpoints.to_vec();
+        // A machine that stands still for a second or two loses no node.
+        settings.cluster.silence_seconds = 10.0;
         settings.cluster.listen = vec![endpoints[node as usize - 1].clone()];
     })
 }

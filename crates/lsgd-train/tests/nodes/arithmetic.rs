@@ -378,7 +378,7 @@ fn in_async_centres_of_nodes_meet() {
         "workers.count=2",
         "method.local_period=4",
         "method.global_period=8",
-        "budget.steps=400",
+        "budget.steps=3000",
     ]);
     let mut cluster = Cluster::start(&runs, "centres", 2, &set);
     cluster.finish();

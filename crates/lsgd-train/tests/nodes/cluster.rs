@@ -25,6 +25,9 @@ pub const ENDLESS: [&str; 4] = [
     "method.global_period=8",
 ];
 
+/// A machine that stands still for a second or two loses no node.
+pub const PATIENT: &str = "cluster.silence_seconds=10";
+
 /// The nodes of one run, from 1.
 pub struct Cluster<'a> {
     runs: &'a Runs,
@@ -32,6 +35,8 @@ pub struct Cluster<'a> {
     places: Vec<Place>,
     /// Whether nodes are started with `--resume`.
     resumes: bool,
+    /// Overrides before all others.
+    usual: &'static [&'static str],
     pub nodes: Vec<Node>,
 }
 
@@ -71,7 +76,13 @@ impl<'a> Cluster<'a> {
     /// Room for `count` nodes, none of them started.
     pub fn none(runs: &'a Runs, name: &str, count: usize) -> Self {
         let place = |_| Place::on_loopback(&format!("tcp/127.0.0.1:{}", free_port()));
-        Self::at(runs, name, (0..count).map(place).collect())
+        Self::at(runs, name, (0..count).map(place).collect()).patient()
+    }
+
+    /// With nodes that are taken for dead when they are, and not when they are only slow.
+    pub fn patient(mut self) -> Self {
+        self.usual = &[PATIENT];
+        self
     }
 
     /// Room for a node at each place, none of them started.
@@ -81,6 +92,7 @@ impl<'a> Cluster<'a> {
             name: name.to_owned(),
             places,
             resumes: false,
+            usual: &[],
             nodes: Vec::new(),
         }
     }
@@ -107,7 +119,8 @@ impl<'a> Cluster<'a> {
 
     /// Starts node `number`, once more if it was started before.
     pub fn node(&self, number: usize, set: &[&str]) -> Node {
-        let mut arguments = self.runs.arguments("configs/smoke.toml", &self.name, set);
+        let set = [self.usual, set].concat();
+        let mut arguments = self.runs.arguments("configs/smoke.toml", &self.name, &set);
         let which = format!("{number}/{}", self.places.len());
         arguments.extend([String::from("--node"), which]);
         let endpoints: Vec<&str> = self.places.iter().map(|p| p.endpoint.as_str()).collect();

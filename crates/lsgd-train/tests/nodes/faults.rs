@@ -80,7 +80,8 @@ fn a_killed_node_comes_back_with_the_same_command() {
 #[test]
 fn a_frozen_node_begins_again_where_the_others_are() {
     let runs = Runs::new();
-    let set = endless(&["workers.count=1", "run.mode=sync"]);
+    let usual_silence = "cluster.silence_seconds=1.25";
+    let set = endless(&["workers.count=1", "run.mode=sync", usual_silence]);
     let mut cluster = Cluster::start(&runs, "frozen", 3, &set);
     for node in &mut cluster.nodes {
         node.hear("node-");

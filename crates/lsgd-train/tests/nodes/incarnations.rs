@@ -15,10 +15,15 @@ const BATCH: u64 = 16;
 #[test]
 fn a_budget_of_minutes_is_the_runs_whoever_is_killed() {
     let runs = Runs::new();
-    let seconds = 15.0;
+    let seconds = 18.0;
     let set = [
         &ENDLESS[..],
-        &["workers.count=1", "budget.minutes=0.25", "run.mode=async"],
+        &[
+            "workers.count=1",
+            "budget.minutes=0.3",
+            "run.mode=async",
+            "evaluate.every_steps=20",
+        ],
     ]
     .concat();
     let mut cluster = Cluster::start(&runs, "budget", 3, &set);
@@ -55,7 +60,15 @@ fn a_budget_of_minutes_is_the_runs_whoever_is_killed() {
 #[test]
 fn the_mean_of_the_survivors_is_evaluated() {
     let runs = Runs::new();
-    let set = [&ENDLESS[..], &["workers.count=1", "budget.minutes=0.1"]].concat();
+    let set = [
+        &ENDLESS[..],
+        &[
+            "workers.count=1",
+            "budget.minutes=0.2",
+            "evaluate.every_steps=20",
+        ],
+    ]
+    .concat();
     let mut cluster = Cluster::start(&runs, "survivors", 3, &set);
     for node in &mut cluster.nodes {
         node.hear("; replica mean");

@@ -5,11 +5,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::cluster::{Cluster, ENDLESS, LIMIT, Node, kill_at_once, wait_for_the_end};
+use super::cluster::{Cluster, ENDLESS, LIMIT, Node, PATIENT, kill_at_once, wait_for_the_end};
 use super::program::{PROGRAM, Runs, SMOKE, run};
 
 fn launch(runs: &Runs, name: &str, set: &[&str]) -> super::program::Ran {
-    let train = runs.arguments(SMOKE, name, set);
+    let train = runs.arguments(SMOKE, name, &[&[PATIENT], set].concat());
     run(["launch", "--nodes", "2"]
         .into_iter()
         .map(String::from)
@@ -172,6 +172,7 @@ fn nodes_that_are_all_killed_continue() {
         "budget.steps=400",
         "evaluate.every_steps=40",
         "checkpoint.every_steps=5",
+        PATIENT,
     ];
     let arguments = |name: &str| {
         let launch = [PROGRAM, "launch", "--nodes", "2", "--restarts", "3"].map(String::from);

@@ -141,7 +141,7 @@ fn a_node_of_another_run_is_named() {
     let first = Cluster::none(&runs, "a", 2);
     let places = [1, 2].map(|number| Place::on_loopback(first.endpoint(number)));
     let second = Cluster::at(&runs, "b", places.into());
-    let set = ["cluster.wait_seconds=5"];
+    let set = ["cluster.wait_seconds=15"];
     let mut nodes = [first.node(1, &set), second.node(2, &set)];
     for (node, own, other) in [(0, "a", "b"), (1, "b", "a")] {
         let sees = format!(
@@ -151,7 +151,7 @@ fn a_node_of_another_run_is_named() {
         nodes[node].hear(&sees);
         assert_eq!(nodes[node].end(), Some(2));
         let missing = 2 - node;
-        let error = format!("error: node {missing} did not come within 5 s; {sees}");
+        let error = format!("error: node {missing} did not come within 15 s; {sees}");
         assert!(
             nodes[node].said().ends_with(&error),
             "{}",

@@ -33,7 +33,9 @@ fn bursts_of_connections_end_nothing() {
         &["workers.count=1", "checkpoint.every_steps=4"],
     ]
     .concat();
-    let mut cluster = Cluster::at(&runs, "bursts", few_files(100)).started(&set);
+    let mut cluster = Cluster::at(&runs, "bursts", few_files(100))
+        .patient()
+        .started(&set);
     for node in &mut cluster.nodes {
         node.hear("; replica mean");
     }
@@ -70,7 +72,9 @@ fn idle_connections_take_no_files_from_the_run() {
         &["workers.count=1", "checkpoint.every_steps=20"],
     ]
     .concat();
-    let mut cluster = Cluster::at(&runs, "crowded", few_files(100)).started(&set);
+    let mut cluster = Cluster::at(&runs, "crowded", few_files(100))
+        .patient()
+        .started(&set);
     for node in &mut cluster.nodes {
         node.hear("; replica mean");
     }
@@ -109,5 +113,8 @@ fn the_soft_limit_is_raised() {
         place.command[2] = place.command[2].replace("-n", "-Sn");
     }
     let set = ["budget.steps=8", "workers.count=1"];
-    Cluster::at(&runs, "raised", places).started(&set).finish();
+    Cluster::at(&runs, "raised", places)
+        .patient()
+        .started(&set)
+        .finish();
 }

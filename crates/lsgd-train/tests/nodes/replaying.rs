@@ -37,11 +37,16 @@ fn nodes_are_replayed_in_one_process() {
                 "workers.vary=[{ worker = 1, learning_rate = 0.5, weight_decay = 2.0 }]",
             ],
         ),
-        ("easgd", "2", &["method.name=easgd"]),
+        // A node visits the centre of another only while both train.
+        ("easgd", "2", &["method.name=easgd", "budget.steps=400"]),
         (
             "downpour",
             "2",
-            &["method.name=downpour", "cluster.wire=int8"],
+            &[
+                "method.name=downpour",
+                "cluster.wire=int8",
+                "budget.steps=400",
+            ],
         ),
     ] {
         let train = runs.arguments(SMOKE, name, &[&set[..], more].concat());

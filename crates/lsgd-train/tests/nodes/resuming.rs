@@ -153,7 +153,7 @@ fn nodes_that_begin_anew_join_one_that_continues() {
     for number in [1, 2] {
         fs::remove_dir_all(&cluster.run(number).path).unwrap();
     }
-    let anew = Cluster::at(&runs, "mixed", cluster.take_places());
+    let anew = Cluster::at(&runs, "mixed", cluster.take_places()).patient();
     let mut nodes = vec![anew.node(1, &SET), anew.node(2, &SET)];
     let anew = anew.resuming();
     nodes.push(anew.node(3, &SET));

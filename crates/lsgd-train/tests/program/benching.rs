@@ -174,7 +174,7 @@ fn a_run_that_diverges_does_not_end_a_bench() {
     assert_eq!(bench(&path).stderr, "");
 }
 
-/// Killed in the middle of its second run.
+/// Killed when its second run has begun.
 #[test]
 fn a_bench_that_was_killed_goes_on_and_gives_the_same_report() {
     let runs = Runs::new();
@@ -194,7 +194,8 @@ fn a_bench_that_was_killed_goes_on_and_gives_the_same_report() {
     process.kill().unwrap();
     process.wait().unwrap();
     let again = bench(&path);
-    assert!(again.stderr.starts_with(second), "{}", again.stderr);
+    // It may have ended meanwhile.
+    assert!(!again.stderr.contains("1 of 4"), "{}", again.stderr);
     again.well();
     assert_eq!(report(&runs, "killed"), report(&runs, "whole"));
     // Once more there is nothing left to do.
