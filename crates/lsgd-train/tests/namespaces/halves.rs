@@ -17,7 +17,13 @@ pub fn a_cut_network_goes_on_in_halves_and_heals() {
     let runs = Runs::new();
     for mode in ["async", "sync"] {
         let mode_is = format!("run.mode={mode}");
-        let set = ["workers.count=1", "cluster.insecure=true", &mode_is];
+        let set = [
+            "workers.count=1",
+            "cluster.insecure=true",
+            // No node is lost before the cut, also when the machine stands still.
+            "cluster.silence_seconds=2.5",
+            &mode_is,
+        ];
         let set = [&ENDLESS[..], &set].concat();
         let mut cluster = Cluster::at(&runs, mode, network.places()).started(&set);
         train_on(&mut cluster);

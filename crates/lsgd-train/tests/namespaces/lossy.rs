@@ -43,7 +43,7 @@ pub fn a_vector_arrives_although_the_connection_in_use_dies() {
     let mut near = Cluster::start(&runs, "near", 2, &SHORT);
     near.finish();
     // The vectors fill the queues of these links, where keep-alives are lost too.
-    let patient = [&SHORT[..], &["cluster.silence_seconds=3"]].concat();
+    let patient = [&SHORT[..], &["cluster.silence_seconds=6"]].concat();
     let mut far = Cluster::at(&runs, "far", network.places()).started(&patient);
     network.wait_for("second connection", |network| {
         (network.connections(1).len() == 2).then_some(())

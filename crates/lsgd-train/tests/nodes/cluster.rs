@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::ports::free_port;
-use super::program::{PROGRAM, Run, Runs, workspace};
+use super::program::{PROGRAM, Run, Runs, SLOW, workspace};
 
 /// When a node is taken to hang: far longer than anything it is waited for takes.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -35,6 +35,8 @@ pub struct Cluster<'a> {
     places: Vec<Place>,
     /// Whether nodes are started with `--resume`.
     resumes: bool,
+    /// Whether nodes that are started now are slow.
+    pub is_slow: bool,
     /// Overrides before all others.
     usual: &'static [&'static str],
     pub nodes: Vec<Node>,
@@ -79,6 +81,12 @@ impl<'a> Cluster<'a> {
         Self::at(runs, name, (0..count).map(place).collect()).patient()
     }
 
+    /// With nodes that are far from their end when they are killed.
+    pub fn slow(mut self) -> Self {
+        self.is_slow = true;
+        self
+    }
+
     /// With nodes that are taken for dead when they are, and not when they are only slow.
     pub fn patient(mut self) -> Self {
         self.usual = &[PATIENT];
@@ -92,6 +100,7 @@ impl<'a> Cluster<'a> {
             name: name.to_owned(),
             places,
             resumes: false,
+            is_slow: false,
             usual: &[],
             nodes: Vec::new(),
         }
@@ -128,11 +137,11 @@ impl<'a> Cluster<'a> {
         if self.resumes {
             arguments.push(String::from("--resume"));
         }
-        let place = &self.places[number - 1].command;
-        Node::start(
-            number,
-            &[&place[..], &[String::from(PROGRAM)], &arguments].concat(),
-        )
+        let pace: &[&str] = if self.is_slow { &SLOW } else { &[] };
+        let place = self.places[number - 1].command.iter().map(String::as_str);
+        let words = place.chain(pace.iter().copied()).chain([PROGRAM]);
+        let words: Vec<String> = words.map(String::from).chain(arguments).collect();
+        Node::start(number, &words)
     }
 
     /// Kills node `number` and starts it again with the same overrides.
@@ -256,6 +265,7 @@ impl Node {
         let mut process = Command::new(&words[0])
             .args(&words[1..])
             .current_dir(workspace())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -277,22 +287,24 @@ impl Node {
         }
     }
 
-    /// Waits for a line that contains `text` and has not been returned before.
+    /// Waits for a line that contains `text` and has not been returned before; not without end if the
+    /// node says other things meanwhile.
     #[track_caller]
     pub fn hear(&mut self, text: &str) -> String {
-        loop {
-            let Ok(line) = self.lines.recv_timeout(LIMIT) else {
-                panic!(
-                    "node {} did not say {text:?}:\n{}",
-                    self.number,
-                    self.said()
-                );
-            };
+        let began = Instant::now();
+        while began.elapsed() < 5 * LIMIT
+            && let Ok(line) = self.lines.recv_timeout(LIMIT)
+        {
             self.said.push(line.clone());
             if line.contains(text) {
                 return line;
             }
         }
+        panic!(
+            "node {} did not say {text:?}:\n{}",
+            self.number,
+            self.said()
+        );
     }
 
     /// The id of its process.

@@ -48,12 +48,16 @@ fn all_continue(set: &[&str]) {
     let set = [&SET[..], set].concat();
     let mut whole = Cluster::start(&runs, "whole", 3, &set);
     whole.finish();
-    let mut killed = Cluster::none(&runs, "killed", 3).resuming().started(&set);
+    let mut killed = Cluster::none(&runs, "killed", 3)
+        .resuming()
+        .slow()
+        .started(&set);
     for times in 0..3 {
         // Two rounds, so that all have a checkpoint after the next: nodes that continue from where they
         // did before replace what they recorded since, the event `resumed` too.
         wait_for_progress(&killed, times, 16);
         kill_all(&mut killed);
+        killed.is_slow = times < 2;
         restart_all(&mut killed, &set);
     }
     killed.finish();
@@ -93,9 +97,13 @@ fn shared_gradients_continue_with_the_same_bits() {
     let set = [&set[..], &["method.name=data_parallel", "budget.steps=60"]].concat();
     let mut whole = Cluster::start(&runs, "whole", 2, &set);
     whole.finish();
-    let mut killed = Cluster::none(&runs, "killed", 2).resuming().started(&set);
+    let mut killed = Cluster::none(&runs, "killed", 2)
+        .resuming()
+        .slow()
+        .started(&set);
     wait_for_progress(&killed, 0, 7);
     kill_all(&mut killed);
+    killed.is_slow = false;
     restart_all(&mut killed, &set);
     killed.finish();
     assert_eq!(killed.digests(), whole.digests());
@@ -106,9 +114,13 @@ fn shared_gradients_continue_with_the_same_bits() {
 fn nodes_of_an_async_run_continue() {
     let runs = Runs::new();
     let set = [&SET[..], &["run.mode=async"]].concat();
-    let mut killed = Cluster::none(&runs, "killed", 3).resuming().started(&set);
+    let mut killed = Cluster::none(&runs, "killed", 3)
+        .resuming()
+        .slow()
+        .started(&set);
     wait_for_progress(&killed, 0, 1);
     kill_all(&mut killed);
+    killed.is_slow = false;
     restart_all(&mut killed, &set);
     killed.finish();
     for run in killed.all_runs() {

@@ -167,7 +167,7 @@ fn a_killed_run_continues_with_the_same_averages() {
     let mut arguments = runs.arguments(SMOKE, "killed", &set);
     arguments.push(String::from("--resume"));
     for times in 0..3 {
-        let live = Live::start(&arguments);
+        let live = Live::slow(&arguments);
         killed.wait_for_progress(times, 1);
         live.kill();
     }

@@ -200,7 +200,7 @@ fn lines_are_written_as_they_come() {
         "data.examples=4096",
         "model.width=16",
     ];
-    let mut live = Live::start(&runs.arguments(SMOKE, "lines", &set));
+    let mut live = Live::slow(&runs.arguments(SMOKE, "lines", &set));
     let run = runs.get("lines");
     live.writes(&run.join("metrics.jsonl"));
     live.kill();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::program::{PROGRAM, Run, Runs, SMOKE, command, workspace};
+use super::program::{PROGRAM, Run, Runs, SLOW, SMOKE, command, workspace};
 
 /// When a run is taken to hang: far longer than anything it is waited for takes.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -43,6 +43,7 @@ impl Going {
         let mut process = Command::new(&words[0])
             .args(&words[1..])
             .current_dir(workspace())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -153,17 +154,18 @@ fn a_run_ends_at_a_signal_to_be_continued() {
         "evaluate.every_steps=600",
     ];
     let whole = runs.train(SMOKE, "whole", &set);
-    let mut words = vec![String::from(PROGRAM)];
-    words.extend(runs.arguments(SMOKE, "stopped", &set));
-    words.extend([String::from("--resume"), String::from("--signal-resume")]);
-    let mut going = Going::of(runs.get("stopped"), &words);
+    let mut arguments = runs.arguments(SMOKE, "stopped", &set);
+    arguments.extend([String::from("--resume"), String::from("--signal-resume")]);
+    let [env, pace] = SLOW;
+    let words = [env, pace, PROGRAM].map(String::from);
+    let mut going = Going::of(runs.get("stopped"), &[&words[..], &arguments].concat());
     going.signal("USR1");
     assert_eq!(going.end(), Some(85), "{}", going.said);
     let summary = going.run.summary();
     assert_eq!(summary["end"], "interrupted");
     assert!(summary["steps"].as_u64() < Some(600), "{summary}");
     assert_eq!(going.run.metrics("evaluation"), Vec::<Value>::new());
-    command(&words[1..]).assert().success();
+    command(&arguments).assert().success();
     assert_eq!(going.run.digests(), whole.digests());
 }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::program::{PROGRAM, Ran, workspace};
+use super::program::{PROGRAM, Ran, SLOW, workspace};
 
 /// Trains without an evaluation, and so without a checkpoint, until it is told to stop.
 pub const ENDLESS: [&str; 2] = ["budget.minutes=30", "evaluate.every_minutes=30"];
@@ -30,10 +30,23 @@ impl Live {
         Self::of(command)
     }
 
+    /// Starts the program so that it is far from its end when it is killed.
+    pub fn slow(arguments: &[String]) -> Self {
+        let [env, pace] = SLOW;
+        let mut command = Command::new(env);
+        command.args([pace, PROGRAM]).args(arguments);
+        command.current_dir(workspace()).stdin(Stdio::piped());
+        Self::spawn(command)
+    }
+
     /// Starts a command that runs the program.
     pub fn of(mut command: Command) -> Self {
+        command.stdin(Stdio::null());
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

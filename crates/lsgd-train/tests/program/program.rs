@@ -137,6 +137,10 @@ impl Runs {
     }
 }
 
+/// Before the program: its steps take 40 ms or more, as a node's of `chaos`. For a run that is not to end
+/// before it is killed. It ends when its standard input does.
+pub const SLOW: [&str; 2] = ["env", "LSGD_TRAIN_LAUNCHED=chaos 40 0"];
+
 /// The folder of a run.
 #[derive(Debug)]
 pub struct Run {

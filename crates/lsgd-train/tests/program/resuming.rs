@@ -148,7 +148,7 @@ fn a_run_that_is_killed_again_and_again_is_the_same() {
     let mut arguments = runs.arguments(SMOKE, "killed", &LONG);
     arguments.push(String::from("--resume"));
     for times in 0..3 {
-        let live = Live::start(&arguments);
+        let live = Live::slow(&arguments);
         killed.wait_for_progress(times, 1);
         live.kill();
     }
