@@ -614,9 +614,9 @@ impl RunError {
         }
     }
 
-    /// Whether the system had no room on the disk, or no more open files: there may be some later.
-    pub fn is_shortage(&self) -> bool {
-        matches!(self, Self::Write { source, .. } | Self::Read { source, .. } if is_shortage(source))
+    /// Whether the disk was full.
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self, Self::Write { source, .. } if is_full_disk(source))
     }
 
     /// For `map_err` on writing `path`.
@@ -647,13 +647,13 @@ impl RunError {
 
 /// Whether a system error may be temporary.
 pub fn passes(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrInUse || is_shortage(error)
+    error.kind() == io::ErrorKind::AddrInUse || is_full_disk(error)
 }
 
-/// Whether there was no room on the disk, no more of a user's share of it, or no more open files.
-pub fn is_shortage(error: &io::Error) -> bool {
+/// Whether there was no room on the disk, or no more of a user's share of it.
+pub fn is_full_disk(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error.kind(), QuotaExceeded | StorageFull) || open_files::is_reached(error)
+    matches!(error.kind(), QuotaExceeded | StorageFull)
 }
 
 /// A panic's message.
@@ -689,11 +689,6 @@ mod tests {
             (write(io::ErrorKind::StorageFull), EXIT_RETRY),
             (write(io::ErrorKind::QuotaExceeded), EXIT_RETRY),
             (write(io::ErrorKind::PermissionDenied), EXIT_FAILED),
-            #[cfg(unix)]
-            (
-                RunError::read(Path::new("x"))(rustix::io::Errno::MFILE.into()),
-                EXIT_RETRY,
-            ),
             (absent(None), EXIT_RETRY),
             (absent(Some("its certificate is not trusted")), EXIT_USAGE),
             (RunError::NodeRuns { node: 0 }, EXIT_RETRY),

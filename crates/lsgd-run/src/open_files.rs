@@ -48,7 +48,7 @@ pub fn limit() -> Option<u64> {
 /// Opens a file with `open`; while the limit is reached, again and again for up to ten seconds.
 ///
 /// A burst of connections reaches it for moments: each is accepted before it is counted, and closed
-/// if it is one too many. None of that is to end a run.
+/// if it is one too many. That is not to end a run.
 ///
 /// # Errors
 ///
@@ -79,7 +79,7 @@ pub fn explain(error: &io::Error) -> String {
 
 /// Whether the limit of this process, or that of the system, was reached.
 #[cfg(unix)]
-pub fn is_reached(error: &io::Error) -> bool {
+fn is_reached(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(
         Errno::from_io_error(error),
@@ -87,9 +87,8 @@ pub fn is_reached(error: &io::Error) -> bool {
     )
 }
 
-/// There is no such limit here.
 #[cfg(not(unix))]
-pub fn is_reached(_: &io::Error) -> bool {
+fn is_reached(_: &io::Error) -> bool {
     false
 }
 

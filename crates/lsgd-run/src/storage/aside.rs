@@ -23,6 +23,7 @@ use super::lock::LOCK;
 use super::records::{End, Summary};
 use super::report_file::{REPORT, is_report};
 use crate::error::RunError;
+use crate::open_files::when_free;
 
 /// The files of a run.
 const FILES: [&str; 6] = [
@@ -200,7 +201,7 @@ fn own(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
         found.push(PathBuf::from(REPORT));
     }
     let checkpoints = folder.join(CHECKPOINTS);
-    let entries = match fs::read_dir(&checkpoints) {
+    let entries = match when_free(|| fs::read_dir(&checkpoints)) {
         Ok(entries) => entries,
         Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
             return Ok(found);

@@ -15,6 +15,7 @@ use prost::Message;
 use super::lines::read_lines;
 use super::records::{Evaluation, Interval, MetricRecord, Score};
 use crate::error::RunError;
+use crate::open_files::when_free;
 
 /// Its name in a run's folder. TensorBoard reads files that have `tfevents` in their names.
 pub const EVENT_FILE: &str = "metrics.tfevents";
@@ -192,7 +193,8 @@ impl EventFile {
         let path = folder.join(EVENT_FILE);
         let opened = (|| {
             let mut options = File::options();
-            let mut file = options.read(true).append(true).create(true).open(&path)?;
+            let options = options.read(true).append(true).create(true);
+            let mut file = when_free(|| options.open(&path))?;
             let whole = whole_frames(&file)?;
             file.set_len(whole)?;
             file.seek(SeekFrom::Start(whole))?;

@@ -138,7 +138,7 @@ impl Lines {
             .map_err(|error| RunError::write(&self.path)(error.into()))?;
         self.waiting.0.push(b'\n');
         match self.finish() {
-            Err(error) if error.is_shortage() && self.waiting.0.len() <= MAX_WAITING => {
+            Err(error) if error.is_full_disk() && self.waiting.0.len() <= MAX_WAITING => {
                 self.full = Some(error);
                 Ok(())
             }

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use crate::error::RunError;
+use crate::open_files::when_free;
 
 /// Its name in the folder.
 pub const REPORT: &str = "report.html";
@@ -18,7 +19,7 @@ pub fn is_report(path: &Path) -> bool {
         return false;
     }
     let mut begin = vec![0; REPORT_MARK.len()];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut begin));
+    let read = when_free(|| File::open(path)).and_then(|mut file| file.read_exact(&mut begin));
     read.is_ok() && begin == REPORT_MARK.as_bytes()
 }
 

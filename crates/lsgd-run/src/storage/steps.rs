@@ -26,7 +26,8 @@ pub(super) fn settle(folder: &Path) -> Result<(), RunError> {
         }
     }
     for checkpoint in paths_in(folder)? {
-        let files = fs::read_dir(checkpoint).into_iter().flatten().flatten();
+        let files = when_free(|| fs::read_dir(&checkpoint));
+        let files = files.into_iter().flatten().flatten();
         let parts = files.map(|file| file.path());
         let mut parts = parts.filter(|path| extension(path) == Some("part"));
         parts.try_for_each(|part| remove_file(&part))?;

@@ -108,7 +108,7 @@ impl CheckpointWriter {
         }
     }
 
-    /// From now on a full disk is an error, and so are too few open files: the run ends.
+    /// From now on a full disk is an error: the run ends.
     pub fn expect_end(&mut self) {
         self.is_last = true;
     }
@@ -135,8 +135,8 @@ impl CheckpointWriter {
     ///
     /// # Errors
     ///
-    /// [`RunError::Write`] or [`RunError::Gone`] if it could not be written or recorded. A full disk,
-    /// or too few open files, is an error at the end of a run only.
+    /// [`RunError::Write`] or [`RunError::Gone`] if it could not be written or recorded. A full disk
+    /// is an error at the end of a run only.
     pub fn record(&mut self, journal: &mut Journal) -> Result<(), RunError> {
         while let Ok(report) = self.reports.try_recv() {
             self.take(report, journal)?;
@@ -187,7 +187,7 @@ impl CheckpointWriter {
             Report::Done(outcome) => {
                 self.pending = self.pending.saturating_sub(1);
                 match outcome {
-                    Err(error) if error.is_shortage() && !self.is_last => {
+                    Err(error) if error.is_full_disk() && !self.is_last => {
                         journal.not_saved(&error);
                         Ok(())
                     }

@@ -3,9 +3,9 @@
 use lsgd_core::Event;
 
 use super::divergence::{self, Divergence};
+use super::full_disk::FullDisk;
 use super::intervals::Intervals;
 use super::messages::FromWorker;
-use super::shortage::Shortage;
 use super::totals::Totals;
 use crate::error::RunError;
 use crate::observer::{Observer, Stepped};
@@ -19,7 +19,7 @@ pub(super) struct Journal {
     pub totals: Totals,
     pub intervals: Intervals,
     pub divergence: Divergence,
-    pub shortage: Shortage,
+    pub disk: FullDisk,
     /// The furthest step of a worker in this incarnation.
     pub step: u64,
     /// The step of the newest checkpoint, if there is one.
@@ -82,7 +82,7 @@ impl Journal {
         if let Some(interval) = self.intervals.add(stepped, learning_rate) {
             self.recorder.metric(&MetricRecord::Interval(interval))?;
         }
-        self.look_at_lines();
+        self.look_at_disk();
         Ok(())
     }
 
@@ -116,28 +116,28 @@ impl Journal {
     /// As [`on_message`](Self::on_message).
     pub fn saved(&mut self, step: u64, seconds: f64) -> Result<(), RunError> {
         self.newest = Some(step);
-        let _ = self.shortage.checkpoint_failed(false);
+        let _ = self.disk.checkpoint_failed(false);
         self.recorder.checkpoint(step, self.totals.record(seconds))
     }
 
-    /// Tells the user that a checkpoint cannot be written for now.
+    /// Tells the user that the disk has no room for a checkpoint.
     pub fn not_saved(&mut self, error: &RunError) {
-        if self.shortage.checkpoint_failed(true) {
-            self.warn_of_shortage(&error.to_string());
+        if self.disk.checkpoint_failed(true) {
+            self.warn_of_full_disk(&error.to_string());
         }
     }
 
     /// Tells the user that the disk has no room for lines, if so.
-    fn look_at_lines(&mut self) {
+    fn look_at_disk(&mut self) {
         let error = self.recorder.full_disk();
-        if self.shortage.lines_wait(error.is_some())
+        if self.disk.lines_wait(error.is_some())
             && let Some(error) = error.map(ToString::to_string)
         {
-            self.warn_of_shortage(&error);
+            self.warn_of_full_disk(&error);
         }
     }
 
-    fn warn_of_shortage(&mut self, error: &str) {
+    fn warn_of_full_disk(&mut self, error: &str) {
         let newest = match self.newest {
             Some(step) => format!("the newest checkpoint is of step {step}"),
             None => String::from("there is no checkpoint yet"),
@@ -154,7 +154,7 @@ impl Journal {
     /// [`RunError::Write`].
     pub fn can_save(&mut self, end: bool) -> Result<bool, RunError> {
         match self.recorder.finish() {
-            Err(error) if error.is_shortage() && !end => {
+            Err(error) if error.is_full_disk() && !end => {
                 self.not_saved(&error);
                 Ok(false)
             }

@@ -201,7 +201,7 @@ impl<T: Task> RunLoop<T> {
         let kept = kept.and_then(|()| self.writer.wait(&mut self.journal));
         match kept {
             // Everything else has been saved.
-            Err(error) if error.is_shortage() => {
+            Err(error) if error.is_full_disk() => {
                 let line = format!("{error}; the mean over all nodes is scored, but not kept");
                 self.journal.observer.warn(&line);
             }

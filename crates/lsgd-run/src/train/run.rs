@@ -7,6 +7,7 @@ use super::averages::MeanWindow;
 use super::checkpoint_writer::CheckpointWriter;
 use super::cluster::Cluster;
 use super::failures::Failures;
+use super::full_disk::FullDisk;
 use super::inbox::Inbox;
 use super::intervals::Intervals;
 use super::job::{Context, Job};
@@ -17,7 +18,6 @@ use super::requests::Requests;
 use super::resume::{self, Found, Resumed};
 use super::run_loop::{Incarnation, POLL_INTERVAL, RunLoop};
 use super::setup::{Setup, node_number, set_up};
-use super::shortage::Shortage;
 use super::totals::Totals;
 use crate::error::RunError;
 use crate::observer::Observer;
@@ -169,7 +169,7 @@ pub fn train<T: Task>(
             totals,
             intervals: Intervals::of_node(setup.node, setup.workers()),
             divergence: setup.divergence(),
-            shortage: Shortage::default(),
+            disk: FullDisk::default(),
             step: start.step,
             newest,
         },

@@ -18,6 +18,7 @@ use crate::storage::{
 use crate::task::Task;
 use crate::train::averages::MeanWindow;
 use crate::train::evaluation_pass::EvaluationPass;
+use crate::train::full_disk::FullDisk;
 use crate::train::intervals::Intervals;
 use crate::train::journal::Journal;
 use crate::train::messages::{PausedWorker, Start};
@@ -25,7 +26,6 @@ use crate::train::pause_schedule::Every;
 use crate::train::requests::Requests;
 use crate::train::salvage;
 use crate::train::setup::{Ready, Setup};
-use crate::train::shortage::Shortage;
 use crate::train::totals::Totals;
 
 /// The position of the last evaluation: after all others.
@@ -79,7 +79,7 @@ impl TrainingSimulation {
                     (0..count).map(|global_rank| worker_id(global_rank, per_node)),
                 ),
                 divergence: setup.divergence(),
-                shortage: Shortage::default(),
+                disk: FullDisk::default(),
                 step: 0,
                 newest: None,
             },
