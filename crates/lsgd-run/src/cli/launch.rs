@@ -12,7 +12,7 @@ use std::time::{Instant, SystemTime};
 use super::arguments::Launch;
 use super::node_process::{LaunchEvent, NodeProcess};
 use super::restarts::{Decision, Restarts};
-use super::wiring::{Wiring, check_place, command, held_endpoints, overrides};
+use super::wiring::{Wiring, beside_listeners, check_place, command, held_endpoints, overrides};
 use crate::config::{Config, TaskTables};
 use crate::error::RunError;
 use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SUCCESS};
@@ -36,7 +36,8 @@ pub fn launch<C: TaskTables>(
     arguments: &Launch,
     signals: Receiver<SignalRequest>,
 ) -> Result<u8, RunError> {
-    let (_held, endpoints) = held_endpoints(arguments.nodes)?;
+    let (held, endpoints) = held_endpoints(arguments.nodes)?;
+    let _held = beside_listeners(held);
     let (sender, events) = channel();
     // Without this thread a signal reaches the nodes only if it is sent to each.
     let asked_of = sender.clone();

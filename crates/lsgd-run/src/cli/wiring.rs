@@ -44,8 +44,7 @@ pub(super) fn check_place(
 }
 
 /// Loopback endpoints for nodes, and sockets that hold their ports: while these live, the system gives
-/// the ports to nobody who takes any that is free, for a listener or a connection, whether the node
-/// listens or is down. Nodes ask for them by number.
+/// the ports to nobody who takes any that is free, for a listener or a connection.
 pub(super) fn held_endpoints(nodes: u32) -> Result<(Vec<Socket>, Vec<String>), RunError> {
     let held: io::Result<Vec<_>> = (0..nodes).map(|_| held_port()).collect();
     let held = held.map_err(|source| RunError::NoPorts { nodes, source })?;
@@ -54,7 +53,17 @@ pub(super) fn held_endpoints(nodes: u32) -> Result<(Vec<Socket>, Vec<String>), R
     Ok((sockets, addresses.into_iter().map(endpoint).collect()))
 }
 
-/// A socket that never listens, beside which one that does can be bound.
+/// Of these sockets, those that may live while nodes listen at their ports, also when a node is down in
+/// between. Linux lets a listener have the port of a socket that does not listen; elsewhere they would
+/// be in the way.
+pub(super) fn beside_listeners(held: Vec<Socket>) -> Vec<Socket> {
+    match cfg!(target_os = "linux") {
+        true => held,
+        false => Vec::new(),
+    }
+}
+
+/// A socket that never listens.
 fn held_port() -> io::Result<(Socket, SocketAddr)> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -111,4 +120,29 @@ pub(super) fn command(
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     Ok(command)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_held_port_is_the_nodes() {
+        let (held, endpoints) = held_endpoints(2).unwrap();
+        assert_ne!(endpoints[0], endpoints[1]);
+        let held = beside_listeners(held);
+        for (socket, endpoint) in held.iter().zip(&endpoints) {
+            let address = socket.local_addr().unwrap();
+            let number = address.as_socket().unwrap();
+            assert_eq!(endpoint, &format!("tcp/{number}"));
+            // As one that takes any free port is bound.
+            let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            assert!(stranger.bind(&address).is_err());
+            for _life in 0..2 {
+                drop(TcpListener::bind(number).unwrap());
+            }
+        }
+    }
 }

@@ -17,7 +17,7 @@ use super::launch::{NodeChange, run_nodes};
 use super::launcher::Afflicted;
 use super::node_process::{Action, LaunchEvent};
 use super::serve::Serving;
-use super::wiring::{Wiring, held_endpoints};
+use super::wiring::{Wiring, beside_listeners, held_endpoints};
 use crate::chaos::proxy::Proxy;
 use crate::chaos::records::{Run, Runs};
 use crate::chaos::{ChaosError, Links, Plan, report};
@@ -153,8 +153,9 @@ fn make_runs<C: TaskTables>(
 /// Launches one run, and injects its faults. Returns the exit code of the launch.
 fn make_run<C: TaskTables>(plan: &Plan, run: &Run, current: &Current) -> Result<u8, RunError> {
     let links = Arc::new(Links::new(plan.nodes as usize));
-    let (_held, endpoints) = held_endpoints(plan.nodes)?;
+    let (held, endpoints) = held_endpoints(plan.nodes)?;
     let (proxies, connect) = proxies(&links, &endpoints, run.seed)?;
+    let _held = beside_listeners(held);
     let afflicted = Afflicted {
         pace: Duration::from_millis(plan.pace_millis),
         clock_ahead: 0,
