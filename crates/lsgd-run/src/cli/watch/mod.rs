@@ -190,7 +190,7 @@ impl<W: Write> Watching<'_, W> {
         folders.iter().map(open).collect()
     }
 
-    /// Tells what is new in the records. Returns whether anything was written there.
+    /// Tells what is new in the records. Returns whether anything was written there, or a node has begun.
     fn news(&mut self) -> Result<bool, Stop> {
         let mut folders = self.folders()?;
         if folders.is_empty() {
@@ -208,8 +208,10 @@ impl<W: Write> Watching<'_, W> {
             return Ok(true);
         }
         folders.retain(|folder| self.nodes.iter().all(|node| node.folder() != folder));
+        let mut grew = false;
         match self.open(&folders, Since::TheBegin) {
             Ok(more) => {
+                grew = !more.is_empty();
                 self.nodes.extend(more);
                 // A node that began later may have a lower number.
                 self.nodes.sort_by_key(Node::number);
@@ -217,7 +219,7 @@ impl<W: Write> Watching<'_, W> {
             Err(error) if is_passing(&error) => {}
             Err(error) => return Err(error.into()),
         }
-        let (mut lines, mut grew, mut is_another) = (Vec::new(), false, false);
+        let (mut lines, mut is_another) = (Vec::new(), false);
         for node in &mut self.nodes {
             match node.news()? {
                 News::Lines(more, has_grown) => {
