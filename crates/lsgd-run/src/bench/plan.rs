@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::error::{BenchError, PlanProblem};
-use crate::config::{Config, ConfigError, TaskTables};
+use crate::config::{Config, ConfigError, TaskTables, looks_like_config};
 use crate::error::RunError;
 use crate::home;
 use crate::storage::read_bounded;
@@ -98,17 +98,6 @@ pub struct Variant {
     pub set: Vec<String>,
 }
 
-/// Whether a file is the config of a run: it has its tables, and not the methods that a bench compares.
-fn is_config(text: &str) -> bool {
-    let Ok(table) = text.parse::<toml::Table>() else {
-        return false;
-    };
-    let has_tables = ["run", "budget", "workers", "method"]
-        .into_iter()
-        .any(|name| table.get(name).is_some_and(toml::Value::is_table));
-    has_tables && !table.contains_key("config")
-}
-
 fn runs() -> PathBuf {
     PathBuf::from("runs")
 }
@@ -181,12 +170,13 @@ impl Plan {
 
     fn parse(text: Vec<u8>, advice: &'static str) -> Result<Self, PlanProblem> {
         let text = String::from_utf8(text).map_err(|_| PlanProblem::NotText)?;
-        let mut plan: Self = toml::from_str(&text).map_err(|error| match is_config(&text) {
-            true => PlanProblem::Config { advice },
-            false => PlanProblem::Unread {
-                reason: error.message().replace('\n', " "),
-            },
-        })?;
+        let mut plan: Self =
+            toml::from_str(&text).map_err(|error| match looks_like_config(&text) {
+                true => PlanProblem::Config { advice },
+                false => PlanProblem::Unread {
+                    reason: error.message().replace('\n', " "),
+                },
+            })?;
         for (key, path) in [("folder", &mut plan.folder), ("config", &mut plan.config)] {
             let expanded = home::expand(path);
             *path = expanded.map_err(|reason| PlanProblem::Path {

@@ -9,6 +9,7 @@ use super::error::{ChaosError, PlanProblem};
 use super::fault::Fault;
 use super::schedule::{Random, Room, schedule};
 use super::written::Written;
+use crate::config::looks_like_config;
 use crate::error::RunError;
 use crate::home;
 use crate::storage::read_bounded;
@@ -116,8 +117,12 @@ impl Plan {
             reason: reason.replace('\n', " "),
         };
         let text = str::from_utf8(text).map_err(|_| unread(String::from("is not UTF-8 text")))?;
-        let mut plan: Self =
-            toml::from_str(text).map_err(|error| unread(error.message().to_owned()))?;
+        let mut plan: Self = toml::from_str(text).map_err(|error| match looks_like_config(text) {
+            true => unread(String::from(
+                "is the config of a run; give a file that names it as its config, with the faults",
+            )),
+            false => unread(error.message().to_owned()),
+        })?;
         for path in [&mut plan.folder, &mut plan.config] {
             *path = home::expand(path).map_err(|why| unread(why.to_string()))?;
         }

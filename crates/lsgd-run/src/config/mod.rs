@@ -63,6 +63,19 @@ use schema::Schema;
 /// Largest config file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
+/// Whether a text that some other file should have is the config of a run: TOML with a table of one, and
+/// without the keys that files about several runs have.
+#[cfg(any(feature = "bench", all(feature = "cli", unix)))]
+pub(crate) fn looks_like_config(text: &str) -> bool {
+    let Ok(table) = text.parse::<Table>() else {
+        return false;
+    };
+    let is_table = |name: &&str| table.get(*name).is_some_and(Value::is_table);
+    let is_other = |name: &&str| table.contains_key(*name);
+    ["run", "method", "workers", "budget"].iter().any(is_table)
+        && !["config", "seeds", "nodes"].iter().any(is_other)
+}
+
 /// A whole run, as in `config.toml`: the engine's tables and those of a task.
 ///
 /// A value from [`Config::load`] has been checked as a whole: nothing later checks again.

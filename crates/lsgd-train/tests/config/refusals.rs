@@ -76,6 +76,10 @@ fn unknown_keys() {
             "c.toml: unknown key seed; did you mean run.seed?",
         ),
         (
+            "[task]\nlength = 8",
+            "c.toml: unknown key task; [task] is of a program with a task of its own; use that program",
+        ),
+        (
             "method.momentum = 0.1",
             "c.toml: unknown key method.momentum; did you mean optimizer.momentum?",
         ),

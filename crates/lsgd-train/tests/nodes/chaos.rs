@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::cluster::{LIMIT, Node, wait_for_the_end};
-use super::program::{PROGRAM, Run, Runs, run};
+use super::program::{PROGRAM, Run, Runs, SMOKE, run};
 
 /// A chaos file, for three nodes of one worker each.
 fn file(runs: &Runs, minutes: f64, more: &str) -> String {
@@ -153,12 +153,14 @@ fn a_fault_that_there_is_not_is_refused_by_name() {
 }
 
 #[test]
-fn a_chaos_file_that_is_not_there_is_wrong_usage_and_a_folder_without_runs_a_failure() {
+fn a_chaos_file_that_is_none_is_wrong_usage_and_a_folder_without_runs_a_failure() {
     let runs = Runs::new();
     let absent = runs.path().join("absent");
     let absent = absent.to_str().unwrap();
     let file = format!("{absent}: there is no such file; check the path");
     run(["chaos", absent]).failed(2, &file);
+    let config = "is the config of a run; give a file that names it as its config, with the faults";
+    run(["chaos", SMOKE]).failed(2, &format!("{SMOKE}: {config}"));
     let folder = format!("{absent}: there is no schedule.json; give the folder of a chaos run");
     run(["chaos", "--report", absent]).failed(1, &folder);
 }

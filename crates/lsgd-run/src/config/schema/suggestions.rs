@@ -10,6 +10,9 @@ impl Schema {
         let table = path.split('.').next().unwrap_or(path);
         let suggestion = self.suggest(path);
         let advice = match self.is_table(table) {
+            false if table == "task" => {
+                String::from("[task] is of a program with a task of its own; use that program")
+            }
             true => {
                 let same_table = self.names().filter(|(of, _)| *of == table);
                 let names = same_table.map(|(_, name)| name);
