@@ -20,7 +20,7 @@ pub fn a_cut_network_goes_on_in_halves_and_heals() {
         let set = [
             "workers.count=1",
             "cluster.insecure=true",
-            // No node is lost before the cut, also when the machine stands still.
+            // No node is lost before the cut, even if the machine stands still.
             "cluster.silence_seconds=2.5",
             &mode_is,
         ];
