@@ -23,23 +23,30 @@ fn idle_connections(endpoint: &str) -> Vec<TcpStream> {
     (0..150).filter_map(connect).collect()
 }
 
-/// Connections are accepted before they are counted: a hundred at once hold every file that a node
-/// may have, until those that are too many are closed.
-#[test]
-fn bursts_of_connections_end_nothing() {
-    let runs = Runs::new();
-    let set = [
-        &ENDLESS[..],
-        &["workers.count=1", "checkpoint.every_steps=4"],
-    ]
-    .concat();
-    let mut cluster = Cluster::at(&runs, "bursts", few_files(100))
+/// Two nodes with few files, once both train and write checkpoints; what they are started with, and where
+/// they listen.
+fn training<'a>(
+    runs: &'a Runs,
+    name: &str,
+    saving: &'a str,
+) -> (Cluster<'a>, Vec<&'a str>, [String; 2]) {
+    let set = [&ENDLESS[..], &["workers.count=1", saving]].concat();
+    let mut cluster = Cluster::at(runs, name, few_files(100))
         .patient()
         .started(&set);
     for node in &mut cluster.nodes {
         node.hear("; replica mean");
     }
     let endpoints = [1, 2].map(|number| cluster.endpoint(number).to_owned());
+    (cluster, set, endpoints)
+}
+
+/// Connections are accepted before they are counted: a hundred at once hold every file that a node
+/// may have, until those that are too many are closed.
+#[test]
+fn bursts_of_connections_end_nothing() {
+    let runs = Runs::new();
+    let (mut cluster, _, endpoints) = training(&runs, "bursts", "checkpoint.every_steps=4");
     thread::scope(|scope| {
         // Dropped at the end, also when this thread panics.
         let _until = endpoints.each_ref().map(|endpoint| {
@@ -68,18 +75,7 @@ fn bursts_of_connections_end_nothing() {
 #[test]
 fn idle_connections_take_no_files_from_the_run() {
     let runs = Runs::new();
-    let set = [
-        &ENDLESS[..],
-        &["workers.count=1", "checkpoint.every_steps=20"],
-    ]
-    .concat();
-    let mut cluster = Cluster::at(&runs, "crowded", few_files(100))
-        .patient()
-        .started(&set);
-    for node in &mut cluster.nodes {
-        node.hear("; replica mean");
-    }
-    let endpoints = [1, 2].map(|number| cluster.endpoint(number).to_owned());
+    let (mut cluster, set, endpoints) = training(&runs, "crowded", "checkpoint.every_steps=20");
     let idle: Vec<_> = endpoints.iter().flat_map(|e| idle_connections(e)).collect();
     assert!(idle.len() >= 100, "{} connections", idle.len());
     cluster.train_on();
