@@ -129,6 +129,10 @@ mod tests {
         let largest = epoch(u64::MAX, 1);
         assert_eq!(largest.length(f64::MAX), u64::MAX);
         assert_eq!(largest.point(1e9), u64::MAX);
+        assert_eq!(
+            epoch(3_953_947_353, 1).length(683_112_462_781_603.0),
+            u64::MAX
+        );
         assert_eq!(largest.point(f64::MIN_POSITIVE), 1);
         assert_eq!(epoch(1, u64::MAX).length(5e-324), 1);
         assert_eq!(epoch(1, u64::MAX).point(5e-324), 1);
@@ -153,8 +157,10 @@ mod tests {
                 10u128.pow(d) * u128::from(batch * workers),
             );
             let epoch = epoch(examples, batch * workers);
-            prop_assert_eq!(u128::from(epoch.length(epochs)), (steps / of).max(1));
-            prop_assert_eq!(u128::from(epoch.point(epochs)), steps.div_ceil(of));
+            // The greatest number of steps that there is.
+            let most = u128::from(u64::MAX);
+            prop_assert_eq!(u128::from(epoch.length(epochs)), (steps / of).clamp(1, most));
+            prop_assert_eq!(u128::from(epoch.point(epochs)), steps.div_ceil(of).min(most));
         }
 
         /// Few decimals and whole steps per epoch, as in practice: often a whole number of steps,
