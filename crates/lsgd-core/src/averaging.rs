@@ -132,7 +132,7 @@ impl MeanRef {
 
 fn workers_of(sum: &VectorRef) -> usize {
     match sum.source {
-        Source::Sum { workers } => workers,
+        Source::Sum { workers } | Source::Change { workers, .. } => workers,
         _ => 0,
     }
 }

@@ -144,5 +144,5 @@ pub use state::{
 pub use status::{CheckpointRef, JoinPoint, NodePhase, Proposal, Status, VectorRef};
 pub use transfer::{Reading, TRANSFERS, download, upload};
 pub use values::SnapshotDigest;
-pub use wire::{WireFormat, int8};
+pub use wire::{WireFormat, int8, topk};
 pub use worker::{GradientStep, Objective, Worker};

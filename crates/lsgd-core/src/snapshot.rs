@@ -8,7 +8,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
 use crate::values::{SnapshotDigest, Values};
-use crate::{Factors, Layout, SnapshotError, WorkerId};
+use crate::{Factors, Layout, ShortDigest, SnapshotError, WorkerId};
 
 /// The origin of a vector.
 #[derive(
@@ -43,6 +43,14 @@ pub enum Source {
         /// Number of updates so far.
         version: u64,
     },
+    /// The sum of the changes of several workers of a node, since an exchange brought all of them to one
+    /// vector. Running statistics are summed as they are.
+    Change {
+        /// How many.
+        workers: usize,
+        /// That vector.
+        since: ShortDigest,
+    },
 }
 
 impl fmt::Display for Source {
@@ -53,6 +61,9 @@ impl fmt::Display for Source {
             Self::Sum { workers } => write!(f, "the sum of {workers} workers"),
             Self::Final { workers } => write!(f, "the sum of {workers} workers at the end"),
             Self::Centre { version } => write!(f, "the centre, version {version}"),
+            Self::Change { workers, since } => {
+                write!(f, "the change of {workers} workers since {since}")
+            }
         }
     }
 }
@@ -254,6 +265,23 @@ impl Snapshot {
         self.with_parameters(made.collect())
     }
 
+    /// What this sum has moved from `base`, a vector of one worker, and what had not been sent of that before.
+    pub(crate) fn change_since(
+        &self,
+        base: &Self,
+        unsent: Option<&Self>,
+    ) -> Result<Self, SnapshotError> {
+        self.check(base.layout())?;
+        let workers = self.workers();
+        let count = workers as f64;
+        let mut change = self.combined(base, |sum, base| sum - count * base);
+        if let Some(unsent) = unsent {
+            change = change.combined(unsent, |change, unsent| change + unsent);
+        }
+        let since = base.digest().into();
+        Ok(change.with_source(Source::Change { workers, since }))
+    }
+
     /// Number of values: parameters, buffers and weights.
     pub fn values(&self) -> usize {
         self.parameters().len() + self.buffers().len() + self.weights().len()
@@ -289,7 +317,7 @@ impl Snapshot {
     /// The mean of several snapshots of one layout, parameters and buffers, summed in the order
     /// given and then divided: the same order gives the same bits. `None` for no snapshots.
     ///
-    /// A [sum](Source::Sum) counts as the workers in it. So a mean over nodes, of each node's sum
+    /// A [sum](Source::Sum), of values or of changes, counts as the workers in it. So a mean over nodes, of each node's sum
     /// in node order, has the same bits on all nodes. Snapshots with [weights](Self::weights) give
     /// the weighted mean of their parameters.
     ///
@@ -357,7 +385,9 @@ impl Snapshot {
     /// The number of workers that it counts as in a sum.
     fn workers(&self) -> usize {
         match self.source {
-            Source::Sum { workers } | Source::Final { workers } => workers,
+            Source::Sum { workers }
+            | Source::Final { workers }
+            | Source::Change { workers, .. } => workers,
             Source::Worker { .. } | Source::Mean { .. } | Source::Centre { .. } => 1,
         }
     }

@@ -42,7 +42,18 @@ pub enum SnapshotError {
 
 /// The first eight bytes of a [`LayoutDigest`] or a [`SnapshotDigest`](crate::SnapshotDigest), enough to tell layouts or the
 /// vectors of a run apart in a message and in records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    borsh::BorshSerialize,
+    borsh::BorshDeserialize,
+)]
 pub struct ShortDigest(u64);
 
 impl ShortDigest {

@@ -85,6 +85,8 @@ pub struct GlobalLeaderState {
     pub counters: GlobalLeaderCounters,
     /// What the last exchange delivered, from which nodes join.
     pub join_point: Option<(JoinPoint, Arc<Snapshot>)>,
+    /// What it has not sent of its workers' changes yet ([`WireFormat::Topk`](crate::WireFormat::Topk)).
+    pub unsent: Option<Arc<Snapshot>>,
 }
 
 /// The part of a [`GlobalLeaderState`] that consists of numbers.

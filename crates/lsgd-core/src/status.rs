@@ -77,7 +77,7 @@ pub struct Proposal {
     /// Its local leader's parameters, or its centre; `None` when the method has neither, no worker
     /// of the node is eligible, or its vector was rejected.
     pub leader: Option<VectorRef>,
-    /// The sum over its workers; `None` when the method has no mean, or a vector was rejected.
+    /// The sum over its workers, or over their changes; `None` when the method has no mean, or a vector was rejected.
     pub sum: Option<VectorRef>,
     /// The leader of the last global exchange, if there was one and the node has what it delivered.
     pub followed: Option<WorkerId>,
@@ -227,9 +227,10 @@ impl Status {
 fn count_of(source: Source) -> u64 {
     match source {
         Source::Worker { step, .. } => step,
-        Source::Mean { workers } | Source::Sum { workers } | Source::Final { workers } => {
-            u64::try_from(workers).unwrap_or(u64::MAX)
-        }
+        Source::Mean { workers }
+        | Source::Sum { workers }
+        | Source::Final { workers }
+        | Source::Change { workers, .. } => u64::try_from(workers).unwrap_or(u64::MAX),
         Source::Centre { version } => version,
     }
 }

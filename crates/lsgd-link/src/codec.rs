@@ -1,12 +1,13 @@
 //! A vector's values as bytes on the wire: little endian, parameters first, then buffers, then
-//! weights if it has any. As int8, parameters are [blocks](lsgd_core::int8), and the others f32.
+//! weights if it has any. As int8 or topk, parameters are blocks
+//! ([`int8`], [`topk`]), and the others f32.
 
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
 use half::bf16;
-use lsgd_core::{Layout, Snapshot, SnapshotDigest, Source, WireFormat, int8};
+use lsgd_core::{Layout, Snapshot, SnapshotDigest, Source, WireFormat, int8, topk};
 
 use crate::error::HolderFault;
 
@@ -35,6 +36,7 @@ fn encode_vectors(wire: WireFormat, vectors: [&[f32]; 3], range: &Range<usize>) 
                     .flat_map(|&value| bf16::from_f32(value).to_le_bytes()),
             ),
             WireFormat::Int8 => int8::encode(part, &mut bytes),
+            WireFormat::Topk => topk::encode(part, &mut bytes),
         }
     }
     Some(bytes)
@@ -44,7 +46,7 @@ fn encode_vectors(wire: WireFormat, vectors: [&[f32]; 3], range: &Range<usize>) 
 fn formats(wire: WireFormat) -> [WireFormat; 3] {
     match wire {
         WireFormat::F32 | WireFormat::Bf16 => [wire; 3],
-        WireFormat::Int8 => [wire, WireFormat::F32, WireFormat::F32],
+        WireFormat::Int8 | WireFormat::Topk => [wire, WireFormat::F32, WireFormat::F32],
     }
 }
 
@@ -52,8 +54,13 @@ fn formats(wire: WireFormat) -> [WireFormat; 3] {
 /// them, or divides a block of parameters.
 fn parts(wire: WireFormat, lengths: [usize; 3], range: &Range<usize>) -> Option<[Range<usize>; 3]> {
     let [parameters, ..] = lengths;
-    let divides = |at: usize| at < parameters && !at.is_multiple_of(int8::BLOCK);
-    let divides = wire == WireFormat::Int8 && (divides(range.start) || divides(range.end));
+    let block = match wire {
+        WireFormat::F32 | WireFormat::Bf16 => 1,
+        WireFormat::Int8 => int8::BLOCK,
+        WireFormat::Topk => topk::BLOCK,
+    };
+    let divides = |at: usize| at < parameters && !at.is_multiple_of(block);
+    let divides = divides(range.start) || divides(range.end);
     if divides || range.start > range.end || range.end > lengths.iter().sum() {
         return None;
     }
@@ -254,6 +261,7 @@ fn read(wire: WireFormat, vectors: [&mut [f32]; 3], bytes: &mut impl Read) -> io
             WireFormat::F32 => read_f32(values, bytes)?,
             WireFormat::Bf16 => read_bf16(values, bytes)?,
             WireFormat::Int8 => int8::decode(values, &mut *bytes)?,
+            WireFormat::Topk => topk::decode(values, &mut *bytes)?,
         }
     }
     Ok(())
@@ -366,6 +374,25 @@ mod tests {
         }
     }
 
+    /// Of the two parameters the larger.
+    #[test]
+    fn the_largest_parameter_crosses_and_the_rest_as_it_is() {
+        let wire = WireFormat::Topk;
+        let block = vec![128, (-64_i8) as u8, 1, 0];
+        let rest = [0.5_f32, 3.0].map(f32::to_le_bytes).concat();
+        assert_eq!(encode(wire, &vector(), 0..4), Some([block, rest].concat()));
+        let mut arrived = partial(wire);
+        for part in [0..2, 2..4] {
+            let bytes = encode(wire, &vector(), part.clone()).unwrap();
+            arrived.take(&part, &bytes[..]).unwrap();
+        }
+        let expected: [&[f32]; 3] = [&[0.0, -2.0], &[0.5], &[3.0]];
+        assert_eq!(arrived.vectors(), expected);
+        assert_eq!(encode(wire, &vector(), 1..4), None, "half a block");
+        let unknown = partial(wire).take(&(0..2), &[128, 64, 2, 0][..]);
+        assert!(unknown.is_err(), "a third of two parameters");
+    }
+
     #[test]
     #[allow(clippy::reversed_empty_ranges, reason = "what a stranger may ask for")]
     fn what_is_beyond_the_vector_is_neither_sent_nor_taken() {
@@ -380,7 +407,12 @@ mod tests {
 
     #[test]
     fn too_few_bytes_are_no_values() {
-        for wire in [WireFormat::F32, WireFormat::Bf16, WireFormat::Int8] {
+        for wire in [
+            WireFormat::F32,
+            WireFormat::Bf16,
+            WireFormat::Int8,
+            WireFormat::Topk,
+        ] {
             let bytes = encode(wire, &vector(), 0..4).unwrap();
             let short = &bytes[..bytes.len() - 1];
             assert!(partial(wire).take(&(0..4), short).is_err(), "{wire:?}");

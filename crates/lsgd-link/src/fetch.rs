@@ -100,7 +100,7 @@ impl Fetches {
         let digest = request.digest;
         let shared = &self.shared;
         let vector = Arc::new(ArrivingVector::new(
-            shared.wire,
+            shared.wire.of(request.source),
             &shared.layout,
             request.source,
             digest,

@@ -128,7 +128,8 @@ fn find(shared: &Shared, request: &ChunkRequest) -> Result<(TrafficKind, Vec<u8>
     let snapshot = shared.snapshots.get(&request.digest);
     let snapshot = snapshot.ok_or(Missing::Vector)?;
     let range = request.range(snapshot.values()).map_err(Missing::Range)?;
-    let bytes = encode(shared.wire, &snapshot, range).ok_or(Missing::Vector)?;
+    let format = shared.wire.of(snapshot.source());
+    let bytes = encode(format, &snapshot, range).ok_or(Missing::Vector)?;
     Ok((TrafficKind::of(snapshot.source()), bytes))
 }
 

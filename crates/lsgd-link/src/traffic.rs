@@ -37,7 +37,7 @@ impl TrafficKind {
     pub(crate) fn of(source: Source) -> Self {
         match source {
             Source::Worker { .. } => Self::Parameters,
-            Source::Mean { .. } | Source::Sum { .. } => Self::Mean,
+            Source::Mean { .. } | Source::Sum { .. } | Source::Change { .. } => Self::Mean,
             Source::Final { .. } => Self::Evaluation,
             Source::Centre { .. } => Self::Centre,
         }

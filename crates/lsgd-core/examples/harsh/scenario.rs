@@ -125,6 +125,7 @@ impl Scenario {
         let wire = match draws.random_range(0..4) {
             0 => WireFormat::Int8,
             1 => WireFormat::Bf16,
+            2 if method.check_wire(WireFormat::Topk).is_ok() => WireFormat::Topk,
             _ => WireFormat::F32,
         };
         let setting = Setting {

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::changes::Unsent;
 use super::resuming::Common;
 use super::{Action, Fetched, GlobalLeader, Stage};
 use crate::{
@@ -235,6 +236,7 @@ impl GlobalLeader {
         self.workers = self.config.workers;
         self.steps = step.saturating_mul(u64::from(self.workers));
         self.own.clear();
+        self.unsent = Unsent::default();
         // Proposals of an earlier incarnation are dropped; in `async` their count continues.
         self.proposals = [None, None];
         self.phase = NodePhase::Training;

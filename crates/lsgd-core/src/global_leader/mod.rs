@@ -10,6 +10,7 @@
 //! [`Action`]s.
 
 mod action;
+mod changes;
 mod ending;
 mod fetching;
 mod following;
@@ -31,6 +32,7 @@ use crate::{
     Trigger, VectorKind, VectorRef,
 };
 pub use action::Action;
+use changes::Unsent;
 pub use fetching::Fetched;
 use fetching::Fetching;
 use joining::CatchUp;
@@ -67,6 +69,8 @@ pub struct GlobalLeader {
     own: BTreeMap<VectorKind, Arc<Snapshot>>,
     /// Steps per worker that this node had taken when it proposed them.
     own_at: u64,
+    /// What it keeps of its workers' changes, in a format for changes.
+    unsent: Unsent,
     /// The node whose centre was fetched last, and the centre last fetched from each node.
     visited: (Option<u32>, BTreeMap<u32, SnapshotDigest>),
     /// The furthest step of its workers at its last update.
@@ -114,7 +118,7 @@ impl GlobalLeader {
     ///
     /// # Errors
     ///
-    /// [`MethodError`] when `method` cannot run in `mode`.
+    /// [`MethodError`] when `method` cannot run in `mode`, or with the wire format.
     pub fn new(
         config: NodeConfig,
         method: Method,
@@ -122,6 +126,7 @@ impl GlobalLeader {
         now: Duration,
     ) -> Result<Self, MethodError> {
         method.check_mode(mode)?;
+        method.check_wire(config.wire)?;
         let peers = Peers::new(config.nodes, config.node);
         let mut leader = Self {
             workers: config.workers,
@@ -145,6 +150,7 @@ impl GlobalLeader {
             result: None,
             own: BTreeMap::new(),
             own_at: 0,
+            unsent: Unsent::default(),
             visited: Default::default(),
             step: 0,
             began_waiting: now,

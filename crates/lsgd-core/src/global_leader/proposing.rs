@@ -82,7 +82,13 @@ impl GlobalLeader {
         snapshot: Arc<Snapshot>,
         loss: f64,
     ) -> Option<VectorRef> {
-        let (snapshot, rounding) = match self.round_for_wire(snapshot) {
+        let rounded = match kind {
+            VectorKind::Mean => self.sum_for_wire(snapshot),
+            VectorKind::Parameters | VectorKind::Centre | VectorKind::Gradient => {
+                self.round_for_wire(snapshot)
+            }
+        };
+        let (snapshot, rounding) = match rounded {
             Ok(rounded) => rounded,
             Err(why) => {
                 self.refuse(why);
@@ -169,7 +175,10 @@ pub(super) fn vector_of(proposal: &Proposal, kind: VectorKind) -> Option<VectorR
             let vector = proposal.sum?;
             (
                 vector,
-                matches!(vector.source, Source::Sum { workers: 1.. }),
+                matches!(
+                    vector.source,
+                    Source::Sum { workers: 1.. } | Source::Change { workers: 1.., .. }
+                ),
             )
         }
         VectorKind::Centre => {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::changes::Unsent;
 use super::{Action, GlobalLeader};
 use crate::{
     CheckpointRef, GlobalLeaderCounters, GlobalLeaderState, JoinPoint, Mode, NodePhase, Snapshot,
@@ -70,6 +71,7 @@ impl GlobalLeader {
                 trigger: self.trigger.since(),
             },
             join_point: self.join_point.clone(),
+            unsent: self.unsent.settled().cloned(),
         }
     }
 
@@ -78,12 +80,14 @@ impl GlobalLeader {
         let GlobalLeaderState {
             counters,
             join_point,
+            unsent,
         } = state;
         self.rounds = counters.rounds;
         self.exchanged = counters.exchanged;
         self.steps = counters.steps;
         self.step = counters.step;
         self.trigger = Trigger::after(counters.trigger);
+        self.unsent = Unsent::of(unsent);
         if let Some((join_point, snapshot)) = join_point {
             self.set_join_point(join_point, snapshot);
         }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::changes::of_one_vector;
 use super::peers::proposal_for;
 use super::proposing::candidate;
 use super::{Fetching, GlobalLeader, Stage};
 use crate::election::keep_within;
 use crate::{
     Action, Candidate, Event, MeanRef, NodeLoss, NotAveraged, Proposal, Scope, Snapshot,
-    SnapshotDigest, VectorKind, VectorRef,
+    SnapshotDigest, VectorKind, VectorRef, WireFormat,
 };
 
 impl GlobalLeader {
@@ -19,7 +20,9 @@ impl GlobalLeader {
             return;
         }
         let round = self.rounds + 1;
-        if self.peers.left_behind(round, self.has_proposed()) {
+        let awaits = matches!(self.stage, Stage::AwaitingProposals { .. });
+        let is_beside = awaits && self.is_beside(round);
+        if (self.peers).left_behind(round, self.has_proposed() && !is_beside) {
             return self.catch_up(None, now);
         }
         match std::mem::replace(&mut self.stage, Stage::Idle) {
@@ -28,7 +31,7 @@ impl GlobalLeader {
                     true => deadline,
                     false => self.give_up_stalled(round, since, now),
                 };
-                if self.peers.is_incomplete(round) {
+                if self.peers.is_incomplete(round) || is_beside {
                     self.stage = Stage::AwaitingProposals { since, deadline };
                 } else {
                     let proposals = self.proposals_for(round);
@@ -92,7 +95,9 @@ impl GlobalLeader {
             self.stage = Stage::Fetching(fetching);
             return;
         }
-        let mean = mean.and_then(|mean| self.average(&mean, &mut fetching));
+        let averaged = (mean.as_ref()).and_then(|mean| self.average(mean, &mut fetching));
+        self.settle(mean.filter(|_| averaged.is_some()).as_ref());
+        let mean = averaged;
         let vectors = leader.iter().chain(&mean);
         self.exchanged = fingerprint(vectors.map(|(vector, _)| vector.digest));
         self.deliver(round, leader, mean, fetching);
@@ -143,7 +148,8 @@ impl GlobalLeader {
         let sums = match self.method.filter_margin() {
             None => {
                 let all: Vec<(u32, VectorRef)> = offered.collect::<Option<_>>().unwrap_or_default();
-                all.into_iter().filter(|(node, _)| had(node)).collect()
+                let all = of_one_vector(all).into_iter();
+                all.filter(|(node, _)| had(node)).collect()
             }
             Some(margin) => {
                 let sound = offered
@@ -165,6 +171,7 @@ impl GlobalLeader {
             && mean.sums.len() >= MeanRef::FEWEST
             && !is_weighted
             && !fetching.fetches_sums()
+            && self.config.wire != WireFormat::Topk
         {
             if fetching.asked_for(mean).is_none() {
                 fetching.mean = Some((mean.clone(), None));
@@ -212,6 +219,7 @@ impl GlobalLeader {
                 made.map(|made| made.map(Arc::new))
             }
         };
+        let made = made.and_then(|made| made.map(|made| self.mean_after(mean, made)).transpose());
         let mean = match made {
             Ok(mean) => mean?,
             Err(why) => {
@@ -230,7 +238,7 @@ impl GlobalLeader {
     }
 
     /// The proposals for a round, in node order, including this node's own.
-    fn proposals_for(&self, round: u64) -> Vec<(u32, Proposal)> {
+    pub(super) fn proposals_for(&self, round: u64) -> Vec<(u32, Proposal)> {
         let theirs = self
             .peers
             .running()

@@ -108,6 +108,10 @@ impl Rule for Outer {
         true
     }
 
+    fn starts_from_mean(&self) -> bool {
+        self.step.momentum == 0.0
+    }
+
     fn begin(&mut self, start: Arc<Snapshot>) {
         self.state = Scoped {
             local: Some(State::at(start.clone())),

@@ -58,6 +58,15 @@ pub enum MethodError {
         /// The method.
         method: &'static str,
     },
+    /// The method's workers do not go on from the mean, or with momentum of their own.
+    #[error(
+        "wire \"topk\" sends changes since the last mean, and workers of {method} do not begin there; use it \
+         with local_sgd, or with diloco or slowmo and outer_momentum 0"
+    )]
+    NotFromMean {
+        /// The method.
+        method: &'static str,
+    },
     /// The method needs all workers at an exchange.
     #[error(
         "{method} cannot run in mode \"async\": a mean of all workers needs all to meet; use \"sync\""

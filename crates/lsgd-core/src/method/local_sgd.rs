@@ -25,6 +25,10 @@ impl Rule for ToMean {
         Box::new(ToMean)
     }
 
+    fn starts_from_mean(&self) -> bool {
+        true
+    }
+
     fn on_exchange(&mut self, _at: ExchangeAt, delivered: &ExchangeOutcome) -> Option<Pull> {
         let target = delivered.mean.clone()?;
         let strength = 1.0;

@@ -47,7 +47,7 @@ pub use lsgd::{FinalPull, LeaderConfig};
 
 use crate::{
     ExchangeOutcome, ExchangeSteps, Incumbent, Layout, Mode, Periods, RuleState, Scope, Snapshot,
-    SnapshotError, Source, StateError, VectorKind, WorkerId,
+    SnapshotError, Source, StateError, VectorKind, WireFormat, WorkerId,
 };
 
 /// What an exchange does with BatchNorm's running statistics.
@@ -201,6 +201,12 @@ pub trait Rule: fmt::Debug + Send + Sync {
 
     /// For methods with a centre: whether the worker waits for it.
     fn awaits_centre(&self) -> bool {
+        false
+    }
+
+    /// Whether the pull over all nodes leads to what was delivered, or near it: a change from there is then
+    /// what the worker has learned since, and a few values of it say most.
+    fn starts_from_mean(&self) -> bool {
         false
     }
 
@@ -455,6 +461,25 @@ impl Method {
         match mode {
             Mode::Async if self.averages().is_some() => Err(MethodError::NeedsSync { method }),
             Mode::Sync if self.has_centre() => Err(MethodError::NeedsAsync { method }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Method {
+    /// Whether vectors can cross between nodes in this format.
+    ///
+    /// # Errors
+    ///
+    /// [`MethodError::NotFromMean`] for a format for changes, and a method that does not begin from a mean.
+    pub fn check_wire(&self, wire: WireFormat) -> Result<(), MethodError> {
+        let averages = self.averages() == Some(VectorKind::Mean);
+        let begins_there = averages && !self.elects() && self.filter_margin.is_none();
+        match wire {
+            WireFormat::Topk if !begins_there || !self.rule.starts_from_mean() => {
+                let method = self.name;
+                Err(MethodError::NotFromMean { method })
+            }
             _ => Ok(()),
         }
     }

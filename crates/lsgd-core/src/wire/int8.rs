@@ -13,11 +13,11 @@ pub const BLOCK: usize = 32;
 /// The largest `q`.
 const MOST: f64 = 127.0;
 /// What a block's first byte exceeds its exponent by: 127 as in E8M0, and 6 for MXINT8's unit of 1/64.
-const BIAS: i32 = 133;
+pub(super) const BIAS: i32 = 133;
 /// The lowest exponent that is used: that of the smallest normal numbers.
 const LOWEST: i32 = -132;
 /// The highest exponent that the format has. Larger values stay as they are, and cannot be encoded.
-const HIGHEST: i32 = 254 - BIAS;
+pub(super) const HIGHEST: i32 = 254 - BIAS;
 
 /// Bytes of this many values.
 pub const fn bytes(values: usize) -> usize {
@@ -84,7 +84,7 @@ pub fn decode(values: &mut [f32], mut bytes: impl Read) -> io::Result<()> {
 
 /// The exponent of the smallest step in which all values of a block are at most [`MOST`] steps from zero.
 /// `None` if a value is not finite, or too large.
-fn exponent_of(block: &[f32]) -> Option<i32> {
+pub(super) fn exponent_of(block: &[f32]) -> Option<i32> {
     let bits = block.iter().map(|value| value.to_bits() & !(1 << 31)).max();
     let largest = f32::from_bits(bits.unwrap_or(0));
     if !largest.is_finite() {
@@ -99,14 +99,14 @@ fn exponent_of(block: &[f32]) -> Option<i32> {
 }
 
 /// The place in a block of the first value that is not finite, or too large.
-fn first_beyond(block: &[f32]) -> usize {
+pub(super) fn first_beyond(block: &[f32]) -> usize {
     let largest = MOST * power_of_two(HIGHEST);
     let fits = |value: &f32| f64::from(value.abs()) <= largest;
     block.iter().position(|value| !fits(value)).unwrap_or(0)
 }
 
 /// An exact `2^exponent`, for exponents of f32 and a little beyond.
-fn power_of_two(exponent: i32) -> f64 {
+pub(super) fn power_of_two(exponent: i32) -> f64 {
     f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 

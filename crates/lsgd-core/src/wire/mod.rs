@@ -1,13 +1,14 @@
 //! The format of values between nodes, and what it makes of them.
 
 pub mod int8;
+pub mod topk;
 
 use half::bf16;
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot::change;
 use crate::values::{SnapshotDigest, Values};
-use crate::{Snapshot, SnapshotError};
+use crate::{Snapshot, SnapshotError, Source};
 
 /// The format of values between nodes. A vector is rounded once, by the node that proposes it, and so is
 /// what an exchange makes of them: all nodes use the rounded values, those that made them too.
@@ -21,19 +22,32 @@ pub enum WireFormat {
     /// Parameters in [blocks](int8) of 32 that share a power of two, 33 bytes a block, rounded at random
     /// without bias; running statistics and weights as f32.
     Int8,
+    /// [Changes](Source::Change): of every 64 parameters the one of the greatest magnitude or so, as a number
+    /// of [eight bits](topk); running statistics as f32. Other vectors: as f32.
+    Topk,
 }
 
 impl WireFormat {
+    /// The format of a vector of this origin: f32 if this one is for changes alone, and it is none.
+    pub fn of(self, source: Source) -> Self {
+        match (self, source) {
+            (Self::Topk, Source::Change { .. }) => self,
+            (Self::Topk, _) => Self::F32,
+            (Self::F32 | Self::Bf16 | Self::Int8, _) => self,
+        }
+    }
+
     /// Bytes of this many parameters and other values.
     pub fn bytes(self, parameters: usize, others: usize) -> usize {
         match self {
             Self::F32 => 4 * (parameters + others),
             Self::Bf16 => 2 * (parameters + others),
             Self::Int8 => int8::bytes(parameters) + 4 * others,
+            Self::Topk => topk::bytes(parameters) + 4 * others,
         }
     }
 
-    /// Rounds a part of a vector without weights, whose first value has this position in it, as
+    /// Rounds a part of a mean without weights, whose first value has this position in it, as
     /// [`Snapshot::rounded_by`] does the whole.
     ///
     /// # Errors
@@ -47,7 +61,7 @@ impl WireFormat {
         parameters: usize,
     ) -> Result<(), usize> {
         match self {
-            Self::F32 => {}
+            Self::F32 | Self::Topk => {}
             Self::Bf16 => values
                 .iter_mut()
                 .for_each(|value| *value = bf16::from_f32(*value).to_f32()),
@@ -65,7 +79,8 @@ impl WireFormat {
     /// Bytes of a whole vector.
     pub fn bytes_of(self, vector: &Snapshot) -> u64 {
         let others = vector.buffers().len() + vector.weights().len();
-        self.bytes(vector.parameters().len(), others) as u64
+        let format = self.of(vector.source());
+        format.bytes(vector.parameters().len(), others) as u64
     }
 }
 
@@ -79,25 +94,29 @@ impl Snapshot {
     /// [`SnapshotError::NotFinite`] for a value too large for the format, and as [`check`](Self::check).
     pub fn rounded(&self, wire: WireFormat) -> Result<(Self, Option<f64>), SnapshotError> {
         let drawn_from = match wire {
-            WireFormat::F32 | WireFormat::Bf16 => SnapshotDigest([0; 32]),
+            WireFormat::F32 | WireFormat::Bf16 | WireFormat::Topk => SnapshotDigest([0; 32]),
             WireFormat::Int8 => self.digest(),
         };
         self.rounded_by(wire, drawn_from)
     }
 
-    /// The same, with what is drawn at random taken from another digest.
+    /// The same, with what is drawn at random taken from another digest alone, so that nodes round the same
+    /// vector alike.
     pub(crate) fn rounded_by(
         &self,
         wire: WireFormat,
         drawn_from: SnapshotDigest,
     ) -> Result<(Self, Option<f64>), SnapshotError> {
-        let rounded = match wire {
+        let rounded = match wire.of(self.source()) {
             WireFormat::F32 => {
                 self.check(self.layout())?;
                 return Ok((self.clone(), None));
             }
             WireFormat::Bf16 => self.rounded_to_bf16()?,
-            WireFormat::Int8 => self.rounded_to_int8(drawn_from)?,
+            WireFormat::Int8 => {
+                self.rounded_by_blocks(|parameters| int8::round(parameters, seed(drawn_from), 0))?
+            }
+            WireFormat::Topk => self.rounded_by_blocks(topk::round)?,
         };
         Ok((rounded.0, Some(rounded.1)))
     }
@@ -126,14 +145,15 @@ impl Snapshot {
         Ok((rounded, relative(moved, length)))
     }
 
-    /// The parameters rounded to [`int8`], and the relative error. What is drawn depends on a digest alone,
-    /// so that nodes round the same vector alike.
-    fn rounded_to_int8(&self, drawn_from: SnapshotDigest) -> Result<(Self, f64), SnapshotError> {
+    /// The parameters rounded, and the relative error.
+    fn rounded_by_blocks(
+        &self,
+        round: impl FnOnce(&mut [f32]) -> Result<(), usize>,
+    ) -> Result<(Self, f64), SnapshotError> {
         self.check(self.layout())?;
         let mut rounded = self.clone();
         let values = Values::edit(&mut rounded.values);
-        int8::round(&mut values.parameters, seed(drawn_from), 0)
-            .map_err(|index| SnapshotError::NotFinite { index })?;
+        round(&mut values.parameters).map_err(|index| SnapshotError::NotFinite { index })?;
         let square = |value: &f32| f64::from(*value).powi(2);
         let pairs = values.parameters.iter().zip(self.parameters());
         let moved = pairs.map(|(to, from)| square(&(to - from))).sum();

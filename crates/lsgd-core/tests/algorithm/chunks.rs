@@ -65,7 +65,12 @@ fn all(snapshot: &Snapshot) -> Vec<f32> {
 #[test]
 fn chunks_have_the_bits_of_the_whole() {
     let layout = layout();
-    for wire in [WireFormat::F32, WireFormat::Bf16, WireFormat::Int8] {
+    for wire in [
+        WireFormat::F32,
+        WireFormat::Bf16,
+        WireFormat::Int8,
+        WireFormat::Topk,
+    ] {
         let sums = [(3, 2), (4, 1), (5, 7)].map(|(node, workers)| sum(&layout, node, workers));
         let mean = mean_of(&sums);
         assert_eq!(mean.workers(), 10);
@@ -74,7 +79,7 @@ fn chunks_have_the_bits_of_the_whole() {
         // Divided by the number of workers, and rounded.
         let at_once = Snapshot::mean(&sums).expect("finite").expect("of three");
         let most = match wire {
-            WireFormat::F32 => 0.0,
+            WireFormat::F32 | WireFormat::Topk => 0.0,
             WireFormat::Bf16 => 1.0 / 256.0,
             WireFormat::Int8 => 1.0 / 63.5,
         };

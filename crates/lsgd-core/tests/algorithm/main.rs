@@ -12,6 +12,7 @@ mod digests;
 mod equations;
 mod factors;
 mod inner_optimizer;
+mod largest;
 mod leader_async;
 mod leader_sync;
 mod mean;

@@ -6,6 +6,7 @@
 mod auditors;
 mod averaging;
 mod broadcasts;
+mod changes;
 #[path = "../../examples/harsh/cluster_run.rs"]
 mod cluster_run;
 mod disagreeing;

@@ -282,6 +282,7 @@ fn what_it_remembered_is_what_it_tells() {
             trigger: 0,
         },
         join_point: Some((join_point, delivered.clone())),
+        unsent: None,
     };
     leader.resume(state.clone(), NOW);
     let done = actions(&mut leader);

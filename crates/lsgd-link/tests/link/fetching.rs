@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, mpsc};
 
-use lsgd_core::{Snapshot, SnapshotDigest, WireFormat};
+use lsgd_core::{Snapshot, SnapshotDigest, Source, WireFormat};
 use lsgd_link::{ChunkRequest, Flow, Hello, HolderFault, Incoming, TrafficKind};
 use zenoh::Wait;
 use zenoh::query::Query;
@@ -45,6 +45,7 @@ fn a_vector_arrives_bit_for_bit_and_costs_its_bytes() {
             WireFormat::F32 => 4 * (parameters + buffers),
             WireFormat::Bf16 => 2 * (parameters + buffers),
             WireFormat::Int8 => parameters + parameters.div_ceil(32) + 4 * buffers,
+            WireFormat::Topk => unreachable!("for changes"),
         };
         assert_eq!(bytes, expected as u64);
         let published = nodes[0].link.traffic();
@@ -70,6 +71,42 @@ fn a_vector_arrives_bit_for_bit_and_costs_its_bytes() {
             );
         }
     }
+}
+
+/// In a format for changes, these cross in it, from whoever has them, and other vectors as they are.
+#[test]
+fn changes_cross_in_a_format_of_their_own() {
+    let mut configs = configs("changes", 3);
+    for config in &mut configs {
+        config.wire = WireFormat::Topk;
+    }
+    let nodes = meet(configs);
+    let since = snapshot(2).digest().into();
+    let origin = Source::Change { workers: 2, since };
+    let change = Snapshot::clone(&snapshot(1)).with_source(origin);
+    let (change, _) = change.rounded(WireFormat::Topk).unwrap();
+    let (parameters, buffers) = (change.parameters().len(), change.buffers().len());
+    let digest = nodes[0].link.publish(Arc::new(change));
+    for (node, holder) in [(&nodes[1], 0), (&nodes[2], 1)] {
+        node.fetch_of(origin, digest, &[holder]);
+        let (fetched, from) = node.wait_fetched(digest).unwrap();
+        assert_eq!((fetched.digest(), from), (digest, holder));
+        assert_eq!(fetched.source(), origin);
+        // 37 blocks of 4,096 and one of 2,816.
+        assert_eq!(parameters, 37 * 4096 + 2816);
+        let bytes = 37 * 161 + (1 + 44 + 66) + 4 * buffers;
+        let traffic = node.link.traffic();
+        let received = traffic.peers[&holder][&TrafficKind::Mean];
+        assert_eq!(received, flow(0, bytes as u64));
+    }
+
+    let mean = Source::Mean { workers: 2 };
+    let whole = Arc::new(Snapshot::clone(&snapshot(3)).with_source(mean));
+    let digest = nodes[0].link.publish(whole.clone());
+    nodes[2].fetch_of(mean, digest, &[0]);
+    nodes[2].wait_fetched(digest).unwrap();
+    let received = nodes[2].link.traffic().peers[&0][&TrafficKind::Mean].received;
+    assert_eq!(received, whole.bytes());
 }
 
 #[test]

@@ -139,16 +139,25 @@ impl Node {
     }
 
     pub fn fetch(&self, digest: SnapshotDigest, holders: &[u32]) {
-        self.start_fetch(digest, holders, false);
+        self.start_fetch((digest, source(0)), holders, false);
     }
 
     /// With all other holders, who fetch it too.
     pub fn fetch_together(&self, digest: SnapshotDigest, holders: &[u32]) {
-        self.start_fetch(digest, holders, true);
+        self.start_fetch((digest, source(0)), holders, true);
     }
 
-    fn start_fetch(&self, digest: SnapshotDigest, holders: &[u32], together: bool) {
-        let source = source(0);
+    /// A vector of another origin.
+    pub fn fetch_of(&self, source: Source, digest: SnapshotDigest, holders: &[u32]) {
+        self.start_fetch((digest, source), holders, false);
+    }
+
+    fn start_fetch(
+        &self,
+        (digest, source): (SnapshotDigest, Source),
+        holders: &[u32],
+        together: bool,
+    ) {
         let holders = holders.to_vec();
         self.link.fetch(FetchRequest {
             digest,

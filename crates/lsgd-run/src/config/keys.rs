@@ -326,10 +326,11 @@ the best so far by the main metric; default: never")
     Key::new("cluster.nodes", Kind::up_to(MAX_NODES), "all have the same config but for node, paths and devices"),
     Key::new("cluster.connect", Kind::Endpoints, "endpoints of all nodes, in order: tcp/HOST:PORT, or tls/HOST:PORT"),
     Key::new("cluster.listen", Kind::Endpoints, "where this node can be reached; default: its own entry of connect"),
-    Key::new("cluster.wire", Kind::Word(&["f32", "bf16", "int8"]), "\
+    Key::new("cluster.wire", Kind::Word(&["f32", "bf16", "int8", "topk"]), "\
 values that nodes exchange are rounded, once, by the node that offers them
 \"bf16\": 2 bytes each
-\"int8\": parameters in blocks of 32, 33 bytes a block, at random without bias"),
+\"int8\": parameters in blocks of 32, 33 bytes a block, at random without bias
+\"topk\": changes of which one parameter in 64 crosses, in 2.5 bytes; the others add up until they do"),
     Key::new("cluster.tls", Kind::Entry(&TLS), "needed by tls/")
         .example(r#"{ ca = "ca.pem", certificate = "node.pem", key = "node.key" }"#),
     Key::new("cluster.insecure", Kind::Flag, "true allows tcp/ endpoints that others on the network can reach"),

@@ -166,6 +166,9 @@ pub struct ClusterRecord {
     pub counters: GlobalLeaderCounters,
     /// Where nodes join.
     pub join_point: Option<JoinPointRecord>,
+    /// What the node has not sent of its workers' changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsent: Option<SavedVector>,
 }
 
 /// The exchange from which nodes join, and what it delivered.
@@ -196,11 +199,16 @@ impl ClusterRecord {
         Self {
             counters: state.counters,
             join_point,
+            unsent: state.unsent.as_ref().map(|unsent| SavedVector::of(unsent)),
         }
     }
 
-    /// The state again, with what was delivered.
-    pub(super) fn state(&self, delivered: Option<Arc<Snapshot>>) -> GlobalLeaderState {
+    /// The state again, with what was delivered, and what was not sent.
+    pub(super) fn state(
+        &self,
+        delivered: Option<Arc<Snapshot>>,
+        unsent: Option<Arc<Snapshot>>,
+    ) -> GlobalLeaderState {
         let join_point = self.join_point.as_ref().zip(delivered);
         let join_point = join_point.map(|(record, delivered)| {
             let vector = VectorRef {
@@ -216,6 +224,7 @@ impl ClusterRecord {
         GlobalLeaderState {
             counters: self.counters,
             join_point,
+            unsent,
         }
     }
 }

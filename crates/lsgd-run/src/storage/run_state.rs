@@ -122,6 +122,9 @@ impl RunState {
         if let Some((_, delivered)) = join_point {
             tensors.vector(delivered);
         }
+        if let Some(unsent) = self.cluster.as_ref().and_then(|c| c.unsent.as_ref()) {
+            tensors.vector(unsent);
+        }
         for (number, worker) in &self.workers {
             let SavedWorker { state, .. } = worker;
             tensors.singles(format!("worker-{number}.losses"), &state.losses);

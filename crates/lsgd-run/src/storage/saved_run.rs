@@ -185,7 +185,9 @@ impl SavedRun {
         let delivered = cluster.and_then(|cluster| cluster.join_point.as_ref());
         let delivered = delivered.map(|point| tensors.vector(&point.delivered));
         let delivered = delivered.transpose()?;
-        let cluster = cluster.map(|cluster| cluster.state(delivered));
+        let unsent = cluster.and_then(|cluster| cluster.unsent.as_ref());
+        let unsent = unsent.map(|unsent| tensors.vector(unsent)).transpose()?;
+        let cluster = cluster.map(|cluster| cluster.state(delivered, unsent));
         Ok(Self {
             cluster: cluster.unwrap_or_default(),
             state,
@@ -201,7 +203,7 @@ impl SavedRun {
 fn most_bytes(record: &ResumeRecord, layout: &Layout) -> u64 {
     let values = 4 * (layout.parameter_len() + layout.buffer_len()) as u64;
     let workers = record.workers.len() as u64;
-    let vectors = 2 + workers * MAX_VECTORS + record.window.len() as u64;
+    let vectors = 3 + workers * MAX_VECTORS + record.window.len() as u64;
     vectors * (values + 2 * HEADER) + workers * (8 * MAX_NUMBERS + HEADER)
 }
 

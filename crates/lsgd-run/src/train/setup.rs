@@ -108,6 +108,7 @@ pub fn set_up<T: Task>(
     let rate = LearningRate::new(&settings.schedule, epoch, plan.steps);
     let method = method(settings, &plan, &rate, per_node)?;
     method.check_mode(plan.mode)?;
+    method.check_wire(settings.cluster.wire)?;
     if let Some(clip) = task.gradient_clip() {
         clip.check()?;
     }

@@ -394,6 +394,21 @@ fn method() {
              budget.minutes 10 does not give; set budget.epochs or budget.steps instead",
         ),
         (
+            "cluster.wire = \"topk\"",
+            "c.toml: cluster.wire \"topk\" sends changes since the last mean, and workers of method.name \
+             \"lsgd\" do not begin there; use it with local_sgd, or use \"bf16\" or \"int8\"",
+        ),
+        (
+            "cluster.wire = \"topk\"\nmethod.name = \"diloco\"",
+            "c.toml: cluster.wire \"topk\" sends changes since the last mean, which momentum leads away from; \
+             set method.outer_momentum 0.9 to 0, or use \"bf16\" or \"int8\"",
+        ),
+        (
+            "run.mode = \"async\"\ncluster.wire = \"topk\"\nmethod.name = \"local_sgd\"",
+            "c.toml: cluster.wire \"topk\" sends changes since the last mean of all, and in run.mode \"async\" \
+             there is none; use \"bf16\" or \"int8\"",
+        ),
+        (
             "method.name = \"downpour\"",
             "c.toml: method.name \"downpour\" has workers that never meet, as all must in run.mode \
              \"sync\"; set run.mode to \"async\"",

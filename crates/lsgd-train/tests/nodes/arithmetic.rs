@@ -66,6 +66,7 @@ fn nodes_have_the_bits_of_one_process_that_simulates_them() {
             ],
         ),
         ("local_sgd", &["method.name=local_sgd"]),
+        ("topk", &["method.name=local_sgd", "cluster.wire=topk"]),
         ("data_parallel", &["method.name=data_parallel"]),
         ("easgd", &["method.name=easgd"]),
         ("diloco", &["method.name=diloco", "cluster.wire=int8"]),

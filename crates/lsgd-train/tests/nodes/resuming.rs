@@ -90,6 +90,12 @@ fn an_averaging_method_continues_with_the_same_bits() {
     all_continue(&["method.name=diloco"]);
 }
 
+/// With what they have not sent of their changes.
+#[test]
+fn a_method_that_sends_changes_continues_with_the_same_bits() {
+    all_continue(&["method.name=local_sgd", "cluster.wire=topk"]);
+}
+
 #[test]
 fn shared_gradients_continue_with_the_same_bits() {
     let set: Vec<&str> = SET[..7].to_vec();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lsgd_core::{CheckpointRef, GlobalLeaderState, Status};
 use rand::RngExt;
 
-use super::{Host, Network};
+use super::{Host, Network, Seen};
 
 /// Checkpoints that a node keeps.
 const KEPT: usize = 4;
@@ -71,10 +71,12 @@ impl Network {
         };
         let disk = &mut self.disks[node as usize];
         disk.retain(|checkpoint| checkpoint.step < written.step);
+        let step = written.step;
         disk.push(written);
         if disk.len() > KEPT.min(Status::MAX_CHECKPOINTS) {
             disk.remove(0);
         }
+        self.see(node, || Seen::Saved(step));
     }
 }
 

@@ -61,6 +61,8 @@ pub enum Seen {
         parameters: Option<Arc<Snapshot>>,
         resumes: bool,
     },
+    /// It has written a checkpoint, at this step.
+    Saved(u64),
     /// Its workers' values after they took what was delivered.
     Holds(Vec<f32>),
     /// It records this.

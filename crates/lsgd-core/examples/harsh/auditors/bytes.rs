@@ -55,10 +55,15 @@ impl Bytes {
             }
             Seen::Arrived(vector) => {
                 let (values, weights) = (vector.parameters().len(), vector.weights().len());
-                let bytes = match self.wire {
+                let bytes = match self.wire.of(vector.source()) {
                     WireFormat::F32 => 4 * (values + weights),
                     WireFormat::Bf16 => 2 * (values + weights),
                     WireFormat::Int8 => values + values.div_ceil(32) + 4 * weights,
+                    // One value of a block that is smaller than 64: an exponent, a number, a position.
+                    WireFormat::Topk => {
+                        assert!(values <= 64, "written for small models");
+                        4
+                    }
                 };
                 let bytes = bytes as u64;
                 let digest = vector.digest();

@@ -7,7 +7,8 @@
 //!   lowest loss
 //! - a centre: that of the node that was asked
 //!
-//! In `bf16` and `int8` every offer is rounded once, and so is a mean.
+//! In `bf16` and `int8` every offer is rounded once, and so is a mean. In a format for changes it is the mean
+//! of the changes of one vector that most have, added to that.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -184,7 +185,7 @@ impl Formula {
     /// Those that count in a mean: a filter leaves out whoever has no sum, or a loss beyond its margin.
     fn in_mean<'a>(&self, view: &NodeView, counted: &'a [Counted]) -> Vec<&'a Counted> {
         let Some(margin) = self.filter else {
-            return counted.iter().collect();
+            return of_one_vector(counted);
         };
         let losses = counted.iter().filter_map(|counted| {
             let sum = counted.proposal.sum?;
@@ -212,6 +213,7 @@ impl Formula {
         let mut total: Vec<f32> = Vec::new();
         let (mut workers, mut weight) = (0, None);
         let (kind, mut sums) = (VectorKind::Mean, Vec::new());
+        let mut is_change = false;
         for counted in counted {
             let digest = counted.proposal.sum.map(|sum| sum.digest);
             let failed = digest.is_some_and(|digest| view.failed.contains(&digest));
@@ -220,9 +222,11 @@ impl Formula {
             }
             let offer = views.offer(counted).and_then(|offer| offer.sum.as_ref());
             let sum = offer.ok_or_else(|| format!("{counted:?} is nothing that was offered"))?;
-            let Source::Sum { workers: of_node } = sum.source else {
-                return Err(format!("{} counts in a mean", sum.source));
+            let of_node = match sum.source {
+                Source::Sum { workers } | Source::Change { workers, .. } => workers,
+                other => return Err(format!("{other} counts in a mean")),
             };
+            is_change |= matches!(sum.source, Source::Change { .. });
             workers += of_node;
             sums.extend(counted.proposal.sum.map(|sum| (counted.node, sum)));
             match total.is_empty() {
@@ -234,9 +238,13 @@ impl Formula {
             }
         }
         let by = weight.unwrap_or(workers as f32);
-        let mean = total.into_iter().map(|value| value / by);
+        let mut mean: Vec<f32> = total.into_iter().map(|value| value / by).collect();
+        if let Some(base) = view.base.as_ref().filter(|_| is_change) {
+            let pairs = mean.iter_mut().zip(base.parameters());
+            pairs.for_each(|(mean, base)| *mean += base);
+        }
         let source = Source::Mean { workers };
-        let mean = Snapshot::new(self.layout.clone(), source, mean.collect(), Vec::new());
+        let mean = Snapshot::new(self.layout.clone(), source, mean, Vec::new());
         let mean = mean.map_err(|why| why.to_string())?;
         let (mean, _) = on_the_wire(self.wire, &mean, MeanRef { kind, sums }.name());
         let finite = mean.iter().all(|value| value.is_finite());
@@ -287,6 +295,26 @@ impl Formula {
             )),
         }
     }
+}
+
+/// Of the largest group whose sums are of one kind, or changes of one vector, that with the lowest node. All,
+/// if one has no sum.
+fn of_one_vector(counted: &[Counted]) -> Vec<&Counted> {
+    let of = |counted: &Counted| match counted.proposal.sum?.source {
+        Source::Change { since, .. } => Some(since),
+        _ => None,
+    };
+    if counted.iter().any(|counted| counted.proposal.sum.is_none()) {
+        return counted.iter().collect();
+    }
+    let size = |vector| counted.iter().filter(|other| of(other) == vector).count();
+    let most = counted.iter().map(|counted| size(of(counted))).max();
+    let first = counted
+        .iter()
+        .find(|counted| Some(size(of(counted))) == most);
+    let vector = first.map(of);
+    let group = counted.iter().filter(|counted| Some(of(counted)) == vector);
+    group.collect()
 }
 
 fn trains(view: &NodeView) -> bool {

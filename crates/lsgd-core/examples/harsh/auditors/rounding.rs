@@ -3,7 +3,8 @@
 use lsgd_core::{Snapshot, SnapshotDigest, WireFormat};
 
 /// Values as nodes see them: unchanged; or rounded to the nearest bf16, ties to even, a weight first, and
-/// the values scaled by as much as that changed it; or in blocks of eight-bit numbers, at random.
+/// the values scaled by as much as that changed it; or in blocks of eight-bit numbers, at random. Changes
+/// have a format of [their own](largest).
 pub fn on_the_wire(
     wire: WireFormat,
     vector: &Snapshot,
@@ -11,7 +12,7 @@ pub fn on_the_wire(
 ) -> (Vec<f32>, Vec<f32>) {
     let (values, weights) = (vector.parameters().to_vec(), vector.weights().to_vec());
     match wire {
-        WireFormat::F32 => return (values, weights),
+        WireFormat::F32 | WireFormat::Topk => return (values, weights),
         WireFormat::Int8 => return (int8(&values, drawn_from), weights),
         WireFormat::Bf16 => {}
     }
@@ -53,6 +54,25 @@ fn int8(values: &[f32], digest: SnapshotDigest) -> Vec<f32> {
         rounded.collect::<Vec<f32>>()
     };
     values.chunks(32).flat_map(block).collect()
+}
+
+/// In each block of 4,096 values the 64th part, rounded up, that is largest, of equal ones the first: as
+/// multiples, to the nearest, of the smallest power of two of which the largest has at most 127. Others are 0.
+pub fn largest(values: &[f32]) -> Vec<f32> {
+    let block = |block: &[f32]| {
+        let mut order: Vec<usize> = (0..block.len()).collect();
+        order.sort_by(|&a, &b| block[b].abs().total_cmp(&block[a].abs()).then(a.cmp(&b)));
+        let most = f64::from(order.first().map_or(0.0, |&first| block[first].abs()));
+        let mut steps = (-132..).map(|exponent| 2.0_f64.powi(exponent));
+        let step = steps.find(|step| 127.0 * step >= most).unwrap_or(1.0);
+        let mut kept = vec![0.0; block.len()];
+        for &position in &order[..block.len().div_ceil(64)] {
+            let steps = (f64::from(block[position]) / step).round_ties_even();
+            kept[position] = (steps * step) as f32 + 0.0;
+        }
+        kept
+    };
+    values.chunks(4096).flat_map(block).collect()
 }
 
 /// The upper half of the bits, rounded.

@@ -10,7 +10,7 @@ use lsgd_core::{
     VectorRef, WireFormat, WorkerId,
 };
 
-use super::rounding::on_the_wire;
+use super::rounding::{largest, on_the_wire};
 use crate::network::{Seen, Setting, Sight};
 
 /// A vector that a node offered, as the wire carries it.
@@ -78,15 +78,25 @@ pub struct NodeView {
     /// Connected nodes that it does not wait for in the exchange under way: it has not heard that
     /// they have come as far.
     pub behind: Vec<u32>,
+    /// What the changes are of that it sends, in a format for changes, and what it has not sent.
+    pub base: Option<Arc<Snapshot>>,
+    unsent: Option<Vec<f32>>,
+    /// The latter, once what it proposed is in a mean.
+    proposed: Option<Vec<f32>>,
     /// When it lost another or found it, or another began, as far as it has heard; and when it began itself.
     pub changes: Vec<(Duration, u32)>,
 }
+
+/// What a node keeps in a format for changes.
+type Kept = (Option<Arc<Snapshot>>, Option<Vec<f32>>);
 
 /// All of them.
 pub struct Views {
     pub nodes: Vec<NodeView>,
     /// By node, incarnation and round.
     pub offers: BTreeMap<(u32, u64, u64), Offer>,
+    /// Of each node, by the step of a checkpoint: what changes are of, and what was not sent.
+    saved: Vec<BTreeMap<u64, Kept>>,
     wire: WireFormat,
     mode: Mode,
     centre: bool,
@@ -97,6 +107,7 @@ impl Views {
         Self {
             nodes: vec![NodeView::default(); setting.nodes as usize],
             offers: BTreeMap::new(),
+            saved: vec![BTreeMap::new(); setting.nodes as usize],
             wire: setting.wire,
             mode: setting.mode,
             centre: setting.method.has_centre(),
@@ -152,7 +163,11 @@ impl Views {
                         view.asked.clear();
                     }
                     let key = (sight.node, sight.incarnation, proposal.round);
-                    self.offers.insert(key, offer(self.wire, &update));
+                    let mut offer = offer(self.wire, &update);
+                    if self.wire == WireFormat::Topk {
+                        offer.sum = offer.sum.map(|sum| view.change(sum));
+                    }
+                    self.offers.insert(key, offer);
                 }
             }
             Seen::Recorded(Event::Election {
@@ -175,7 +190,7 @@ impl Views {
                 view.missing.extend(its.iter().flat_map(|_| nodes));
             }
             Seen::Asked(vector) => {
-                if matches!(vector.source, Source::Sum { .. }) || centre {
+                if is_sum(vector.source) || centre {
                     view.decide(sight.node, mode);
                 }
                 view.ask(vector, mode);
@@ -194,6 +209,28 @@ impl Views {
         if let Seen::Delivered(_, delivered) = &sight.what {
             let leader = delivered.leader.as_ref();
             view.followed = leader.and_then(|leader| worker(leader.source()));
+            let proposed = view.proposed.take();
+            if let Some(mean) = delivered.mean.as_ref() {
+                view.unsent = proposed;
+                view.base = Some(mean.clone());
+            }
+        }
+        let saved = &mut self.saved[sight.node as usize];
+        match &sight.what {
+            Seen::Saved(step) => {
+                saved.retain(|of, _| of < step);
+                saved.insert(*step, (view.base.clone(), view.unsent.clone()));
+            }
+            Seen::Began {
+                step,
+                resumes: true,
+                ..
+            } => (view.base, view.unsent) = saved.get(step).cloned().unwrap_or_default(),
+            Seen::Began { parameters, .. } => {
+                view.base = parameters.clone().or(view.base.take());
+                (view.unsent, view.proposed) = (None, None);
+            }
+            _ => {}
         }
         if let Seen::Delivered(..) | Seen::Began { .. } = &sight.what {
             view.asked.clear();
@@ -292,7 +329,7 @@ impl NodeView {
         let again = !self.asked.insert(vector.digest);
         // A node of `async` that trains does not start again, and nobody starts from a sum, of which two nodes
         // may have the same.
-        let starting = mode == Mode::Sync && !matches!(vector.source, Source::Sum { .. });
+        let starting = mode == Mode::Sync && !is_sum(vector.source);
         let late = starting && (!counts || !wanted || again);
         self.starts = joins || late;
         if self.starts {
@@ -302,6 +339,29 @@ impl NodeView {
             self.failed.clear();
             self.missing.clear();
             self.asked.clear();
+        }
+    }
+
+    /// The change that it sends in place of a sum.
+    fn change(&mut self, sum: Offered) -> Offered {
+        let (Some(base), Source::Sum { workers }) = (&self.base, sum.source) else {
+            return sum;
+        };
+        let pairs = sum.values.iter().zip(base.parameters());
+        let change = pairs.map(|(x, b)| (f64::from(*x) - workers as f64 * f64::from(*b)) as f32);
+        let change: Vec<f32> = match &self.unsent {
+            Some(unsent) => change.zip(unsent).map(|(c, e)| c + e).collect(),
+            None => change.collect(),
+        };
+        let values = largest(&change);
+        let left = change.iter().zip(&values).map(|(c, q)| c - q);
+        self.proposed = Some(left.collect());
+        let since = base.digest().into();
+        let source = Source::Change { workers, since };
+        Offered {
+            source,
+            values,
+            ..sum
         }
     }
 
@@ -345,6 +405,10 @@ impl NodeView {
         self.behind = behind.map(|(node, _)| *node).collect();
         self.counted = Some(counted);
     }
+}
+
+pub fn is_sum(source: Source) -> bool {
+    matches!(source, Source::Sum { .. } | Source::Change { .. })
 }
 
 fn worker(source: Source) -> Option<WorkerId> {

@@ -1,6 +1,6 @@
 //! `[method]`
 
-use lsgd_core::{BatchNorm, Factors, Mode};
+use lsgd_core::{BatchNorm, Factors, Mode, WireFormat};
 
 use super::ConfigSources;
 use crate::config::error::{ConfigError, quote_number};
@@ -27,6 +27,7 @@ pub(super) fn check(settings: &Settings, sources: &ConfigSources) -> Result<(), 
         super::schedule::needs_steps(settings, key, alpha, sources)?;
     }
     check_factors(settings, sources)?;
+    check_wire(settings, sources)?;
     let (local, global) = (method.local_period, method.global_period);
     if global % local != 0 {
         let (lower, upper) = (global / local * local, (global / local + 1) * local);
@@ -87,6 +88,44 @@ pub(super) fn check(settings: &Settings, sources: &ConfigSources) -> Result<(), 
         _ => {}
     }
     Ok(())
+}
+
+/// Checks that a format for changes goes with a method whose workers begin from the mean.
+fn check_wire(settings: &Settings, sources: &ConfigSources) -> Result<(), ConfigError> {
+    let method = &settings.method;
+    if settings.cluster.wire != WireFormat::Topk {
+        return Ok(());
+    }
+    let refuse = |key: &str, problem: String| {
+        Err(sources.refuse_relation(&["cluster.wire", key], "\"topk\"", problem))
+    };
+    match method.name {
+        _ if settings.run.mode == Mode::Async => refuse(
+            "run.mode",
+            String::from(
+                "sends changes since the last mean of all, and in run.mode \"async\" there is none; \
+             use \"bf16\" or \"int8\"",
+            ),
+        ),
+        MethodName::LocalSgd => Ok(()),
+        MethodName::Diloco | MethodName::Slowmo if method.outer_momentum == 0.0 => Ok(()),
+        MethodName::Diloco | MethodName::Slowmo => refuse(
+            "method.outer_momentum",
+            format!(
+                "sends changes since the last mean, which momentum leads away from; set method.outer_momentum {} \
+                 to 0, or use \"bf16\" or \"int8\"",
+                quote_number(method.outer_momentum)
+            ),
+        ),
+        name => refuse(
+            "method.name",
+            format!(
+                "sends changes since the last mean, and workers of method.name {:?} do not begin there; use it \
+                 with local_sgd, or use \"bf16\" or \"int8\"",
+                name.word()
+            ),
+        ),
+    }
 }
 
 /// Checks the factors of workers that differ, and whether they are taken over.

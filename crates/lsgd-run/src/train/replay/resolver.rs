@@ -80,7 +80,10 @@ impl Drafts {
                 let named = self.proposed.entry((version, digest)).or_default();
                 named.push((node, centre));
             }
-            Source::Mean { .. } | Source::Sum { .. } | Source::Final { .. } => {}
+            Source::Mean { .. }
+            | Source::Sum { .. }
+            | Source::Final { .. }
+            | Source::Change { .. } => {}
         }
     }
 

@@ -86,7 +86,8 @@ fn vector(bytes: &[u8], layout: &Arc<Layout>) -> bool {
     let wire = match wire {
         0 => WireFormat::F32,
         1 => WireFormat::Bf16,
-        _ => WireFormat::Int8,
+        2 => WireFormat::Int8,
+        _ => WireFormat::Topk,
     };
     let first = usize::from(first);
     let mut vector = PartialVector::new(wire, layout, 0);
@@ -115,6 +116,14 @@ fn statuses() -> Vec<Vec<u8>> {
         sum: None,
         followed: Some(WorkerId::new(0, 1)),
     };
+    let change = VectorRef {
+        kind: VectorKind::Mean,
+        source: Source::Change {
+            workers: 2,
+            since: SnapshotDigest([8; 32]).into(),
+        },
+        ..vector
+    };
     let checkpoint = |step| CheckpointRef { step, exchanged: 7 };
     let least = Status {
         node: 1,
@@ -139,6 +148,8 @@ fn statuses() -> Vec<Vec<u8>> {
             Some(proposal),
             Some(Proposal {
                 round: 2,
+                leader: None,
+                sum: Some(change),
                 ..proposal
             }),
         ],
@@ -203,5 +214,7 @@ fn vectors(snapshot: &Snapshot) -> Vec<Vec<u8>> {
         [&[0, 0, count][..], &all].concat(),
         [&[0, 3, 2][..], &all[12..20]].concat(),
         [&[1, 0, count][..], &upper].concat(),
+        // One of eight: 64 * 2^-6, at position 5.
+        [3, 0, count, 127, 64, 5, 0].to_vec(),
     ]
 }
