@@ -7,32 +7,29 @@ use std::path::{Path, PathBuf};
 
 use lsgd_core::{MethodError, OptimizerStateError, SnapshotError};
 #[cfg(feature = "nodes")]
-use lsgd_link::{Difference, LinkError};
+use lsgd_link::LinkError;
 
 #[cfg(feature = "bench")]
 use crate::bench::BenchError;
 #[cfg(all(feature = "cli", unix))]
 use crate::chaos::ChaosError;
+#[cfg(feature = "cli")]
+use crate::cli::{FindError, LaunchError};
 use crate::config::ConfigError;
 use crate::device::{DeviceError, DeviceFailure};
-use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RETRY, EXIT_USAGE};
+use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RETRY, EXIT_USAGE, is_full_disk, passes};
 #[cfg(feature = "report")]
 use crate::landscape::LandscapeError;
 use crate::open_files;
+#[cfg(feature = "report")]
+use crate::report::ReportError;
 #[cfg(feature = "serve")]
 use crate::serve::ServeError;
-use crate::storage::RunChange;
-use crate::words::{count, one_line};
-
-/// All changes in one line.
-fn listed(changes: &[RunChange]) -> String {
-    let changes: Vec<String> = changes.iter().map(RunChange::to_string).collect();
-    changes.join("; ")
-}
-
-/// Advice for nodes that did not connect.
-const START_THEM: &str = "start them with the same config and cluster.connect, or wait longer with \
-                          cluster.wait_seconds";
+use crate::storage::{FileError, FolderError};
+#[cfg(feature = "nodes")]
+use crate::train::NodesError;
+use crate::train::SettingsError;
+use crate::words::one_line;
 
 /// Why a command failed: one line that says where, which value, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -87,77 +84,15 @@ pub enum RunError {
     /// A worker has no device.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// A run of this name exists already.
-    #[error(
-        "{} exists; choose another run.name, or replace it with --set run.overwrite=true",
-        path.display()
-    )]
-    RunExists {
-        /// Its folder.
-        path: PathBuf,
-    },
-    /// The path of a run holds something that is not a run, which is left alone.
-    #[error("{} {why}", path.display())]
-    NotARun {
-        /// The folder.
-        path: PathBuf,
-        /// What it holds, and what to do.
-        why: String,
-    },
-    /// A run is to continue with settings that would make it another run.
-    #[error(
-        "{} cannot continue with other settings: {}; change them back, or choose another run.name",
-        path.display(),
-        listed(changes)
-    )]
-    OtherSettings {
-        /// Its folder.
-        path: PathBuf,
-        /// The settings.
-        changes: Vec<RunChange>,
-    },
-    /// The other nodes have begun a new run, while this one has a run to continue.
-    #[error(
-        "{} is to continue, but the other nodes have begun anew; start all nodes with --resume, or move \
-         it away",
-        path.display()
-    )]
-    OthersBegin {
-        /// Its folder.
-        path: PathBuf,
-    },
-    /// Another process writes to the run.
-    #[error(
-        "{} is being written to by {holder}; wait until it ends, or choose another run.name",
-        path.display()
-    )]
-    InUse {
-        /// Its folder.
-        path: PathBuf,
-        /// That process, with its machine and start time, as far as known.
-        holder: String,
-    },
-    /// The folder of a run, or a file in it, has disappeared during the run.
-    #[error(
-        "{} was removed, moved or replaced while the run was writing to it",
-        path.display()
-    )]
-    Gone {
-        /// The folder or file.
-        path: PathBuf,
-    },
-    /// A file to be written exists already.
-    #[error("{} exists; give another path, or replace it with --force", path.display())]
-    FileExists {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file to be written belongs to a run.
-    #[error("{} belongs to a run, which could not be read without it; give another path", path.display())]
-    OfARun {
-        /// The file.
-        path: PathBuf,
-    },
+    /// The config asks for what its task or this build does not have.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The folder of a run cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A file is not written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A file or folder of a run cannot be written.
     #[error("cannot write {}: {}", path.display(), open_files::explain(source))]
     Write {
@@ -181,22 +116,6 @@ pub enum RunError {
         path: PathBuf,
         /// What is wrong with it.
         why: String,
-    },
-    /// A newer version wrote the run, in a format that this version does not know.
-    #[error(
-        "{}: format {format}, written by version {version}, is newer than {newest}, the newest that \
-         this program reads; use a newer version of it",
-        path.display()
-    )]
-    NewerFormat {
-        /// Its `run.json`.
-        path: PathBuf,
-        /// Its format.
-        format: u32,
-        /// The newest format that can be read.
-        newest: u32,
-        /// Version of the program that wrote it.
-        version: String,
     },
     /// The records of a run do not suffice to replay it, or it needs none.
     #[error("cannot replay {}: {why}", path.display())]
@@ -269,25 +188,10 @@ pub enum RunError {
         /// The first line of what Burn says.
         message: String,
     },
-    /// Learning rates to try that do not rise.
-    #[error("--from {from} --to {to}: give two learning rates over 0, the lower one first")]
-    NoRates {
-        /// The first.
-        from: f64,
-        /// The last.
-        to: f64,
-    },
-    /// Batch sizes to try that do not rise.
-    #[error("--from {from} --to {to}: give two batch sizes, the smaller one first")]
-    NoSizes {
-        /// The first.
-        from: u64,
-        /// The last.
-        to: u64,
-    },
-    /// Batch sizes are to be tried of a task that has no key for them.
-    #[error("this task's config has no key for the size of a batch")]
-    NoBatchKey,
+    /// No learning rate or batch size can be sought as asked.
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    Find(#[from] FindError),
     /// A thread that prepares batches panicked.
     #[error("the thread {thread} panicked while preparing batches: {message}")]
     LoaderPanicked {
@@ -320,132 +224,17 @@ pub enum RunError {
     #[cfg(feature = "nodes")]
     #[error("cluster: {0}")]
     Link(#[from] LinkError),
-    /// Other nodes are configured, but this build cannot connect to any.
-    #[cfg(not(feature = "nodes"))]
-    #[error(
-        "cluster.nodes {nodes}: this build trains on one node; build it with the feature nodes"
-    )]
-    OneNode {
-        /// The configured number of nodes.
-        nodes: u32,
-    },
-    /// A connected node does not train the same run.
+    /// Nodes do not train together.
     #[cfg(feature = "nodes")]
-    #[error("node {} does not fit: {}; start all nodes with the same config", u64::from(*node) + 1, differences.first().map_or_else(String::new, ToString::to_string))]
-    NodeDiffers {
-        /// The node, from 0.
-        node: u32,
-        /// What differs.
-        differences: Vec<Difference>,
-    },
-    /// The node is running already.
-    #[error(
-        "node {} of this run is running already, in another process; give this one another \
-         cluster.node, or end that one",
-        u64::from(*node) + 1
-    )]
-    NodeRuns {
-        /// The node, from 0.
-        node: u32,
-    },
-    /// The node tried to join a run in progress, whose method does not allow that.
-    #[error(
-        "the other nodes train already, and with {method} nothing that they exchange is a place to \
-         begin at; start all nodes anew, or use another method"
-    )]
-    CannotJoin {
-        /// The method.
-        method: &'static str,
-    },
-    /// A key is set that only the task can follow, and does not.
-    #[error("{key} {value} is not used by this task; leave it out")]
-    UnusedKey {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        value: usize,
-    },
-    /// A setting that a simulation does not support.
-    #[error("{key} counts real time, which a simulation does not have; set {instead} instead")]
-    NotSimulated {
-        /// The key.
-        key: &'static str,
-        /// The setting to use instead.
-        instead: &'static str,
-    },
-    /// A quadratic period of a run with more exchanges than are kept in memory.
-    #[error(
-        "method.local_period {local_period} gives the run more than {most} exchanges; give a longer method.local_period, or leave out method.quadratic_period"
-    )]
-    TooManyExchanges {
-        /// `method.local_period`.
-        local_period: u64,
-        /// Most exchanges.
-        most: usize,
-    },
-    /// A worker that a list names does not exist.
-    #[error(
-        "{key}[{index}].worker {worker} is not among the {}, counted from 0",
-        count(workers, "worker")
-    )]
-    NoSuchWorker {
-        /// The list's key.
-        key: &'static str,
-        /// The index of the entry.
-        index: usize,
-        /// The worker's number.
-        worker: u64,
-        /// Number of workers.
-        workers: u64,
-    },
-    /// A worker has a factor for a weight decay that there is not.
-    #[error(
-        "workers.vary[{index}].weight_decay {factor} makes no difference: the optimizer of {title} has no \
-         weight decay; leave it out"
-    )]
-    NoWeightDecay {
-        /// The index of the entry.
-        index: usize,
-        /// The factor.
-        factor: f64,
-        /// What is trained on what.
-        title: String,
-    },
+    #[error(transparent)]
+    Nodes(#[from] NodesError),
+    /// Nodes cannot be started.
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
     /// No worker is left.
     #[error("no worker came to the end of the run: all of them died, or wait for each other")]
     NobodyLeft,
-    /// Nodes did not connect.
-    #[error("{nodes} did not come within {seconds} s; {}", seen.as_deref().unwrap_or(START_THEM))]
-    NodesAbsent {
-        /// The nodes, numbered from 1.
-        nodes: String,
-        /// How long this node waited for them.
-        seconds: u64,
-        /// The last obstacle: an untrusted certificate, or another run.
-        seen: Option<String>,
-    },
-    /// There are not enough free ports.
-    #[error("cannot find ports for {}: {source}", count(nodes, "node"))]
-    NoPorts {
-        /// Number of ports needed.
-        nodes: u32,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// `launch` was given a setting that it chooses itself for each node.
-    #[error("launch gives each node its number and endpoints on loopback; leave {key} out")]
-    Placed {
-        /// The key.
-        key: &'static str,
-    },
-    /// A node's process cannot be started.
-    #[error("cannot start node {node}: {why}")]
-    NoNode {
-        /// The node, from 1.
-        node: u32,
-        /// Why.
-        why: String,
-    },
     /// A bench: its file, or its report.
     #[cfg(feature = "bench")]
     #[error(transparent)]
@@ -454,63 +243,14 @@ pub enum RunError {
     #[cfg(all(feature = "cli", unix))]
     #[error(transparent)]
     Chaos(#[from] ChaosError),
-    /// A picture cannot be drawn.
-    #[cfg(feature = "report")]
-    #[error("{what}: cannot be drawn: {reason}")]
-    Drawing {
-        /// Which, or the folder that it was for.
-        what: String,
-        /// Why.
-        reason: String,
-    },
     /// A landscape cannot be made as asked.
     #[cfg(feature = "report")]
     #[error(transparent)]
     Landscape(#[from] LandscapeError),
-    /// A page cannot show so many runs.
+    /// Runs cannot be shown or exported as asked.
     #[cfg(feature = "report")]
-    #[error(
-        "{runs} runs, counting each node as one, are more than the {most} that a report shows; give fewer"
-    )]
-    NotReported {
-        /// How many.
-        runs: usize,
-        /// How many there may be.
-        most: usize,
-    },
-    /// A table is to be made of several runs.
-    #[cfg(feature = "report")]
-    #[error(
-        "a table is of one run, not of {runs}; give one folder, of several nodes one such as RUN/node-1"
-    )]
-    NotOneTable {
-        /// How many, counting each node as one.
-        runs: usize,
-    },
-    /// A folder that runs are to be exported to holds something else.
-    #[cfg(feature = "report")]
-    #[error(
-        "{} is neither empty nor a store of MLflow; give a folder that is new, empty or such a store",
-        path.display()
-    )]
-    NoMlflowStore {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Two runs that are to be exported would be one entry in MLflow.
-    #[cfg(feature = "report")]
-    #[error(
-        "{} and {} have the same name, start and seed, so MLflow would take them for one run; export them to \
-         stores of their own",
-        first.display(),
-        second.display()
-    )]
-    OneMlflowEntry {
-        /// The folder of one.
-        first: PathBuf,
-        /// That of the other.
-        second: PathBuf,
-    },
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// A folder whose runs are to be shown while they go on has none.
     #[cfg(feature = "serve")]
     #[error("{}: no run has begun here yet", path.display())]
@@ -544,32 +284,25 @@ impl RunError {
     /// the obstacle may be temporary.
     pub fn exit_code(&self) -> u8 {
         match self {
-            _ if self.may_pass() => EXIT_RETRY,
             Self::Config(_)
             | Self::TaskConfig(_)
             | Self::Method(_)
             | Self::Device(_)
-            | Self::NodesAbsent { .. }
-            | Self::Placed { .. }
-            | Self::NotSimulated { .. }
-            | Self::UnusedKey { .. }
-            | Self::NoSuchWorker { .. }
-            | Self::NoWeightDecay { .. }
-            | Self::TooManyExchanges { .. }
-            | Self::RunExists { .. }
-            | Self::NotARun { .. }
-            | Self::NoRates { .. }
-            | Self::NoBatchKey
-            | Self::NoSizes { .. }
-            | Self::OtherSettings { .. } => EXIT_USAGE,
+            | Self::Settings(_) => EXIT_USAGE,
+            Self::Write { source, .. } | Self::Read { source, .. } if passes(source) => EXIT_RETRY,
+            Self::Folder(why) => why.exit_code(),
+            #[cfg(feature = "cli")]
+            Self::Find(_) => EXIT_USAGE,
+            #[cfg(feature = "cli")]
+            Self::Launch(why) => why.exit_code(),
+            #[cfg(feature = "report")]
+            Self::Report(why) => why.exit_code(),
             #[cfg(feature = "report")]
             Self::Landscape(LandscapeError::OtherData { .. }) => EXIT_FAILED,
             #[cfg(feature = "report")]
-            Self::NotReported { .. }
-            | Self::NotOneTable { .. }
-            | Self::NoMlflowStore { .. }
-            | Self::OneMlflowEntry { .. }
-            | Self::Landscape(_) => EXIT_USAGE,
+            Self::Landscape(_) => EXIT_USAGE,
+            #[cfg(feature = "serve")]
+            Self::Serve(ServeError::Listen { source, .. }) if passes(source) => EXIT_RETRY,
             #[cfg(feature = "serve")]
             Self::Serve(_) => EXIT_USAGE,
             #[cfg(feature = "bench")]
@@ -581,9 +314,13 @@ impl RunError {
             #[cfg(all(feature = "cli", unix))]
             Self::Chaos(_) => EXIT_USAGE,
             #[cfg(feature = "nodes")]
-            Self::Link(_) | Self::NodeDiffers { .. } => EXIT_USAGE,
-            #[cfg(not(feature = "nodes"))]
-            Self::OneNode { .. } => EXIT_USAGE,
+            Self::Link(LinkError::Listen { source, .. }) if passes(source) => EXIT_RETRY,
+            #[cfg(feature = "nodes")]
+            Self::Link(LinkError::Unresolved { .. }) => EXIT_RETRY,
+            #[cfg(feature = "nodes")]
+            Self::Link(_) => EXIT_USAGE,
+            #[cfg(feature = "nodes")]
+            Self::Nodes(why) => why.exit_code(),
             Self::Interrupted => EXIT_INTERRUPTED,
             _ => EXIT_FAILED,
         }
@@ -596,22 +333,7 @@ impl RunError {
 
     /// Whether the same command may succeed later without any change.
     pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Write { source, .. }
-            | Self::Read { source, .. }
-            | Self::NoPorts { source, .. } => passes(source),
-            #[cfg(feature = "nodes")]
-            Self::Link(LinkError::Listen { source, .. }) => passes(source),
-            #[cfg(feature = "serve")]
-            Self::Serve(ServeError::Listen { source, .. }) => passes(source),
-            #[cfg(feature = "nodes")]
-            Self::Link(LinkError::Unresolved { .. }) => true,
-            // The other process may end, or the other nodes may still connect.
-            Self::InUse { .. } | Self::NodeRuns { .. } | Self::NodesAbsent { seen: None, .. } => {
-                true
-            }
-            _ => false,
-        }
+        self.exit_code() == EXIT_RETRY
     }
 
     /// Whether the disk was full.
@@ -645,17 +367,6 @@ impl RunError {
     }
 }
 
-/// Whether a system error may be temporary.
-pub fn passes(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrInUse || is_full_disk(error)
-}
-
-/// Whether there was no room on the disk, or no more of a user's share of it.
-pub fn is_full_disk(error: &io::Error) -> bool {
-    use io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error.kind(), QuotaExceeded | StorageFull)
-}
-
 /// A panic's message.
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -670,10 +381,12 @@ mod tests {
     #[test]
     fn what_may_pass_by_itself_has_a_code_of_its_own() {
         let write = |kind: io::ErrorKind| RunError::write(Path::new("x"))(kind.into());
-        let absent = |seen: Option<&str>| RunError::NodesAbsent {
-            nodes: String::from("node 2"),
-            seconds: 1,
-            seen: seen.map(String::from),
+        let absent = |seen: Option<&str>| {
+            RunError::Nodes(NodesError::NodesAbsent {
+                nodes: String::from("node 2"),
+                seconds: 1,
+                seen: seen.map(String::from),
+            })
         };
         let listen = |kind: io::ErrorKind| {
             RunError::Link(LinkError::Listen {
@@ -691,7 +404,10 @@ mod tests {
             (write(io::ErrorKind::PermissionDenied), EXIT_FAILED),
             (absent(None), EXIT_RETRY),
             (absent(Some("its certificate is not trusted")), EXIT_USAGE),
-            (RunError::NodeRuns { node: 0 }, EXIT_RETRY),
+            (
+                RunError::Nodes(NodesError::NodeRuns { node: 0 }),
+                EXIT_RETRY,
+            ),
             (listen(io::ErrorKind::AddrInUse), EXIT_RETRY),
             (listen(io::ErrorKind::PermissionDenied), EXIT_USAGE),
             (RunError::Link(unresolved), EXIT_RETRY),

@@ -1,4 +1,6 @@
-//! Exit codes.
+//! Exit codes, and which system errors may be temporary.
+
+use std::io;
 
 /// Exit code: success.
 pub const EXIT_SUCCESS: u8 = 0;
@@ -14,3 +16,14 @@ pub const EXIT_RETRY: u8 = 75;
 pub const EXIT_RESUME: u8 = 85;
 /// Exit code: stopped by a signal, such as Ctrl-C; what was trained is kept.
 pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// Whether a system error may be temporary.
+pub fn passes(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse || is_full_disk(error)
+}
+
+/// Whether there was no room on the disk, or no more of a user's share of it.
+pub fn is_full_disk(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), QuotaExceeded | StorageFull)
+}

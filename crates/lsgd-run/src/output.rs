@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::RunError;
+use crate::storage::FileError;
 use crate::storage::{Fill, belongs_to_run, fill_new, fill_whole, is_run};
 
 /// Most symbolic links that are followed, as in Linux.
@@ -37,7 +38,7 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// [`RunError::FileExists`], [`RunError::OfARun`], or [`RunError::Write`] if no file can be
+    /// [`FileError::Exists`], [`FileError::OfARun`], or [`RunError::Write`] if no file can be
     /// there.
     pub fn new(path: &Path, force: bool) -> Result<Self, RunError> {
         let output = |target| Self {
@@ -63,14 +64,16 @@ impl Output {
             return Err(RunError::write(path)(ErrorKind::IsADirectory.into()));
         }
         if is_of_a_run(&target) {
-            return Err(RunError::OfARun {
+            return Err(FileError::OfARun {
                 path: path.to_owned(),
-            });
+            }
+            .into());
         }
         match found {
-            Some(_) if !force => Err(RunError::FileExists {
+            Some(_) if !force => Err(FileError::Exists {
                 path: path.to_owned(),
-            }),
+            }
+            .into()),
             _ => Ok(output(Target::File(target))),
         }
     }
@@ -104,7 +107,7 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// [`RunError::Write`], or [`RunError::FileExists`] if another process has created the file
+    /// [`RunError::Write`], or [`FileError::Exists`] if another process has created the file
     /// meanwhile; an existing file is then unchanged.
     pub fn write(&self, contents: &[u8]) -> Result<(), RunError> {
         self.fill(|file| {
@@ -121,9 +124,10 @@ impl Output {
     pub fn fill(&self, fill: impl Fill) -> Result<(), RunError> {
         let told = |error| match error {
             RunError::Write { source, .. } => RunError::write(&self.path)(source),
-            RunError::FileExists { .. } => RunError::FileExists {
+            RunError::File(FileError::Exists { .. }) => FileError::Exists {
                 path: self.path.clone(),
-            },
+            }
+            .into(),
             other => other,
         };
         match &self.target {

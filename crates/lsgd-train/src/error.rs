@@ -6,8 +6,7 @@ use lsgd_models::ModelError;
 use lsgd_run::RunError;
 use lsgd_run::config::ConfigError;
 use lsgd_run::device::DeviceError;
-use lsgd_run::error::passes;
-use lsgd_run::exit::{EXIT_FAILED, EXIT_RETRY, EXIT_USAGE};
+use lsgd_run::exit::{EXIT_FAILED, EXIT_RETRY, EXIT_USAGE, passes};
 
 use crate::batches::BatchError;
 use crate::data::DataError;

@@ -20,7 +20,7 @@ const AROUND: u32 = 64;
 ///
 /// # Errors
 ///
-/// [`RunError::Drawing`] if it cannot be drawn.
+/// [`RunError::Report`] if it cannot be drawn.
 pub fn draw(plan: &Plan, cases: &[CaseRuns]) -> Result<Option<String>, RunError> {
     let has_leaders = |runs: &&CaseRuns| {
         let first = runs.curves.first();

@@ -11,6 +11,7 @@ use super::case_runs::{CaseRuns, SCORED, points};
 use super::curves::Point;
 use super::plan::{How, Plan};
 use crate::error::RunError;
+use crate::report::ReportError;
 use crate::report::palette::{self, DASH, gap};
 use crate::storage::MetricInfo;
 use crate::words::count;
@@ -23,7 +24,7 @@ const LEGEND: u32 = 190;
 ///
 /// # Errors
 ///
-/// [`RunError::Drawing`].
+/// [`ReportError::Drawing`].
 pub fn draw(
     plan: &Plan,
     metric: &MetricInfo,
@@ -48,7 +49,7 @@ pub fn drawn(
 ) -> Result<String, RunError> {
     let mut text = String::new();
     let drawn = draw(&mut text).map_err(|error| error.to_string());
-    drawn.map_err(|reason| RunError::Drawing {
+    drawn.map_err(|reason| ReportError::Drawing {
         what: plan.path().display().to_string(),
         reason,
     })?;

@@ -13,6 +13,7 @@ use super::report::Report;
 use super::runs::Runs;
 use super::serve::{Serve, Serving};
 use super::watch::Watch;
+use crate::cli::FindError;
 use crate::error::RunError;
 use crate::storage::CheckpointName;
 use crate::train::RateTest;
@@ -74,14 +75,14 @@ impl FindRate {
     ///
     /// # Errors
     ///
-    /// [`RunError::NoRates`] if the first rate is not over 0, or the last not over the first.
+    /// [`FindError::NoRates`] if the first rate is not over 0, or the last not over the first.
     pub fn test(&self) -> Result<RateTest, RunError> {
         let Self {
             from, to, steps, ..
         } = *self;
         match from > 0.0 && to > from && (to / from).is_finite() {
             true => Ok(RateTest { from, to, steps }),
-            false => Err(RunError::NoRates { from, to }),
+            false => Err(FindError::NoRates { from, to }.into()),
         }
     }
 }
@@ -115,11 +116,11 @@ impl FindBatch {
     ///
     /// # Errors
     ///
-    /// [`RunError::NoSizes`] if the first is over the largest.
+    /// [`FindError::NoSizes`] if the first is over the largest.
     pub fn sizes(&self) -> Result<impl Iterator<Item = u64> + use<>, RunError> {
         let (from, to) = (self.from, self.to);
         if from > to {
-            return Err(RunError::NoSizes { from, to });
+            return Err(FindError::NoSizes { from, to }.into());
         }
         let sizes = std::iter::successors(Some(from), |size| Some(2 * size));
         Ok(sizes.take_while(move |size| *size <= to))

@@ -4,8 +4,10 @@ mod arguments;
 #[cfg(unix)]
 mod chaos;
 #[cfg(feature = "report")]
+mod find_error;
 mod landscape;
 mod launch;
+mod launch_error;
 mod launcher;
 mod node_process;
 mod outcome;
@@ -31,7 +33,9 @@ pub use arguments::Bench;
 pub use arguments::Chaos;
 pub use arguments::{FindBatch, FindRate, Launch, OnUserSignal, Replay, Resume, RunCommand, Train};
 #[cfg(feature = "report")]
+pub use find_error::FindError;
 pub use landscape::Landscape;
+pub use launch_error::LaunchError;
 pub use pages::Man;
 pub use path::path;
 pub use program::{command, log_to_stderr, main, train};

@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use std::thread::{Builder, JoinHandle};
 
 use super::launcher::STOP_WAITING;
+use crate::cli::LaunchError;
 use crate::error::RunError;
 use crate::train::SignalRequest;
 
@@ -52,13 +53,13 @@ impl NodeProcess {
     ///
     /// # Errors
     ///
-    /// [`RunError::NoNode`] if the system starts no process or thread.
+    /// [`LaunchError::NoNode`] if the system starts no process or thread.
     pub fn start(
         number: u32,
         mut command: Command,
         events: &Sender<LaunchEvent>,
     ) -> Result<Self, RunError> {
-        let failed = |why: io::Error| RunError::NoNode {
+        let failed = |why: io::Error| LaunchError::NoNode {
             node: number,
             why: why.to_string(),
         };
@@ -83,7 +84,7 @@ impl NodeProcess {
         for reader in readers.into_iter().flatten() {
             if let Err(why) = reader {
                 node.kill();
-                return Err(failed(why));
+                return Err(failed(why).into());
             }
         }
         Ok(node)

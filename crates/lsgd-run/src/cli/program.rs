@@ -31,8 +31,9 @@ use super::train_options::TrainOptions;
 use super::{arguments, launch, launcher, pages, runs, watch};
 #[cfg(feature = "report")]
 use super::{landscape, report};
-#[cfg(feature = "bench")]
 use crate::bench::{self, Changes, Plan};
+#[cfg(feature = "bench")]
+use crate::cli::FindError;
 use crate::config::{Config, TaskTable, TaskTables};
 use crate::device::{self, DeviceError};
 use crate::error::RunError;
@@ -292,7 +293,7 @@ fn find_rate<C: MakeTask + TaskTables>(arguments: &FindRate) -> Result<u8, RunEr
 
 /// Measures batch sizes, and says each as it comes.
 fn find_batch<C: MakeTask + TaskTables>(arguments: &FindBatch) -> Result<u8, RunError> {
-    let key = C::BATCH_SIZE.ok_or(RunError::NoBatchKey)?;
+    let key = C::BATCH_SIZE.ok_or(FindError::NoBatchKey)?;
     let mut paces = Paces::default();
     for size in arguments.sizes()? {
         let set = arguments.set.iter().cloned();

@@ -8,6 +8,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::arguments::Launch;
 use super::launcher::{Afflicted, LAUNCHED, launched_value};
+use crate::cli::LaunchError;
 use crate::config::ClusterConfig;
 use crate::error::RunError;
 
@@ -38,7 +39,7 @@ pub(super) fn check_place(
         ),
     ];
     match places.into_iter().find(|(_, fits)| !fits) {
-        Some((key, _)) => Err(RunError::Placed { key }),
+        Some((key, _)) => Err(LaunchError::Placed { key }.into()),
         None => Ok(()),
     }
 }
@@ -47,7 +48,7 @@ pub(super) fn check_place(
 /// the ports to nobody who takes any that is free, for a listener or a connection.
 pub(super) fn held_endpoints(nodes: u32) -> Result<(Vec<Socket>, Vec<String>), RunError> {
     let held: io::Result<Vec<_>> = (0..nodes).map(|_| held_port()).collect();
-    let held = held.map_err(|source| RunError::NoPorts { nodes, source })?;
+    let held = held.map_err(|source| LaunchError::NoPorts { nodes, source })?;
     let (sockets, addresses): (_, Vec<SocketAddr>) = held.into_iter().unzip();
     let endpoint = |address| format!("tcp/{address}");
     Ok((sockets, addresses.into_iter().map(endpoint).collect()))
@@ -92,7 +93,7 @@ pub(super) fn command(
     wiring: &Wiring,
     again: bool,
 ) -> Result<Command, RunError> {
-    let program = std::env::current_exe().map_err(|why| RunError::NoNode {
+    let program = std::env::current_exe().map_err(|why| LaunchError::NoNode {
         node,
         why: why.to_string(),
     })?;

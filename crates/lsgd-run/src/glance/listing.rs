@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::of_run::{Glance, folders};
 use crate::error::RunError;
+use crate::storage::FolderError;
 use crate::storage::written;
 use crate::words::first_line;
 
@@ -106,9 +107,9 @@ fn short(error: &RunError, run: &Path) -> String {
     match error {
         RunError::Read { path, source } => format!("{}: {source}", inside(path)),
         RunError::Damaged { path, why } => format!("{}: {}", inside(path), first_line(why)),
-        RunError::NewerFormat {
+        RunError::Folder(FolderError::NewerFormat {
             format, version, ..
-        } => {
+        }) => {
             format!("its format {format} is of a newer version, {version}")
         }
         other => first_line(&other.to_string()),

@@ -29,7 +29,7 @@ impl Landscape {
     ///
     /// # Errors
     ///
-    /// [`RunError::Drawing`].
+    /// [`RunError::Report`].
     pub fn files(&self, run: &Path) -> Result<[(&'static str, String); 3], RunError> {
         let run = run.display().to_string();
         let [table, rest, picture] = FILES;

@@ -10,6 +10,7 @@ use super::marks::{Drawn, INK, LINE, Name, Pixel, Root, TEXT, boxed, mark, width
 use super::plane::Place;
 use super::survey::{Landscape, Placed};
 use crate::error::RunError;
+use crate::report::ReportError;
 use crate::report::{axis_label, palette};
 use crate::storage::Score;
 use crate::words::{count, printable};
@@ -33,11 +34,11 @@ const LABELLED: f64 = 80.0;
 ///
 /// # Errors
 ///
-/// [`RunError::Drawing`].
+/// [`ReportError::Drawing`].
 pub fn draw(landscape: &Landscape, run: &str) -> Result<String, RunError> {
     let mut text = String::new();
     let drawn = picture(landscape, &printable(run), &mut text).map_err(|why| why.to_string());
-    drawn.map_err(|reason| RunError::Drawing {
+    drawn.map_err(|reason| ReportError::Drawing {
         what: String::from("the landscape"),
         reason,
     })?;

@@ -21,7 +21,7 @@ fn content(runs: &[Run], left_out: &[String]) -> Content {
 ///
 /// # Errors
 ///
-/// [`RunError::Drawing`].
+/// [`RunError::Report`].
 pub fn page(runs: &[Run], left_out: &[String], state: &str) -> Result<String, RunError> {
     let content = content(runs, left_out);
     let page = Document {

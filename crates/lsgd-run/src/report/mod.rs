@@ -9,6 +9,7 @@ mod charts;
 mod comparison;
 mod csv;
 mod data;
+mod error;
 mod event_line;
 mod events;
 #[cfg(feature = "serve")]
@@ -42,6 +43,7 @@ use crate::error::RunError;
 use crate::output::Output;
 use crate::storage::{REPORT, is_report};
 
+pub use error::ReportError;
 #[cfg(feature = "serve")]
 pub(crate) use exposition::CONTENT_TYPE as FIGURES_TYPE;
 use run::Run;
@@ -66,7 +68,7 @@ pub fn page<P: AsRef<Path>>(folders: &[P]) -> Result<String, RunError> {
     }
     if paths.len() > MOST_RUNS {
         let (runs, most) = (paths.len(), MOST_RUNS);
-        return Err(RunError::NotReported { runs, most });
+        return Err(ReportError::NotReported { runs, most }.into());
     }
     page::page(&read(&paths)?)
 }
@@ -90,7 +92,7 @@ fn threads() -> usize {
 ///
 /// # Errors
 ///
-/// [`RunError::NotOneTable`]; [`RunError`] if the run cannot be read, or `output` not be written.
+/// [`ReportError::NotOneTable`]; [`RunError`] if the run cannot be read, or `output` not be written.
 pub fn table<P: AsRef<Path>>(folders: &[P], output: &Output) -> Result<(), RunError> {
     let mut paths = Vec::new();
     for folder in folders {
@@ -98,7 +100,7 @@ pub fn table<P: AsRef<Path>>(folders: &[P], output: &Output) -> Result<(), RunEr
     }
     match paths.as_slice() {
         [path] => csv::write(path, threads(), output),
-        paths => Err(RunError::NotOneTable { runs: paths.len() }),
+        paths => Err(ReportError::NotOneTable { runs: paths.len() }.into()),
     }
 }
 
@@ -107,8 +109,8 @@ pub fn table<P: AsRef<Path>>(folders: &[P], output: &Output) -> Result<(), RunEr
 ///
 /// # Errors
 ///
-/// [`RunError`] if a run cannot be read; [`RunError::NoMlflowStore`] if `store` holds something else;
-/// [`RunError::OfARun`] or [`RunError::Write`] if nothing can be written there.
+/// [`RunError`] if a run cannot be read; [`ReportError::NoMlflowStore`] if `store` holds something else;
+/// [`RunError::File`] or [`RunError::Write`] if nothing can be written there.
 pub fn export_to_mlflow<P: AsRef<Path>>(folders: &[P], store: &Path) -> Result<(), RunError> {
     let mut paths = Vec::new();
     for folder in folders {
@@ -139,7 +141,7 @@ impl Current {
     ///
     /// # Errors
     ///
-    /// [`RunError::Drawing`].
+    /// [`ReportError::Drawing`].
     pub fn page(&self) -> Result<String, RunError> {
         live::page(&self.0.runs, &self.0.left_out, "")
     }

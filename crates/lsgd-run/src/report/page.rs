@@ -72,7 +72,7 @@ impl Content {
     ///
     /// # Errors
     ///
-    /// [`RunError::Drawing`].
+    /// [`RunError::Report`].
     pub fn body(&self) -> Result<String, RunError> {
         let mut figures = String::new();
         for (index, chart) in self.charts.iter().enumerate() {
@@ -95,7 +95,7 @@ impl Content {
 ///
 /// # Errors
 ///
-/// [`RunError::Drawing`].
+/// [`RunError::Report`].
 pub fn page(runs: &[Run]) -> Result<String, RunError> {
     let content = Content::of(runs);
     let version = env!("CARGO_PKG_VERSION");

@@ -11,6 +11,7 @@ use super::chart::{Chart, Series, Shape};
 use super::palette;
 use super::thinning::Thinned;
 use crate::error::RunError;
+use crate::report::ReportError;
 
 const WIDTH: u32 = 760;
 const HEIGHT: u32 = 280;
@@ -29,11 +30,11 @@ const LARGEST: f64 = 1e100;
 ///
 /// # Errors
 ///
-/// [`RunError::Drawing`].
+/// [`ReportError::Drawing`].
 pub fn draw(chart: &Chart) -> Result<String, RunError> {
     let mut text = String::new();
     let drawn = panel(chart, &mut text).map_err(|why| why.to_string());
-    drawn.map_err(|reason| RunError::Drawing {
+    drawn.map_err(|reason| ReportError::Drawing {
         what: chart.title.clone(),
         reason,
     })?;

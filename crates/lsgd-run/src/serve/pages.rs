@@ -62,7 +62,7 @@ impl Shown {
     ///
     /// # Errors
     ///
-    /// The message of [`RunError::Drawing`].
+    /// The message of [`RunError::Report`].
     pub fn page(&self) -> Result<Arc<str>, String> {
         if let Some(page) = self.page.get() {
             return Ok(page.clone());

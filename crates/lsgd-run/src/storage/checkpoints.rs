@@ -101,7 +101,7 @@ impl Checkpoints {
     ///
     /// # Errors
     ///
-    /// [`RunError::Gone`] or [`RunError::Write`]; the earlier checkpoints are then unchanged, and
+    /// [`RunError::Folder`] or [`RunError::Write`]; the earlier checkpoints are then unchanged, and
     /// nothing of this one is left.
     pub fn write(&mut self, checkpoint: &mut Checkpoint) -> Result<(), RunError> {
         self.put(checkpoint)?;

@@ -9,6 +9,7 @@ use super::files::is_at;
 use super::lock::{Attempt, Lock, Share};
 use crate::config::RunConfig;
 use crate::error::RunError;
+use crate::storage::FolderError;
 
 /// A node's number among all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Claim {
     ///
     /// # Errors
     ///
-    /// [`RunError::RunExists`], [`RunError::NotARun`], [`RunError::InUse`], or
+    /// [`FolderError::RunExists`], [`FolderError::NotARun`], [`FolderError::InUse`], or
     /// [`RunError::Write`] if the folder cannot be made.
     pub fn new(
         config: &RunConfig,
@@ -119,7 +120,7 @@ impl Claim {
     ///
     /// # Errors
     ///
-    /// [`RunError::RunExists`], [`RunError::NotARun`], or [`RunError::Write`]; the old run is then
+    /// [`FolderError::RunExists`], [`FolderError::NotARun`], or [`RunError::Write`]; the old run is then
     /// unchanged.
     pub(super) fn set_aside(&self) -> Result<(), RunError> {
         self.make_room()?;
@@ -148,13 +149,13 @@ impl Claim {
     ///
     /// # Errors
     ///
-    /// [`RunError::Gone`] or [`RunError::Write`].
+    /// [`FolderError::Gone`] or [`RunError::Write`].
     pub(super) fn check(&self) -> Result<(), RunError> {
         let path = &self.folder;
         if let Some(opened) = &self.opened
             && !is_at(opened, path).map_err(RunError::write(path))?
         {
-            return Err(RunError::Gone { path: path.clone() });
+            return Err(FolderError::Gone { path: path.clone() }.into());
         }
         #[cfg(unix)]
         rustix::fs::access(path, rustix::fs::Access::WRITE_OK)
@@ -193,10 +194,11 @@ impl Claim {
             match Lock::attempt(&folder, share)? {
                 Attempt::Held(lock) => self.locks.push(lock),
                 Attempt::Taken { holder } => {
-                    return Err(RunError::InUse {
+                    return Err(FolderError::InUse {
                         path: folder,
                         holder,
-                    });
+                    }
+                    .into());
                 }
                 Attempt::NoLocks(why) => {
                     tracing::warn!(
@@ -222,7 +224,7 @@ impl Claim {
                 name.display()
             );
             let path = self.folder.clone();
-            return Err(RunError::NotARun { path, why });
+            return Err(FolderError::NotARun { path, why }.into());
         }
         if self.overwrite {
             return Ok(());
@@ -230,9 +232,10 @@ impl Claim {
         for folder in self.all().filter(|folder| aside::is_run(folder)) {
             let begins_anew = self.resumes && folder == self.folder;
             if !begins_anew || aside::came_to_something(folder)? {
-                return Err(RunError::RunExists {
+                return Err(FolderError::RunExists {
                     path: folder.to_owned(),
-                });
+                }
+                .into());
             }
         }
         Ok(())
@@ -289,10 +292,11 @@ fn make(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
     let missing = above.take_while(|path| !path.exists());
     let missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
     if folder.is_file() {
-        return Err(RunError::NotARun {
+        return Err(FolderError::NotARun {
             path: folder.to_owned(),
             why: String::from("is a file; choose another run.name, or move it away"),
-        });
+        }
+        .into());
     }
     fs::create_dir_all(folder).map_err(RunError::write(folder))?;
     Ok(missing)

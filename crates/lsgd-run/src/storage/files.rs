@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::RunError;
 use crate::open_files::when_free;
+use crate::storage::FileError;
 
 /// Largest record that is read, in bytes.
 const MAX_RECORD: u64 = 32 << 20;
@@ -40,7 +41,7 @@ pub fn fill_whole(path: &Path, fill: impl Fill) -> Result<(), RunError> {
 ///
 /// # Errors
 ///
-/// [`RunError::FileExists`] or [`RunError::Write`].
+/// [`FileError::Exists`] or [`RunError::Write`].
 pub fn write_new(path: &Path, contents: &[u8]) -> Result<(), RunError> {
     fill_new(path, |file| all(path, file, contents))
 }
@@ -49,14 +50,15 @@ pub fn write_new(path: &Path, contents: &[u8]) -> Result<(), RunError> {
 ///
 /// # Errors
 ///
-/// [`RunError::FileExists`], [`RunError::Write`], or that of `fill`.
+/// [`FileError::Exists`], [`RunError::Write`], or that of `fill`.
 pub fn fill_new(path: &Path, fill: impl Fill) -> Result<(), RunError> {
     let file = beside(path, fill)?;
     match file.persist_noclobber(path) {
         Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Err(RunError::FileExists {
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Err(FileError::Exists {
             path: path.to_owned(),
-        }),
+        }
+        .into()),
         Err(error) => Err(RunError::write(path)(error.error)),
     }
 }

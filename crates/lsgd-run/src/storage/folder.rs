@@ -13,6 +13,7 @@ use super::files::{read_json, write_json, write_whole};
 use super::records::{FORMAT, RunRecord, Summary, first_format};
 use super::report_file::remove_report;
 use crate::error::RunError;
+use crate::storage::FolderError;
 use crate::words::one_line;
 
 /// The folder of a run.
@@ -33,7 +34,7 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`RunError::RunExists`], [`RunError::NotARun`], or [`RunError::Write`]; the old run is then
+    /// [`FolderError::RunExists`], [`FolderError::NotARun`], or [`RunError::Write`]; the old run is then
     /// unchanged.
     pub fn begin(claim: Claim, config: &str, record: &RunRecord) -> Result<Self, RunError> {
         claim.set_aside()?;
@@ -88,7 +89,7 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`RunError::NewerFormat`], [`RunError::Read`] or [`RunError::Damaged`].
+    /// [`FolderError::NewerFormat`], [`RunError::Read`] or [`RunError::Damaged`].
     pub fn record(&self) -> Result<RunRecord, RunError> {
         check_format(&self.path)?;
         read_json(&self.join("run.json"))
@@ -129,7 +130,7 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`RunError::Gone`] or [`RunError::Write`].
+    /// [`FolderError::Gone`] or [`RunError::Write`].
     pub fn write_end(&self, record: &RunRecord, summary: &Summary) -> Result<(), RunError> {
         self.check()?;
         write_json(&self.join("run.json"), record)?;
@@ -142,7 +143,7 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`RunError::Gone`] or [`RunError::Write`].
+    /// [`FolderError::Gone`] or [`RunError::Write`].
     pub(super) fn check(&self) -> Result<(), RunError> {
         self.claim.as_ref().map_or(Ok(()), |claim| claim.check())
     }
@@ -159,7 +160,7 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`RunError::Absent`] if it is not a run, [`RunError::NewerFormat`] if a newer version wrote it.
+    /// [`RunError::Absent`] if it is not a run, [`FolderError::NewerFormat`] if a newer version wrote it.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         if path.is_dir() {
             claim::settle(path)?;
@@ -211,7 +212,7 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`RunError::Read`] if the folder's own name cannot be found, [`RunError::NotARun`] if that is
+    /// [`RunError::Read`] if the folder's own name cannot be found, [`FolderError::NotARun`] if that is
     /// not UTF-8.
     pub fn place(&self, is_node: bool) -> Result<(PathBuf, String), RunError> {
         let above = self.path.parent().and_then(Path::file_name);
@@ -225,7 +226,7 @@ impl RunFolder {
             _ => path.as_path(),
         };
         let name = run.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| RunError::NotARun {
+        let name = name.ok_or_else(|| FolderError::NotARun {
             path: path.clone(),
             why: String::from("has a name that is not UTF-8; rename it"),
         })?;
@@ -257,17 +258,18 @@ struct Head {
 ///
 /// # Errors
 ///
-/// [`RunError::NewerFormat`]. A missing or damaged `run.json` is no error here: readers that need it
+/// [`FolderError::NewerFormat`]. A missing or damaged `run.json` is no error here: readers that need it
 /// report that.
 pub(super) fn check_format(folder: &Path) -> Result<(), RunError> {
     let path = folder.join("run.json");
     match read_json(&path) {
-        Ok(Head { format, version }) if format > FORMAT => Err(RunError::NewerFormat {
+        Ok(Head { format, version }) if format > FORMAT => Err(FolderError::NewerFormat {
             path,
             format,
             newest: FORMAT,
             version: one_line(&version),
-        }),
+        }
+        .into()),
         _ => Ok(()),
     }
 }

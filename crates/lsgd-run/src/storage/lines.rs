@@ -10,6 +10,7 @@ use super::files::is_at;
 use crate::error::RunError;
 use crate::injection::Disk;
 use crate::open_files::when_free;
+use crate::storage::FolderError;
 
 /// A file with one JSON value per line.
 #[derive(Debug)]
@@ -206,12 +207,12 @@ impl Lines {
     ///
     /// # Errors
     ///
-    /// [`RunError::Gone`] or [`RunError::Write`].
+    /// [`FolderError::Gone`] or [`RunError::Write`].
     pub fn check(&self) -> Result<(), RunError> {
         let path = &self.path;
         match is_at(&self.file, path).map_err(RunError::write(path))? {
             true => Ok(()),
-            false => Err(RunError::Gone { path: path.clone() }),
+            false => Err(FolderError::Gone { path: path.clone() }.into()),
         }
     }
 }

@@ -8,8 +8,10 @@ mod claim;
 mod digests;
 mod disk;
 mod event_file;
+mod file_error;
 mod files;
 mod folder;
+mod folder_error;
 mod frozen;
 mod lines;
 mod lock;
@@ -36,7 +38,9 @@ pub use checkpoint::{Checkpoint, CheckpointState, Completion, StatisticsBatches}
 pub use checkpoint_name::{CheckpointName, CheckpointNameError};
 pub use checkpoints::Checkpoints;
 pub use claim::{Claim, NodeNumber};
+pub use file_error::FileError;
 pub use folder::RunFolder;
+pub use folder_error::FolderError;
 pub use recorder::{Recorder, ResumedRecords};
 pub use records::{
     BestScore, CheckpointsSummary, End, Evaluation, ExchangeSummary, FORMAT, HeldOut,

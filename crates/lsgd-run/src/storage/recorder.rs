@@ -178,7 +178,7 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// [`RunError::Write`], and [`RunError::Gone`] within a second of lines.
+    /// [`RunError::Write`], and [`RunError::Folder`] within a second of lines.
     pub fn metric(&mut self, metric: &MetricRecord) -> Result<(), RunError> {
         self.look()?;
         if let Some(Err(error)) = self.event_file.as_mut().map(|file| file.add(metric)) {

@@ -13,6 +13,7 @@ use super::run_change::{RunChange, differences};
 use super::saved_run::SavedRun;
 use super::steps::{settle, steps_in};
 use crate::error::RunError;
+use crate::storage::FolderError;
 
 impl SavedRun {
     /// The checkpoints that the run in `folder`, which the caller has claimed, can continue from.
@@ -109,7 +110,7 @@ pub struct SharedSettings<'a> {
 ///
 /// # Errors
 ///
-/// [`RunError::OtherSettings`] that names everything else that differs; [`RunError::Absent`] for a run
+/// [`FolderError::OtherSettings`] that names everything else that differs; [`RunError::Absent`] for a run
 /// of a version that did not record its settings.
 pub fn check_settings(
     folder: &Path,
@@ -138,9 +139,10 @@ pub fn check_settings(
     let (changes, refused): (Vec<_>, Vec<_>) = differences.partition(RunChange::is_allowed);
     match refused.is_empty() {
         true => Ok(changes),
-        false => Err(RunError::OtherSettings {
+        false => Err(FolderError::OtherSettings {
             path: folder.to_owned(),
             changes: refused,
-        }),
+        }
+        .into()),
     }
 }

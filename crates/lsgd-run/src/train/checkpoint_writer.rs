@@ -135,7 +135,7 @@ impl CheckpointWriter {
     ///
     /// # Errors
     ///
-    /// [`RunError::Write`] or [`RunError::Gone`] if it could not be written or recorded. A full disk
+    /// [`RunError::Write`] or [`RunError::Folder`] if it could not be written or recorded. A full disk
     /// is an error at the end of a run only.
     pub fn record(&mut self, journal: &mut Journal) -> Result<(), RunError> {
         while let Ok(report) = self.reports.try_recv() {

@@ -12,6 +12,7 @@ use super::messages::{FromCluster, Start, ToMain};
 use super::setup::Setup;
 use super::worker_pool::WorkerPool;
 use crate::error::RunError;
+use crate::train::NodesError;
 
 /// The main thread's handle of the exchange with other nodes. Dropping it ends the exchange at
 /// once.
@@ -109,24 +110,24 @@ fn tell(to_main: &Sender<ToMain>, event: ClusterEvent) {
 /// In the words of the config, whose keys the messages name.
 impl From<ClusterError> for RunError {
     fn from(error: ClusterError) -> Self {
-        match error {
-            ClusterError::Link(why) => Self::Link(why),
-            ClusterError::Method(why) => Self::Method(why),
+        Self::Nodes(match error {
+            ClusterError::Link(why) => return Self::Link(why),
+            ClusterError::Method(why) => return Self::Method(why),
             ClusterError::NodeDiffers { node, differences } => {
-                Self::NodeDiffers { node, differences }
+                NodesError::NodeDiffers { node, differences }
             }
-            ClusterError::NodeRuns { node } => Self::NodeRuns { node },
+            ClusterError::NodeRuns { node } => NodesError::NodeRuns { node },
             ClusterError::NodesAbsent {
                 nodes,
                 seconds,
                 seen,
-            } => Self::NodesAbsent {
+            } => NodesError::NodesAbsent {
                 nodes,
                 seconds,
                 seen,
             },
-            ClusterError::CannotJoin { method } => Self::CannotJoin { method },
-        }
+            ClusterError::CannotJoin { method } => NodesError::CannotJoin { method },
+        })
     }
 }
 

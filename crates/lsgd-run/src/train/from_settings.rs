@@ -10,6 +10,7 @@ use crate::config::{MethodName, RankBy, Settings};
 use crate::epoch::Epoch;
 use crate::error::RunError;
 use crate::learning_rate::LearningRate;
+use crate::train::SettingsError;
 
 /// The method of a run with this plan, these learning rates and this number of workers per node.
 pub(super) fn method(
@@ -81,7 +82,7 @@ pub(super) fn method(
     let method = match (config.quadratic_period, steps) {
         (Some(alpha), Some(steps)) => {
             let exchanges = quadratic_period::exchanges(rate, alpha, config.local_period, steps);
-            let exchanges = exchanges.ok_or(RunError::TooManyExchanges {
+            let exchanges = exchanges.ok_or(SettingsError::TooManyExchanges {
                 local_period: config.local_period,
                 most: quadratic_period::MAX_EXCHANGES,
             })?;

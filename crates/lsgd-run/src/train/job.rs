@@ -10,6 +10,7 @@ use crate::config::{Config, ConfigError, MethodConfig, Settings, TaskTables};
 use crate::error::RunError;
 use crate::storage::CheckpointName;
 use crate::task::{Metric, Task};
+use crate::train::SettingsError;
 
 /// The specification of a run, apart from its task.
 #[derive(Debug, Clone)]
@@ -99,7 +100,7 @@ impl KeysRead {
 
     /// Refuses a key that is set and was not read.
     pub(super) fn check(&self, settings: &Settings) -> Result<(), RunError> {
-        let unused = |key, value: usize| Err(RunError::UnusedKey { key, value });
+        let unused = |key, value: usize| Err(SettingsError::UnusedKey { key, value }.into());
         let probe = settings.method.probe_examples;
         match settings.evaluate.examples {
             Some(value) if !self.evaluate_examples.get() => unused("evaluate.examples", value),

@@ -31,7 +31,7 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`RunError::Write`] or [`RunError::Gone`].
+    /// [`RunError::Write`] or [`RunError::Folder`].
     pub fn on_message(&mut self, message: FromWorker, seconds: f64) -> Result<(), RunError> {
         match message {
             FromWorker::Stepped {

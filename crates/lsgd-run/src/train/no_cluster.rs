@@ -10,6 +10,7 @@ use super::setup::Setup;
 use super::worker_pool::WorkerPool;
 use crate::error::RunError;
 use crate::storage::Traffic;
+use crate::train::SettingsError;
 
 /// There are no other nodes.
 #[derive(Debug)]
@@ -20,14 +21,14 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`RunError::OneNode`].
+    /// [`SettingsError::OneNode`].
     pub fn open(
         setup: &Arc<Setup>,
         _: &mut Inbox,
         _: Vec<CheckpointRef>,
         _: SystemTime,
     ) -> Result<Self, RunError> {
-        Err(RunError::OneNode { nodes: setup.nodes })
+        Err(SettingsError::OneNode { nodes: setup.nodes }.into())
     }
 
     /// Never called.

@@ -10,6 +10,7 @@ use super::messages::Start;
 use super::setup::Setup;
 use super::totals::Totals;
 use crate::error::RunError;
+use crate::storage::FolderError;
 use crate::storage::{
     CheckpointName, Claim, End, Recorder, ResumedRecords, RunChange, RunFolder, RunRecord,
     SavedRun, SharedSettings, Summary, check_settings, is_unfinished,
@@ -85,7 +86,7 @@ pub(super) fn find(claim: &Claim, name: CheckpointName, setup: &Setup) -> Result
 pub(super) fn at(claim: &Claim, step: u64, setup: &Setup) -> Result<Resumed, RunError> {
     let name = CheckpointName::Step(step);
     let saved = SavedRun::find(claim.folder(), name, &setup.layout)?;
-    let gone = || RunError::Gone {
+    let gone = || FolderError::Gone {
         path: claim.folder().to_owned(),
     };
     let folder = RunFolder::open(claim.folder())?;
@@ -145,10 +146,11 @@ fn other_model(folder: &Path, was: &str, setup: &Setup) -> RunError {
         was: Some(was.to_owned()),
         is: Some(setup.layout.digest().to_string()),
     };
-    RunError::OtherSettings {
+    FolderError::OtherSettings {
         path: folder.to_owned(),
         changes: vec![change],
     }
+    .into()
 }
 
 /// Whether the evaluation of the checkpoint's step, the last on record, uses up the budget's patience.

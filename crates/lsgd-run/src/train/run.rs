@@ -21,6 +21,7 @@ use super::setup::{Setup, node_number, set_up};
 use super::totals::Totals;
 use crate::error::RunError;
 use crate::observer::Observer;
+use crate::storage::FolderError;
 use crate::storage::{
     Checkpoints, Claim, NodesSummary, Recorder, RunFolder, RunRecord, SavedRun, Summary,
 };
@@ -120,7 +121,7 @@ pub fn train<T: Task>(
                     let anew = start.step == 0 && start.parameters.is_none();
                     if anew && resumed.is_some() {
                         let path = claim.folder().to_owned();
-                        return Err(RunError::OthersBegin { path });
+                        return Err(FolderError::OthersBegin { path }.into());
                     }
                     // It joins the others as they are now.
                     resumed = None;

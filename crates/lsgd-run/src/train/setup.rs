@@ -20,6 +20,7 @@ use crate::error::{RunError, panic_message};
 use crate::learning_rate::LearningRate;
 use crate::storage::NodeNumber;
 use crate::task::{Metric, Task};
+use crate::train::SettingsError;
 use crate::words::first_line;
 
 /// Everything that the workers of a run share, except its task.
@@ -83,7 +84,7 @@ pub fn set_up<T: Task>(
     variation::check_decay(&settings.workers, &facts)?;
     if let (Some(patience), true) = (settings.budget.patience, facts.metrics.is_empty()) {
         let (key, value) = ("budget.patience", patience as usize);
-        return Err(RunError::UnusedKey { key, value });
+        return Err(SettingsError::UnusedKey { key, value }.into());
     }
     let epoch = Epoch {
         examples: facts.epoch,

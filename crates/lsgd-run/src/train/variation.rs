@@ -11,6 +11,7 @@ use super::job::Facts;
 use crate::config::{Variation, WorkersConfig};
 use crate::error::RunError;
 use crate::task::StepKey;
+use crate::train::SettingsError;
 
 /// Bits of a gradient's value: it is taken as f32.
 const BITS: u32 = 32;
@@ -57,16 +58,17 @@ impl Variation {
 ///
 /// # Errors
 ///
-/// [`RunError::NoSuchWorker`].
+/// [`SettingsError::NoSuchWorker`].
 pub(super) fn check(config: &WorkersConfig, workers: u64) -> Result<(), RunError> {
     let mut varied = config.vary.iter().enumerate();
     match varied.find(|(_, variation)| variation.worker >= workers) {
-        Some((index, variation)) => Err(RunError::NoSuchWorker {
+        Some((index, variation)) => Err(SettingsError::NoSuchWorker {
             key: "workers.vary",
             index,
             worker: variation.worker,
             workers,
-        }),
+        }
+        .into()),
         None => Ok(()),
     }
 }
@@ -75,15 +77,16 @@ pub(super) fn check(config: &WorkersConfig, workers: u64) -> Result<(), RunError
 ///
 /// # Errors
 ///
-/// [`RunError::NoWeightDecay`].
+/// [`SettingsError::NoWeightDecay`].
 pub(super) fn check_decay(config: &WorkersConfig, facts: &Facts) -> Result<(), RunError> {
     let mut varied = config.vary.iter().enumerate();
     match varied.find(|(_, variation)| variation.weight_decay != 1.0) {
-        Some((index, variation)) if !facts.decays => Err(RunError::NoWeightDecay {
+        Some((index, variation)) if !facts.decays => Err(SettingsError::NoWeightDecay {
             index,
             factor: variation.weight_decay,
             title: facts.title.clone(),
-        }),
+        }
+        .into()),
         _ => Ok(()),
     }
 }

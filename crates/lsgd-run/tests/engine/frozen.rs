@@ -11,6 +11,7 @@ use burn::tensor::{Bool, Device, Distribution, Int, Tensor};
 use lsgd_core::Frozen;
 use lsgd_run::config::Settings;
 use lsgd_run::storage::{CheckpointName, CheckpointState, Which};
+use lsgd_run::train::NodesError;
 use lsgd_run::train::{self, Context, Outcome};
 use lsgd_run::{Metric, RunError, StepKey, Sums, Task};
 
@@ -171,7 +172,10 @@ fn a_node_with_others_is_refused() {
     });
     for node in nodes {
         let error = node.join().unwrap().unwrap_err();
-        assert!(matches!(error, RunError::NodeDiffers { .. }), "{error}");
+        assert!(
+            matches!(error, RunError::Nodes(NodesError::NodeDiffers { .. })),
+            "{error}"
+        );
         assert!(
             error.to_string().contains("the frozen parameters"),
             "{error}"

@@ -19,6 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::settings;
 use crate::error::RunError;
+use crate::report::ReportError;
 use crate::storage::{RunFolder, RunRecord, State, held};
 use names::Names;
 use store::Store;
@@ -31,8 +32,8 @@ const VALUE: usize = 6000;
 ///
 /// # Errors
 ///
-/// [`RunError`] if a run cannot be read; [`RunError::OneMlflowEntry`]; [`RunError::NoMlflowStore`] if `folder` holds something else;
-/// [`RunError::OfARun`]; [`RunError::Write`]. The entries of runs before it are then there, and none is
+/// [`RunError`] if a run cannot be read; [`ReportError::OneMlflowEntry`]; [`ReportError::NoMlflowStore`] if `folder` holds something else;
+/// [`RunError::File`]; [`RunError::Write`]. The entries of runs before it are then there, and none is
 /// half-written.
 pub fn write(runs: &[PathBuf], folder: &Path, threads: usize) -> Result<(), RunError> {
     let sources = runs.iter().map(|path| Source::read(path));
@@ -41,7 +42,7 @@ pub fn write(runs: &[PathBuf], folder: &Path, threads: usize) -> Result<(), RunE
     for (source, run) in sources.iter().zip(runs) {
         if let Some(first) = entries.insert(source.id(), run) {
             let [first, second] = [first, run].map(Path::to_owned);
-            return Err(RunError::OneMlflowEntry { first, second });
+            return Err(ReportError::OneMlflowEntry { first, second }.into());
         }
     }
     let store = Store::open(folder)?;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::RunError;
 use crate::output::is_of_a_run;
+use crate::report::ReportError;
+use crate::storage::FileError;
 use crate::storage::{read_bounded, write_whole};
 
 /// What the experiment of all runs is called in paths.
@@ -28,18 +30,18 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`RunError::NoMlflowStore`] if the folder holds something else; [`RunError::OfARun`];
+    /// [`ReportError::NoMlflowStore`] if the folder holds something else; [`FileError::OfARun`];
     /// [`RunError::Read`] or [`RunError::Write`].
     pub fn open(folder: &Path) -> Result<Self, RunError> {
         if is_of_a_run(&resolved(folder)?) {
             let path = folder.to_owned();
-            return Err(RunError::OfARun { path });
+            return Err(FileError::OfARun { path }.into());
         }
         fs::create_dir_all(folder).map_err(RunError::write(folder))?;
         let root = folder.canonicalize().map_err(RunError::read(folder))?;
         if !is_fit(&root)? {
             let path = folder.to_owned();
-            return Err(RunError::NoMlflowStore { path });
+            return Err(ReportError::NoMlflowStore { path }.into());
         }
         let experiment = root.join(EXPERIMENT);
         fs::create_dir_all(&experiment).map_err(RunError::write(&experiment))?;

@@ -25,6 +25,7 @@ use crate::error::RunError;
 use crate::observer::Observer;
 use crate::storage::{Claim, RunFolder, RunRecord, SimulatedSummary};
 use crate::task::Task;
+use crate::train::SettingsError;
 use cost::CostSimulation;
 use training::TrainingSimulation;
 
@@ -122,18 +123,19 @@ fn check(settings: &Settings, per_node: usize) -> Result<(), RunError> {
         ),
     ];
     if let Some((_, key, instead)) = refused.into_iter().find(|(minutes, ..)| minutes.is_some()) {
-        return Err(RunError::NotSimulated { key, instead });
+        return Err(SettingsError::NotSimulated { key, instead }.into());
     }
     let nodes = usize::try_from(settings.simulate.nodes).unwrap_or(1);
     let workers = per_node.saturating_mul(nodes);
     let mut deaths = settings.simulate.deaths.iter().enumerate();
     match deaths.find(|(_, death)| death.worker >= workers as u64) {
-        Some((index, death)) => Err(RunError::NoSuchWorker {
+        Some((index, death)) => Err(SettingsError::NoSuchWorker {
             key: "simulate.deaths",
             index,
             worker: death.worker,
             workers: workers as u64,
-        }),
+        }
+        .into()),
         None => Ok(()),
     }
 }
