@@ -98,6 +98,8 @@ pub mod exit;
 #[cfg(feature = "cli")]
 mod glance;
 pub mod home;
+// Without a command line nobody asks for a fault.
+#[cfg_attr(not(feature = "cli"), expect(dead_code))]
 mod injection;
 #[cfg(feature = "report")]
 pub mod landscape;

@@ -31,8 +31,8 @@ use super::train_options::TrainOptions;
 use super::{arguments, launch, launcher, pages, runs, watch};
 #[cfg(feature = "report")]
 use super::{landscape, report};
-use crate::bench::{self, Changes, Plan};
 #[cfg(feature = "bench")]
+use crate::bench::{self, Changes, Plan};
 use crate::cli::FindError;
 use crate::config::{Config, TaskTable, TaskTables};
 use crate::device::{self, DeviceError};

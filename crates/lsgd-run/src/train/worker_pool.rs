@@ -177,7 +177,6 @@ impl WorkerPool {
     }
 
     /// The training time of the run.
-    #[cfg(feature = "nodes")]
     pub fn clock(&self) -> &Arc<TrainingClock> {
         &self.clock
     }
