@@ -261,7 +261,7 @@ impl Method {
         self.weights.is_some()
     }
 
-    /// Number of [weights](Snapshot::weights) of a vector of `layout` from `source`.
+    /// Number of [weights](crate::Snapshot::weights) of a vector of `layout` from `source`.
     pub fn weights_of(&self, source: Source, layout: &Layout) -> usize {
         match (self.weights, source) {
             (Some(WeightPer::Model), Source::Sum { .. }) => 1,

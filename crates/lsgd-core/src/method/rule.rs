@@ -13,7 +13,7 @@ use crate::{ExchangeOutcome, RuleState, Scope, Snapshot, SnapshotError, StateErr
 pub struct Pull {
     /// Where to.
     pub target: Arc<Snapshot>,
-    /// The strength: in [0, 1], or any number where workers are also pushed ([`Method::dppf`]).
+    /// The strength: in [0, 1], or any number where workers are also pushed ([`Method::dppf`](crate::Method::dppf)).
     pub strength: f64,
 }
 

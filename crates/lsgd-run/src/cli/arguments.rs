@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+#[cfg(feature = "bench")]
+use super::bench::Bench;
+use super::find::{FindBatch, FindRate};
 #[cfg(feature = "report")]
 use super::landscape::Landscape;
 use super::pages::Man;
@@ -12,11 +15,9 @@ use super::path::path;
 use super::report::Report;
 use super::runs::Runs;
 use super::serve::{Serve, Serving};
+use super::signals::OnUserSignal;
 use super::watch::Watch;
-use crate::cli::FindError;
-use crate::error::RunError;
 use crate::storage::CheckpointName;
-use crate::train::RateTest;
 
 /// A run: its config, with overrides.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -44,106 +45,6 @@ pub struct Train {
     /// Whether it is shown while it goes on
     #[command(flatten)]
     pub serving: Serving,
-}
-
-/// Which learning rates to try.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct FindRate {
-    /// Train as this TOML file says
-    #[arg(long, short, value_name = "FILE", value_parser = path())]
-    pub config: PathBuf,
-
-    /// Override a key of the config; may be repeated
-    #[arg(long, short, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-
-    /// The first rate
-    #[arg(long, value_name = "RATE", default_value_t = 1e-5)]
-    pub from: f64,
-
-    /// The last rate
-    #[arg(long, value_name = "RATE", default_value_t = 10.0)]
-    pub to: f64,
-
-    /// How many are tried, a step each
-    #[arg(long, value_name = "STEPS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(20..=100_000))]
-    pub steps: u64,
-}
-
-impl FindRate {
-    /// The test that it asks for.
-    ///
-    /// # Errors
-    ///
-    /// [`FindError::NoRates`] if the first rate is not over 0, or the last not over the first.
-    pub fn test(&self) -> Result<RateTest, RunError> {
-        let Self {
-            from, to, steps, ..
-        } = *self;
-        match from > 0.0 && to > from && (to / from).is_finite() {
-            true => Ok(RateTest { from, to, steps }),
-            false => Err(FindError::NoRates { from, to }.into()),
-        }
-    }
-}
-
-/// Which batch sizes to try.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct FindBatch {
-    /// Train as this TOML file says
-    #[arg(long, short, value_name = "FILE", value_parser = path())]
-    pub config: PathBuf,
-
-    /// Override a key of the config; may be repeated
-    #[arg(long, short, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-
-    /// The first size; each is twice the one before
-    #[arg(long, value_name = "SIZE", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub from: u64,
-
-    /// The largest size
-    #[arg(long, value_name = "SIZE", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub to: u64,
-
-    /// Steps of each that are measured
-    #[arg(long, value_name = "STEPS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    pub steps: u64,
-}
-
-impl FindBatch {
-    /// The sizes.
-    ///
-    /// # Errors
-    ///
-    /// [`FindError::NoSizes`] if the first is over the largest.
-    pub fn sizes(&self) -> Result<impl Iterator<Item = u64> + use<>, RunError> {
-        let (from, to) = (self.from, self.to);
-        if from > to {
-            return Err(FindError::NoSizes { from, to }.into());
-        }
-        let sizes = std::iter::successors(Some(from), |size| Some(2 * size));
-        Ok(sizes.take_while(move |size| *size <= to))
-    }
-}
-
-/// What SIGUSR1 and SIGUSR2 ask of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum OnUserSignal {
-    /// A checkpoint; the run continues.
-    #[default]
-    Save,
-    /// A checkpoint, and to end there with [`EXIT_RESUME`](crate::exit::EXIT_RESUME).
-    SaveAndEnd,
-}
-
-impl OnUserSignal {
-    pub(super) fn of(signal_resume: bool) -> Self {
-        match signal_resume {
-            true => Self::SaveAndEnd,
-            false => Self::Save,
-        }
-    }
 }
 
 /// What can be asked of any task's program, but training.
@@ -323,27 +224,6 @@ A bench file, whose runs and report go to runs/pulls:
   nodes = 2                        # two workers each
   set = [\"method.local_pull=0.5\"]")]
     Bench(Bench),
-}
-
-/// Arguments of `bench`.
-#[cfg(feature = "bench")]
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Bench {
-    /// What is compared, a TOML file
-    #[arg(value_name = "FILE", value_parser = path())]
-    pub file: PathBuf,
-
-    /// Put the runs and the report under this name instead of the file's
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-
-    /// Override a key of every run's config, also where a method sets it; may be repeated
-    #[arg(long, short, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-
-    /// Whether its runs are shown while it goes on
-    #[command(flatten)]
-    pub serving: Serving,
 }
 
 /// Arguments of `resume`.

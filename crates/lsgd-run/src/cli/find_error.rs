@@ -1,4 +1,4 @@
-//! Why no rate or batch size can be sought.
+//! Why no learning rate or batch size can be sought.
 
 /// Why no learning rate or batch size can be sought as asked.
 #[derive(Debug, thiserror::Error)]

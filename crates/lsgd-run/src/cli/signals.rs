@@ -6,13 +6,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use super::arguments::OnUserSignal;
 use crate::exit::{EXIT_INTERRUPTED, EXIT_RESUME};
 use crate::train::{Requests, SignalRequest};
 
 /// Signals this soon after the first are the same request: schedulers and `timeout` signal a
 /// process and then its group.
 const SAME_REQUEST: Duration = Duration::from_secs(1);
+
+/// What SIGUSR1 and SIGUSR2 ask of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnUserSignal {
+    /// A checkpoint; the run continues.
+    #[default]
+    Save,
+    /// A checkpoint, and to end there with [`EXIT_RESUME`](crate::exit::EXIT_RESUME).
+    SaveAndEnd,
+}
+
+impl OnUserSignal {
+    pub(super) fn of(signal_resume: bool) -> Self {
+        match signal_resume {
+            true => Self::SaveAndEnd,
+            false => Self::Save,
+        }
+    }
+}
 
 /// Requests to a running run, by signals. The first request to end it ends it after the current
 /// step, saved and evaluated; the second as soon as it is saved; the third at once. SIGUSR1 and SIGUSR2

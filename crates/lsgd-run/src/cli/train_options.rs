@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::arguments::{OnUserSignal, Train};
+use super::arguments::Train;
 use super::path::path;
 use super::serve::Serving;
+use super::signals::OnUserSignal;
 
 /// How a run is asked for where no command is: `--config FILE` and what goes with it.
 #[derive(Debug, Clone, Args)]

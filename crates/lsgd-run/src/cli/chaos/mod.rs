@@ -12,11 +12,12 @@ use std::thread::{Builder, scope};
 use std::time::Duration;
 
 use self::storm::{Change, Storm};
-use super::arguments::{Chaos, Launch, OnUserSignal, Train};
+use super::arguments::{Chaos, Launch, Train};
 use super::launch::{NodeChange, run_nodes};
 use super::launcher::Afflicted;
 use super::node_process::{Action, LaunchEvent};
 use super::serve::Serving;
+use super::signals::OnUserSignal;
 use super::wiring::{Wiring, beside_listeners, held_endpoints};
 use crate::chaos::proxy::Proxy;
 use crate::chaos::records::{Run, Runs};
