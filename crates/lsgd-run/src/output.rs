@@ -5,8 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::RunError;
-use crate::storage::FileError;
-use crate::storage::{Fill, belongs_to_run, fill_new, fill_whole, is_run};
+use crate::storage::{FileError, Fill, belongs_to_run, fill_new, fill_whole, is_run};
 
 /// Most symbolic links that are followed, as in Linux.
 const MAX_LINKS: usize = 40;

@@ -6,8 +6,7 @@ use std::time::SystemTime;
 
 use super::of_run::{Glance, folders};
 use crate::error::RunError;
-use crate::storage::FolderError;
-use crate::storage::written;
+use crate::storage::{FolderError, written};
 use crate::words::first_line;
 
 /// A run in a folder of runs.

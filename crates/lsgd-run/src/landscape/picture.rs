@@ -10,8 +10,7 @@ use super::marks::{Drawn, INK, LINE, Name, Pixel, Root, TEXT, boxed, mark, width
 use super::plane::Place;
 use super::survey::{Landscape, Placed};
 use crate::error::RunError;
-use crate::report::ReportError;
-use crate::report::{axis_label, palette};
+use crate::report::{ReportError, axis_label, palette};
 use crate::storage::Score;
 use crate::words::{count, printable};
 

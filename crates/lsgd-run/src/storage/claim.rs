@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use super::aside;
 use super::files::is_at;
+use super::folder_error::FolderError;
 use super::lock::{Attempt, Lock, Share};
 use crate::config::RunConfig;
 use crate::error::RunError;
-use crate::storage::FolderError;
 
 /// A node's number among all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

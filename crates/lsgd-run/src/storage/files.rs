@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
+use super::file_error::FileError;
 use crate::error::RunError;
 use crate::open_files::when_free;
-use crate::storage::FileError;
 
 /// Largest record that is read, in bytes.
 const MAX_RECORD: u64 = 32 << 20;

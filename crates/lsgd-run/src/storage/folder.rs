@@ -10,10 +10,10 @@ use serde::Deserialize;
 use super::aside;
 use super::claim::{self, Claim};
 use super::files::{read_json, write_json, write_whole};
+use super::folder_error::FolderError;
 use super::records::{FORMAT, RunRecord, Summary, first_format};
 use super::report_file::remove_report;
 use crate::error::RunError;
-use crate::storage::FolderError;
 use crate::words::one_line;
 
 /// The folder of a run.

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::files::is_at;
+use super::folder_error::FolderError;
 use crate::error::RunError;
 use crate::injection::Disk;
 use crate::open_files::when_free;
-use crate::storage::FolderError;
 
 /// A file with one JSON value per line.
 #[derive(Debug)]

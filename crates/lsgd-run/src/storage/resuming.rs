@@ -8,12 +8,12 @@ use lsgd_core::{CheckpointRef, Layout};
 
 use super::checkpoint::CheckpointState;
 use super::checkpoint_name::CheckpointName;
+use super::folder_error::FolderError;
 use super::records::RunRecord;
 use super::run_change::{RunChange, differences};
 use super::saved_run::SavedRun;
 use super::steps::{settle, steps_in};
 use crate::error::RunError;
-use crate::storage::FolderError;
 
 impl SavedRun {
     /// The checkpoints that the run in `folder`, which the caller has claimed, can continue from.

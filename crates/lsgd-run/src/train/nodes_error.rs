@@ -12,7 +12,11 @@ const START_THEM: &str = "start them with the same config and cluster.connect, o
 #[derive(Debug, thiserror::Error)]
 pub enum NodesError {
     /// A connected node does not train the same run.
-    #[error("node {} does not fit: {}; start all nodes with the same config", u64::from(*node) + 1, differences.first().map_or_else(String::new, ToString::to_string))]
+    #[error(
+        "node {} does not fit: {}; start all nodes with the same config",
+        u64::from(*node) + 1,
+        differences.first().map_or_else(String::new, ToString::to_string)
+    )]
     NodeDiffers {
         /// The node, from 0.
         node: u32,

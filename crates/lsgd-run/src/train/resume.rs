@@ -10,10 +10,9 @@ use super::messages::Start;
 use super::setup::Setup;
 use super::totals::Totals;
 use crate::error::RunError;
-use crate::storage::FolderError;
 use crate::storage::{
-    CheckpointName, Claim, End, Recorder, ResumedRecords, RunChange, RunFolder, RunRecord,
-    SavedRun, SharedSettings, Summary, check_settings, is_unfinished,
+    CheckpointName, Claim, End, FolderError, Recorder, ResumedRecords, RunChange, RunFolder,
+    RunRecord, SavedRun, SharedSettings, Summary, check_settings, is_unfinished,
 };
 use crate::words::count;
 

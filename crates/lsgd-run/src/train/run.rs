@@ -21,9 +21,9 @@ use super::setup::{Setup, node_number, set_up};
 use super::totals::Totals;
 use crate::error::RunError;
 use crate::observer::Observer;
-use crate::storage::FolderError;
 use crate::storage::{
-    Checkpoints, Claim, NodesSummary, Recorder, RunFolder, RunRecord, SavedRun, Summary,
+    Checkpoints, Claim, FolderError, NodesSummary, Recorder, RunFolder, RunRecord, SavedRun,
+    Summary,
 };
 use crate::task::{Metric, Task};
 

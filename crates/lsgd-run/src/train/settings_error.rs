@@ -23,7 +23,8 @@ pub enum SettingsError {
     },
     /// A quadratic period of a run with more exchanges than are kept in memory.
     #[error(
-        "method.local_period {local_period} gives the run more than {most} exchanges; give a longer method.local_period, or leave out method.quadratic_period"
+        "method.local_period {local_period} gives the run more than {most} exchanges; give a longer \
+         method.local_period, or leave out method.quadratic_period"
     )]
     TooManyExchanges {
         /// `method.local_period`.

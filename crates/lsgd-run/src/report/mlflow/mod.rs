@@ -32,9 +32,8 @@ const VALUE: usize = 6000;
 ///
 /// # Errors
 ///
-/// [`RunError`] if a run cannot be read; [`ReportError::OneMlflowEntry`]; [`ReportError::NoMlflowStore`] if `folder` holds something else;
-/// [`RunError::File`]; [`RunError::Write`]. The entries of runs before it are then there, and none is
-/// half-written.
+/// If a run cannot be read, two have one entry, `folder` holds something else than a store, or it cannot be
+/// written. The entries of runs before it are then there, and none is half-written.
 pub fn write(runs: &[PathBuf], folder: &Path, threads: usize) -> Result<(), RunError> {
     let sources = runs.iter().map(|path| Source::read(path));
     let sources = sources.collect::<Result<Vec<Source>, RunError>>()?;

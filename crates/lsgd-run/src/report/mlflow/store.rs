@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::RunError;
 use crate::output::is_of_a_run;
 use crate::report::ReportError;
-use crate::storage::FileError;
-use crate::storage::{read_bounded, write_whole};
+use crate::storage::{FileError, read_bounded, write_whole};
 
 /// What the experiment of all runs is called in paths.
 pub const EXPERIMENT: &str = "190510395";
