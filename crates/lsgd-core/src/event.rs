@@ -179,6 +179,30 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// What a user is told at once, as one line that counts nodes from 1: that a node connected or is
+    /// lost, and that a vector could not be fetched. `None`: the record of events is enough.
+    #[must_use]
+    pub fn notice(&self) -> Option<String> {
+        let number = |node: &u32| u64::from(*node) + 1;
+        Some(match self {
+            Self::NodeConnected { node, .. } => format!("node {} connected", number(node)),
+            Self::NodeLost { step, node, why } => match why {
+                NodeLoss::Disconnected => format!(
+                    "node {} disconnected at step {step}; continuing without it",
+                    number(node)
+                ),
+                NodeLoss::Stalled { seconds } => format!(
+                    "node {} made no progress for {seconds:.0} s; continuing without it from step {step}",
+                    number(node)
+                ),
+            },
+            Self::NotFetched { source, why, .. } => format!("{source}: {why}"),
+            _ => return None,
+        })
+    }
+}
+
 /// Why this node no longer waits for another.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

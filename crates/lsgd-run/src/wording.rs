@@ -1,6 +1,6 @@
 //! Lines of records in the words in which a run tells of them itself.
 
-use lsgd_core::{Event, NodeLoss, WorkerId};
+use lsgd_core::{Event, WorkerId};
 use serde::Deserialize;
 
 use crate::storage::{Evaluation, MetricInfo, Score};
@@ -102,7 +102,6 @@ pub fn event(line: &[u8], own: u32) -> Result<Option<Told>, serde_json::Error> {
 }
 
 fn of_event(event: &Event, own: u32) -> Option<String> {
-    let number = |node: &u32| u64::from(*node) + 1;
     Some(match event {
         Event::Joined { step, source, .. } => match source {
             // Every run begins so.
@@ -110,18 +109,6 @@ fn of_event(event: &Event, own: u32) -> Option<String> {
             None => format!("joined at step {step}"),
             Some(source) => format!("joined at step {step}, with the parameters of {source}"),
         },
-        Event::NodeConnected { node, .. } => format!("node {} connected", number(node)),
-        Event::NodeLost { step, node, why } => match why {
-            NodeLoss::Disconnected => format!(
-                "node {} disconnected at step {step}; continuing without it",
-                number(node)
-            ),
-            NodeLoss::Stalled { seconds } => format!(
-                "node {} made no progress for {seconds:.0} s; continuing without it from step {step}",
-                number(node)
-            ),
-        },
-        Event::NotFetched { source, why, .. } => format!("{source}: {why}"),
         Event::Refused { step, worker, why } => {
             format!(
                 "step {step}: the vector of {} is refused: {why}",
@@ -134,7 +121,7 @@ fn of_event(event: &Event, own: u32) -> Option<String> {
         Event::Left { step, worker } => {
             format!("{} has left after step {step}", name(*worker, own))
         }
-        _ => return None,
+        other => return other.notice(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use lsgd_core::{Action, Event, Fetched, GlobalLeader, Group, Layout, NodeLoss};
+use lsgd_core::{Action, Fetched, GlobalLeader, Group, Layout};
 
 use super::{Clock, ClusterError, ClusterEvent, Input, Training};
 use crate::fetch::FetchRequest;
@@ -250,7 +250,7 @@ impl ClusterDriver {
                     self.fail(ClusterError::CannotJoin { method });
                 }
                 Action::Record(event) => {
-                    if let Some(line) = line(&event) {
+                    if let Some(line) = event.notice() {
                         self.notice(line);
                     }
                     (self.tell)(ClusterEvent::Event(event));
@@ -289,26 +289,6 @@ impl ClusterDriver {
 fn interval(peers: usize) -> Duration {
     let times = u32::try_from(peers).unwrap_or(u32::MAX).div_ceil(PEERS);
     TRAFFIC.saturating_mul(times.max(1))
-}
-
-/// The line that a user sees for an event.
-fn line(event: &Event) -> Option<String> {
-    let number = |node: &u32| u64::from(*node) + 1;
-    match event {
-        Event::NodeConnected { node, .. } => Some(format!("node {} connected", number(node))),
-        Event::NodeLost { node, step, why } => Some(match why {
-            NodeLoss::Disconnected => format!(
-                "node {} disconnected at step {step}; continuing without it",
-                number(node)
-            ),
-            NodeLoss::Stalled { seconds } => format!(
-                "node {} made no progress for {seconds:.0} s; continuing without it from step {step}",
-                number(node)
-            ),
-        }),
-        Event::NotFetched { source, why, .. } => Some(format!("{source}: {why}")),
-        _ => None,
-    }
 }
 
 /// `node 2`, or `nodes 2, 3 and 5`, as users count.
