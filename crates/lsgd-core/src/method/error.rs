@@ -58,10 +58,10 @@ pub enum MethodError {
         /// The method.
         method: &'static str,
     },
-    /// The method's workers do not go on from the mean, or with momentum of their own.
+    /// The method's workers do not go on from the mean or near it, or with momentum of their own.
     #[error(
         "wire \"topk\" sends changes since the last mean, and workers of {method} do not begin there; use it \
-         with local_sgd, or with diloco or slowmo and outer_momentum 0"
+         with local_sgd, or with diloco or slowmo, outer_momentum 0 and outer_learning_rate from 0.5 to 1.5"
     )]
     NotFromMean {
         /// The method.

@@ -234,9 +234,9 @@ fn a_node_with_other_values_than_most_begins_again_with_theirs() {
 /// A worker that is pulled elsewhere than to the mean, or goes on with momentum, begins somewhere else.
 #[test]
 fn methods_that_do_not_begin_at_the_mean_are_refused() {
-    let outer = |momentum| {
+    let outer = |learning_rate, momentum| {
         let step = OuterStep {
-            learning_rate: 0.7,
+            learning_rate,
             momentum,
             nesterov: true,
         };
@@ -248,9 +248,13 @@ fn methods_that_do_not_begin_at_the_mean_are_refused() {
             .map_err(|e| e.to_string())
     };
     assert_eq!(check(local_sgd()), Ok(()));
-    assert_eq!(check(outer(0.0)), Ok(()));
+    for learning_rate in [0.5, 0.7, 1.0, 1.5] {
+        assert_eq!(check(outer(learning_rate, 0.0)), Ok(()));
+    }
     for method in [
-        outer(0.9),
+        outer(0.7, 0.9),
+        outer(0.4, 0.0),
+        outer(1.6, 0.0),
         Method::easgd(MEETINGS, 0.5).expect("a method"),
         Method::leader_filter(MEETINGS, 0.5).expect("a method"),
         crate::setting::leader_mean(),
@@ -260,7 +264,8 @@ fn methods_that_do_not_begin_at_the_mean_are_refused() {
         let name = method.name();
         let refused = format!(
             "wire \"topk\" sends changes since the last mean, and workers of {name} do not begin there; \
-             use it with local_sgd, or with diloco or slowmo and outer_momentum 0"
+             use it with local_sgd, or with diloco or slowmo, outer_momentum 0 and outer_learning_rate from \
+             0.5 to 1.5"
         );
         assert_eq!(check(method.clone()), Err(refused.clone()));
         assert_eq!(method.check_wire(WireFormat::Int8), Ok(()));

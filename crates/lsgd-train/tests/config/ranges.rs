@@ -417,6 +417,11 @@ fn method() {
             "run.mode = \"async\"\nmethod = { name = \"easgd\", batch_norm = \"mean\" }",
             "c.toml: method.batch_norm \"mean\" needs a leader or a meeting of all workers, and \
              method.name \"easgd\" has neither in run.mode \"async\"; set it to \"own\"",
+        (
+            "cluster.wire = \"topk\"\nmethod = { name = \"diloco\", outer_momentum = 0, outer_learning_rate = 3 }",
+            "c.toml: cluster.wire \"topk\" sends changes since the last mean, near which workers are to begin; \
+             give method.outer_learning_rate 3 from 0.5 to 1.5, or use \"bf16\" or \"int8\"",
+        ),
         ),
         (
             "method.probe_examples = 0",

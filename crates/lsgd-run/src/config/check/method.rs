@@ -1,6 +1,6 @@
 //! `[method]`
 
-use lsgd_core::{BatchNorm, Factors, Mode, WireFormat};
+use lsgd_core::{BatchNorm, Factors, Mode, OuterStep, WireFormat};
 
 use super::ConfigSources;
 use crate::config::error::{ConfigError, quote_number};
@@ -108,7 +108,20 @@ fn check_wire(settings: &Settings, sources: &ConfigSources) -> Result<(), Config
             ),
         ),
         MethodName::LocalSgd => Ok(()),
-        MethodName::Diloco | MethodName::Slowmo if method.outer_momentum == 0.0 => Ok(()),
+        MethodName::Diloco | MethodName::Slowmo if method.outer_momentum == 0.0 => {
+            let near = OuterStep::NEAR_MEAN;
+            if near.contains(&method.outer_learning_rate) {
+                return Ok(());
+            }
+            let problem = format!(
+                "sends changes since the last mean, near which workers are to begin; give \
+                 method.outer_learning_rate {} from {} to {}, or use \"bf16\" or \"int8\"",
+                quote_number(method.outer_learning_rate),
+                near.start(),
+                near.end()
+            );
+            refuse("method.outer_learning_rate", problem)
+        }
         MethodName::Diloco | MethodName::Slowmo => refuse(
             "method.outer_momentum",
             format!(
