@@ -186,7 +186,7 @@ impl SavedRun {
         let delivered = delivered.map(|point| tensors.vector(&point.delivered));
         let delivered = delivered.transpose()?;
         let unsent = cluster.and_then(|cluster| cluster.unsent.as_ref());
-        let unsent = unsent.map(|unsent| tensors.vector(unsent)).transpose()?;
+        let unsent = unsent.map(|unsent| tensors.finite(unsent)).transpose()?;
         let cluster = cluster.map(|cluster| cluster.state(delivered, unsent));
         Ok(Self {
             cluster: cluster.unwrap_or_default(),
@@ -301,6 +301,14 @@ impl SavedTensors<'_> {
                 Err(RunError::damaged(self.path, why))
             }
         }
+    }
+
+    /// A vector of finite values. One that is not would spoil every later exchange.
+    fn finite(&mut self, saved: &SavedVector) -> Result<Arc<Snapshot>, RunError> {
+        let vector = self.vector(saved)?;
+        let sound = vector.check(self.layout);
+        sound.map_err(|why| RunError::damaged(self.path, why))?;
+        Ok(vector)
     }
 
     /// A vector, whose values have the digest that it is named by.
