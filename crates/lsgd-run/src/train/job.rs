@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::config::{Config, ConfigError, MethodConfig, Settings, TaskTables};
+use crate::config::{Config, ConfigError, Devices, MethodConfig, Settings, TaskTables};
 use crate::error::RunError;
 use crate::storage::CheckpointName;
 use crate::task::{Metric, Task};
@@ -50,6 +50,19 @@ impl Job {
             settings: config.settings,
         };
         Ok((job, config.task))
+    }
+
+    /// The workers of `nodes` nodes, `per_node` each, as those of one: their indices among all are the same.
+    pub(super) fn on_one_node(mut self, per_node: usize, nodes: usize) -> Self {
+        let settings = &mut self.settings;
+        let workers = per_node * nodes;
+        if let Devices::List(names) = &mut settings.workers.devices {
+            *names = names.iter().cycle().take(workers).cloned().collect();
+        }
+        settings.workers.count = Some(workers);
+        settings.cluster.nodes = 1;
+        settings.cluster.node = None;
+        self
     }
 }
 

@@ -104,6 +104,25 @@ fn whatever_happens_repeats_to_the_bit() {
     assert_ne!(other.lines("events.jsonl"), first.lines("events.jsonl"));
 }
 
+/// A budget in epochs is of the simulated workers, and their batches are those of the simulated nodes.
+#[test]
+fn the_nodes_of_a_real_run_are_not_those_of_a_simulation() {
+    let runs = Runs::new();
+    let set = ["simulate.nodes=2", "budget.epochs=0.5"];
+    let alone = simulate(&runs, "alone", &set);
+    let shared = [
+        "cluster.nodes=4",
+        "cluster.node=3",
+        "cluster.insecure=true",
+        "cluster.connect=[tcp/a:1, tcp/b:1, tcp/c:1, tcp/d:1]",
+    ];
+    let of_four = simulate(&runs, "of-four", &[&set[..], &shared].concat());
+    // Half of 512 examples, 64 a step.
+    assert_eq!(alone.summary()["steps"], 4);
+    assert_eq!(of_four.summary()["steps"], 4);
+    assert_eq!(of_four.digests(), alone.digests());
+}
+
 /// Seconds of training by the virtual clock.
 fn seconds(run: &Run) -> f64 {
     run.summary()["training_seconds"].as_f64().unwrap()

@@ -25,7 +25,7 @@ use lsgd_core::{Mode, WorkerId};
 
 use super::job::{Context, Job};
 use super::setup::{Setup, set_up};
-use crate::config::{Devices, Settings};
+use crate::config::Settings;
 use crate::error::RunError;
 use crate::storage::{End, RunFolder, RunRecord};
 use crate::task::Task;
@@ -191,7 +191,9 @@ pub fn replay<T: Task>(
     let budget_counts =
         job.settings.schedule.kind.goes_by_budget() || job.settings.method.final_pull.is_some();
     let all = u32::try_from(nodes).unwrap_or(u32::MAX);
-    let ready = set_up(whole(job, workers, nodes), Some(all), make)?;
+    let mut job = job.on_one_node(workers, nodes);
+    job.settings.simulate.training = true;
+    let ready = set_up(job, Some(all), make)?;
     let setup = &ready.0;
     check_model(&replay, &record, setup)?;
     let shape = Shape {
@@ -299,22 +301,4 @@ fn check_model(replay: &Replay, record: &RunRecord, setup: &Setup) -> Result<(),
         }
         None => Ok(()),
     }
-}
-
-/// The workers of all nodes as those of one: their indices among all are the same.
-fn whole(mut job: Job, workers: usize, nodes: usize) -> Job {
-    let settings = &mut job.settings;
-    if let Devices::List(names) = &mut settings.workers.devices {
-        *names = names
-            .iter()
-            .cycle()
-            .take(workers * nodes)
-            .cloned()
-            .collect();
-    }
-    settings.workers.count = Some(workers * nodes);
-    settings.cluster.nodes = 1;
-    settings.cluster.node = None;
-    settings.simulate.training = true;
-    job
 }

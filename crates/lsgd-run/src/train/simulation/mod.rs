@@ -19,7 +19,7 @@ use super::provenance;
 use super::requests::Requests;
 use super::run::Outcome;
 use super::setup::{Setup, set_up};
-use crate::config::{Devices, Settings, SimulateConfig};
+use crate::config::{Settings, SimulateConfig};
 use crate::device;
 use crate::error::RunError;
 use crate::observer::Observer;
@@ -49,7 +49,7 @@ pub fn simulate<T: Task>(
     let claim = Claim::new(&job.settings.run, None, false)?;
     let written = job.text.clone();
     let nodes = u32::try_from(simulated.nodes).unwrap_or(u32::MAX);
-    let ready = set_up(whole(job, per_node), Some(nodes), make)?;
+    let ready = set_up(job.on_one_node(per_node, nodes as usize), Some(nodes), make)?;
     let setup = ready.0.clone();
     let record = RunRecord {
         simulated: true,
@@ -93,22 +93,6 @@ pub fn simulate<T: Task>(
         metrics: setup.facts.metrics,
         unit: setup.facts.unit,
     })
-}
-
-/// The workers of all nodes as those of one: their indices among all are the same.
-fn whole(mut job: Job, per_node: usize) -> Job {
-    let settings = &mut job.settings;
-    let nodes = usize::try_from(settings.simulate.nodes).unwrap_or(1);
-    if let Devices::List(names) = &mut settings.workers.devices {
-        *names = names
-            .iter()
-            .cycle()
-            .take(per_node * nodes)
-            .cloned()
-            .collect();
-    }
-    settings.workers.count = Some(per_node * nodes);
-    job
 }
 
 /// Refuses settings that depend on the real clock.
