@@ -76,7 +76,10 @@ fn check_data(data: &DataConfig, sources: &ConfigSources) -> Result<(), ConfigEr
             "changes nothing; give brightness, contrast, saturation or hue, or leave it out";
         return Err(sources.refuse("data.jitter", "{}", problem));
     }
-    for (index, DataVariation { worker, .. }) in data.vary.iter().enumerate() {
+    for (index, varied) in data.vary.iter().enumerate() {
+        let DataVariation {
+            worker, augment, ..
+        } = varied;
         let mut before = data.vary.iter().take(index);
         if let Some(first) = before.position(|other| other.worker == *worker) {
             let key = format!("data.vary[{index}].worker");
@@ -92,6 +95,12 @@ fn check_data(data: &DataConfig, sources: &ConfigSources) -> Result<(), ConfigEr
     if let (Some((key, value)), DataName::Digits) = (altering, data.name) {
         let problem = "alters images of 256 levels, and data.name \"digits\" has 17; leave it out";
         return Err(sources.refuse_relation(&[key, "data.name"], value, problem));
+        if !augment && !augments(data) {
+            let key = format!("data.vary[{index}].augment");
+            let problem = "makes no difference: data.augment is \"none\", and no other key alters training \
+                           images; set one, or leave this out";
+            return Err(sources.refuse_relation(&[&key, "data.augment"], augment, problem));
+        }
     }
     for (key, shape) in [("data.mixup", data.mixup), ("data.cutmix", data.cutmix)] {
         if let (Some(shape), 1) = (shape, data.batch_size) {
@@ -131,6 +140,16 @@ fn check_optimizer(
         let keys = ["optimizer.nesterov", "optimizer.momentum"];
         return Err(sources.refuse_relation(&keys, true, problem));
     }
+/// Whether any key alters training images.
+fn augments(data: &DataConfig) -> bool {
+    data.augment != Augment::None
+        || data.trivial_augment
+        || data.jitter.is_some()
+        || data.cutout.is_some()
+        || data.erasing > 0.0
+        || data.mixup.or(data.cutmix).is_some()
+}
+
     if let (Some(norm), Some(_)) = (optimizer.clip_norm, optimizer.clip_value) {
         let problem = "is given together with optimizer.clip_value; give one of them";
         let keys = ["optimizer.clip_norm", "optimizer.clip_value"];

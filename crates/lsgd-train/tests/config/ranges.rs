@@ -166,6 +166,11 @@ fn model_and_optimizer() {
             "data.name = \"digits\"\ndata.trivial_augment = true",
             "c.toml: data.trivial_augment true alters images of 256 levels, and data.name \"digits\" has \
              17; leave it out",
+        (
+            "data.augment = \"none\"\ndata.vary = [{ worker = 1, augment = false }]",
+            "c.toml: data.vary[0].augment false makes no difference: data.augment is \"none\", and no \
+             other key alters training images; set one, or leave this out",
+        ),
         ),
         (
             "data.jitter = { hue = 0.6 }",
