@@ -140,6 +140,11 @@ impl ModelKind {
         }
     }
 
+    /// Whether the model has BatchNorm.
+    pub const fn normalises(self) -> bool {
+        !matches!(self, Self::Cnn7)
+    }
+
     /// Whether the model's first layer is to begin with filters that whiten the images
     /// ([`Model::whitened`](crate::Model::whitened)).
     pub const fn whitens(self) -> bool {

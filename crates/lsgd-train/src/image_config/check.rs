@@ -15,6 +15,15 @@ const MAX_VALUES: u64 = 1 << 30;
 /// The first value out of its range or inconsistent with another.
 pub(super) fn check(config: &ImageConfig, sources: &ConfigSources) -> Result<(), ConfigError> {
     check_data(&config.data, sources)?;
+    let factor = config.optimizer.shift_rate;
+    if factor != 1.0 && !config.model.name.normalises() {
+        let problem = format!(
+            "makes no difference: model.name {:?} has no normalisations; leave it out",
+            config.model.name.name()
+        );
+        let keys = ["optimizer.shift_rate", "model.name"];
+        return Err(sources.refuse_relation(&keys, factor, problem));
+    }
     check_optimizer(&config.optimizer, sources)
 }
 
@@ -86,6 +95,12 @@ fn check_data(data: &DataConfig, sources: &ConfigSources) -> Result<(), ConfigEr
             let problem = format!("is that of data.vary[{first}] too; give each worker once");
             return Err(sources.refuse_relation(&[&key, "data.vary"], worker, problem));
         }
+        if !augment && !augments(data) {
+            let key = format!("data.vary[{index}].augment");
+            let problem = "makes no difference: data.augment is \"none\", and no other key alters training \
+                           images; set one, or leave this out";
+            return Err(sources.refuse_relation(&[&key, "data.augment"], augment, problem));
+        }
     }
     let altering = match (data.trivial_augment, data.jitter) {
         (true, _) => Some(("data.trivial_augment", "true")),
@@ -95,12 +110,6 @@ fn check_data(data: &DataConfig, sources: &ConfigSources) -> Result<(), ConfigEr
     if let (Some((key, value)), DataName::Digits) = (altering, data.name) {
         let problem = "alters images of 256 levels, and data.name \"digits\" has 17; leave it out";
         return Err(sources.refuse_relation(&[key, "data.name"], value, problem));
-        if !augment && !augments(data) {
-            let key = format!("data.vary[{index}].augment");
-            let problem = "makes no difference: data.augment is \"none\", and no other key alters training \
-                           images; set one, or leave this out";
-            return Err(sources.refuse_relation(&[&key, "data.augment"], augment, problem));
-        }
     }
     for (key, shape) in [("data.mixup", data.mixup), ("data.cutmix", data.cutmix)] {
         if let (Some(shape), 1) = (shape, data.batch_size) {
@@ -131,15 +140,6 @@ fn check_data(data: &DataConfig, sources: &ConfigSources) -> Result<(), ConfigEr
     Ok(())
 }
 
-fn check_optimizer(
-    optimizer: &OptimizerConfig,
-    sources: &ConfigSources,
-) -> Result<(), ConfigError> {
-    if optimizer.nesterov && optimizer.momentum == 0.0 {
-        let problem = "needs optimizer.momentum over 0; set nesterov to false or momentum to 0.9";
-        let keys = ["optimizer.nesterov", "optimizer.momentum"];
-        return Err(sources.refuse_relation(&keys, true, problem));
-    }
 /// Whether any key alters training images.
 fn augments(data: &DataConfig) -> bool {
     data.augment != Augment::None
@@ -150,6 +150,15 @@ fn augments(data: &DataConfig) -> bool {
         || data.mixup.or(data.cutmix).is_some()
 }
 
+fn check_optimizer(
+    optimizer: &OptimizerConfig,
+    sources: &ConfigSources,
+) -> Result<(), ConfigError> {
+    if optimizer.nesterov && optimizer.momentum == 0.0 {
+        let problem = "needs optimizer.momentum over 0; set nesterov to false or momentum to 0.9";
+        let keys = ["optimizer.nesterov", "optimizer.momentum"];
+        return Err(sources.refuse_relation(&keys, true, problem));
+    }
     if let (Some(norm), Some(_)) = (optimizer.clip_norm, optimizer.clip_value) {
         let problem = "is given together with optimizer.clip_value; give one of them";
         let keys = ["optimizer.clip_norm", "optimizer.clip_value"];

@@ -165,6 +165,8 @@ each worker has its own; or \"adam\", \"adamw\", \"lars\", \"lion\", \"lamb\", \
     Key::new("optimizer.decay_norms", Kind::Flag, "\
 false: no weight decay of biases and of the scales and shifts of normalisations, as lars always")
         .used_if("optimizer.name", DECAYING),
+    Key::new("optimizer.shift_rate", OVER_ZERO, "\
+the learning rate of the shifts of normalisations is this times that of all other parameters"),
     Key::new("optimizer.clip_norm", OVER_ZERO, "\
 longer gradients are scaled to this norm, of all parameters together; default: none")
         .example("1.0"),

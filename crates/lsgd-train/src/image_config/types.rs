@@ -186,6 +186,8 @@ pub struct OptimizerConfig {
     /// Whether weight decay is of biases and of the scales and shifts of normalisations too; `lars` never
     /// does that.
     pub decay_norms: bool,
+    /// What the learning rate is multiplied by for the shifts of normalisations, over 0.
+    pub shift_rate: f64,
     /// Largest norm of all gradients together, over 0; not with `clip_value`.
     pub clip_norm: Option<f64>,
     /// Largest absolute value of a gradient, over 0.
@@ -289,6 +291,7 @@ impl Default for OptimizerConfig {
             nesterov: false,
             weight_decay: 5e-4,
             decay_norms: true,
+            shift_rate: 1.0,
             clip_norm: None,
             clip_value: None,
             trust_coefficient: 0.001,

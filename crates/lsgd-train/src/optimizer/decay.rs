@@ -1,17 +1,17 @@
 //! Weight decay of weights alone.
 
 use burn::Tensor;
-use burn::optim::{LearningRate, ModuleOptimizer, Optimizer};
+use burn::optim::{LearningRate, Optimizer};
 use burn::tensor::Device;
 
-/// One optimizer for weights and the same without decay for biases and the scales and shifts of a
-/// normalisation, which are everything with one dimension.
+/// One optimizer for weights and the same, with or without decay, for biases and the scales and shifts of
+/// a normalisation, which are everything with one dimension.
 ///
 /// Burn's parameter groups name parameters by path or id, which a task's optimizer does not know; a
 /// tensor's dimensions are known in every step. The two have states of one type, so a state on disk fits
 /// both.
 #[derive(Clone)]
-struct WeightsDecay<O> {
+pub(super) struct WeightsDecay<O> {
     weights: O,
     others: O,
 }
@@ -38,14 +38,10 @@ impl<O: Optimizer> Optimizer for WeightsDecay<O> {
     }
 }
 
-/// An optimizer of a module from `make(decays)`, which decays every parameter or, unless `norms`,
-/// weights alone.
-pub(super) fn decaying<O: Optimizer>(norms: bool, make: impl Fn(bool) -> O) -> ModuleOptimizer {
-    if norms {
-        return make(true).into();
-    }
-    ModuleOptimizer::from(WeightsDecay {
+/// The optimizer from `make(decays)`, which decays every parameter or, unless `norms`, weights alone.
+pub(super) fn decaying<O: Optimizer>(norms: bool, make: impl Fn(bool) -> O) -> WeightsDecay<O> {
+    WeightsDecay {
         weights: make(true),
-        others: make(false),
-    })
+        others: make(norms),
+    }
 }

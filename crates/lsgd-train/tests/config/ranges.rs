@@ -131,6 +131,15 @@ fn model_and_optimizer() {
              give one of them",
         ),
         (
+            "optimizer.shift_rate = 0",
+            "c.toml: optimizer.shift_rate 0 is not in (0, inf); give a number over 0",
+        ),
+        (
+            "optimizer.shift_rate = 64\nmodel.name = \"cnn7\"",
+            "c.toml: optimizer.shift_rate 64 makes no difference: model.name \"cnn7\" has no \
+             normalisations; leave it out",
+        ),
+        (
             "loss.label_smoothing = 1",
             "c.toml: loss.label_smoothing 1 is not in [0, 1); give a number from 0 to less than 1",
         ),
@@ -158,6 +167,11 @@ fn model_and_optimizer() {
              or a whole one",
         ),
         (
+            "data.augment = \"none\"\ndata.vary = [{ worker = 1, augment = false }]",
+            "c.toml: data.vary[0].augment false makes no difference: data.augment is \"none\", and no \
+             other key alters training images; set one, or leave this out",
+        ),
+        (
             "data.jitter = {}",
             "c.toml: data.jitter {} changes nothing; give brightness, contrast, saturation or hue, or \
              leave it out",
@@ -166,11 +180,6 @@ fn model_and_optimizer() {
             "data.name = \"digits\"\ndata.trivial_augment = true",
             "c.toml: data.trivial_augment true alters images of 256 levels, and data.name \"digits\" has \
              17; leave it out",
-        (
-            "data.augment = \"none\"\ndata.vary = [{ worker = 1, augment = false }]",
-            "c.toml: data.vary[0].augment false makes no difference: data.augment is \"none\", and no \
-             other key alters training images; set one, or leave this out",
-        ),
         ),
         (
             "data.jitter = { hue = 0.6 }",
@@ -409,6 +418,11 @@ fn method() {
              set method.outer_momentum 0.9 to 0, or use \"bf16\" or \"int8\"",
         ),
         (
+            "cluster.wire = \"topk\"\nmethod = { name = \"diloco\", outer_momentum = 0, outer_learning_rate = 3 }",
+            "c.toml: cluster.wire \"topk\" sends changes since the last mean, near which workers are to begin; \
+             give method.outer_learning_rate 3 from 0.5 to 1.5, or use \"bf16\" or \"int8\"",
+        ),
+        (
             "run.mode = \"async\"\ncluster.wire = \"topk\"\nmethod.name = \"local_sgd\"",
             "c.toml: cluster.wire \"topk\" sends changes since the last mean of all, and in run.mode \"async\" \
              there is none; use \"bf16\" or \"int8\"",
@@ -422,11 +436,6 @@ fn method() {
             "run.mode = \"async\"\nmethod = { name = \"easgd\", batch_norm = \"mean\" }",
             "c.toml: method.batch_norm \"mean\" needs a leader or a meeting of all workers, and \
              method.name \"easgd\" has neither in run.mode \"async\"; set it to \"own\"",
-        (
-            "cluster.wire = \"topk\"\nmethod = { name = \"diloco\", outer_momentum = 0, outer_learning_rate = 3 }",
-            "c.toml: cluster.wire \"topk\" sends changes since the last mean, near which workers are to begin; \
-             give method.outer_learning_rate 3 from 0.5 to 1.5, or use \"bf16\" or \"int8\"",
-        ),
         ),
         (
             "method.probe_examples = 0",

@@ -193,6 +193,12 @@ fn model_and_optimizer() -> impl Strategy<Value = (ModelConfig, OptimizerConfig)
                         nesterov,
                         weight_decay,
                         decay_norms,
+                        // Refused where it makes no difference.
+                        shift_rate: if model.normalises() {
+                            1.0 + momentum
+                        } else {
+                            1.0
+                        },
                         clip_norm: clip.filter(|_| of_norm),
                         clip_value: clip.filter(|_| !of_norm),
                         trust_coefficient,

@@ -1,6 +1,7 @@
 //! The inner optimizers against PyTorch: `torch/optimizers.py` made the numbers.
 
 mod muon;
+mod shifts;
 
 use std::collections::BTreeMap;
 
